@@ -1,0 +1,223 @@
+package events
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+)
+
+// ServerOptions are what differs between servers.
+type ServerOptions struct {
+	// Listen is host:port; port -1 is any free one.
+	Listen string
+	// StoreDir holds the streams. Two servers must not share it.
+	StoreDir string
+	// Name of the server; needed, and different for each server of a cluster.
+	Name string
+}
+
+// serverConfig is a nats-server configuration. It holds no secret.
+const serverConfig = `# Made by "usher bus config". Accounts and rights stand in the tokens below.
+server_name: %s
+listen: %s
+max_payload: 256KB
+
+# A worker that hangs is noticed within 15 seconds.
+ping_interval: "5s"
+ping_max: 2
+
+jetstream {
+  store_dir: %s
+  # An acknowledged event is on the disk: without this a power cut loses minutes of them.
+  sync_interval: always
+}
+
+operator: %s
+system_account: %s
+resolver: MEMORY
+resolver_preload {
+%s}
+`
+
+// ServerConfig gives the text of a nats-server configuration with Usher's
+// accounts. Any server that was given one accepts all credentials of k.
+func (k *Keys) ServerConfig(o ServerOptions) (string, error) {
+	operator, err := k.operatorToken()
+	if err != nil {
+		return "", fmt.Errorf("bus configuration: %w", err)
+	}
+	accounts, err := k.accounts()
+	if err != nil {
+		return "", fmt.Errorf("bus configuration: %w", err)
+	}
+	var preload string
+	for _, claims := range accounts {
+		token, err := claims.Encode(k.operator)
+		if err != nil {
+			return "", fmt.Errorf("bus configuration: account %s: %w", claims.Name, err)
+		}
+		preload += fmt.Sprintf("  # %s\n  %s: %s\n", claims.Name, claims.Subject, token)
+	}
+	system, err := k.system.PublicKey()
+	if err != nil {
+		return "", fmt.Errorf("bus configuration: %w", err)
+	}
+	return fmt.Sprintf(serverConfig, strconv.Quote(o.Name), strconv.Quote(o.Listen), strconv.Quote(o.StoreDir),
+		operator, system, preload), nil
+}
+
+// Credentials gives the text of a .creds file for one of Usher's own users. It
+// does not expire.
+func (k *Keys) Credentials(user string) ([]byte, error) {
+	r, ok := rightOf(user)
+	if !ok {
+		return nil, fmt.Errorf("credentials: the bus has no user %q", user)
+	}
+	signer, account := k.auth, k.auth
+	if r.account == accountEvents {
+		signer, account = k.parts, k.events
+	}
+	return credentials(signer, account, func(claims *jwt.UserClaims) {
+		claims.Name = user
+		claims.Permissions = r.permissions()
+	})
+}
+
+// WorkerCredentials gives the text of a .creds file for a worker, which may use
+// the durable consumer of its own name and nothing else. A name that belongs
+// to a part of Usher is refused.
+func (k *Keys) WorkerCredentials(name string, expires time.Time) ([]byte, error) {
+	if err := checkDurable(name); err != nil {
+		return nil, fmt.Errorf("worker credentials: %w", err)
+	}
+	if _, taken := rightOf(name); taken {
+		return nil, fmt.Errorf("worker credentials: %q is a part of Usher; another name, please", name)
+	}
+	return credentials(k.workers, k.events, func(claims *jwt.UserClaims) {
+		claims.Name = name
+		claims.Expires = expires.Unix()
+		claims.SetScoped(true)
+	})
+}
+
+// Write writes into dir what an external server and Usher's parts need:
+// nats-server.conf and creds/<user>.creds.
+func (k *Keys) Write(dir string, o ServerOptions) error {
+	config, err := k.ServerConfig(o)
+	if err != nil {
+		return err
+	}
+	creds := filepath.Join(dir, "creds")
+	if err := os.MkdirAll(creds, 0o700); err != nil {
+		return fmt.Errorf("write bus configuration: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "nats-server.conf"), []byte(config), 0o644); err != nil {
+		return fmt.Errorf("write bus configuration: %w", err)
+	}
+	for _, r := range rights {
+		text, err := k.Credentials(r.user)
+		if err != nil {
+			return err
+		}
+		if err := writeSecret(filepath.Join(creds, r.user+".creds"), text); err != nil {
+			return fmt.Errorf("write credentials: %w", err)
+		}
+	}
+	return nil
+}
+
+// durableName is lower-kebab: it becomes part of subjects, where a dot or a
+// wildcard would reach further.
+var durableName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func checkDurable(name string) error {
+	if len(name) > 64 || !durableName.MatchString(name) {
+		return fmt.Errorf("name %q: want up to 64 lower-case letters, digits and single hyphens, as in \"crm-sync\"", name)
+	}
+	return nil
+}
+
+func (k *Keys) operatorToken() (string, error) {
+	public, err := k.operator.PublicKey()
+	if err != nil {
+		return "", err
+	}
+	claims := jwt.NewOperatorClaims(public)
+	claims.Name = "usher"
+	if claims.SystemAccount, err = k.system.PublicKey(); err != nil {
+		return "", err
+	}
+	return claims.Encode(k.operator)
+}
+
+// accounts makes the claims of all accounts. A credential that names no
+// permissions has none; only EVENTS can hold streams, and only on disk.
+func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
+	var list []*jwt.AccountClaims
+	for _, a := range []struct {
+		name string
+		pair nkeys.KeyPair
+	}{{"SYS", k.system}, {accountAuth, k.auth}, {accountEvents, k.events}} {
+		public, err := a.pair.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		claims := jwt.NewAccountClaims(public)
+		claims.Name = a.name
+		claims.DefaultPermissions = nothing()
+		list = append(list, claims)
+	}
+	events := list[len(list)-1]
+	events.Limits.JetStreamLimits = jwt.JetStreamLimits{
+		DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+		MaxAckPending: jwt.NoLimit, DiskMaxStreamBytes: jwt.NoLimit,
+	}
+	parts, err := k.parts.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	events.SigningKeys.Add(parts)
+	scope := jwt.NewUserScope()
+	scope.Role = "worker"
+	scope.Template.Permissions = roleWorker.permissions()
+	if scope.Key, err = k.workers.PublicKey(); err != nil {
+		return nil, err
+	}
+	events.SigningKeys.AddScopedSigner(scope)
+	return list, nil
+}
+
+// credentials makes a user with a key of its own and gives both as a .creds file.
+func credentials(signer, account nkeys.KeyPair, fill func(*jwt.UserClaims)) ([]byte, error) {
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	defer user.Wipe()
+	public, err := user.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	claims := jwt.NewUserClaims(public)
+	fill(claims)
+	if signer != account {
+		if claims.IssuerAccount, err = account.PublicKey(); err != nil {
+			return nil, fmt.Errorf("credentials: %w", err)
+		}
+	}
+	token, err := claims.Encode(signer)
+	if err != nil {
+		return nil, fmt.Errorf("credentials of %s: %w", claims.Name, err)
+	}
+	seed, err := user.Seed()
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	return jwt.FormatUserConfig(token, seed)
+}

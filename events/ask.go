@@ -1,0 +1,86 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// Why a request has no answer.
+var (
+	// ErrNoWorker says that the request reached nobody: no worker listens, or
+	// the bus is away. It is known at once.
+	ErrNoWorker = errors.New("no worker")
+	// ErrTimeout says that nobody answered by the deadline. Whether a worker did
+	// what was asked is unknown.
+	ErrTimeout = errors.New("no answer by the deadline")
+)
+
+// Codes of [Refused] that every service may answer with.
+const (
+	// CodeLate says that the deadline had passed when the worker came to it:
+	// nothing was done.
+	CodeLate = "late"
+	// CodeError says that the worker failed; why stands in its log.
+	CodeError = "error"
+	// CodeInvalid says that the request does not make sense.
+	CodeInvalid = "invalid"
+)
+
+// Refused is a service's answer that it does not do what was asked. Its text is
+// shown by the bus's own tools, so it holds no personal data.
+type Refused struct{ Code, Text string }
+
+// Error gives code and text.
+func (r *Refused) Error() string { return "refused (" + r.Code + "): " + r.Text }
+
+// Is tells whether target is a refusal with the same code.
+func (r *Refused) Is(target error) bool {
+	other, ok := target.(*Refused)
+	return ok && other.Code == r.Code
+}
+
+// answerTravel is how long after the deadline an answer may still arrive, of a
+// worker that was done just before it.
+const answerTravel = 50 * time.Millisecond
+
+// Ask sends a request to a service and waits for its answer, until shortly
+// after the deadline or the end of ctx. Asking again with the same requestID is safe where the
+// service is idempotent. Errors that a caller tells apart are [*Refused],
+// [ErrNoWorker] and [ErrTimeout].
+func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
+	defer cancel()
+	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{
+		Subject: subject,
+		Header: nats.Header{
+			HeaderRequestID: {requestID},
+			HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
+		},
+		Data: payload,
+	})
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), away(err):
+		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("ask %s: %w", subject, ErrTimeout)
+	case err != nil:
+		return nil, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	if code := reply.Header.Get(micro.ErrorCodeHeader); code != "" {
+		return nil, fmt.Errorf("ask %s: %w", subject, &Refused{Code: code, Text: reply.Header.Get(micro.ErrorHeader)})
+	}
+	return reply.Data, nil
+}
+
+// away tells whether err means that the message did not leave this process.
+func away(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) ||
+		errors.Is(err, nats.ErrConnectionClosed) ||
+		errors.Is(err, nats.ErrConnectionDraining)
+}

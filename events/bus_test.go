@@ -1,0 +1,150 @@
+package events_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/natsserver"
+)
+
+// bus is a server of one test, which can be stopped and started again.
+type bus struct {
+	tb     testing.TB
+	keys   *events.Keys
+	seeds  string // the folder of keys
+	config string
+	server *natsserver.Server
+	log    *lines
+}
+
+func startBus(tb testing.TB) *bus {
+	tb.Helper()
+	dir := tb.TempDir()
+	keys, err := events.LoadOrMakeKeys(filepath.Join(dir, "keys"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config, err := keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: filepath.Join(dir, "store"), Name: "test"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b := &bus{tb: tb, keys: keys, seeds: filepath.Join(dir, "keys"), config: config, log: &lines{}}
+	b.start()
+	tb.Cleanup(func() { b.server.Close() })
+	return b
+}
+
+func (b *bus) start() {
+	b.tb.Helper()
+	var err error
+	if b.server, err = natsserver.Start(context.Background(), b.config, natsserver.Options{Log: b.log.logger()}); err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// credentials of one of Usher's users, or else of a worker.
+func (b *bus) credentials(user string) []byte {
+	b.tb.Helper()
+	creds, err := b.keys.Credentials(user)
+	if err != nil {
+		creds, err = b.keys.WorkerCredentials(user, time.Now().Add(time.Hour))
+	}
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return creds
+}
+
+// connect connects in this process.
+func (b *bus) connect(user string) *nats.Conn {
+	b.tb.Helper()
+	return b.dial(events.ConnectOptions{User: user, InProcess: b.server})
+}
+
+// connectTCP connects as a part in another process does.
+func (b *bus) connectTCP(user string) *nats.Conn {
+	b.tb.Helper()
+	return b.dial(events.ConnectOptions{User: user, URL: b.server.ClientURL()})
+}
+
+func (b *bus) dial(o events.ConnectOptions) *nats.Conn {
+	b.tb.Helper()
+	o.Credentials, o.Name, o.Log = b.credentials(o.User), "test", b.log.logger()
+	nc, err := events.Connect(context.Background(), o)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	b.tb.Cleanup(nc.Close)
+	return nc
+}
+
+// provision declares the stream and durables.
+func (b *bus) provision(o events.StreamOptions, durables ...events.Durable) jetstream.JetStream {
+	b.tb.Helper()
+	nc := b.connect(events.UserProvision)
+	if _, err := events.Provision(context.Background(), nc, o, durables); err != nil {
+		b.tb.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return js
+}
+
+func flush(tb testing.TB, nc *nats.Conn) {
+	tb.Helper()
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// lines collects log lines.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// with gives the lines that hold all of parts.
+func (l *lines) with(parts ...string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+next:
+	for line := range strings.Lines(l.text.String()) {
+		for _, p := range parts {
+			if !strings.Contains(line, p) {
+				continue next
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// eventually waits for what another goroutine or process does.
+func eventually(tb testing.TB, what string, is func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/natsserver"
+)
+
+// flaky is a bus that is away until it is pointed at a server.
+type flaky struct {
+	server atomic.Pointer[natsserver.Server]
+}
+
+func (f *flaky) point(b *bus) { f.server.Store(b.server) }
+
+func (f *flaky) InProcessConn() (net.Conn, error) {
+	if s := f.server.Load(); s != nil {
+		return s.InProcessConn()
+	}
+	return nil, errors.New("nobody there")
+}
+
+func TestConnectWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	away := &flaky{}
+	options := events.ConnectOptions{InProcess: away, Credentials: b.credentials(events.UserAPIEvents), User: events.UserAPIEvents, Log: b.log.logger()}
+
+	if nc, err := events.Connect(t.Context(), options); err == nil {
+		nc.Close()
+		t.Error("Connect(FailIfAway) = nil error, want one at once")
+	}
+
+	options.IfAway = events.WaitIfAway
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := events.Connect(short, options); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Connect(WaitIfAway) until the context ended = %v, want DeadlineExceeded", err)
+	}
+
+	options.IfAway = events.GoOnIfAway
+	begin := time.Now()
+	goesOn, err := events.Connect(t.Context(), options)
+	if err != nil || time.Since(begin) > time.Second {
+		t.Fatalf("Connect(GoOnIfAway) = %v after %v, want a connection at once", err, time.Since(begin))
+	}
+	t.Cleanup(goesOn.Close)
+	if err := goesOn.Publish(events.SubjectOutboxKick, nil); err == nil {
+		t.Error("Publish while the bus is away = nil, want an error instead of a late message")
+	}
+
+	options.IfAway = events.WaitIfAway
+	waited := make(chan error, 1)
+	go func() {
+		nc, err := events.Connect(t.Context(), options)
+		if err == nil {
+			nc.Close()
+		}
+		waited <- err
+	}()
+	away.point(b)
+	if err := <-waited; err != nil {
+		t.Errorf("Connect(WaitIfAway) = %v, want the bus when it is there", err)
+	}
+	eventually(t, "the other connection has it too", goesOn.IsConnected)
+	if found := b.log.with("bus is away", "nobody there", "bus_user=api-events"); len(found) < 2 || len(found) > 3 {
+		t.Errorf("log has %q, want one line for each connection that waited", found)
+	}
+	eventually(t, "the log says that the bus is back", func() bool { return len(b.log.with("bus is back")) > 0 })
+}
+
+func TestSubscriptionsComeBackWithTheBus(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	bus := &flaky{}
+	nc := b.dial(events.ConnectOptions{User: events.UserAPIEvents, InProcess: bus, IfAway: events.GoOnIfAway})
+	kicked := make(chan struct{}, 1)
+	_, err := nc.Subscribe(events.SubjectOutboxKick, func(*nats.Msg) {
+		select {
+		case kicked <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus.point(b)
+	for range 2 {
+		eventually(t, "a kick arrives", func() bool {
+			_ = nc.Publish(events.SubjectOutboxKick, nil)
+			select {
+			case <-kicked:
+				return true
+			default:
+				return false
+			}
+		})
+		b.server.Close()
+		b.start()
+		bus.point(b)
+	}
+}
+
+func TestAMissingRightBecomesOneLine(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	creds := b.credentials(events.UserSessionEvents)
+	nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: creds, User: events.UserSessionEvents, Log: b.log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if err := nc.Publish("usher.evt.v1.identity.created", []byte("secret payload")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Subscribe("usher.>", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, nc)
+	for _, want := range []string{
+		`level=ERROR msg="bus: no right" bus_user=session-events to=Publish subject=usher.evt.v1.identity.created`,
+		`level=ERROR msg="bus: no right" bus_user=session-events to=Subscription subject=usher.>`,
+	} {
+		eventually(t, want, func() bool { return len(b.log.with(want)) == 1 })
+	}
+	secrets := append(strings.Fields(string(creds)), "secret payload") // the long ones are token and seed
+	for _, secret := range secrets {
+		if len(secret) < len("secret payload") {
+			continue
+		}
+		if found := b.log.with(secret); len(found) > 0 {
+			t.Errorf("log has %q, want nothing of payloads and credentials", found)
+		}
+	}
+}
+
+func TestConnectHidesCredentials(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	creds := string(b.credentials(events.UserSession))
+	_, err := events.Connect(t.Context(), events.ConnectOptions{
+		InProcess: b.server, User: events.UserSession, Log: b.log.logger(),
+		Credentials: []byte(strings.Replace(creds, "SUA", "SUB", 1)),
+	})
+	if err == nil || strings.Contains(err.Error(), "SU") || strings.Contains(err.Error(), "eyJ") {
+		t.Errorf("Connect with a broken credential = %v, want an error without it", err)
+	}
+}

@@ -1,0 +1,125 @@
+package events
+
+import (
+	"slices"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// Users of the bus, one for each part and account.
+const (
+	// UserAPIAuth asks the session service, in account AUTH.
+	UserAPIAuth = "api-auth"
+	// UserSession is the session service, in account AUTH.
+	UserSession = "session"
+	// UserAdminAuth discovers services in account AUTH.
+	UserAdminAuth = "admin-auth"
+	// UserSessionEvents wakes the relay when the session service has committed an event.
+	UserSessionEvents = "session-events"
+	// UserAPIEvents publishes events, as the relay, and wakes and empties caches.
+	UserAPIEvents = "api-events"
+	// UserProvision declares the stream and its durable consumers.
+	UserProvision = "provision"
+	// UserHooks takes events from any durable consumer: Usher's own workers.
+	UserHooks = "hooks"
+)
+
+// The accounts. What is published in one is not seen in the other.
+const (
+	accountAuth   = "AUTH"
+	accountEvents = "EVENTS"
+)
+
+// right is what one user may do; whatever is not listed is denied.
+type right struct {
+	user, account      string
+	publish, subscribe []string
+	// answers lets it answer the requests that it gets, and publish nothing else.
+	answers bool
+}
+
+// rights is the whole table. Each user has its own inbox besides. Nobody but
+// provision may create a consumer, since a consumer publishes where it is told
+// to; nobody at all listens to another's inbox.
+var rights = []right{
+	{
+		user: UserAPIAuth, account: accountAuth,
+		publish: []string{SubjectSessionIssue, "$SRV.PING.session"},
+	},
+	{
+		user: UserSession, account: accountAuth,
+		subscribe: []string{SubjectSessionIssue + " q", "$SRV.>"}, // as one of a queue group, never beside it
+		answers:   true,
+	},
+	{
+		user: UserAdminAuth, account: accountAuth,
+		publish: []string{"$SRV.>"},
+	},
+	{
+		user: UserSessionEvents, account: accountEvents,
+		publish: []string{SubjectOutboxKick},
+	},
+	{
+		user: UserAPIEvents, account: accountEvents,
+		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
+		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
+	},
+	{
+		user: UserProvision, account: accountEvents,
+		publish: []string{"$JS.API.>"},
+	},
+	{
+		user: UserHooks, account: accountEvents,
+		publish: consume("*"),
+	},
+}
+
+// roleWorker is what a worker's credential gives: its own durable consumer. The
+// server puts the name of the credential's user in.
+var roleWorker = right{user: "{{name()}}", account: accountEvents, publish: consume("{{name()}}")}
+
+// consume is what taking events from a durable consumer needs: look at it, pull,
+// and ack in the server's present and its coming form.
+func consume(durable string) []string {
+	return []string{
+		"$JS.API.CONSUMER.INFO." + Stream + "." + durable,
+		"$JS.API.CONSUMER.MSG.NEXT." + Stream + "." + durable,
+		"$JS.ACK." + Stream + "." + durable + ".>",
+		"$JS.ACK.*.*." + Stream + "." + durable + ".>",
+	}
+}
+
+// inboxPrefix is where a user gets its replies.
+func inboxPrefix(user string) string { return "_INBOX_" + user }
+
+// rightOf finds a user's row.
+func rightOf(user string) (right, bool) {
+	at := slices.IndexFunc(rights, func(r right) bool { return r.user == user })
+	if at < 0 {
+		return right{}, false
+	}
+	return rights[at], true
+}
+
+// permissions is r in the bus's own form.
+func (r right) permissions() jwt.Permissions {
+	var p jwt.Permissions
+	p.Sub.Allow.Add(inboxPrefix(r.user) + ".>")
+	p.Sub.Allow.Add(r.subscribe...)
+	p.Pub.Allow.Add(r.publish...)
+	if r.answers {
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: answerTime}
+	}
+	if len(r.publish) == 0 {
+		p.Pub.Deny.Add(">") // an empty list of what is allowed is no limit
+	}
+	return p
+}
+
+// nothing is the permission of a credential that names none.
+func nothing() jwt.Permissions {
+	var p jwt.Permissions
+	p.Pub.Deny.Add(">")
+	p.Sub.Deny.Add(">")
+	return p
+}

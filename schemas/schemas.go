@@ -1,0 +1,20 @@
+// Package schemas embeds what is written in a language of its own: SQL
+// migrations, identity schemas, event schemas.
+package schemas
+
+import "embed"
+
+// SQL holds the goose migrations, sql/postgres and sql/sqlite.
+//
+//go:embed sql
+var SQL embed.FS
+
+// Identity holds the built-in identity schemas.
+//
+//go:embed identity
+var Identity embed.FS
+
+// Events holds one JSON Schema per event type, <type>.schema.json.
+//
+//go:embed events
+var Events embed.FS
