@@ -1,0 +1,102 @@
+// Package identity holds what a registered person is: traits, addresses,
+// credentials, and the JSON Schema that judges the traits.
+package identity
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrExists says that an identifier or address belongs to another identity.
+	ErrExists = errors.New("identity: identifier is taken")
+	// ErrNotFound says that no such identity is stored.
+	ErrNotFound = errors.New("identity: not found")
+)
+
+// State says whether an identity may be used.
+type State string
+
+// The states of an identity.
+const (
+	Active   State = "active"
+	Inactive State = "inactive"
+)
+
+// Identity is a registered person.
+type Identity struct {
+	ID             uuid.UUID
+	SchemaID       string
+	State          State
+	StateChangedAt time.Time
+	// Traits are stored as they were sent; the schema has judged them.
+	Traits         json.RawMessage
+	MetadataPublic json.RawMessage
+	MetadataAdmin  json.RawMessage
+	// Epoch is what a session's epoch must equal for the session to be valid:
+	// raising it revokes all sessions with one write.
+	Epoch       int64
+	Addresses   []Address
+	Credentials []Credential
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Address is an address of an identity. It may be verifiable, usable for
+// recovery, a sign-in identifier, or several of these.
+type Address struct {
+	ID         uuid.UUID
+	Via        string // "email"
+	Value      string // canonical, see [Canonical]
+	Verifiable bool
+	Recovery   bool
+	Identifier bool
+	Verified   bool
+	VerifiedAt time.Time     // zero unless Verified
+	Status     AddressStatus // how far the verification is
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// AddressStatus says how far the verification of an address is.
+type AddressStatus string
+
+// The states of an address's verification.
+const (
+	AddressPending   AddressStatus = "pending"
+	AddressSent      AddressStatus = "sent"
+	AddressCompleted AddressStatus = "completed"
+)
+
+// Credential is one way to sign in.
+type Credential struct {
+	Type string // "password"
+	// Identifiers are canonical: lower-cased and trimmed, e-mail addresses by [Canonical].
+	Identifiers []string
+	// Config is secret, for a password {"hashed_password": PHC string}.
+	Config    json.RawMessage
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Handles are the identifiers of i that are not addresses of i. They are
+// unique over all identities, as addresses are.
+func (i *Identity) Handles() []string {
+	addresses := make(map[string]bool, len(i.Addresses))
+	for _, a := range i.Addresses {
+		addresses[a.Value] = true
+	}
+	var handles []string
+	for _, c := range i.Credentials {
+		for _, id := range c.Identifiers {
+			if !addresses[id] {
+				handles = append(handles, id)
+			}
+		}
+	}
+	return handles
+}
