@@ -1,0 +1,189 @@
+package password
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Algorithm is how new passwords are hashed: [Argon2id] or [Bcrypt]. What the
+// other one made is still verified.
+type Algorithm interface {
+	// MaxLength is the longest password in bytes, for [Policy].
+	MaxLength() int
+	hash(text string) (string, error)
+	check() error
+}
+
+// What is verified at most; more would hold a worker for too long.
+const (
+	maxMemory      = 256 << 10 // KiB
+	maxIterations  = 16
+	maxParallelism = 64
+	maxKeyLength   = 128
+	maxCost        = 16
+)
+
+const bcryptMaxLength = 72
+
+// Argon2id hashes into PHC strings. Zero fields are 19 MiB, 2, 1, 16 and 32.
+type Argon2id struct {
+	Memory      uint32 // in KiB
+	Iterations  uint32
+	Parallelism uint8
+	SaltLength  uint32 // in bytes
+	KeyLength   uint32 // in bytes
+}
+
+// MaxLength is the longest password that makes sense.
+func (Argon2id) MaxLength() int { return defaultMaxLength }
+
+func (a Argon2id) check() error {
+	return a.filled().bounds()
+}
+
+func (a Argon2id) filled() Argon2id {
+	if a.Memory == 0 {
+		a.Memory = 19 << 10
+	}
+	if a.Iterations == 0 {
+		a.Iterations = 2
+	}
+	if a.Parallelism == 0 {
+		a.Parallelism = 1
+	}
+	if a.SaltLength == 0 {
+		a.SaltLength = 16
+	}
+	if a.KeyLength == 0 {
+		a.KeyLength = 32
+	}
+	return a
+}
+
+// bounds refuses parameters that the algorithm does not know or that take too much.
+func (a Argon2id) bounds() error {
+	switch {
+	case a.Memory < 8*uint32(a.Parallelism) || a.Memory > maxMemory:
+		return fmt.Errorf("argon2id: memory of %d KiB is not between 8 per lane and %d", a.Memory, maxMemory)
+	case a.Iterations < 1 || a.Iterations > maxIterations:
+		return fmt.Errorf("argon2id: %d iterations are not between 1 and %d", a.Iterations, maxIterations)
+	case a.Parallelism < 1 || a.Parallelism > maxParallelism:
+		return fmt.Errorf("argon2id: parallelism of %d is not between 1 and %d", a.Parallelism, maxParallelism)
+	case a.SaltLength < 8 || a.SaltLength > maxKeyLength:
+		return fmt.Errorf("argon2id: salt of %d bytes is not between 8 and %d", a.SaltLength, maxKeyLength)
+	case a.KeyLength < 16 || a.KeyLength > maxKeyLength:
+		return fmt.Errorf("argon2id: key of %d bytes is not between 16 and %d", a.KeyLength, maxKeyLength)
+	}
+	return nil
+}
+
+func (a Argon2id) hash(text string) (string, error) {
+	a = a.filled()
+	salt := make([]byte, a.SaltLength)
+	_, _ = rand.Read(salt) // never fails, see crypto/rand
+	key := argon2.IDKey([]byte(text), salt, a.Iterations, a.Memory, a.Parallelism, a.KeyLength)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.Memory, a.Iterations, a.Parallelism,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
+}
+
+// parseArgon2id reads a PHC string.
+func parseArgon2id(phc string) (a Argon2id, salt, key []byte, err error) {
+	bad := func() (Argon2id, []byte, []byte, error) { return Argon2id{}, nil, nil, ErrUnknownHash }
+	parts := strings.Split(phc, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
+		return bad()
+	}
+	n, err := fmt.Sscanf(parts[3]+"$", "m=%d,t=%d,p=%d$", &a.Memory, &a.Iterations, &a.Parallelism)
+	if err != nil || n != 3 {
+		return bad()
+	}
+	if salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err != nil {
+		return bad()
+	}
+	if key, err = base64.RawStdEncoding.DecodeString(parts[5]); err != nil {
+		return bad()
+	}
+	a.SaltLength, a.KeyLength = uint32(min(len(salt), maxKeyLength+1)), uint32(min(len(key), maxKeyLength+1))
+	if a.bounds() != nil {
+		return bad()
+	}
+	return a, salt, key, nil
+}
+
+// Bcrypt hashes into the modular crypt form. A zero Cost is 12.
+type Bcrypt struct{ Cost int }
+
+// MaxLength is all that bcrypt looks at.
+func (Bcrypt) MaxLength() int { return bcryptMaxLength }
+
+func (b Bcrypt) filled() Bcrypt {
+	if b.Cost == 0 {
+		b.Cost = 12
+	}
+	return b
+}
+
+func (b Bcrypt) check() error {
+	if b = b.filled(); b.Cost < bcrypt.MinCost || b.Cost > maxCost {
+		return fmt.Errorf("bcrypt: cost %d is not between %d and %d", b.Cost, bcrypt.MinCost, maxCost)
+	}
+	return nil
+}
+
+func (b Bcrypt) hash(text string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(text), b.filled().Cost)
+	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
+		return "", ErrTooLong
+	}
+	return string(hash), err
+}
+
+// Recognise gives [ErrUnknownHash] for a hash that [Pool.Verify] could not judge.
+func Recognise(hash string) error {
+	if strings.HasPrefix(hash, "$argon2id$") {
+		_, _, _, err := parseArgon2id(hash)
+		return err
+	}
+	return recogniseBcrypt(hash)
+}
+
+func recogniseBcrypt(hash string) error {
+	const length = 60
+	if len(hash) != length || !(strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") || strings.HasPrefix(hash, "$2y$")) {
+		return ErrUnknownHash
+	}
+	if cost, err := bcrypt.Cost([]byte(hash)); err != nil || cost > maxCost {
+		return ErrUnknownHash
+	}
+	return nil
+}
+
+// verify compares in constant time.
+func verify(text, hash string) error {
+	if strings.HasPrefix(hash, "$argon2id$") {
+		a, salt, want, err := parseArgon2id(hash)
+		if err != nil {
+			return err
+		}
+		got := argon2.IDKey([]byte(text), salt, a.Iterations, a.Memory, a.Parallelism, a.KeyLength)
+		if subtle.ConstantTimeCompare(got, want) != 1 {
+			return ErrMismatch
+		}
+		return nil
+	}
+	if err := recogniseBcrypt(hash); err != nil {
+		return err
+	}
+	// bcrypt would look at the first bytes only.
+	if len(text) > bcryptMaxLength || bcrypt.CompareHashAndPassword([]byte(hash), []byte(text)) != nil {
+		return ErrMismatch
+	}
+	return nil
+}
