@@ -1,0 +1,72 @@
+// Package flow holds self-service flows: what was begun, what was entered,
+// and how that becomes the nodes and messages of the HTTP contract.
+package flow
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ErrNotFound says that no such flow is stored (any more).
+var ErrNotFound = errors.New("flow: not found")
+
+// Kind says what a flow is for.
+type Kind string
+
+// Registration is the flow that makes an identity.
+const Registration Kind = "registration"
+
+// Type says which kind of client began a flow. Types never mix.
+type Type string
+
+// The types of flows.
+const (
+	API     Type = "api"
+	Browser Type = "browser"
+)
+
+// State of a flow at its start.
+const ChooseMethod = "choose_method"
+
+// Flow is one attempt at something. What it shows is derived from it by
+// [Render]; only what was entered is kept.
+type Flow struct {
+	ID       uuid.UUID
+	Kind     Kind
+	Type     Type
+	State    string
+	Active   string // the method that was used last, or empty
+	SchemaID string
+	// RequestURL is the absolute URL of the request that began the flow.
+	RequestURL string
+	ReturnTo   string
+	// AfterVerificationReturnTo is inherited by the verification flow that a registration opens.
+	AfterVerificationReturnTo string
+	// CSRF is the SHA-256 of the CSRF cookie's secret that began a browser flow; empty for api flows.
+	CSRF      []byte
+	Form      Form
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Expired tells whether f is dead at the given time.
+func (f *Flow) Expired(now time.Time) bool { return !now.Before(f.ExpiresAt) }
+
+// Form is what was entered and what was wrong with it. Passwords are never in it.
+type Form struct {
+	// Values by node name, such as "traits.name.first".
+	Values map[string]any `json:"values,omitempty"`
+	// Messages by node name; those of the whole flow stand under "".
+	Messages map[string][]Message `json:"messages,omitempty"`
+}
+
+// Empty tells whether nothing was entered or said yet.
+func (f Form) Empty() bool { return len(f.Values) == 0 && len(f.Messages) == 0 }
+
+// Invalid is the error of a submit that a person can mend. The flow is shown
+// again with its form.
+type Invalid struct{ Form Form }
+
+func (*Invalid) Error() string { return "flow: input is invalid" }

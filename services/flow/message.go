@@ -1,0 +1,201 @@
+package flow
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/services/identity"
+)
+
+// Message is something said to the person. Clients key on ID.
+type Message struct {
+	ID      int64           `json:"id"`
+	Text    string          `json:"text"`
+	Type    string          `json:"type"` // "info", "error", "success"
+	Context json.RawMessage `json:"context,omitempty"`
+}
+
+// The ids of messages are the contract's.
+const (
+	signUp        = 1040001
+	labelPassword = 1070001
+	labelTitle    = 1070002
+
+	generic           = 4000001
+	missing           = 4000002
+	tooShort          = 4000003
+	badFormat         = 4000004
+	passwordRefused   = 4000005
+	identifierTaken   = 4000007
+	noIdentifier      = 4000009
+	tooLong           = 4000017
+	belowMinimum      = 4000018
+	notAboveMinimum   = 4000019
+	aboveMaximum      = 4000020
+	notBelowMaximum   = 4000021
+	notMultiple       = 4000022
+	tooManyItems      = 4000023
+	tooFewItems       = 4000024
+	repeatedItems     = 4000025
+	wrongType         = 4000026
+	notConstant       = 4000029
+	passwordSimilar   = 4000031
+	passwordTooShort  = 4000032
+	passwordTooLong   = 4000033
+	passwordListed    = 4000034
+	notEmail          = 4000040
+	notTelephone      = 4000041
+	registrationOver  = 4040001
+	noStrategy        = 4010003
+	firstErrorMessage = 4000000
+)
+
+// texts are what people read; {key} is replaced from the message's context.
+var texts = map[int64]string{
+	signUp:        "Sign up",
+	labelPassword: "Password",
+
+	generic:         "{reason}",
+	missing:         "Please fill in {property}.",
+	tooShort:        "The length must be at least {min_length}, but is {actual_length}.",
+	badFormat:       "This does not have the form {pattern}.",
+	passwordRefused: "Please choose another password: {reason}.",
+	identifierTaken: "There is an account with this identifier already.",
+	noIdentifier:    "Please enter something to sign in with, such as an email address.",
+	tooLong:         "The length must be at most {max_length}, but is {actual_length}.",
+	belowMinimum:    "Must be {minimum} or more, but is {actual}.",
+	notAboveMinimum: "Must be more than {minimum}, but is {actual}.",
+	aboveMaximum:    "Must be {maximum} or less, but is {actual}.",
+	notBelowMaximum: "Must be less than {maximum}, but is {actual}.",
+	notMultiple:     "Must be a multiple of {base}, but is {actual}.",
+	tooManyItems:    "At most {max_items} items are allowed, but there are {actual_items}.",
+	tooFewItems:     "At least {min_items} items are needed, but there are {actual_items}.",
+	repeatedItems:   "Items {index_a} and {index_b} are equal.",
+	wrongType:       "Must be of type {allowed_types}, but is {actual_type}.",
+	notConstant:     "Must be equal to {expected}.",
+
+	passwordSimilar:  "The password is too close to what you sign in with.",
+	passwordTooShort: "The password must have at least {min_length} characters, but has {actual_length}.",
+	passwordTooLong:  "The password must have at most {max_length} characters, but has {actual_length}.",
+	passwordListed:   "The password is well known from data breaches. Please choose another one.",
+
+	notEmail:     "This is not a valid email address.",
+	notTelephone: "This is not a valid phone number.",
+
+	registrationOver: "This registration has expired. Please try again.",
+	noStrategy:       "There is no such way to sign up. Please choose a method that is offered.",
+}
+
+// rules are the messages for broken rules of an identity schema. A rule that
+// is not here has a reason of its own.
+var rules = map[string]int64{
+	"required":         missing,
+	"minLength":        tooShort,
+	"maxLength":        tooLong,
+	"pattern":          badFormat,
+	"format":           badFormat,
+	"minimum":          belowMinimum,
+	"exclusiveMinimum": notAboveMinimum,
+	"maximum":          aboveMaximum,
+	"exclusiveMaximum": notBelowMaximum,
+	"multipleOf":       notMultiple,
+	"maxItems":         tooManyItems,
+	"minItems":         tooFewItems,
+	"uniqueItems":      repeatedItems,
+	"type":             wrongType,
+	"const":            notConstant,
+	"email":            notEmail,
+	"tel":              notTelephone,
+}
+
+// passwordRules are the messages for broken rules of the password policy.
+var passwordRules = map[string]int64{
+	"min_length": passwordTooShort,
+	"max_length": passwordTooLong,
+	"similar":    passwordSimilar,
+	"listed":     passwordListed,
+}
+
+// Generic is 4000001: something that only its reason explains.
+func Generic(reason string) Message {
+	return say(generic, map[string]any{"reason": reason})
+}
+
+// Missing is 4000002: a required property is missing.
+func Missing(property string) Message {
+	return say(missing, map[string]any{"property": property})
+}
+
+// IdentifierTaken is 4000007.
+func IdentifierTaken() Message { return say(identifierTaken, nil) }
+
+// NoIdentifier is 4000009: the traits hold nothing to sign in with.
+func NoIdentifier() Message { return say(noIdentifier, nil) }
+
+// NoStrategy is 4010003: the submitted method is unknown, off, or was not said.
+func NoStrategy() Message { return say(noStrategy, nil) }
+
+// Expired is 4040001: the flow that was submitted had died at the given time.
+func Expired(at time.Time) Message {
+	return say(registrationOver, map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
+}
+
+// FromViolation is the message for a broken rule of the identity schema.
+func FromViolation(v identity.Violation) Message {
+	if id, ok := rules[v.Rule]; ok {
+		return say(id, v.Context)
+	}
+	reason, ok := v.Context["reason"].(string)
+	if !ok {
+		reason = fmt.Sprintf("The rule %q of the identity schema is broken.", v.Rule)
+	}
+	return Generic(reason)
+}
+
+// FromPassword is the message for a broken rule of the password policy.
+func FromPassword(rule string, context map[string]any) Message {
+	id, ok := passwordRules[rule]
+	if !ok {
+		id = passwordRefused
+	}
+	return say(id, context)
+}
+
+// say makes the message with an id. Its context must be encodable as JSON.
+func say(id int64, context map[string]any) Message {
+	m := Message{ID: id, Text: fill(texts[id], context), Type: "info"}
+	if id >= firstErrorMessage {
+		m.Type = "error"
+	}
+	if len(context) > 0 {
+		encoded, err := json.Marshal(context)
+		if err != nil {
+			panic(fmt.Sprintf("message %d: %v", id, err))
+		}
+		m.Context = encoded
+	}
+	return m
+}
+
+// fill puts the values of context in place of their {key}.
+func fill(text string, context map[string]any) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	pairs := make([]string, 0, 2*len(context))
+	for key, value := range context {
+		pairs = append(pairs, "{"+key+"}", spoken(value))
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+func spoken(value any) string {
+	if names, ok := value.([]string); ok {
+		sorted := slices.Sorted(slices.Values(names))
+		return strings.Join(sorted, " or ")
+	}
+	return fmt.Sprint(value)
+}
