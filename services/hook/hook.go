@@ -1,0 +1,49 @@
+// Package hook compiles the configured hooks of registration into a plan: what
+// runs before the commit, what the answer waits for, what runs from the event.
+// The session step is last by construction.
+//
+//	configured lists ── Compile ──▶ Plan{Before, Waiting, Session, Background}
+package hook
+
+// Kinds of hooks that can be configured at registration.
+const (
+	KindSession = "session"
+	KindWebHook = "web_hook"
+)
+
+// Configured is one entry of a hook list, as far as its place in the plan depends on it.
+type Configured struct {
+	Kind string
+	// Endpoint names the web_hook, see webhook.Endpoint; empty for others.
+	Endpoint string
+	Timing   Timing // of a web_hook
+	// Line is where the entry stands in the configuration file, 0 if it does not.
+	Line int
+}
+
+// Timing says when a web_hook runs.
+type Timing string
+
+// When a web_hook runs.
+const (
+	// Refusing hooks run before the commit; they may refuse or change the identity.
+	Refusing Timing = "refusing"
+	// Waiting hooks run after the commit and before the answer.
+	Waiting Timing = "waiting"
+	// Background hooks run from the event.
+	Background Timing = "background"
+)
+
+// Lists are the configured hooks of registration with one method.
+type Lists struct {
+	// Method is the list after.<method>.hooks, the only one that may hold session.
+	Method []Configured
+	// Global is after.hooks. It runs where Method holds no web_hook.
+	Global []Configured
+	// Before is before.hooks. All of it runs before the commit; background
+	// hooks have no place there, since there is no event yet.
+	Before []Configured
+	// AutoSession says that the method gets the session step also when nobody
+	// configured it.
+	AutoSession bool
+}

@@ -1,0 +1,41 @@
+package hook
+
+// Plan says what runs for a registration with one method, and when. It is the
+// same for each flow type and client. Encoded as JSON it is what operators see.
+type Plan struct {
+	Method string `json:"method"`
+	// Before run before the commit, in order, and may refuse or change it.
+	Before []Step `json:"before"`
+	// Waiting run after the commit, in order; the answer waits for them.
+	Waiting []Step `json:"waiting"`
+	// Session is the step that issues the session. It is the last that may
+	// write to the answer.
+	Session Session `json:"session"`
+	// Background run from the event, each on its own and each endpoint once.
+	Background []Step `json:"background"`
+	// Notes are about entries that may modify the answer and are written behind
+	// session: they run before it all the same. No notes, nothing to mend.
+	Notes []Note `json:"notes"`
+}
+
+// Step is one hook at its place.
+type Step struct {
+	Kind     string `json:"kind"`
+	Endpoint string `json:"endpoint,omitempty"` // of a web_hook
+	Line     int    `json:"line,omitempty"`
+}
+
+// Session says whether a session is issued, and why.
+type Session struct {
+	On bool `json:"on"`
+	// ByItself: nobody configured it.
+	ByItself bool `json:"by_itself,omitempty"`
+	// Line is where it is written first.
+	Line int `json:"line,omitempty"`
+}
+
+// Note is something that an operator should know about the written order.
+type Note struct {
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
