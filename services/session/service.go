@@ -1,0 +1,144 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+)
+
+// MaxLifespan is the longest that a session may last.
+const MaxLifespan = 30 * 24 * time.Hour
+
+// maxShown is how many bytes of what a client says of itself are kept.
+const maxShown = 512
+
+// Service issues sessions and tells whose they are. Both fields are needed; it
+// is safe for concurrent use.
+type Service struct {
+	Store Store
+	Now   func() time.Time
+}
+
+// Issue stores a session as r asks, or gives one of this package's errors. The
+// same request again gives the same session.
+//
+// A request that does not make sense or is late changes nothing: whoever asked
+// has given up, and may ask again with another token.
+func (s *Service) Issue(ctx context.Context, r Request) (*Session, error) {
+	if reason := r.broken(); reason != "" {
+		return nil, fmt.Errorf("%w: %s", ErrInvalid, reason)
+	}
+	now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
+	if !now.Before(r.Deadline) {
+		return nil, ErrLate
+	}
+	issued := newSession(r, now)
+	stored, err := s.Store.IssueSession(ctx, Issue{
+		Request: r,
+		Session: issued,
+		Event: func(sequence int64, bypassed bool) events.Event {
+			return r.event(now, sequence, events.SessionIssued{
+				SessionID:            issued.ID.String(),
+				IdentityID:           r.IdentityID.String(),
+				Method:               r.Method,
+				AAL:                  r.AAL,
+				FlowID:               text(r.FlowID),
+				GrantID:              text(r.GrantID),
+				VerificationBypassed: bypassed,
+				Network:              events.Network(r.ClientAddr),
+			})
+		},
+		Replaced: func(former uuid.UUID, sequence int64) events.Event {
+			return r.event(now, sequence, events.SessionRevoked{
+				SessionID:  former.String(),
+				IdentityID: r.IdentityID.String(),
+				Reason:     "replaced",
+			})
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issue: %w", err)
+	}
+	return stored, nil
+}
+
+// Whoami gives the session with a digest and its identity, or [ErrNotFound]
+// when there is none that may be used: expired, revoked, of a former epoch, of
+// an identity that is not active.
+func (s *Service) Whoami(ctx context.Context, d Digest) (*Session, *identity.Identity, error) {
+	found, i, err := s.Store.SessionByDigest(ctx, d)
+	if err != nil {
+		return nil, nil, fmt.Errorf("whoami: %w", err)
+	}
+	if !found.Active(s.Now()) || found.Epoch != i.Epoch || i.State != identity.Active {
+		return nil, nil, ErrNotFound
+	}
+	return found, i, nil
+}
+
+// broken says what does not make sense about r, "" if all does.
+func (r Request) broken() string {
+	switch {
+	case r.ID == "":
+		return "no request id"
+	case r.IdentityID == uuid.Nil:
+		return "no identity"
+	case r.Digest == Digest{}:
+		return "no token digest"
+	case r.Method == "":
+		return "no method"
+	case r.AAL != "aal1":
+		return "no such assurance level"
+	case r.Lifespan <= 0 || r.Lifespan > MaxLifespan:
+		return "lifespan out of bounds"
+	}
+	return ""
+}
+
+func newSession(r Request, now time.Time) Session {
+	return Session{
+		ID:              uuid.New(),
+		IdentityID:      r.IdentityID,
+		AAL:             r.AAL,
+		Methods:         []Method{{Method: r.Method, AAL: r.AAL, Provider: r.Provider, CompletedAt: now}},
+		Devices:         []Device{{ID: uuid.New(), Address: shown(r.ClientAddr), UserAgent: shown(r.UserAgent)}},
+		Epoch:           r.Epoch,
+		AuthenticatedAt: now,
+		IssuedAt:        now,
+		ExpiresAt:       now.Add(r.Lifespan),
+	}
+}
+
+// event makes one about r's identity.
+func (r Request) event(now time.Time, sequence int64, p events.Payload) events.Event {
+	e := events.New(p, now, events.About{
+		Source:      "/usher/session",
+		Subject:     r.IdentityID.String(),
+		Actor:       "person:" + r.IdentityID.String(),
+		RequestID:   r.HTTPRequest,
+		TraceParent: r.TraceParent,
+	})
+	e.Sequence = strconv.FormatInt(sequence, 10)
+	return e
+}
+
+// shown cuts what a client says of itself to what is kept, without breaking a
+// character.
+func shown(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxShown)], "")
+}
+
+// text is the zero id as "".
+func text(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
