@@ -1,0 +1,41 @@
+// Package audit holds the event log: every event for ever, each record bound
+// to the one before it by a hash, so that a change is seen.
+package audit
+
+import (
+	"crypto/sha256"
+	"time"
+)
+
+// Hash binds a record to all records before it.
+type Hash [sha256.Size]byte
+
+// Next is the hash of a record: SHA-256(former ‖ payload). The first record's
+// former hash is zero.
+func Next(former Hash, payload []byte) Hash {
+	h := sha256.New()
+	h.Write(former[:])
+	h.Write(payload)
+	return Hash(h.Sum(nil))
+}
+
+// Record is one event in the log.
+type Record struct {
+	Seq       int64 // from 1, without a gap
+	EventID   string
+	StreamSeq uint64
+	Type      string
+	Subject   string // identity id or empty
+	Payload   []byte // canonical JSON
+	Former    Hash
+	Hash      Hash
+	LoggedAt  time.Time
+}
+
+// Query selects records. The zero Query selects all, from the start.
+type Query struct {
+	After   int64 // Seq
+	Type    string
+	Subject string
+	Limit   int // at most; 0 means 100
+}
