@@ -1,0 +1,350 @@
+// Package registration makes an identity out of a submitted flow and, where
+// the plan says so, the session that its answer carries. [Service.Register] is
+// the whole way, top to bottom:
+//
+//	checks → refusing hooks → hash → ONE commit → waiting hooks → session → result
+package registration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// Errors that the edge tells apart. Input that a person can mend is a
+// [*flow.Invalid]; a full hash queue is [password.ErrBusy]; what a web_hook
+// broke is a [*webhook.Failed].
+var (
+	// ErrFlowUsed says that the flow has made an identity and that this submit
+	// does not repeat that one: another password, other identifiers, or too late.
+	ErrFlowUsed = errors.New("registration: flow is used")
+	// ErrNoSession says that the person is registered but no session could be
+	// issued, and that the operator wants that to fail (session.issue.on_failure: fail).
+	ErrNoSession = errors.New("registration: registered, but no session could be issued")
+)
+
+// Service registers people. All fields but Observe are needed; it is safe for
+// concurrent use.
+type Service struct {
+	Store     Store
+	Schemas   Schemas
+	Policy    Policy
+	Passwords Hasher
+	Hooks     Caller
+	Sessions  Issuer
+	// Plan gives the plan in force; a request uses the one it got first to its end.
+	Plan func(method string, t flow.Type) hook.Plan
+	// Lifespan of a session, and how long its worker has to answer.
+	Lifespan, IssueTimeout time.Duration
+	// FailWithoutSession turns a missing session into ErrNoSession; otherwise
+	// the result says why there is none.
+	FailWithoutSession bool
+	Now                func() time.Time
+	// Observe is told how each registration went and how long its steps took.
+	Observe func(Outcome)
+}
+
+// Store keeps what a registration makes.
+type Store interface {
+	// Register stores all of r in one durable commit, or nothing: with
+	// [ErrFlowUsed] when r.Grant.FlowID has a grant already, else with
+	// [identity.ErrExists] when an identifier is taken.
+	Register(ctx context.Context, r Record) error
+	// Grant gives the grant that a flow made and its identity with
+	// credentials, or [identity.ErrNotFound].
+	Grant(ctx context.Context, flowID uuid.UUID) (Grant, *identity.Identity, error)
+	// Append stores an event, to be published by the relay.
+	Append(ctx context.Context, e events.Event) error
+}
+
+// Schemas gives the identity schema with an ID, false if there is none.
+type Schemas interface {
+	Schema(id string) (*identity.Schema, bool)
+}
+
+// Policy judges new passwords.
+type Policy interface {
+	// Check gives the first rule that p breaks, or nil.
+	Check(p password.Plain, identifiers []string) *password.Violation
+}
+
+// Hasher hashes and verifies passwords within the limits of a pool.
+type Hasher interface {
+	// Hash gives a PHC string, or [password.ErrBusy] at once when the queue is full.
+	Hash(ctx context.Context, p password.Plain) (string, error)
+	// Verify gives [password.ErrMismatch] for a wrong password.
+	Verify(ctx context.Context, p password.Plain, phc string) error
+}
+
+// Caller calls the endpoints of web_hook by name.
+type Caller interface {
+	// Refuse asks an endpoint before the commit. It changes c.Identity as the
+	// endpoint says, or gives [*webhook.Refusal].
+	Refuse(ctx context.Context, endpoint string, c *webhook.Call) error
+	// Notify calls an endpoint and waits for it.
+	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
+}
+
+// Issuer asks the session worker, see [session.Request] for what travels.
+type Issuer interface {
+	Issue(ctx context.Context, r session.Request) (*session.Session, error)
+}
+
+// Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
+type Submit struct {
+	Flow     *flow.Flow
+	Method   string // "password"
+	Traits   json.RawMessage
+	Password password.Plain
+	// TransientPayload is for hooks only; it is never stored with the identity.
+	TransientPayload json.RawMessage
+	Client           Client
+	ReceivedAt       time.Time
+}
+
+// Client is who sent a request.
+type Client struct {
+	Addr        string // host:port, or the address that a trusted proxy gave
+	UserAgent   string
+	RequestID   string
+	TraceParent string
+	// Request is what hook bodies may see, headers by the allow-list.
+	Request webhook.Request
+}
+
+// Result is a registration that succeeded.
+type Result struct {
+	// Identity is without its credentials.
+	Identity *identity.Identity
+	// Session and Token are set when the plan has the session step and a worker
+	// answered it. Token must reach nobody but the client.
+	Session *session.Session
+	Token   session.Token
+	// Missing says why a planned session is not there, one of session's errors.
+	Missing error
+	// ReturnTo is the flow's, also when the flow itself is gone.
+	ReturnTo string
+	FlowType flow.Type
+}
+
+// Record is what one registration stores.
+type Record struct {
+	Identity *identity.Identity
+	Grant    Grant
+	Event    events.Event // identity.created
+	// Inputs are one per background endpoint of the plan: they decide which
+	// endpoints get the event.
+	Inputs []HookInput
+}
+
+// HookInput is what the body of a background web_hook may need beyond the
+// stored identity. The store seals it and deletes it after delivery.
+type HookInput struct {
+	EventID  uuid.UUID
+	Endpoint string
+	Input    webhook.Input
+}
+
+// Grant is the durable trace of a completed flow: its one-time right to a
+// session, the session that used it, and the times of its steps.
+type Grant struct {
+	ID         uuid.UUID
+	FlowID     uuid.UUID
+	IdentityID uuid.UUID
+	EventID    uuid.UUID // of identity.created; the idempotency key of waiting hooks
+	FlowType   flow.Type
+	ReturnTo   string
+	Method     string
+	Provider   string
+	// Bypass says that the session is issued although people must verify before they sign in.
+	Bypass bool
+	// SessionID is the session that used the grant, or zero.
+	SessionID uuid.UUID
+	Steps     Steps
+	CreatedAt time.Time
+}
+
+// Steps are the times at which the steps of a registration ended; zero for a
+// step that did not happen. The last two are the session worker's.
+type Steps struct {
+	ReceivedAt  time.Time `json:"received_at"`
+	CheckedAt   time.Time `json:"checked_at,omitzero"`
+	HashedAt    time.Time `json:"hashed_at,omitzero"`
+	RequestedAt time.Time `json:"requested_at,omitzero"`
+	IssuedAt    time.Time `json:"issued_at,omitzero"`
+}
+
+// Register makes the identity and, where the plan has the step, its session.
+// Once the commit is done the account exists, whatever comes after: neither
+// the end of ctx nor a failing hook takes it back.
+//
+// A repeated submit of the same flow within [session.RepeatWindow], with the
+// same password and identifiers, gives the same identity and a new token; the
+// former one dies.
+func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error) {
+	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
+	defer func() { s.observe(t.outcome, err) }()
+
+	plan := s.Plan(in.Method, in.Flow.Type)
+	i, err := s.check(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.refuse(ctx, plan, i, in); err != nil {
+		return nil, err
+	}
+	t.step(&t.outcome.Check)
+	checked := t.last
+
+	hash, err := s.Passwords.Hash(ctx, in.Password)
+	if err != nil {
+		return nil, err
+	}
+	if err := setPassword(i, hash, t.step(&t.outcome.Hash)); err != nil {
+		return nil, err
+	}
+
+	record, err := newRecord(i, in, plan, Steps{ReceivedAt: in.ReceivedAt, CheckedAt: checked, HashedAt: t.last})
+	if err != nil {
+		return nil, err
+	}
+	err = s.Store.Register(ctx, record)
+	t.step(&t.outcome.Commit)
+	switch {
+	case errors.Is(err, identity.ErrExists):
+		return nil, &flow.Invalid{Form: flow.Form{Values: values(in.Traits), Messages: map[string][]flow.Message{"": {flow.IdentifierTaken()}}}}
+	case errors.Is(err, ErrFlowUsed):
+		// Another submit of this flow was faster: this one repeats it, or is refused.
+		return s.repeat(ctx, in, &t)
+	case err != nil:
+		return nil, fmt.Errorf("register: %w", err)
+	}
+
+	// The account exists from here on: what follows does not end with the request.
+	ctx = context.WithoutCancel(ctx)
+	return s.answer(ctx, plan, i, record.Grant, in, &t)
+}
+
+// Repeat answers a submit of a flow that has made an identity already, see
+// [Service.Register].
+func (s *Service) Repeat(ctx context.Context, in Submit) (_ *Result, err error) {
+	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method}}
+	defer func() { s.observe(t.outcome, err) }()
+	return s.repeat(ctx, in, &t)
+}
+
+func (s *Service) repeat(ctx context.Context, in Submit, t *timer) (*Result, error) {
+	t.outcome.Result = Repeated
+	grant, i, err := s.Store.Grant(ctx, in.Flow.ID)
+	if errors.Is(err, identity.ErrNotFound) {
+		return nil, ErrFlowUsed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("repeat: %w", err)
+	}
+	if s.Now().Sub(grant.CreatedAt) > session.RepeatWindow {
+		return nil, ErrFlowUsed
+	}
+	if err := s.same(ctx, i, in); err != nil {
+		return nil, err
+	}
+	t.step(&t.outcome.Check)
+	plan := s.Plan(grant.Method, grant.FlowType)
+	if grant.SessionID != uuid.Nil {
+		plan.Waiting = nil // they have run: the session came after them
+	}
+	return s.answer(context.WithoutCancel(ctx), plan, i, grant, in, t)
+}
+
+// answer runs what may add to the answer, in the plan's order; the session
+// step is the last.
+func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identity, g Grant, in Submit, t *timer) (*Result, error) {
+	i = withoutCredentials(i)
+	if err := s.notify(ctx, plan, i, g, in); err != nil {
+		return nil, err
+	}
+	if len(plan.Waiting) > 0 {
+		t.step(&t.outcome.Wait)
+	}
+	result := &Result{Identity: i, ReturnTo: g.ReturnTo, FlowType: g.FlowType}
+	if !plan.Session.On {
+		return result, nil
+	}
+
+	var err error
+	result.Session, result.Token, err = s.issue(ctx, i, g, in)
+	t.step(&t.outcome.Hop)
+	if err == nil {
+		return result, nil
+	}
+	t.outcome.Result = NoSession
+	if s.FailWithoutSession {
+		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
+	}
+	result.Missing = err
+	refused := events.New(events.SessionRefused{IdentityID: i.ID.String(), FlowID: g.FlowID.String(), Reason: reason(err)}, s.Now(), in.Client.about(i.ID))
+	if err := s.Store.Append(ctx, refused); err != nil {
+		result.Missing = errors.Join(result.Missing, err)
+	}
+	return result, nil
+}
+
+// notify calls the hooks that the answer waits for. The first that fails is
+// what the client is told; the account stays.
+func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identity, g Grant, in Submit) error {
+	for _, step := range plan.Waiting {
+		call := &webhook.Call{Input: in.hookInput(), Identity: i, EventID: g.EventID.String()}
+		call.Request.Cookies = in.Client.Request.Cookies
+		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issue makes the token here and asks a worker for the session, which sees
+// the digest only.
+func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in Submit) (*session.Session, session.Token, error) {
+	prefix := session.NativePrefix
+	if g.FlowType == flow.Browser {
+		prefix = session.BrowserPrefix
+	}
+	token := session.NewToken(prefix)
+	now := s.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout)
+	defer cancel()
+	issued, err := s.Sessions.Issue(ctx, session.Request{
+		ID:          uuid.NewString(),
+		Deadline:    now.Add(s.IssueTimeout),
+		RequestedAt: now,
+		GrantID:     g.ID,
+		FlowID:      g.FlowID,
+		IdentityID:  i.ID,
+		Method:      g.Method,
+		Provider:    g.Provider,
+		AAL:         "aal1",
+		Digest:      token.Digest(),
+		Epoch:       i.Epoch,
+		Lifespan:    s.Lifespan,
+		ClientAddr:  in.Client.Addr,
+		UserAgent:   in.Client.UserAgent,
+		TraceParent: in.Client.TraceParent,
+		HTTPRequest: in.Client.RequestID,
+	})
+	if err != nil {
+		return nil, session.Token{}, err
+	}
+	return issued, token, nil
+}
