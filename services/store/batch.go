@@ -1,0 +1,117 @@
+package store
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/registration"
+)
+
+// batch is the rows of one commit, of one registration or of many.
+type batch struct {
+	ring *keyring
+
+	identities  []identityRow
+	credentials []credentialRow
+	addresses   []addressRow
+	handles     []handleRow
+	grants      []grantRow
+	inputs      []hookInputRow
+	outbox      []outboxRow
+}
+
+// registration adds what one registration stores.
+func (b *batch) registration(r registration.Record) error {
+	event, err := newOutboxRow(r.Event)
+	if err != nil {
+		return err
+	}
+	b.identity(r.Identity)
+	b.grants = append(b.grants, newGrantRow(r.Grant))
+	for _, in := range r.Inputs {
+		row, err := b.ring.newHookInputRow(in, r.Grant.CreatedAt)
+		if err != nil {
+			return err
+		}
+		b.inputs = append(b.inputs, row)
+	}
+	b.outbox = append(b.outbox, event)
+	return nil
+}
+
+func (b *batch) identity(i *identity.Identity) {
+	b.identities = append(b.identities, identityRow{
+		ID:             i.ID,
+		SchemaID:       i.SchemaID,
+		State:          string(i.State),
+		StateChangedAt: moment{i.StateChangedAt},
+		Traits:         document(i.Traits),
+		MetadataPublic: document(i.MetadataPublic),
+		MetadataAdmin:  document(i.MetadataAdmin),
+		Epoch:          i.Epoch,
+		Sequence:       firstSequence,
+		CreatedAt:      moment{i.CreatedAt},
+		UpdatedAt:      moment{i.UpdatedAt},
+	})
+	for _, c := range i.Credentials {
+		b.credentials = append(b.credentials, credentialRow{
+			IdentityID:  i.ID,
+			Type:        c.Type,
+			Identifiers: encode(c.Identifiers),
+			Config:      document(c.Config),
+			CreatedAt:   moment{c.CreatedAt},
+			UpdatedAt:   moment{c.UpdatedAt},
+		})
+	}
+	for n, a := range i.Addresses {
+		b.addresses = append(b.addresses, b.address(i.ID, n, a))
+	}
+	handles := i.Handles()
+	slices.Sort(handles)
+	for _, h := range slices.Compact(handles) { // two credentials may share one
+		b.handles = append(b.handles, handleRow{Value: h, IdentityID: i.ID, CreatedAt: moment{i.CreatedAt}})
+	}
+}
+
+func (b *batch) address(of uuid.UUID, position int, a identity.Address) addressRow {
+	return addressRow{
+		ID:         a.ID,
+		IdentityID: of,
+		Position:   position,
+		Via:        a.Via,
+		Value:      a.Value,
+		AddressKey: b.ring.addressKey(a.Via, a.Value),
+		State:      owned,
+		Verifiable: a.Verifiable,
+		Recovery:   a.Recovery,
+		Identifier: a.Identifier,
+		Verified:   a.Verified,
+		VerifiedAt: moment{a.VerifiedAt},
+		Status:     string(a.Status),
+		CreatedAt:  moment{a.CreatedAt},
+		UpdatedAt:  moment{a.UpdatedAt},
+	}
+}
+
+// inserts gives the rows in the order in which every commit inserts them, so
+// that two commits that want the same values wait for each other in the same
+// order and never both. Grants come before addresses: who submits one flow
+// twice is told that the flow is used, not that the address is taken.
+func (b *batch) inserts() []insert {
+	slices.SortFunc(b.grants, func(x, y grantRow) int { return bytes.Compare(x.FlowID[:], y.FlowID[:]) })
+	slices.SortFunc(b.addresses, func(x, y addressRow) int { return bytes.Compare(x.AddressKey, y.AddressKey) })
+	slices.SortFunc(b.handles, func(x, y handleRow) int { return strings.Compare(x.Value, y.Value) })
+	return []insert{
+		identities.insert(b.identities...),
+		grants.insert(b.grants...),
+		credentials.insert(b.credentials...),
+		addresses.insert(b.addresses...),
+		handles.insert(b.handles...),
+		hookInputs.insert(b.inputs...),
+		outbox.insert(b.outbox...),
+	}
+}

@@ -1,0 +1,22 @@
+// Package store holds all SQL, for SQLite and PostgreSQL. What use cases ask of
+// a store they say in interfaces of their own; [Store] fills them.
+//
+//	registration ─▶ Register      identity, credential, address, grant, hook inputs,
+//	                              outbox row: ONE durable commit
+//	session      ─▶ IssueSession  session, grant used, events: one durable commit
+//	relay        ─▶ Pending, Move outbox ─▶ event log, each record bound to the former by its hash
+//	api          ─▶ flows, errors commits that do not wait for the disk
+//
+// Statements are written once, in what both databases know, with ? for a
+// parameter. What differs between them is behind one interface, backend, with
+// one implementation in postgres.go and one in sqlite.go.
+//
+// An error that says that the database cannot be used now (down, frozen, disk
+// full, no connection free) has the method Unavailable, which gives true:
+//
+//	var u interface{ Unavailable() bool }
+//	errors.As(err, &u) && u.Unavailable() // answer 503
+//
+// A request's context ends the wait for a connection. What has begun is finished:
+// the database and the connection limit how long it may take.
+package store

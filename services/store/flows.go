@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+)
+
+type flowRow struct {
+	ID                        uuid.UUID `db:"id"`
+	Kind                      string    `db:"kind"`
+	Type                      string    `db:"type"`
+	State                     string    `db:"state"`
+	Active                    string    `db:"active"`
+	SchemaID                  string    `db:"schema_id"`
+	RequestURL                string    `db:"request_url"`
+	ReturnTo                  string    `db:"return_to"`
+	AfterVerificationReturnTo string    `db:"after_verification_return_to"`
+	CSRF                      []byte    `db:"csrf"`
+	Form                      document  `db:"form"`
+	IssuedAt                  moment    `db:"issued_at"`
+	ExpiresAt                 moment    `db:"expires_at"`
+}
+
+var flows = tableOf[flowRow]("flows")
+
+// flowCap keeps the number of flows bounded, whoever makes them.
+type flowCap struct {
+	max  int
+	made atomic.Int64
+}
+
+const defaultMaxFlows = 100_000
+
+func (c *flowCap) limit() int64 {
+	if c.max == 0 {
+		return defaultMaxFlows
+	}
+	return int64(c.max)
+}
+
+// due tells now and then that the oldest flows are to be deleted.
+func (c *flowCap) due() bool { return c.made.Add(1)%max(1, c.limit()/100) == 0 }
+
+// CreateFlow stores a flow, without waiting for the disk. When there are too
+// many the oldest go.
+func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
+	row := newFlowRow(f)
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		for _, st := range flows.insert(row).statements() {
+			if _, err := p.exec(ctx, st.query, st.args...); err != nil {
+				return err
+			}
+		}
+		if !s.flows.due() {
+			return nil
+		}
+		_, err := p.exec(ctx, `DELETE FROM flows WHERE n <= (SELECT max(n) FROM flows) - ?`, s.flows.limit())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create flow: %w", err)
+	}
+	return nil
+}
+
+// Flow gives a flow, expired or not, or [flow.ErrNotFound].
+func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
+	var row flowRow
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		return p.get(ctx, &row, `SELECT `+flows.list()+` FROM flows WHERE id = ?`, id)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, flow.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("flow %s: %w", id, err)
+	}
+	return row.flow()
+}
+
+// FlowAndGrant gives a flow and tells whether it was completed. A flow that
+// was completed may be gone: f is nil then. [flow.ErrNotFound] says that there
+// is neither.
+func (s *Store) FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error) {
+	f, granted, err = s.flowAndGrant(ctx, id)
+	switch {
+	case err != nil:
+		return nil, false, fmt.Errorf("flow %s: %w", id, err)
+	case f == nil && !granted:
+		return nil, false, flow.ErrNotFound
+	}
+	return f, granted, nil
+}
+
+// flowAndGrant is one statement where both tables are in one database and the
+// flow is there, as it mostly is.
+func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error) {
+	const exists = `EXISTS (SELECT 1 FROM grants WHERE flow_id = ?)`
+	if s.backend.embedded() {
+		f, err = s.Flow(ctx, id)
+	} else {
+		var row struct {
+			flowRow
+			Granted bool `db:"granted"`
+		}
+		err = s.reads.get(ctx, &row, `SELECT `+flows.list()+`, `+exists+` AS granted FROM flows WHERE id = ?`, id, id)
+		if err == nil {
+			f, err = row.flow()
+			return f, row.Granted, err
+		}
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) && !errors.Is(err, flow.ErrNotFound) {
+		return nil, false, err
+	}
+	err = s.reads.get(ctx, &granted, `SELECT `+exists, id)
+	return f, granted, err
+}
+
+// SaveForm keeps what was entered and what was wrong with it, without waiting
+// for the disk.
+func (s *Store) SaveForm(ctx context.Context, id uuid.UUID, active string, form flow.Form) error {
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		_, err := p.exec(ctx, `UPDATE flows SET active = ?, form = ? WHERE id = ?`, active, formDocument(form), id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("save form of flow %s: %w", id, err)
+	}
+	return nil
+}
+
+// DeleteExpiredFlows deletes at most limit flows whose time is over, the
+// oldest first, and tells how many.
+func (s *Store) DeleteExpiredFlows(ctx context.Context, limit int) (int, error) {
+	var deleted int64
+	err := s.backend.withFlows(ctx, func(p *pool) (err error) {
+		deleted, err = p.exec(ctx, `DELETE FROM flows WHERE n IN (SELECT n FROM flows WHERE expires_at <= ? ORDER BY n LIMIT ?)`,
+			moment{s.now()}, limit)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("delete expired flows: %w", err)
+	}
+	return int(deleted), nil
+}
+
+func newFlowRow(f *flow.Flow) flowRow {
+	return flowRow{
+		ID:                        f.ID,
+		Kind:                      string(f.Kind),
+		Type:                      string(f.Type),
+		State:                     f.State,
+		Active:                    f.Active,
+		SchemaID:                  f.SchemaID,
+		RequestURL:                f.RequestURL,
+		ReturnTo:                  f.ReturnTo,
+		AfterVerificationReturnTo: f.AfterVerificationReturnTo,
+		CSRF:                      f.CSRF,
+		Form:                      formDocument(f.Form),
+		IssuedAt:                  moment{f.IssuedAt},
+		ExpiresAt:                 moment{f.ExpiresAt},
+	}
+}
+
+func (r flowRow) flow() (*flow.Flow, error) {
+	f := &flow.Flow{
+		ID:                        r.ID,
+		Kind:                      flow.Kind(r.Kind),
+		Type:                      flow.Type(r.Type),
+		State:                     r.State,
+		Active:                    r.Active,
+		SchemaID:                  r.SchemaID,
+		RequestURL:                r.RequestURL,
+		ReturnTo:                  r.ReturnTo,
+		AfterVerificationReturnTo: r.AfterVerificationReturnTo,
+		CSRF:                      r.CSRF,
+		IssuedAt:                  r.IssuedAt.Time,
+		ExpiresAt:                 r.ExpiresAt.Time,
+	}
+	if r.Form == nil {
+		return f, nil
+	}
+	return f, r.Form.decode(&f.Form)
+}
+
+// formDocument is nil for a form that holds nothing, as most do.
+func formDocument(form flow.Form) document {
+	if form.Empty() {
+		return nil
+	}
+	return encode(form)
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+type hookInputRow struct {
+	EventID   uuid.UUID `db:"event_id"`
+	Endpoint  string    `db:"endpoint"`
+	Sealed    []byte    `db:"sealed"` // key id ‖ nonce ‖ ciphertext
+	CreatedAt moment    `db:"created_at"`
+}
+
+var hookInputs = tableOf[hookInputRow]("hook_inputs")
+
+// HookInput gives what a registration kept for a background endpoint; false
+// when the endpoint is not to get the event, or has got it.
+func (s *Store) HookInput(ctx context.Context, eventID uuid.UUID, endpoint string) (webhook.Input, bool, error) {
+	var row hookInputRow
+	err := s.reads.get(ctx, &row, `SELECT `+hookInputs.list()+` FROM hook_inputs WHERE event_id = ? AND endpoint = ?`, eventID, endpoint)
+	if errors.Is(err, sql.ErrNoRows) {
+		return webhook.Input{}, false, nil
+	}
+	if err != nil {
+		return webhook.Input{}, false, fmt.Errorf("hook input of event %s: %w", eventID, err)
+	}
+	ring, err := s.keyring()
+	if err != nil {
+		return webhook.Input{}, false, fmt.Errorf("hook input of event %s: %w", eventID, err)
+	}
+	in, err := ring.openHookInput(row)
+	if err != nil {
+		return webhook.Input{}, false, fmt.Errorf("hook input of event %s: %w", eventID, err)
+	}
+	return in, true, nil
+}
+
+// DeleteHookInput forgets what was kept for an endpoint that has got its event.
+// It does not wait for the disk: after a power cut the endpoint may get the event again.
+func (s *Store) DeleteHookInput(ctx context.Context, eventID uuid.UUID, endpoint string) error {
+	if _, err := s.relaxed.exec(ctx, `DELETE FROM hook_inputs WHERE event_id = ? AND endpoint = ?`, eventID, endpoint); err != nil {
+		return fmt.Errorf("delete hook input of event %s: %w", eventID, err)
+	}
+	return nil
+}
+
+// about binds what is sealed to its row.
+func (r hookInputRow) about() []byte { return append(r.EventID[:], r.Endpoint...) }
+
+func (k *keyring) newHookInputRow(in registration.HookInput, at time.Time) (hookInputRow, error) {
+	plain, err := json.Marshal(in.Input)
+	if err != nil {
+		return hookInputRow{}, fmt.Errorf("hook input: %w", err)
+	}
+	r := hookInputRow{EventID: in.EventID, Endpoint: in.Endpoint, CreatedAt: moment{at}}
+	r.Sealed = append(k.sealsWith[:], seal(k.sealing[k.sealsWith], plain, r.about())...)
+	return r, nil
+}
+
+func (k *keyring) openHookInput(r hookInputRow) (in webhook.Input, err error) {
+	if len(r.Sealed) < len(uuid.UUID{}) {
+		return in, errors.New("sealed data is too short")
+	}
+	id, sealed := uuid.UUID(r.Sealed[:16]), r.Sealed[16:]
+	key, ok := k.sealing[id]
+	if !ok {
+		return in, fmt.Errorf("sealed with key %s, which is not here", id)
+	}
+	plain, err := open(key, sealed, r.about())
+	if err != nil {
+		return in, err
+	}
+	return in, json.Unmarshal(plain, &in)
+}

@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+)
+
+type identityRow struct {
+	ID             uuid.UUID `db:"id"`
+	SchemaID       string    `db:"schema_id"`
+	State          string    `db:"state"`
+	StateChangedAt moment    `db:"state_changed_at"`
+	Traits         document  `db:"traits"`
+	MetadataPublic document  `db:"metadata_public"`
+	MetadataAdmin  document  `db:"metadata_admin"`
+	Epoch          int64     `db:"epoch"`
+	Sequence       int64     `db:"sequence"`
+	CreatedAt      moment    `db:"created_at"`
+	UpdatedAt      moment    `db:"updated_at"`
+}
+
+type credentialRow struct {
+	IdentityID  uuid.UUID `db:"identity_id"`
+	Type        string    `db:"type"`
+	Identifiers document  `db:"identifiers"`
+	Config      document  `db:"config"`
+	CreatedAt   moment    `db:"created_at"`
+	UpdatedAt   moment    `db:"updated_at"`
+}
+
+type addressRow struct {
+	ID         uuid.UUID `db:"id"`
+	IdentityID uuid.UUID `db:"identity_id"`
+	Position   int       `db:"position"`
+	Via        string    `db:"via"`
+	Value      string    `db:"value"`
+	AddressKey []byte    `db:"address_key"`
+	State      string    `db:"state"`
+	Verifiable bool      `db:"verifiable"`
+	Recovery   bool      `db:"recovery"`
+	Identifier bool      `db:"identifier"`
+	Verified   bool      `db:"verified"`
+	VerifiedAt moment    `db:"verified_at"`
+	Status     string    `db:"status"`
+	CreatedAt  moment    `db:"created_at"`
+	UpdatedAt  moment    `db:"updated_at"`
+}
+
+type handleRow struct {
+	Value      string    `db:"value"`
+	IdentityID uuid.UUID `db:"identity_id"`
+	CreatedAt  moment    `db:"created_at"`
+}
+
+var (
+	identities  = tableOf[identityRow]("identities")
+	credentials = tableOf[credentialRow]("credentials")
+	addresses   = tableOf[addressRow]("addresses")
+	handles     = tableOf[handleRow]("handles")
+)
+
+// owned is the state of an address that no other identity can have.
+const owned = "owned"
+
+// firstSequence is that of identity.created, which is in the commit that makes
+// the identity.
+const firstSequence = 1
+
+// CreateIdentity stores i and its event in one durable commit, or gives
+// [identity.ErrExists] when an identifier or address is taken.
+func (s *Store) CreateIdentity(ctx context.Context, i *identity.Identity, e events.Event) error {
+	ring, err := s.keyring()
+	if err != nil {
+		return fmt.Errorf("create identity: %w", err)
+	}
+	event, err := newOutboxRow(e)
+	if err != nil {
+		return fmt.Errorf("create identity: %w", err)
+	}
+	b := batch{ring: ring}
+	b.identity(i)
+	b.outbox = append(b.outbox, event)
+	err = s.durable.insert(ctx, b.inserts()...)
+	if err != nil {
+		return fmt.Errorf("create identity %s: %w", i.ID, identityTaken(err))
+	}
+	return nil
+}
+
+// identityTaken turns a taken address or handle into [identity.ErrExists].
+func identityTaken(err error) error {
+	switch takenColumn(err) {
+	case "addresses.address_key", "handles.value":
+		return identity.ErrExists
+	}
+	return err
+}
+
+// Identity gives an identity with addresses and credentials, or [identity.ErrNotFound].
+func (s *Store) Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error) {
+	var row identityRow
+	err := s.reads.get(ctx, &row, `SELECT `+identities.list()+` FROM identities WHERE id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, identity.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identity %s: %w", id, err)
+	}
+	i := row.identity()
+	if err := s.addAddresses(ctx, i); err != nil {
+		return nil, err
+	}
+	if err := s.addCredentials(ctx, i); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// Identities gives at most limit identities behind the given id, by id, with
+// addresses and credentials. The zero id is before all others.
+func (s *Store) Identities(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error) {
+	var rows []identityRow
+	err := s.reads.list(ctx, &rows, `SELECT `+identities.list()+` FROM identities WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("identities: %w", err)
+	}
+	page := make([]*identity.Identity, len(rows))
+	for n := range rows {
+		page[n] = rows[n].identity()
+	}
+	if err := s.addAddresses(ctx, page...); err != nil {
+		return nil, err
+	}
+	if err := s.addCredentials(ctx, page...); err != nil {
+		return nil, err
+	}
+	all := make([]identity.Identity, len(page))
+	for n := range page {
+		all[n] = *page[n]
+	}
+	return all, nil
+}
+
+// addAddresses reads the addresses of identities that are sorted by id, all
+// with one statement: those of the ids from the first to the last.
+func (s *Store) addAddresses(ctx context.Context, page ...*identity.Identity) error {
+	if len(page) == 0 {
+		return nil
+	}
+	var rows []addressRow
+	err := s.reads.list(ctx, &rows, `SELECT `+addresses.list()+` FROM addresses
+		WHERE identity_id >= ? AND identity_id <= ? ORDER BY position`, page[0].ID, page[len(page)-1].ID)
+	if err != nil {
+		return fmt.Errorf("addresses: %w", err)
+	}
+	of := byID(page)
+	for _, r := range rows {
+		if i := of[r.IdentityID]; i != nil { // nil: made since the page was read
+			i.Addresses = append(i.Addresses, r.address())
+		}
+	}
+	return nil
+}
+
+// addCredentials reads credentials as [Store.addAddresses] does addresses.
+func (s *Store) addCredentials(ctx context.Context, page ...*identity.Identity) error {
+	if len(page) == 0 {
+		return nil
+	}
+	var rows []credentialRow
+	err := s.reads.list(ctx, &rows, `SELECT `+credentials.list()+` FROM credentials
+		WHERE identity_id >= ? AND identity_id <= ? ORDER BY type`, page[0].ID, page[len(page)-1].ID)
+	if err != nil {
+		return fmt.Errorf("credentials: %w", err)
+	}
+	of := byID(page)
+	for _, r := range rows {
+		i := of[r.IdentityID]
+		if i == nil {
+			continue
+		}
+		c := identity.Credential{Type: r.Type, Config: json.RawMessage(r.Config), CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time}
+		if err := r.Identifiers.decode(&c.Identifiers); err != nil {
+			return fmt.Errorf("credential %s of %s: %w", r.Type, r.IdentityID, err)
+		}
+		i.Credentials = append(i.Credentials, c)
+	}
+	return nil
+}
+
+func byID(page []*identity.Identity) map[uuid.UUID]*identity.Identity {
+	of := make(map[uuid.UUID]*identity.Identity, len(page))
+	for _, i := range page {
+		of[i.ID] = i
+	}
+	return of
+}
+
+func (r identityRow) identity() *identity.Identity {
+	return &identity.Identity{
+		ID:             r.ID,
+		SchemaID:       r.SchemaID,
+		State:          identity.State(r.State),
+		StateChangedAt: r.StateChangedAt.Time,
+		Traits:         json.RawMessage(r.Traits),
+		MetadataPublic: json.RawMessage(r.MetadataPublic),
+		MetadataAdmin:  json.RawMessage(r.MetadataAdmin),
+		Epoch:          r.Epoch,
+		CreatedAt:      r.CreatedAt.Time,
+		UpdatedAt:      r.UpdatedAt.Time,
+	}
+}
+
+func (r addressRow) address() identity.Address {
+	return identity.Address{
+		ID:         r.ID,
+		Via:        r.Via,
+		Value:      r.Value,
+		Verifiable: r.Verifiable,
+		Recovery:   r.Recovery,
+		Identifier: r.Identifier,
+		Verified:   r.Verified,
+		VerifiedAt: r.VerifiedAt.Time,
+		Status:     identity.AddressStatus(r.Status),
+		CreatedAt:  r.CreatedAt.Time,
+		UpdatedAt:  r.UpdatedAt.Time,
+	}
+}

@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// The purposes of keys. A key serves one purpose only.
+const (
+	KeyAddress = "address" // of the address keys
+	KeyCSRF    = "csrf"    // of CSRF tokens
+	KeySealing = "sealing" // of hook inputs
+)
+
+// purposes are those that [Store.Migrate] makes a key for.
+var purposes = [...]string{KeyAddress, KeyCSRF, KeySealing}
+
+const keySize = 32
+
+type keyRow struct {
+	ID        uuid.UUID `db:"id"`
+	Purpose   string    `db:"purpose"`
+	Sealed    []byte    `db:"sealed"`
+	Current   bool      `db:"current"`
+	CreatedAt moment    `db:"created_at"`
+}
+
+var keys = tableOf[keyRow]("keys")
+
+// about binds a key to its row and purpose.
+func (r keyRow) about() []byte { return append(r.ID[:], r.Purpose...) }
+
+// keyring is the keys of all purposes, opened.
+type keyring struct {
+	byPurpose map[string][][]byte // current first
+	sealing   map[uuid.UUID]cipher.AEAD
+	sealsWith uuid.UUID
+}
+
+// complete tells whether there is a key for each purpose.
+func (k *keyring) complete() bool {
+	if k == nil {
+		return false
+	}
+	return !slices.ContainsFunc(purposes[:], func(p string) bool { return len(k.byPurpose[p]) == 0 })
+}
+
+// Key gives the current key of a purpose, the same in all processes; nil
+// before the database is migrated. It must not be changed.
+func (s *Store) Key(purpose string) []byte {
+	if all := s.Keys(purpose); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// Keys gives the keys of a purpose, the current one first: what was made with
+// a former one is still recognised.
+func (s *Store) Keys(purpose string) [][]byte {
+	if k := s.keys.Load(); k != nil {
+		return k.byPurpose[purpose]
+	}
+	return nil
+}
+
+// keyring gives the keys, or [ErrNotMigrated].
+func (s *Store) keyring() (*keyring, error) {
+	if k := s.keys.Load(); k.complete() {
+		return k, nil
+	}
+	return nil, ErrNotMigrated
+}
+
+// addressKey is what an address is unique by: it does not tell the address to
+// who reads the index, and the database compares 32 bytes.
+func (k *keyring) addressKey(via, value string) []byte {
+	mac := hmac.New(sha256.New, k.byPurpose[KeyAddress][0])
+	mac.Write([]byte(via))
+	mac.Write([]byte{0})
+	mac.Write([]byte(value))
+	return mac.Sum(nil)
+}
+
+// loadKeys opens the keys that are stored. There are none before the first migration.
+func (s *Store) loadKeys(ctx context.Context) error {
+	var rows []keyRow
+	err := s.reads.list(ctx, &rows, `SELECT `+keys.list()+` FROM keys ORDER BY current DESC, created_at DESC`)
+	if s.backend.missing(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load keys: %w", err)
+	}
+	ring, _, err := s.openKeys(rows)
+	if err != nil {
+		return err
+	}
+	s.keys.Store(ring)
+	return nil
+}
+
+// openKeys also gives the rows that a former secret had sealed, sealed anew.
+func (s *Store) openKeys(rows []keyRow) (ring *keyring, renewed []keyRow, err error) {
+	ring = &keyring{byPurpose: map[string][][]byte{}, sealing: map[uuid.UUID]cipher.AEAD{}}
+	for _, r := range rows {
+		key, former, err := s.seal.open(r.Sealed, r.about())
+		if err != nil {
+			return nil, nil, err
+		}
+		if former {
+			r.Sealed = s.seal.seal(key, r.about())
+			renewed = append(renewed, r)
+		}
+		ring.byPurpose[r.Purpose] = append(ring.byPurpose[r.Purpose], key)
+		if r.Purpose != KeySealing {
+			continue
+		}
+		if ring.sealing[r.ID], err = chacha20poly1305.NewX(key); err != nil {
+			return nil, nil, fmt.Errorf("sealing key %s: %w", r.ID, err)
+		}
+		if r.Current {
+			ring.sealsWith = r.ID
+		}
+	}
+	return ring, renewed, nil
+}
+
+// makeKeys makes the keys that are missing, and seals anew what a former
+// secret had sealed, so that the former secret can go.
+func (s *Store) makeKeys(ctx context.Context) error {
+	err := s.durable.commit(ctx, func(tx *tx) error {
+		var rows []keyRow
+		if err := tx.list(&rows, `SELECT `+keys.list()+` FROM keys`); err != nil {
+			return err
+		}
+		ring, renewed, err := s.openKeys(rows)
+		if err != nil {
+			return err
+		}
+		for _, r := range renewed {
+			if _, err := tx.exec(`UPDATE keys SET sealed = ? WHERE id = ?`, r.Sealed, r.ID); err != nil {
+				return err
+			}
+		}
+		for _, p := range purposes {
+			if len(ring.byPurpose[p]) > 0 {
+				continue
+			}
+			if err := tx.insert(keys.insert(s.newKey(p))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("make keys: %w", err)
+	}
+	return s.loadKeys(ctx)
+}
+
+func (s *Store) newKey(purpose string) keyRow {
+	r := keyRow{ID: uuid.New(), Purpose: purpose, Current: true, CreatedAt: moment{s.now()}}
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // never fails, see crypto/rand
+	r.Sealed = s.seal.seal(key, r.about())
+	return r
+}

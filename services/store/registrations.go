@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/registration"
+)
+
+// grantRow is a grant as a registration stores it. What the session that uses
+// it adds is in [usedRow].
+type grantRow struct {
+	ID         uuid.UUID `db:"id"`
+	FlowID     uuid.UUID `db:"flow_id"`
+	IdentityID uuid.UUID `db:"identity_id"`
+	EventID    uuid.UUID `db:"event_id"`
+	FlowType   string    `db:"flow_type"`
+	ReturnTo   string    `db:"return_to"`
+	Method     string    `db:"method"`
+	Provider   string    `db:"provider"`
+	Bypass     bool      `db:"bypass"`
+	Steps      document  `db:"steps"`
+	CreatedAt  moment    `db:"created_at"`
+}
+
+// usedRow says which session used a grant.
+type usedRow struct {
+	SessionID   uuid.NullUUID  `db:"session_id"`
+	RequestID   sql.NullString `db:"request_id"`
+	Digest      []byte         `db:"digest"`
+	RequestedAt moment         `db:"requested_at"`
+	IssuedAt    moment         `db:"issued_at"`
+}
+
+var (
+	grants = tableOf[grantRow]("grants")
+	used   = tableOf[usedRow]("grants")
+)
+
+// Register stores all of r in one durable commit, or nothing: with
+// [identity.ErrExists] when an identifier is taken, with
+// [registration.ErrFlowUsed] when the flow has a grant already.
+func (s *Store) Register(ctx context.Context, r registration.Record) error {
+	ring, err := s.keyring()
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	b := batch{ring: ring}
+	if err := b.registration(r); err != nil {
+		return fmt.Errorf("register %s: %w", r.Identity.ID, err)
+	}
+	err = s.durable.insert(ctx, b.inserts()...)
+	if takenColumn(err) == "grants.flow_id" {
+		return registration.ErrFlowUsed
+	}
+	if err != nil {
+		return fmt.Errorf("register %s: %w", r.Identity.ID, identityTaken(err))
+	}
+	return nil
+}
+
+// Grant gives the grant that a flow made and its identity with credentials, or
+// [identity.ErrNotFound].
+func (s *Store) Grant(ctx context.Context, flowID uuid.UUID) (registration.Grant, *identity.Identity, error) {
+	var row struct {
+		grantRow
+		usedRow
+	}
+	err := s.reads.get(ctx, &row, `SELECT `+grants.list()+`, `+used.list()+` FROM grants WHERE flow_id = ?`, flowID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return registration.Grant{}, nil, identity.ErrNotFound
+	}
+	if err != nil {
+		return registration.Grant{}, nil, fmt.Errorf("grant of flow %s: %w", flowID, err)
+	}
+	g, err := row.grant(row.usedRow)
+	if err != nil {
+		return registration.Grant{}, nil, fmt.Errorf("grant of flow %s: %w", flowID, err)
+	}
+	i, err := s.Identity(ctx, g.IdentityID)
+	if err != nil {
+		return registration.Grant{}, nil, err
+	}
+	return g, i, nil
+}
+
+func newGrantRow(g registration.Grant) grantRow {
+	return grantRow{
+		ID:         g.ID,
+		FlowID:     g.FlowID,
+		IdentityID: g.IdentityID,
+		EventID:    g.EventID,
+		FlowType:   string(g.FlowType),
+		ReturnTo:   g.ReturnTo,
+		Method:     g.Method,
+		Provider:   g.Provider,
+		Bypass:     g.Bypass,
+		Steps:      encode(g.Steps),
+		CreatedAt:  moment{g.CreatedAt},
+	}
+}
+
+func (r grantRow) grant(u usedRow) (registration.Grant, error) {
+	g := registration.Grant{
+		ID:         r.ID,
+		FlowID:     r.FlowID,
+		IdentityID: r.IdentityID,
+		EventID:    r.EventID,
+		FlowType:   flow.Type(r.FlowType),
+		ReturnTo:   r.ReturnTo,
+		Method:     r.Method,
+		Provider:   r.Provider,
+		Bypass:     r.Bypass,
+		SessionID:  u.SessionID.UUID,
+		CreatedAt:  r.CreatedAt.Time,
+	}
+	err := r.Steps.decode(&g.Steps)
+	g.Steps.RequestedAt, g.Steps.IssuedAt = u.RequestedAt.Time, u.IssuedAt.Time
+	return g, err
+}

@@ -1,0 +1,178 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/usher-auth/usher/schemas"
+)
+
+// Options say which database to open and how.
+type Options struct {
+	// DSN is empty for SQLite in DataDir, "memory" for a temporary one,
+	// sqlite://PATH, or postgres://…
+	DSN     string
+	DataDir string
+	// CipherSecrets seal the keys: the first seals, all of them open.
+	CipherSecrets []string
+	// MaxFlows is how many flows are kept at most, by about one in a hundred;
+	// 0 means 100,000.
+	MaxFlows int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log is told what nobody is there to be told by an error; nil means nobody.
+	Log *slog.Logger
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	backend backend
+	// A commit of durable is on the disk when it returns. One of relaxed gets
+	// there with the next durable one, or soon; until then a power cut undoes it.
+	durable, relaxed *pool
+	reads            *pool
+
+	keys  atomic.Pointer[keyring]
+	seal  *sealer
+	now   func() time.Time
+	flows flowCap
+}
+
+// backend is what differs between the databases.
+type backend interface {
+	// down tells whether err means that the database cannot be used now.
+	down(err error) bool
+	// violated gives the unique column that err is about as "table.column", or "".
+	violated(err error) string
+	// missing tells whether err means that a table does not exist.
+	missing(err error) bool
+	// alone runs work while no other process runs its own, on connections
+	// whose statements may take any time.
+	alone(ctx context.Context, work func(*sql.DB) error) error
+	// goose is the name of the migrations' dialect and of their folder.
+	goose() (goose.Dialect, string)
+	// withFlows runs work on the pool of the flows.
+	withFlows(ctx context.Context, work func(*pool) error) error
+	// lead is [Store.Lead].
+	lead(ctx context.Context) (release func(), lost <-chan struct{}, err error)
+	embedded() bool
+	close() error
+}
+
+// Open opens a database, and its keys where it is migrated. It does not
+// migrate; only the data folder of SQLite is made where it is missing.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	seal, err := newSealer(o.CipherSecrets)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{seal: seal, now: o.Now, flows: flowCap{max: o.MaxFlows}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	scheme, _, _ := strings.Cut(o.DSN, "://")
+	switch scheme {
+	case "", "memory", "sqlite":
+		err = s.openSQLite(ctx, o)
+	case "postgres", "postgresql":
+		err = s.openPostgres(o)
+	case "mysql", "cockroach":
+		err = fmt.Errorf("%s is not supported: use postgres:// or sqlite://", scheme)
+	default:
+		err = errors.New("dsn must be empty, memory, sqlite://PATH or postgres://…") // it may hold a password
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.loadKeys(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Migrate brings the database to this version and makes the keys that are
+// missing. Several processes may do it at once: one does, the others wait.
+func (s *Store) Migrate(ctx context.Context) error {
+	err := s.backend.alone(ctx, func(db *sql.DB) error {
+		migrations, err := s.migrations(db)
+		if err != nil {
+			return err
+		}
+		if _, err := migrations.Up(ctx); err != nil {
+			return err
+		}
+		return s.makeKeys(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("migrate: %w", s.durable.explain(err))
+	}
+	return nil
+}
+
+// Migrated tells whether the database is of this version, or of a later one,
+// and has its keys.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	if err := s.loadKeys(ctx); err != nil {
+		return false, fmt.Errorf("migrated: %w", err)
+	}
+	if !s.keys.Load().complete() {
+		return false, nil
+	}
+	migrations, err := s.migrations(s.reads.db.DB)
+	if err != nil {
+		return false, fmt.Errorf("migrated: %w", err)
+	}
+	pending, err := migrations.HasPending(ctx)
+	if err != nil {
+		return false, fmt.Errorf("migrated: %w", s.reads.explain(err))
+	}
+	return !pending, nil
+}
+
+func (s *Store) migrations(db *sql.DB) (*goose.Provider, error) {
+	dialect, folder := s.backend.goose()
+	files, err := fs.Sub(schemas.SQL, "sql/"+folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+}
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	if err := s.reads.get(ctx, &one, `SELECT 1`); err != nil {
+		return fmt.Errorf("ping: %w", err)
+	}
+	return nil
+}
+
+// Embedded tells whether the database is inside this process, so that no other
+// may use it.
+func (s *Store) Embedded() bool { return s.backend.embedded() }
+
+// Close closes all connections.
+func (s *Store) Close() error { return s.backend.close() }
+
+// Lead waits until this process is the only one that leads. What it leads is
+// over when lost is closed; release gives the lead to another. On SQLite there
+// is no other.
+func (s *Store) Lead(ctx context.Context) (release func(), lost <-chan struct{}, err error) {
+	release, lost, err = s.backend.lead(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lead: %w", s.durable.explain(err))
+	}
+	return release, lost, nil
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// AdminToken is a token of the admin listener. The token itself is not stored.
+type AdminToken struct {
+	Name      string    `json:"name"`
+	Scope     string    `json:"scope"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+type tokenRow struct {
+	Name      string `db:"name"`
+	Scope     string `db:"scope"`
+	Digest    []byte `db:"digest"`
+	CreatedAt moment `db:"created_at"`
+}
+
+var tokens = tableOf[tokenRow]("admin_tokens")
+
+// AddAdminToken stores a token by its digest, or gives [ErrExists] when the
+// name is taken.
+func (s *Store) AddAdminToken(ctx context.Context, name, scope string, digest [32]byte) error {
+	row := tokenRow{Name: name, Scope: scope, Digest: digest[:], CreatedAt: moment{s.now()}}
+	err := s.durable.insert(ctx, tokens.insert(row))
+	if takenColumn(err) != "" {
+		return ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("add admin token %s: %w", name, err)
+	}
+	return nil
+}
+
+// AdminToken gives the name and scope of the token with a digest; false when
+// there is none.
+func (s *Store) AdminToken(ctx context.Context, digest [32]byte) (name, scope string, ok bool, err error) {
+	var row tokenRow
+	err = s.reads.get(ctx, &row, `SELECT `+tokens.list()+` FROM admin_tokens WHERE digest = ?`, digest[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", "", false, nil
+	}
+	if err != nil {
+		return "", "", false, fmt.Errorf("admin token: %w", err)
+	}
+	return row.Name, row.Scope, true, nil
+}
+
+// AdminTokens gives all tokens by name.
+func (s *Store) AdminTokens(ctx context.Context) ([]AdminToken, error) {
+	var rows []tokenRow
+	if err := s.reads.list(ctx, &rows, `SELECT `+tokens.list()+` FROM admin_tokens ORDER BY name`); err != nil {
+		return nil, fmt.Errorf("admin tokens: %w", err)
+	}
+	all := make([]AdminToken, len(rows))
+	for n, r := range rows {
+		all[n] = AdminToken{Name: r.Name, Scope: r.Scope, CreatedAt: r.CreatedAt.Time}
+	}
+	return all, nil
+}
+
+// RemoveAdminToken tells whether there was such a token.
+func (s *Store) RemoveAdminToken(ctx context.Context, name string) (bool, error) {
+	removed, err := s.durable.exec(ctx, `DELETE FROM admin_tokens WHERE name = ?`, name)
+	if err != nil {
+		return false, fmt.Errorf("remove admin token %s: %w", name, err)
+	}
+	return removed > 0, nil
+}

@@ -1,0 +1,203 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/store"
+)
+
+func sequence(n int) string { return strconv.Itoa(n) }
+
+func testAppend(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	about := func(subject string) events.Event {
+		e := newRefused(s.clock(), r)
+		e.Subject = subject
+		return e
+	}
+	given := about(r.Identity.ID.String())
+	given.Sequence = "77"
+	for _, e := range []events.Event{about(r.Identity.ID.String()), given, about(uuid.NewString()), about("something"), about("")} {
+		s.must(st.Append(s.ctx(), e))
+	}
+	want := []string{"identity.created 1", "session.refused 2", "session.refused 77", "session.refused ", "session.refused ", "session.refused "}
+	if got := s.types(st); !slices.Equal(got, want) {
+		t.Errorf("outbox = %q, want %q", got, want)
+	}
+	rows, err := st.Pending(s.ctx(), 2)
+	s.must(err)
+	if len(rows) != 2 || rows[1].IdentityID != r.Identity.ID.String() || rows[1].Type != "session.refused" || !rows[1].CreatedAt.Equal(s.clock()) {
+		t.Errorf("Pending(2) = %+v, want the two oldest", rows)
+	}
+	if depth, oldest, err := st.OutboxStats(s.ctx()); err != nil || depth != 6 || !oldest.Equal(s.clock()) {
+		t.Errorf("OutboxStats = %d, %v, %v, want 6 since %v", depth, oldest, err, s.clock())
+	}
+	if err := st.Append(s.ctx(), events.Event{ID: "x", Type: "session.refused"}); err == nil {
+		t.Error("Append stored an event without a proper id")
+	}
+}
+
+// publish takes what is pending as the relay does.
+func (s *suite) publish(st *store.Store, limit int) []relay.Published {
+	s.t.Helper()
+	rows, err := st.Pending(s.ctx(), limit)
+	s.must(err)
+	published := make([]relay.Published, len(rows))
+	for n, r := range rows {
+		published[n] = relay.Published{Row: r, StreamSeq: uint64(100 + r.ID)}
+	}
+	return published
+}
+
+// people registers n.
+func (s *suite) people(st *store.Store, n int) {
+	s.t.Helper()
+	for range n {
+		s.registered(st, uuid.NewString()+"@example.org")
+	}
+}
+
+// chain checks that the log holds n records in a whole chain, and gives them.
+func (s *suite) chain(st *store.Store, n int) []audit.Record {
+	s.t.Helper()
+	records, err := st.Events(s.ctx(), audit.Query{Limit: n + 1})
+	s.must(err)
+	if len(records) != n {
+		s.t.Errorf("the log holds %d records, want %d", len(records), n)
+	}
+	var former audit.Hash
+	seen := map[string]bool{}
+	for i, r := range records {
+		if r.Seq != int64(i+1) || r.Former != former || r.Hash != audit.Next(former, r.Payload) || seen[r.EventID] {
+			s.t.Fatalf("record %d = %+v does not follow %x", i+1, r, former)
+		}
+		former, seen[r.EventID] = r.Hash, true
+	}
+	seq, hash, err := st.EventHead(s.ctx())
+	if err != nil || seq != int64(len(records)) || hash != former {
+		s.t.Errorf("EventHead = %d, %x, %v, want %d, %x", seq, hash, err, len(records), former)
+	}
+	return records
+}
+
+func testMove(t *testing.T, s *suite) {
+	st := s.store(nil)
+	s.chain(st, 0)
+	s.people(st, 5)
+	rows := s.publish(st, 3)
+	s.must(st.Move(s.ctx(), rows))
+	s.must(st.Move(s.ctx(), nil))
+	records := s.chain(st, 3)
+	first := audit.Record{
+		Seq: 1, EventID: rows[0].EventID, StreamSeq: rows[0].StreamSeq, Type: "identity.created", Subject: rows[0].IdentityID,
+		Payload: rows[0].Payload, Hash: audit.Next(audit.Hash{}, rows[0].Payload), LoggedAt: s.clock(),
+	}
+	if diff := cmp.Diff(first, records[0]); diff != "" {
+		t.Errorf("the first record: want(-) got(+):\n%s", diff)
+	}
+	if got := len(s.pending(st)); got != 2 {
+		t.Errorf("%d rows are left in the outbox, want 2", got)
+	}
+	s.must(st.Move(s.ctx(), s.publish(st, 10)))
+	s.chain(st, 5)
+
+	s.people(st, 40) // more than are prepared one by one
+	s.must(st.Move(s.ctx(), s.publish(st, 100)))
+	s.chain(st, 45)
+	if depth, oldest, err := st.OutboxStats(s.ctx()); err != nil || depth != 0 || !oldest.IsZero() {
+		t.Errorf("OutboxStats = %d, %v, %v, want none", depth, oldest, err)
+	}
+}
+
+// What is moved again, wholly or in part, is in the log once and leaves the outbox.
+func testMoveAgain(_ *testing.T, s *suite) {
+	st := s.store(nil)
+	s.people(st, 3)
+	rows := s.publish(st, 10)
+	s.must(st.Move(s.ctx(), rows))
+	s.people(st, 2)
+	s.must(st.Move(s.ctx(), append(slices.Clone(rows), s.publish(st, 1)...)))
+	s.must(st.Move(s.ctx(), rows))
+	s.must(st.Move(s.ctx(), s.publish(st, 10)))
+	s.chain(st, 5)
+}
+
+// Two relays by accident: whatever each is told, the log is whole and holds
+// each event once.
+func testMoveTwoAtOnce(t *testing.T, s *suite) {
+	one, two := s.store(nil), s.store(nil)
+	const people = 60
+	s.people(one, people)
+	for range 200 {
+		a, b := s.publish(one, 7), s.publish(two, 5)
+		errs := atOnce(2, func(n int) error {
+			if n == 0 {
+				return one.Move(s.ctx(), a)
+			}
+			return two.Move(s.ctx(), b)
+		})
+		if errs[0] != nil && errs[1] != nil {
+			t.Fatalf("Move: %v and %v, want one to succeed", errs[0], errs[1])
+		}
+		if len(a) == 0 {
+			break
+		}
+	}
+	s.chain(one, people)
+}
+
+func testEvents(t *testing.T, s *suite) {
+	st := s.store(nil)
+	ann := s.registered(st, "ann@example.org")
+	for n := range 6 {
+		s.registered(st, fmt.Sprintf("a%d@example.org", n))
+		s.must(st.Append(s.ctx(), newRefused(s.clock(), ann)))
+	}
+	s.must(st.Move(s.ctx(), s.publish(st, 100)))
+	s.chain(st, 13)
+	for name, c := range map[string]struct {
+		query audit.Query
+		want  []int64
+	}{
+		"after":       {audit.Query{After: 10}, []int64{11, 12, 13}},
+		"type":        {audit.Query{Type: "session.refused"}, []int64{3, 5, 7, 9, 11, 13}},
+		"subject":     {audit.Query{Subject: ann.Identity.ID.String()}, []int64{1, 3, 5, 7, 9, 11, 13}},
+		"limit":       {audit.Query{Limit: 4}, []int64{1, 2, 3, 4}},
+		"none":        {audit.Query{After: 13}, nil},
+		"all of them": {audit.Query{After: 3, Type: "session.refused", Subject: ann.Identity.ID.String(), Limit: 2}, []int64{5, 7}},
+	} {
+		got, err := st.Events(s.ctx(), c.query)
+		var seqs []int64
+		for _, r := range got {
+			seqs = append(seqs, r.Seq)
+		}
+		if err != nil || !slices.Equal(seqs, c.want) {
+			t.Errorf("%s: Events(%+v) = records %d, %v, want %d", name, c.query, seqs, err, c.want)
+		}
+	}
+}
+
+func testLeadIsReleased(t *testing.T, s *suite) {
+	st := s.store(nil)
+	release, lost, err := st.Lead(s.ctx())
+	s.must(err)
+	select {
+	case <-lost:
+		t.Error("the lead is lost at once")
+	default:
+	}
+	release()
+	release, _, err = s.store(nil).Lead(s.ctx())
+	s.must(err)
+	release()
+}

@@ -1,0 +1,184 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/store"
+)
+
+func contains(text, part string) bool { return strings.Contains(text, part) }
+
+func distinct(ids []uuid.UUID) int {
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
+	return len(slices.Compact(ids))
+}
+
+func (s *suite) newFlow() *flow.Flow {
+	now := s.clock()
+	return &flow.Flow{
+		ID: uuid.New(), Kind: flow.Registration, Type: flow.Browser, State: flow.ChooseMethod, SchemaID: "default",
+		RequestURL: "https://id.example/self-service/registration/browser?return_to=x", ReturnTo: "x", AfterVerificationReturnTo: "y",
+		CSRF: []byte{0, 1, 255}, IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+	}
+}
+
+func testFlows(t *testing.T, s *suite) {
+	st := s.store(nil)
+	api := s.newFlow()
+	api.Type, api.CSRF = flow.API, nil
+	for _, f := range []*flow.Flow{s.newFlow(), api} {
+		s.must(st.CreateFlow(s.ctx(), f))
+		got, err := st.Flow(s.ctx(), f.ID)
+		if diff := cmp.Diff(f, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("Flow: %v, want(-) got(+):\n%s", err, diff)
+		}
+	}
+	form := flow.Form{
+		Values:   map[string]any{"traits.email": "a\u0000b", "traits.age": json.Number("3").String()},
+		Messages: map[string][]flow.Message{"": {{ID: 4000007, Text: "taken", Type: "error", Context: json.RawMessage(`{"b":1,"a":2}`)}}},
+	}
+	s.must(st.SaveForm(s.ctx(), api.ID, "password", form))
+	got, err := st.Flow(s.ctx(), api.ID)
+	s.must(err)
+	api.Active, api.Form = "password", form
+	if diff := cmp.Diff(api, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("Flow after SaveForm: want(-) got(+):\n%s", diff)
+	}
+	s.must(st.SaveForm(s.ctx(), api.ID, "", flow.Form{}))
+	if got, err = st.Flow(s.ctx(), api.ID); err != nil || !got.Form.Empty() {
+		t.Errorf("Flow after an empty SaveForm = %+v, %v, want no form", got, err)
+	}
+	if _, err := st.Flow(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
+		t.Errorf("Flow of an unknown id: %v, want %v", err, flow.ErrNotFound)
+	}
+}
+
+func testFlowAndGrant(t *testing.T, s *suite) {
+	st := s.store(nil)
+	begun, completed := s.newFlow(), s.newFlow()
+	s.must(st.CreateFlow(s.ctx(), begun))
+	s.must(st.CreateFlow(s.ctx(), completed))
+	r := s.record("ann@example.org")
+	r.Grant.FlowID = completed.ID
+	s.must(st.Register(s.ctx(), r))
+	gone := s.registered(st, "bob@example.org").Grant.FlowID
+
+	for name, c := range map[string]struct {
+		id            uuid.UUID
+		flow, granted bool
+		err           error
+	}{
+		"begun":     {begun.ID, true, false, nil},
+		"completed": {completed.ID, true, true, nil},
+		"gone":      {gone, false, true, nil},
+		"unknown":   {uuid.New(), false, false, flow.ErrNotFound},
+	} {
+		f, granted, err := st.FlowAndGrant(s.ctx(), c.id)
+		if !errors.Is(err, c.err) || (f != nil) != c.flow || granted != c.granted {
+			t.Errorf("%s: FlowAndGrant = %v, %t, %v, want a flow %t, %t, %v", name, f, granted, err, c.flow, c.granted, c.err)
+		}
+		if f != nil && f.ID != c.id {
+			t.Errorf("%s: FlowAndGrant gave flow %s, want %s", name, f.ID, c.id)
+		}
+	}
+}
+
+func testFlowsExpire(t *testing.T, s *suite) {
+	st := s.store(nil)
+	for range 5 {
+		s.must(st.CreateFlow(s.ctx(), s.newFlow()))
+	}
+	s.advance(time.Minute)
+	young := s.newFlow()
+	s.must(st.CreateFlow(s.ctx(), young))
+	if n, err := st.DeleteExpiredFlows(s.ctx(), 10); n != 0 || err != nil {
+		t.Errorf("DeleteExpiredFlows before the time = %d, %v, want 0", n, err)
+	}
+	s.advance(time.Hour - time.Minute)
+	for _, want := range []int{3, 2, 0} {
+		if n, err := st.DeleteExpiredFlows(s.ctx(), 3); n != want || err != nil {
+			t.Errorf("DeleteExpiredFlows(3) = %d, %v, want %d", n, err, want)
+		}
+	}
+	_, err := st.Flow(s.ctx(), young.ID)
+	s.must(err)
+}
+
+func testFlowsAreCapped(t *testing.T, s *suite) {
+	const limit = 200
+	st := s.store(func(o *store.Options) { o.MaxFlows = limit })
+	var all []uuid.UUID
+	for range 2*limit + limit/2 {
+		f := s.newFlow()
+		s.must(st.CreateFlow(s.ctx(), f))
+		all = append(all, f.ID)
+	}
+	var left []uuid.UUID
+	for _, id := range all {
+		if _, err := st.Flow(s.ctx(), id); err == nil {
+			left = append(left, id)
+		}
+	}
+	if len(left) < limit || len(left) > limit+limit/100 {
+		t.Errorf("%d flows are left, want %d and at most one in a hundred more", len(left), limit)
+	}
+	if !slices.Equal(left, all[len(all)-len(left):]) {
+		t.Error("other flows than the oldest are gone")
+	}
+}
+
+func testErrors(t *testing.T, s *suite) {
+	st := s.store(nil)
+	id, body := uuid.New(), json.RawMessage(`{"code":500,  "a":"b"}`)
+	s.must(st.SaveError(s.ctx(), id, body))
+	got, created, err := st.SavedError(s.ctx(), id)
+	if err != nil || string(got) != string(body) || !created.Equal(s.clock()) {
+		t.Errorf("SavedError = %s, %v, %v, want %s, %v", got, created, err, body, s.clock())
+	}
+	if _, _, err := st.SavedError(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
+		t.Errorf("SavedError of an unknown id: %v, want %v", err, flow.ErrNotFound)
+	}
+	for _, c := range []struct {
+		before time.Time
+		want   int
+	}{{s.clock(), 0}, {s.clock().Add(time.Second), 1}, {s.clock().Add(time.Second), 0}} {
+		if n, err := st.DeleteErrors(s.ctx(), c.before, 10); n != c.want || err != nil {
+			t.Errorf("DeleteErrors(%v) = %d, %v, want %d", c.before, n, err, c.want)
+		}
+	}
+}
+
+func testAdminTokens(t *testing.T, s *suite) {
+	st := s.store(nil)
+	one, two := [32]byte{1}, [32]byte{2}
+	s.must(st.AddAdminToken(s.ctx(), "ops", "admin", one))
+	s.must(st.AddAdminToken(s.ctx(), "grafana", "metrics", two))
+	if err := st.AddAdminToken(s.ctx(), "ops", "metrics", [32]byte{3}); !errors.Is(err, store.ErrExists) {
+		t.Errorf("AddAdminToken with a taken name: %v, want %v", err, store.ErrExists)
+	}
+	if name, scope, ok, err := st.AdminToken(s.ctx(), two); name != "grafana" || scope != "metrics" || !ok || err != nil {
+		t.Errorf("AdminToken = %s, %s, %t, %v, want grafana, metrics", name, scope, ok, err)
+	}
+	want := []store.AdminToken{{Name: "grafana", Scope: "metrics", CreatedAt: s.clock()}, {Name: "ops", Scope: "admin", CreatedAt: s.clock()}}
+	if got, err := st.AdminTokens(s.ctx()); err != nil || !slices.Equal(got, want) {
+		t.Errorf("AdminTokens = %+v, %v, want %+v", got, err, want)
+	}
+	for _, want := range []bool{true, false} {
+		if got, err := st.RemoveAdminToken(s.ctx(), "ops"); got != want || err != nil {
+			t.Errorf("RemoveAdminToken = %t, %v, want %t", got, err, want)
+		}
+	}
+	if _, _, ok, err := st.AdminToken(s.ctx(), one); ok || err != nil {
+		t.Errorf("AdminToken after RemoveAdminToken = %t, %v, want false", ok, err)
+	}
+}
