@@ -1,0 +1,269 @@
+package workers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/workers"
+)
+
+func TestDrainFinishesWhatRunsAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	const total = 60
+	b := newBus(t)
+	b.durable("w", time.Minute) // what drain left behind would come too late for this test
+	var mu sync.Mutex
+	seen := map[string]int{}
+	handle := func(ctx context.Context, e created) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[e.ID]++
+		return ctx.Err()
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for range total {
+			if err := b.publishEvent(t.Context(), newEvent("customer")); err != nil {
+				t.Errorf("publish: %v", err)
+			}
+		}
+	}()
+	first := 0
+	for range 5 { // workers come and go while events come in
+		j := b.run("w", func(ctx context.Context, e created) error {
+			<-time.After(5 * time.Millisecond)
+			return handle(ctx, e)
+		}, workers.Concurrency(4))
+		j.next(3)
+		j.mustStop()
+		first += 3 + len(j.attempts)
+		if i := b.info("w"); i.NumAckPending != 0 {
+			t.Errorf("%d messages are in nobody's hands after the end, want 0", i.NumAckPending)
+		}
+	}
+	receive(t, sent, "end of publishing")
+	j := b.run("w", handle)
+	j.next(total - first)
+	j.mustStop()
+	if len(seen) != total {
+		t.Errorf("%d events were handled, want %d", len(seen), total)
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("event %s was handled %d times, want 1", id, n)
+		}
+	}
+	b.settled("w")
+}
+
+func TestGraceEnds(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("listens", time.Minute)
+	b.durable("ignores", time.Minute)
+	b.publish("customer")
+	begun := make(chan struct{}, 2)
+	listens := b.run("listens", func(ctx context.Context, _ created) error {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}, workers.Grace(50*time.Millisecond))
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	ignores := b.run("ignores", func(context.Context, created) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	}, workers.Grace(50*time.Millisecond))
+	receive(t, begun, "handler")
+	receive(t, begun, "handler")
+	listens.mustStop()
+	if a := listens.next(1)[0]; a.Outcome != workers.Retry || !errors.Is(a.Err, context.Canceled) {
+		t.Errorf("attempt = %+v, want a retry because of %v", a, context.Canceled)
+	}
+	if err := ignores.stop(); err == nil || !strings.Contains(err.Error(), "ignores the end of its context") {
+		t.Errorf("Run = %v, want an error about the handler", err)
+	}
+}
+
+func TestEventComesAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", 300*time.Millisecond)
+	sent := b.publish("customer")
+	dying, err := b.connect(t.Context(), events.UserHooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	first := b.run("w", func(context.Context, created) error {
+		close(begun)
+		<-release
+		return nil
+	}, workers.WithConn(dying))
+	receive(t, begun, "handler")
+	dying.Close() // as a killed process would: no ack, no nak
+
+	second := b.run("w", func(context.Context, created) error { return nil })
+	a := second.next(1)[0]
+	if a.Event.ID != sent[0].ID || a.Number != 2 || a.Outcome != workers.Done {
+		t.Errorf("attempt = %+v, want the second of %s, done", a, sent[0].ID)
+	}
+	second.mustStop()
+	close(release)
+	if err := receive(t, first.done, "end of the first worker"); err == nil {
+		t.Error("Run on a closed connection = nil, want an error")
+	}
+	b.settled("w")
+}
+
+func TestMissingDurable(t *testing.T) {
+	t.Parallel()
+	handle := func(context.Context, created) error { return nil }
+	b := newBus(t)
+	refused := b.run("w", handle)
+	err := receive(t, refused.done, "end of Run")
+	if err == nil || !strings.Contains(err.Error(), `worker "w"`) || !strings.Contains(err.Error(), `no durable consumer "w"`) {
+		t.Errorf("Run without a durable = %v, want an error that names worker and durable", err)
+	}
+
+	b.publish("customer")
+	waiting := b.run("w", handle, workers.AwaitConsumer())
+	waitFor(t, "the worker to wait", func() bool { return strings.Contains(waiting.log.String(), "wait for the durable consumer") })
+	b.durable("w", time.Minute)
+	waiting.next(1)
+
+	// Removing a worker ends one that does not wait, and a waiting one goes on when it is back.
+	strict := b.run("w", handle)
+	b.publish("customer")
+	waitFor(t, "the second event", func() bool { return len(waiting.attempts)+len(strict.attempts) == 1 })
+	if err := b.provision.DeleteConsumer(t.Context(), events.Stream, "w"); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, strict.done, "end of Run"); err == nil || !strings.Contains(err.Error(), "no durable consumer") {
+		t.Errorf("Run with a deleted durable = %v, want an error that says so", err)
+	}
+	b.durable("w", time.Minute)
+	waiting.next(2)
+	waiting.mustStop()
+}
+
+func TestWorkerThatCannotWork(t *testing.T) {
+	t.Parallel()
+	handle := func(context.Context, created) error { return nil }
+	for name, tc := range map[string]struct {
+		worker *workers.Worker
+		handle bool
+		want   string
+	}{
+		"name":        {workers.New("identity.created"), true, "a name has"},
+		"no handler":  {workers.New("w"), false, "handles no event"},
+		"concurrency": {workers.New("w", workers.Concurrency(0)), true, "concurrency is 0"},
+	} {
+		if tc.handle {
+			workers.On(tc.worker, handle)
+		}
+		if err := tc.worker.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: Run = %v, want %q", name, err, tc.want)
+		}
+	}
+
+	w := workers.New("w")
+	workers.On(w, handle)
+	defer func() {
+		if p := fmt.Sprint(recover()); !strings.Contains(p, "identity.created twice") {
+			t.Errorf("On panicked with %q, want a word about the second handler", p)
+		}
+	}()
+	workers.On(w, handle)
+}
+
+// credentials writes the credential of a worker to a file.
+func (b *bus) credentials(worker string) string {
+	b.t.Helper()
+	text, err := b.keys.WorkerCredentials(worker, time.Now().Add(time.Hour))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	file := filepath.Join(b.dir, worker+".creds")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return file
+}
+
+func TestWorkerConnectsByEnvironment(t *testing.T) {
+	b := newBus(t)
+	b.durable("crm", time.Minute)
+	b.durable("mail", time.Minute)
+	b.publish("customer")
+	t.Setenv("NATS_URL", b.server.ClientURL())
+	t.Setenv("NATS_CREDS", b.credentials("crm"))
+	handle := func(context.Context, created) error { return nil }
+
+	crm := b.run("crm", handle, workers.WithConn(nil), workers.DoubleAck())
+	if a := crm.next(1)[0]; a.Outcome != workers.Done {
+		t.Errorf("attempt = %+v, want done", a)
+	}
+	crm.mustStop()
+	b.settled("crm")
+
+	mail := b.run("mail", handle, workers.WithConn(nil), workers.AwaitConsumer())
+	err := receive(t, mail.done, "end of Run")
+	if err == nil || !strings.Contains(err.Error(), `not for the durable consumer "mail"`) {
+		t.Errorf("Run with another worker's credential = %v, want an error that says so", err)
+	}
+
+	t.Setenv("NATS_CREDS", filepath.Join(b.dir, "nowhere.creds"))
+	err = receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Run without the file of credentials = %v, want %v", err, os.ErrNotExist)
+	}
+	t.Setenv("NATS_CREDS", "")
+	err = receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
+	if err == nil || !strings.Contains(err.Error(), "Authorization") {
+		t.Errorf("Run without a credential = %v, want an error of authorization", err)
+	}
+}
+
+func TestWorkerWaitsForTheBus(t *testing.T) {
+	b := newBus(t)
+	b.durable("crm", 300*time.Millisecond)
+	address, err := url.Parse(b.server.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NATS_URL", b.server.ClientURL())
+	t.Setenv("NATS_CREDS", b.credentials("crm"))
+	handle := func(context.Context, created) error { return nil }
+
+	b.server.Close()
+	early := b.run("crm", handle, workers.WithConn(nil))
+	waitFor(t, "the worker to wait", func() bool { return strings.Contains(early.log.String(), "wait for the bus") })
+	stopped := b.run("crm", handle, workers.WithConn(nil))
+	stopped.mustStop()
+
+	for range 2 { // at the start of the worker, and while it runs
+		if err := b.start(t.Context(), address.Host); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "a connection to publish with", b.parts[1].IsConnected)
+		b.publish("customer")
+		early.next(1)
+		b.server.Close()
+	}
+	if err := b.start(t.Context(), address.Host); err != nil {
+		t.Fatal(err)
+	}
+	early.mustStop()
+}

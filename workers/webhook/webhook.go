@@ -1,0 +1,117 @@
+// Package webhook delivers background web_hooks: one worker per endpoint, each
+// on the durable consumer of the endpoint's name.
+//
+//	identity.created ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
+//
+// Whether an endpoint gets an event was decided by the commit that wrote it:
+// there is a hook input, or there is nothing to do.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/webhook"
+	"github.com/usher-auth/usher/workers"
+)
+
+const (
+	// longestWait bounds what an endpoint's Retry-After can ask for: a waiting
+	// event counts against its consumer's limit.
+	longestWait = time.Minute
+	// deleteTimeout bounds the deletion of an input, which goes on when the worker ends.
+	deleteTimeout = 5 * time.Second
+)
+
+// Delivery delivers events to endpoints. All fields are needed.
+type Delivery struct {
+	Inputs     Inputs
+	Identities Identities
+	Endpoints  Endpoints
+}
+
+// Inputs keeps what a background hook's body needs beyond the identity.
+type Inputs interface {
+	// HookInput gives the input of an event for an endpoint; false if there is
+	// none (any more).
+	HookInput(ctx context.Context, eventID uuid.UUID, endpoint string) (webhook.Input, bool, error)
+	// DeleteHookInput deletes an input; one that is gone is no error.
+	DeleteHookInput(ctx context.Context, eventID uuid.UUID, endpoint string) error
+}
+
+// Identities gives stored identities.
+type Identities interface {
+	// Identity gives an identity or [identity.ErrNotFound].
+	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
+}
+
+// Endpoints calls an endpoint by name, see [webhook.Client.Deliver].
+type Endpoints interface {
+	Deliver(ctx context.Context, endpoint string, call *webhook.Call) error
+}
+
+// Worker makes the worker of one endpoint. An event that the endpoint does not
+// take comes again until it does, or until the stream drops it; its id is the
+// endpoint's idempotency key.
+func (d Delivery) Worker(endpoint string, options ...workers.Option) *workers.Worker {
+	w := workers.New(endpoint, options...)
+	workers.On(w, func(ctx context.Context, e workers.Event[events.IdentityCreated]) error {
+		return d.deliver(ctx, endpoint, e)
+	})
+	return w
+}
+
+func (d Delivery) deliver(ctx context.Context, endpoint string, e workers.Event[events.IdentityCreated]) error {
+	eventID, err := uuid.Parse(e.ID)
+	if err != nil {
+		return workers.Permanent(fmt.Errorf("event id: %w", err))
+	}
+	identityID, err := uuid.Parse(e.Data.IdentityID)
+	if err != nil {
+		return workers.Permanent(fmt.Errorf("identity id: %w", err))
+	}
+
+	input, ok, err := d.Inputs.HookInput(ctx, eventID, endpoint)
+	if err != nil {
+		return fmt.Errorf("load hook input: %w", err)
+	}
+	if !ok {
+		return nil
+	}
+	i, err := d.Identities.Identity(ctx, identityID)
+	if errors.Is(err, identity.ErrNotFound) {
+		return d.drop(ctx, eventID, endpoint) // erased meanwhile: nobody is told any more
+	}
+	if err != nil {
+		return fmt.Errorf("load identity: %w", err)
+	}
+	if err := d.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: e.ID}); err != nil {
+		return again(err)
+	}
+	return d.drop(ctx, eventID, endpoint)
+}
+
+// drop deletes the input of an event that is done.
+func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
+	if err := d.Inputs.DeleteHookInput(ctx, eventID, endpoint); err != nil {
+		return fmt.Errorf("delete hook input: %w", err)
+	}
+	return nil
+}
+
+// again waits as long as the endpoint asked for, or as the kit does.
+func again(err error) error {
+	var failed *webhook.Failed
+	if errors.As(err, &failed) && failed.RetryAfter > 0 {
+		return workers.RetryIn(min(failed.RetryAfter, longestWait), err)
+	}
+	return err
+}

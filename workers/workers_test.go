@@ -1,0 +1,217 @@
+package workers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/workers"
+)
+
+type created = workers.Event[events.IdentityCreated]
+
+func names(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("p%03d", i)
+	}
+	return all
+}
+
+func TestEachEventIsHandledOnce(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]workers.Option{"ack": workers.Concurrency(3), "double": workers.DoubleAck()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			b.durable("welcome", time.Minute)
+			sent := b.publish(names(40)...)
+			var mu sync.Mutex
+			seen := map[string]string{}
+			j := b.run("welcome", func(ctx context.Context, e created) error {
+				mu.Lock()
+				defer mu.Unlock()
+				seen[e.ID] = e.Data.IdentityID
+				if got, want := workers.IdempotencyKey(ctx), "welcome:"+e.ID; got != want || workers.EventID(ctx) != e.ID || e.Attempt != 1 {
+					t.Errorf("key %q, id %q, attempt %d, want %q, %q, 1", got, workers.EventID(ctx), e.Attempt, want, e.ID)
+				}
+				return nil
+			}, option)
+			for _, a := range j.next(40) {
+				if a.Outcome != workers.Done || a.Err != nil || a.Worker != "welcome" || a.Number != 1 {
+					t.Errorf("attempt = %+v, want done", a)
+				}
+			}
+			j.mustStop()
+			for _, e := range sent {
+				if seen[e.ID] != e.Subject {
+					t.Errorf("event %s was seen as %q, want %q", e.ID, seen[e.ID], e.Subject)
+				}
+			}
+			b.settled("welcome")
+		})
+	}
+}
+
+func TestWhatAHandlerReturnsDecides(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	sent := b.publish("customer") // each durable gets it
+	broken := errors.New("broken")
+	for name, tc := range map[string]struct {
+		handle func(created) error // of the first attempt
+		want   []workers.Outcome
+		shown  string
+		least  time.Duration
+		most   time.Duration
+	}{
+		"nil":             {func(created) error { return nil }, []workers.Outcome{workers.Done}, "", 0, 0},
+		"an error":        {func(created) error { return broken }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 500 * time.Millisecond, 1500 * time.Millisecond},
+		"a panic":         {func(created) error { panic("at the disco") }, []workers.Outcome{workers.Retry, workers.Done}, "at the disco", 500 * time.Millisecond, 1500 * time.Millisecond},
+		"retry in":        {func(created) error { return fmt.Errorf("wrapped: %w", workers.RetryIn(200*time.Millisecond, broken)) }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 200 * time.Millisecond, 200 * time.Millisecond},
+		"retry at once":   {func(created) error { return workers.RetryIn(0, broken) }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 100 * time.Millisecond, 100 * time.Millisecond},
+		"retry without":   {func(created) error { return workers.RetryIn(time.Hour, nil) }, []workers.Outcome{workers.Done}, "", 0, 0},
+		"permanent":       {func(created) error { return fmt.Errorf("wrapped: %w", workers.Permanent(broken)) }, []workers.Outcome{workers.Abandoned}, "broken", 0, 0},
+		"permanent of no": {func(created) error { return workers.Permanent(nil) }, []workers.Outcome{workers.Done}, "", 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			durable := strings.ReplaceAll(name, " ", "-")
+			b.durable(durable, time.Minute)
+			j := b.run(durable, func(_ context.Context, e created) error {
+				if e.Attempt == 1 {
+					return tc.handle(e)
+				}
+				return nil
+			})
+			got := j.next(len(tc.want))
+			j.mustStop()
+			for n, a := range got {
+				if a.Outcome != tc.want[n] || a.Number != n+1 || a.Event.ID != sent[0].ID {
+					t.Errorf("attempt %d = %+v, want %s", n+1, a, tc.want[n])
+				}
+			}
+			if err := got[0].Err; (err != nil) != (tc.shown != "") || err != nil && !strings.Contains(err.Error(), tc.shown) {
+				t.Errorf("error = %v, want %q", err, tc.shown)
+			}
+			if d := got[0].Next; d < tc.least || d > tc.most {
+				t.Errorf("next try in %s, want between %s and %s", d, tc.least, tc.most)
+			}
+			if !strings.Contains(j.log.String(), tc.shown) || !strings.Contains(j.log.String(), sent[0].ID) {
+				t.Errorf("log lacks %q or the event's id:\n%s", tc.shown, j.log)
+			}
+			if name == "a panic" && !strings.Contains(j.log.String(), "workers_test.go") {
+				t.Errorf("log lacks the stack:\n%s", j.log)
+			}
+			b.settled(durable)
+		})
+	}
+}
+
+func TestUndecodableMessagesAreAbandoned(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	b.publishRaw("not json")
+	b.publishRaw(`{"data":{}}`)
+	b.publishRaw(`{"id":"1","type":"identity.created","data":{"identity_id":7}}`)
+	b.publishRaw(`{"id":"2","type":"identity.unheard","data":[]}`)
+	b.publishRaw(`{"id":"3","type":"identity.created","data":{"identity_id":"ada","new":1},"new":2}`)
+	calls := atomic.Int32{}
+	j := b.run("w", func(context.Context, created) error { calls.Add(1); return nil }, workers.Concurrency(1))
+	var got []workers.Outcome
+	for _, a := range j.next(5) {
+		got = append(got, a.Outcome)
+	}
+	j.mustStop()
+	want := []workers.Outcome{workers.Abandoned, workers.Abandoned, workers.Abandoned, workers.Skipped, workers.Done}
+	if !slices.Equal(got, want) || calls.Load() != 1 {
+		t.Errorf("outcomes = %v with %d calls, want %v with 1", got, calls.Load(), want)
+	}
+	b.settled("w")
+}
+
+func TestSlowEventIsNotDeliveredTwice(t *testing.T) {
+	t.Parallel()
+	const ackWait = time.Second // beats have to come in time on a busy machine
+	b := newBus(t)
+	b.durable("w", ackWait)
+	b.publish("customer")
+	j := b.run("w", func(ctx context.Context, _ created) error {
+		<-time.After(5 * ackWait / 2)
+		return nil
+	})
+	if a := j.next(1)[0]; a.Outcome != workers.Done || a.Took < 2*ackWait {
+		t.Errorf("attempt = %+v, want done after more than %s", a, 2*ackWait)
+	}
+	j.mustStop()
+	b.settled("w")
+	if n := b.info("w").Delivered.Consumer; n != 1 {
+		t.Errorf("delivered %d times, want 1", n)
+	}
+}
+
+func TestConcurrencyIsBounded(t *testing.T) {
+	t.Parallel()
+	const most, total = 4, 40
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	b.publish(names(total)...)
+	var running, peak atomic.Int32
+	full := make(chan struct{}, total)
+	release := make(chan struct{})
+	j := b.run("w", func(context.Context, created) error {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
+		}
+		full <- struct{}{}
+		<-release
+		return nil
+	}, workers.Concurrency(most))
+	for range most {
+		receive(t, full, "handler")
+	}
+	if i := b.info("w"); i.NumAckPending != most {
+		t.Errorf("%d messages were taken, want as many as there are slots: %d", i.NumAckPending, most)
+	}
+	close(release)
+	j.next(total)
+	j.mustStop()
+	if got := peak.Load(); got != most {
+		t.Errorf("%d handlers ran at the same time, want %d", got, most)
+	}
+}
+
+func TestPoisonDoesNotBlockOthers(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	b.publish("poison", "panics")
+	b.publish(names(20)...)
+	j := b.run("w", func(_ context.Context, e created) error {
+		switch e.Data.SchemaID {
+		case "poison":
+			return workers.RetryIn(time.Millisecond, errors.New("never"))
+		case "panics":
+			panic("always")
+		}
+		return nil
+	}, workers.Concurrency(1))
+	for done := 0; done < 20; {
+		if j.next(1)[0].Outcome == workers.Done {
+			done++
+		}
+	}
+	j.mustStop()
+	if i := b.info("w"); i.NumAckPending != 2 || i.NumPending != 0 {
+		t.Errorf("%d ack pending, %d pending, want the two bad ones, 0", i.NumAckPending, i.NumPending)
+	}
+}
