@@ -1,0 +1,218 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/usher-auth/usher/services/password"
+)
+
+const maxBody = 64 << 10
+
+// undecodable is a body that cannot be read as what it says it is. Its text
+// is shown to the client: it names what is wrong, never what was sent.
+type undecodable struct{ reason string }
+
+func (u *undecodable) Error() string { return u.reason }
+
+func refuse(format string, args ...any) error { return &undecodable{fmt.Sprintf(format, args...)} }
+
+// submission is the decoded body of a submit. Unknown members are ignored.
+type submission struct {
+	method    string
+	csrf      string
+	password  password.Plain
+	traits    json.RawMessage // as sent; nil when it was a form
+	transient json.RawMessage
+	form      url.Values // when it was a form; a schema knows the types of its traits
+}
+
+// decodeSubmit reads the body of a submit in any of the contract's encodings.
+// What cannot be read is an [*undecodable].
+func decodeSubmit(r *http.Request) (submission, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return submission{}, err
+	}
+	header := r.Header.Get("Content-Type")
+	if header == "" && len(body) == 0 {
+		return submission{}, nil
+	}
+	media, params, err := mime.ParseMediaType(header)
+	if err != nil {
+		return submission{}, refuse("the Content-Type cannot be read")
+	}
+	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return submission{}, refuse("the charset must be UTF-8")
+	}
+	switch media {
+	case typeJSON:
+		return fromJSON(body)
+	case typeForm:
+		if !utf8.Valid(body) {
+			return submission{}, refuse("the form is not UTF-8")
+		}
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return submission{}, refuse("the form cannot be read")
+		}
+		return fromForm(form)
+	case typeMultipart:
+		form, err := multipartForm(body, params["boundary"])
+		if err != nil {
+			return submission{}, err
+		}
+		return fromForm(form)
+	}
+	return submission{}, refuse("the Content-Type is neither JSON nor a form")
+}
+
+// readBody reads at most 64 KiB.
+func readBody(r *http.Request) ([]byte, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, refuse("the Content-Encoding is not supported")
+	}
+	if r.ContentLength > maxBody {
+		return nil, refuse("the body is larger than %d bytes", maxBody)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, refuse("the body ends too early")
+	case len(body) > maxBody:
+		return nil, refuse("the body is larger than %d bytes", maxBody)
+	}
+	return body, nil
+}
+
+func fromJSON(body []byte) (submission, error) {
+	members, err := scanObject(body)
+	if err != nil {
+		return submission{}, refuse("%v", err)
+	}
+	var s submission
+	var secret *string
+	for _, field := range []struct {
+		name string
+		to   any
+		kind string
+	}{
+		{"method", &s.method, "a string"},
+		{"csrf_token", &s.csrf, "a string"},
+		{"password", &secret, "a string"},
+	} {
+		if raw, ok := members[field.name]; ok && json.Unmarshal(raw, field.to) != nil {
+			return submission{}, refuse("%s must be %s", field.name, field.kind)
+		}
+	}
+	if secret != nil {
+		s.password = password.New(*secret)
+	}
+	if s.traits, err = objectMember(members, "traits"); err != nil {
+		return submission{}, err
+	}
+	if s.traits == nil {
+		s.traits = json.RawMessage("{}")
+	}
+	s.transient, err = objectMember(members, "transient_payload")
+	return s, err
+}
+
+// objectMember gives a member that must be an object, nil if it is absent or null.
+func objectMember(members map[string]json.RawMessage, name string) (json.RawMessage, error) {
+	raw := members[name]
+	switch {
+	case len(raw) == 0 || raw[0] == 'n':
+		return nil, nil
+	case raw[0] != '{':
+		return nil, refuse("%s must be an object", name)
+	}
+	return raw, nil
+}
+
+func fromForm(form url.Values) (submission, error) {
+	for name, values := range form {
+		if strings.Count(name, ".") >= maxDepth {
+			return submission{}, refuse("the form is nested too deep")
+		}
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return submission{}, refuse("the form holds text that is not UTF-8, or the NUL character")
+			}
+		}
+	}
+	s := submission{form: form}
+	var secret string
+	for name, to := range map[string]*string{"method": &s.method, "csrf_token": &s.csrf, "password": &secret} {
+		values := form[name]
+		for n, value := range values {
+			if n > 0 && value != values[0] {
+				return submission{}, refuse("%s stands twice in the form", name)
+			}
+			*to = value
+		}
+	}
+	if secret != "" {
+		s.password = password.New(secret)
+	}
+	var err error
+	s.transient, err = transientPayload(form)
+	return s, err
+}
+
+// transientPayload makes the object of the fields "transient_payload.*"; all
+// its leaves are strings, since no schema says better.
+func transientPayload(form url.Values) (json.RawMessage, error) {
+	payload := map[string]any{}
+	for name, values := range form {
+		path, ok := strings.CutPrefix(name, "transient_payload.")
+		if !ok {
+			continue
+		}
+		parts := strings.Split(path, ".")
+		object := payload
+		for _, part := range parts[:len(parts)-1] {
+			inner, ok := object[part].(map[string]any)
+			if !ok {
+				if object[part] != nil {
+					return nil, refuse("transient_payload holds a value and an object of one name")
+				}
+				inner = map[string]any{}
+				object[part] = inner
+			}
+			object = inner
+		}
+		leaf := parts[len(parts)-1]
+		if object[leaf] != nil {
+			return nil, refuse("transient_payload holds a value and an object of one name")
+		}
+		object[leaf] = values[0]
+	}
+	if len(payload) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(payload)
+}
+
+// multipartForm reads a multipart form without files.
+func multipartForm(body []byte, boundary string) (url.Values, error) {
+	if boundary == "" || len(boundary) > 70 {
+		return nil, refuse("the multipart boundary is missing or too long")
+	}
+	form, err := multipart.NewReader(bytes.NewReader(body), boundary).ReadForm(maxBody)
+	if err != nil {
+		return nil, refuse("the multipart form cannot be read")
+	}
+	if len(form.File) > 0 {
+		return nil, refuse("the form holds a file") // in memory only, as the body is
+	}
+	return form.Value, nil
+}

@@ -1,0 +1,225 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// Errors of the edge itself.
+var (
+	errUnknownRoute = errors.New("unknown route")
+	errMethod       = errors.New("method is not allowed")
+	errSignedIn     = errors.New("signed in already")
+	errDisabled     = errors.New("registration is disabled")
+	errNoSchema     = errors.New("unknown identity schema")
+	errFlowID       = errors.New("flow id is missing or malformed")
+	errNoToken      = errors.New("no admin token")
+	errScope        = errors.New("admin token lacks the scope")
+	errHost         = errors.New("wrong host for the admin listener")
+)
+
+// table says what the client is told about an error. What is not in it is a
+// 500 and shows nothing of its text. The first entry that matches counts.
+var table = []struct {
+	err error
+	problem
+}{
+	{errUnknownRoute, problem{status: 404, reason: "There is nothing at this path."}},
+	{errMethod, problem{status: 405, reason: "This path does not know the method."}},
+	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
+	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
+	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
+	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
+	{errSignedIn, problem{status: 400, id: "session_already_available", reason: "A valid session was found, but this needs somebody who is not signed in."}},
+	{errDisabled, problem{status: 400, id: "self_service_flow_disabled", reason: "Registration is switched off."}},
+	{errReturnTo, problem{status: 400, id: "self_service_flow_return_to_forbidden", reason: "return_to leads to where this server does not send people."}},
+	{errFlowID, problem{status: 400, reason: "The query parameter flow is missing or is no id."}},
+	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
+	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
+	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
+	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
+	{password.ErrBusy, problem{status: 503, retry: true, reason: "Too many people register at this moment. Try again shortly."}},
+	{registration.ErrNoSession, problem{status: 503, retry: true, reason: "The account exists, but signing in did not work. Send the same again."}},
+	{context.Canceled, problem{status: 503, retry: true}},
+	{context.DeadlineExceeded, problem{status: 503, retry: true}},
+}
+
+// problem is an error as clients see it.
+type problem struct {
+	status  int
+	id      string
+	reason  string
+	details map[string]any
+	retry   bool // soon, so Retry-After is set
+	// What stands beside the error in the envelope of a flow that is over.
+	useFlow   uuid.UUID
+	expiredAt time.Time
+	since     time.Duration
+}
+
+func (p *problem) Error() string { return http.StatusText(p.status) + ": " + p.reason }
+
+const retryAfter = "1" // seconds
+
+// classify finds what an error is to clients.
+func classify(err error) *problem {
+	var known *problem
+	var bad *undecodable
+	var hook *webhook.Failed
+	var store interface{ Unavailable() bool }
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &bad):
+		return &problem{status: http.StatusBadRequest, reason: bad.reason}
+	case errors.As(err, &hook):
+		status := http.StatusBadGateway
+		var late interface{ Timeout() bool }
+		if errors.As(hook.Err, &late) && late.Timeout() {
+			status = http.StatusGatewayTimeout
+		}
+		return &problem{status: status, reason: "A service that takes part in this did not answer as it should."}
+	case errors.As(err, &store) && store.Unavailable():
+		return &problem{status: http.StatusServiceUnavailable, retry: true}
+	}
+	for n := range table {
+		if errors.Is(err, table[n].err) {
+			return &table[n].problem
+		}
+	}
+	return &problem{status: http.StatusInternalServerError}
+}
+
+// fail answers with an error: as the envelope, or for a person in a browser by
+// leading to the error page.
+func (s *Server) fail(x *exchange, err error) {
+	p := classify(err)
+	if x.page {
+		if id, err := s.keep(x, p); err == nil {
+			x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", id.String()))
+			return
+		}
+		// The store does not work either: the envelope is better than nothing.
+	}
+	if p.retry {
+		x.w.Header()["Retry-After"] = []string{retryAfter}
+	}
+	if p.status == http.StatusUnauthorized && errors.Is(err, errNoToken) {
+		x.w.Header()["Www-Authenticate"] = []string{"Bearer"}
+	}
+	body, err := encode(p.envelope(x.id))
+	if err != nil {
+		body = []byte(`{"error":{"code":500,"message":"Internal Server Error"}}`)
+	}
+	x.answer(p.status, body)
+}
+
+// keep stores a problem for the error page.
+func (s *Server) keep(x *exchange, p *problem) (uuid.UUID, error) {
+	if x.settings.ErrorURL == "" {
+		return uuid.Nil, errors.New("no error page")
+	}
+	body, err := encode(p.envelope(x.id).Error)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id := uuid.New()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), 2*time.Second)
+	defer cancel()
+	return id, s.Errors.SaveError(ctx, id, body)
+}
+
+type envelope struct {
+	Error     envelopeError `json:"error"`
+	UseFlowID string        `json:"use_flow_id,omitempty"`
+	ExpiredAt *stamp        `json:"expired_at,omitempty"`
+	Since     int64         `json:"since,omitempty"` // nanoseconds
+}
+
+type envelopeError struct {
+	ID      string         `json:"id,omitempty"`
+	Code    int            `json:"code"`
+	Status  string         `json:"status"`
+	Request string         `json:"request,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+	Details map[string]any `json:"details,omitempty"`
+	Message string         `json:"message"`
+}
+
+func (p *problem) envelope(requestID string) envelope {
+	e := envelope{Error: envelopeError{
+		ID:      p.id,
+		Code:    p.status,
+		Status:  http.StatusText(p.status),
+		Request: requestID,
+		Reason:  p.reason,
+		Details: p.details,
+		Message: messages[p.status],
+	}}
+	if p.useFlow != uuid.Nil {
+		at := stamp(p.expiredAt)
+		e.UseFlowID, e.ExpiredAt, e.Since = p.useFlow.String(), &at, p.since.Nanoseconds()
+	}
+	return e
+}
+
+// messages are what the envelope says of a status.
+var messages = map[int]string{
+	http.StatusBadRequest:          "The request was malformed or is not allowed now",
+	http.StatusUnauthorized:        "The request could not be authorized",
+	http.StatusForbidden:           "The requested action was forbidden",
+	http.StatusNotFound:            "The requested resource could not be found",
+	http.StatusMethodNotAllowed:    "The method is not allowed here",
+	http.StatusConflict:            "The resource could not be created due to a conflict",
+	http.StatusGone:                "The flow is over",
+	http.StatusMisdirectedRequest:  "The request came to the wrong place",
+	http.StatusInternalServerError: "An internal error occurred",
+	http.StatusBadGateway:          "A service behind this one failed",
+	http.StatusServiceUnavailable:  "The service is not available at the moment",
+	http.StatusGatewayTimeout:      "A service behind this one did not answer in time",
+}
+
+// cannedError is what error pages are tested with.
+const cannedError = "stub:500"
+
+// savedError is what the error page asks for.
+func (s *Server) savedError(x *exchange) error {
+	type saved struct {
+		ID        string          `json:"id"`
+		Error     json.RawMessage `json:"error"`
+		CreatedAt stamp           `json:"created_at"`
+		UpdatedAt stamp           `json:"updated_at"`
+	}
+	name := x.query("id")
+	if name == cannedError {
+		p := problem{status: http.StatusInternalServerError, reason: "This is a stub error, for tests of error pages."}
+		body, err := encode(p.envelope(x.id).Error)
+		if err != nil {
+			return err
+		}
+		return x.encode(http.StatusOK, saved{cannedError, body, stamp(x.at), stamp(x.at)})
+	}
+	id, err := parseID(name)
+	if err != nil {
+		return flow.ErrNotFound
+	}
+	body, at, err := s.Errors.SavedError(x.r.Context(), id)
+	if err != nil {
+		return fmt.Errorf("saved error: %w", err)
+	}
+	return x.encode(http.StatusOK, saved{id.String(), body, stamp(at), stamp(at)})
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/usher-auth/usher/services/audit"
+)
+
+const (
+	maxEvents = 1000
+	latest    = "latest" // the cursor at the end of the log
+)
+
+// events gives the event log in order, from behind a cursor. The cursor in
+// the answer is always good for going on, also when nothing new is there yet.
+func (s *Server) events(x *exchange) error {
+	q := audit.Query{Type: x.query("type"), Subject: x.query("subject")}
+	var err error
+	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
+		return err
+	}
+	if cursor := x.query("after"); cursor == latest {
+		q.After, _, err = s.Events.EventHead(x.r.Context())
+	} else if cursor != "" {
+		q.After, err = parseCursor(cursor)
+	}
+	if err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+	records, err := s.Events.Events(x.r.Context(), q)
+	if err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+
+	// The payloads are stored as canonical JSON and go out as they are.
+	var b bytes.Buffer
+	b.WriteString(`{"events":[`)
+	for n, r := range records {
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(r.Payload)
+		q.After = r.Seq
+	}
+	next := formatCursor(q.After)
+	b.WriteString(`],"next":"` + next + `"}`)
+	if len(records) == q.Limit {
+		x.w.Header()["Link"] = []string{"<" + routeEvents + "?" + onward(q, next).Encode() + `>; rel="next"`}
+	}
+	x.answer(http.StatusOK, b.Bytes())
+	return nil
+}
+
+// onward is the query for the next page.
+func onward(q audit.Query, next string) url.Values {
+	v := url.Values{"after": {next}, "limit": {strconv.Itoa(q.Limit)}}
+	if q.Type != "" {
+		v.Set("type", q.Type)
+	}
+	if q.Subject != "" {
+		v.Set("subject", q.Subject)
+	}
+	return v
+}
+
+const cursorPrefix = "seq:"
+
+func formatCursor(seq int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + strconv.FormatInt(seq, 10)))
+}
+
+func parseCursor(cursor string) (int64, error) {
+	plain, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return 0, refuse("the cursor is none of this server")
+	}
+	digits, ok := strings.CutPrefix(string(plain), cursorPrefix)
+	seq, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || seq < 0 {
+		return 0, refuse("the cursor is none of this server")
+	}
+	return seq, nil
+}
+
+// limit reads how many items are asked for.
+func (x *exchange) limit(parameter string, usual, most int) (int, error) {
+	text := x.query(parameter)
+	if text == "" {
+		return usual, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, refuse("%s must be a number from 1 to %d", parameter, most)
+	}
+	return n, nil
+}

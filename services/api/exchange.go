@@ -1,0 +1,109 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	at       time.Time // when the request came
+	settings *Compiled // of this request, to its end
+	id       string    // request id
+	trace    string    // see traceParent
+	actor    string    // who acts, on the admin listener
+	status   int       // that was answered, 0 before
+	// page says that a person waits in a browser: errors become redirects to
+	// the error page.
+	page   bool
+	secret *csrfSecret // of the CSRF cookie that this answer sets
+	params url.Values  // see query
+}
+
+// traceParent is the trace context of the request, read or made at its first use.
+func (x *exchange) traceParent() string {
+	if x.trace == "" {
+		x.trace = traceParent(x.r.Header.Get("Traceparent"))
+	}
+	return x.trace
+}
+
+// query is one parameter; an empty one counts as absent.
+func (x *exchange) query(name string) string {
+	if x.params == nil {
+		x.params = x.r.URL.Query()
+	}
+	return x.params.Get(name)
+}
+
+// answer writes the whole answer.
+func (x *exchange) answer(status int, body []byte) {
+	x.status = status
+	h := x.w.Header()
+	if body == nil {
+		delete(h, "Content-Type")
+	}
+	if status != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(body) // whoever asked may be gone
+}
+
+// encode answers with v as JSON.
+func (x *exchange) encode(status int, v any) error {
+	body, err := encode(v)
+	if err != nil {
+		return err
+	}
+	x.answer(status, body)
+	return nil
+}
+
+// redirect sends the browser elsewhere. The body is empty.
+func (x *exchange) redirect(status int, location string) {
+	x.w.Header()["Location"] = []string{location}
+	x.answer(status, nil)
+}
+
+// encode writes JSON as it is kept elsewhere too: "&" stays "&".
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// recorder lets a foreign handler answer and keeps the status.
+type recorder struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+// WriteHeader keeps the status.
+func (r *recorder) WriteHeader(status int) {
+	if r.x.status == 0 && status >= http.StatusOK {
+		r.x.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts as status 200 unless another was written.
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.x.status == 0 {
+		r.x.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap is for [http.ResponseController].
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

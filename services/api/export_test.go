@@ -1,0 +1,48 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/session"
+)
+
+// What the tests look at from outside the package.
+var (
+	PrefersJSON   = prefersJSON
+	ScanObject    = scanObject
+	TraceParent   = traceParent
+	RequestID     = requestID
+	ClientAddr    = clientAddr
+	ParseCursor   = parseCursor
+	FormatCursor  = formatCursor
+	ErrJSON       = errJSON
+	ErrReturnTo   = errReturnTo
+	BrowserSecret = parseCSRFCookie
+)
+
+// Resolve judges a return_to.
+func (c *Compiled) Resolve(raw string) (string, error) { return c.returns.resolve(raw) }
+
+// CSRFCookieName is the name of the cookie.
+func (c *Compiled) CSRFCookieName() string { return c.csrfCookie }
+
+// Seal gives a cookie value.
+func (s *Sealer) Seal(t session.Token, expires time.Time) string { return s.seal(t, expires) }
+
+// Open reads a cookie value.
+func (s *Sealer) Open(value string, now time.Time) (session.Token, error) { return s.open(value, now) }
+
+// Decoded is a submission, for tests.
+type Decoded struct {
+	Method, CSRF, Traits, Transient string
+	Password                        password.Plain
+	Form                            bool
+}
+
+// DecodeSubmit reads a submit.
+func DecodeSubmit(r *http.Request) (Decoded, error) {
+	s, err := decodeSubmit(r)
+	return Decoded{s.method, s.csrf, string(s.traits), string(s.transient), s.password, s.form != nil}, err
+}

@@ -1,0 +1,44 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+const checkTime = 2 * time.Second
+
+// alive says that this process answers.
+func (s *Server) alive(x *exchange) error {
+	return x.encode(http.StatusOK, health{Status: "ok"})
+}
+
+type health struct {
+	Status   string            `json:"status,omitempty"`
+	Errors   map[string]string `json:"errors,omitempty"`
+	Warnings map[string]string `json:"warnings,omitempty"`
+}
+
+// ready says whether this process can do its work. Why not stands in the log.
+func (s *Server) ready(x *exchange) error {
+	ctx, cancel := context.WithTimeout(x.r.Context(), checkTime)
+	defer cancel()
+	failed, warnings := map[string]string{}, map[string]string{}
+	for _, check := range s.Checks {
+		err := check.Run(ctx)
+		if err == nil {
+			continue
+		}
+		s.Log.WarnContext(ctx, "not ready", slog.String("check", check.Name), slog.Bool("optional", check.Optional), slog.Any("error", err))
+		if check.Optional {
+			warnings[check.Name] = "unavailable"
+		} else {
+			failed[check.Name] = "unavailable"
+		}
+	}
+	if len(failed) > 0 {
+		return x.encode(http.StatusServiceUnavailable, health{Errors: failed, Warnings: warnings})
+	}
+	return x.encode(http.StatusOK, health{Status: "ok", Warnings: warnings})
+}

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
+)
+
+// Options are what a server is made of. All fields are needed but those that
+// say otherwise.
+//
+// An error of a store that holds "for now" has a method Unavailable() bool; it
+// is answered with 503.
+type Options struct {
+	// Settings gives the settings in force; a request goes by those it got first.
+	Settings     func() *Compiled
+	Schemas      Schemas
+	Flows        Flows
+	Registration Registrar
+	Sessions     Sessions
+	Identities   Identities
+	Creator      Creator
+	Errors       Errors
+	Events       Events
+	Tokens       Tokens
+	// Checks make up /health/ready; may be empty.
+	Checks []Check
+	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
+	// /admin/plan and /metrics of the admin one; nil leaves them out.
+	Pages, Plan, Metrics http.Handler
+	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
+	CSRFKey []byte
+	// Guarded says that the admin listener can be reached from other machines:
+	// then every route but health wants a bearer token.
+	Guarded bool
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Observe is told of each answer; nil is fine. The route is a pattern, never
+	// a path; a method that HTTP does not know is "other".
+	Observe func(route, method string, status int, d time.Duration)
+}
+
+// Schemas are the configured identity schemas.
+type Schemas interface {
+	// Schema gives the schema with an id, false if there is none.
+	Schema(id string) (*identity.Schema, bool)
+	// List gives all of them in the order of the configuration.
+	List() []Schema
+}
+
+// Schema is an identity schema of the configuration.
+type Schema struct {
+	ID string
+	// Raw is the document as it was written.
+	Raw json.RawMessage
+	// Selectable schemas may be named when a flow begins.
+	Selectable bool
+}
+
+// Flows keeps self-service flows.
+type Flows interface {
+	CreateFlow(ctx context.Context, f *flow.Flow) error
+	// Flow gives a flow, or [flow.ErrNotFound].
+	Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error)
+	// FlowAndGrant also tells whether the flow has made an identity. The flow is
+	// nil when only the grant is left; [flow.ErrNotFound] when neither is.
+	FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error)
+	// SaveForm keeps what was entered and what was wrong with it.
+	SaveForm(ctx context.Context, id uuid.UUID, active string, form flow.Form) error
+}
+
+// Registrar registers people, see [registration.Service].
+type Registrar interface {
+	Register(ctx context.Context, in registration.Submit) (*registration.Result, error)
+	Repeat(ctx context.Context, in registration.Submit) (*registration.Result, error)
+}
+
+// Sessions knows whose a token is.
+type Sessions interface {
+	// Whoami gives the valid session with a token of this digest, or
+	// [session.ErrNotFound]. It may give the same *Who to many callers.
+	Whoami(ctx context.Context, d session.Digest) (*Who, error)
+}
+
+// Identities reads identities, with their credentials.
+type Identities interface {
+	// Identity gives an identity, or [identity.ErrNotFound].
+	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
+	// Identities gives those behind an id, by id.
+	Identities(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error)
+}
+
+// Creator creates identities for administrators, see [registration.Importer].
+type Creator interface {
+	Create(ctx context.Context, in registration.Import) (*identity.Identity, error)
+}
+
+// Errors keeps the errors that browsers are sent to a page for.
+type Errors interface {
+	SaveError(ctx context.Context, id uuid.UUID, body json.RawMessage) error
+	// SavedError gives an error and when it was saved, or [flow.ErrNotFound].
+	SavedError(ctx context.Context, id uuid.UUID) (json.RawMessage, time.Time, error)
+}
+
+// Events reads the event log.
+type Events interface {
+	Events(ctx context.Context, q audit.Query) ([]audit.Record, error)
+	// EventHead gives the sequence and hash of the newest event, zero if there is none.
+	EventHead(ctx context.Context) (seq int64, hash audit.Hash, err error)
+}
+
+// Tokens knows the tokens of administrators by their SHA-256.
+type Tokens interface {
+	// AdminToken gives a token's name and scope: "admin", "events:read" or "metrics".
+	AdminToken(ctx context.Context, digest [32]byte) (name, scope string, ok bool, err error)
+}
+
+// Check is one thing that must work for this process to be ready.
+type Check struct {
+	Name string
+	Run  func(ctx context.Context) error
+	// Optional checks are shown when they fail, but the process stays ready.
+	Optional bool
+}
+
+// Server answers the requests of both listeners. It is safe for concurrent use.
+type Server struct {
+	Options
+	csrf csrfKey
+}
+
+// New makes a server.
+func New(o Options) *Server {
+	return &Server{Options: o, csrf: csrfKey(o.CSRFKey)}
+}
+
+// Routes that are named elsewhere too.
+const (
+	routeRegistration = "/self-service/registration"
+	routeSchemas      = "/schemas"
+	routeIdentities   = "/admin/identities"
+	routeEvents       = "/admin/events"
+)
+
+// Public is the handler of the listener that everybody may reach.
+func (s *Server) Public() http.Handler {
+	rt := router{server: s, mux: http.NewServeMux()}
+	rt.add(routeRegistration+"/api", get(s.initNative), public)
+	rt.add(routeRegistration+"/browser", get(s.initBrowser), public|withCSRF)
+	rt.add(routeRegistration+"/flows", get(s.fetchRegistration), public|withCSRF)
+	rt.add(routeRegistration, methods{http.MethodGet: s.linkRegistration, http.MethodPost: s.submitRegistration}, public)
+	rt.add("/self-service/errors", get(s.savedError), public|withCSRF)
+	rt.add("/sessions/whoami", every(s.whoami), public|quiet)
+	rt.add(routeSchemas, get(s.schemas), public|withCSRF)
+	rt.add(routeSchemas+"/{id}", get(s.schema), public|withCSRF)
+	rt.add("/health/alive", get(s.alive), public|quiet)
+	rt.add("/health/ready", get(s.ready), public|quiet)
+	rt.mount("/ui/", s.Pages, public)
+	return rt.done(public | withCSRF)
+}
+
+// Admin is the handler of the listener for administrators.
+func (s *Server) Admin() http.Handler {
+	rt := router{server: s, mux: http.NewServeMux()}
+	rt.add(routeIdentities, methods{http.MethodGet: s.listIdentities, http.MethodPost: s.createIdentity}, guarded)
+	rt.add(routeIdentities+"/{id}", get(s.showIdentity), guarded)
+	rt.add(routeEvents, get(s.events), guarded|readsEvents)
+	rt.add("/version", get(s.version), guarded)
+	for _, prefix := range []string{"", "/admin"} {
+		rt.add(prefix+"/health/alive", get(s.alive), quiet)
+		rt.add(prefix+"/health/ready", get(s.ready), quiet)
+	}
+	rt.mount("/admin/plan", s.Plan, guarded)
+	rt.mount("/metrics", s.Metrics, guarded|readsMetrics)
+	return rt.done(guarded)
+}
+
+func (s *Server) version(x *exchange) error {
+	return x.encode(http.StatusOK, struct {
+		Version string `json:"version"`
+	}{s.Version})
+}

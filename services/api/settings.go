@@ -1,0 +1,190 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Settings are the values that may change while the server runs.
+type Settings struct {
+	// PublicURL and AdminURL are the base URLs of the listeners. Every URL that
+	// is handed out begins with one of them.
+	PublicURL, AdminURL string
+	// DefaultReturnURL is where browsers go at the end when nothing was asked for.
+	DefaultReturnURL string
+	// AllowedReturnURLs are where a return_to may lead: scheme, host (it may begin
+	// with "*.") and path prefix.
+	AllowedReturnURLs []string
+	// ErrorURL is the page that shows an error, by its id in the query.
+	ErrorURL     string
+	Registration Registration
+	// DefaultSchema is the identity schema of a flow that names none.
+	DefaultSchema string
+	// SessionCookie and CSRFCookie say how cookies are set; the name of the
+	// second is the contract's.
+	SessionCookie, CSRFCookie Cookie
+	// Cookies seals what the session cookie holds.
+	Cookies *Sealer
+	CORS    CORS
+	// TrustedProxies are believed when they say whom they speak for.
+	TrustedProxies []netip.Prefix
+	// HeaderAllowlist names the request headers that hooks may see.
+	HeaderAllowlist []string
+}
+
+// Registration is what is configured for the registration flow.
+type Registration struct {
+	Enabled  bool
+	Lifespan time.Duration
+	// URL is the page that shows the flow, by its id in the query.
+	URL string
+	// Methods are the enabled ones.
+	Methods []string
+	// ReturnURL and MethodReturnURLs take precedence over the general default.
+	ReturnURL        string
+	MethodReturnURLs map[string]string
+}
+
+// Cookie is how a cookie is set.
+type Cookie struct {
+	Name       string
+	Domain     string
+	Path       string
+	SameSite   http.SameSite
+	Secure     bool
+	Persistent bool // keeps for its life, otherwise until the browser ends
+}
+
+// CORS says which pages of other origins may use the public listener.
+type CORS struct {
+	Enabled     bool
+	Origins     []string // exact ones, or "*" without Credentials
+	Methods     []string
+	Headers     []string
+	Exposed     []string
+	Credentials bool
+}
+
+// Compiled are settings that were checked and made ready. They never change.
+type Compiled struct {
+	Settings
+	public     string // base URL without a slash at the end
+	admin      string
+	adminHost  string
+	csrfCookie string
+	returns    *returnURLs
+	origins    map[string]bool // whose pages may submit browser flows
+	cors       corsHeaders
+	headers    []string // HeaderAllowlist, canonical
+	secure     bool     // the public listener is reached by TLS
+}
+
+// Compile checks s. What it refuses would be unsafe or could never work.
+func (s Settings) Compile() (*Compiled, error) {
+	c := &Compiled{Settings: s}
+	public, err := baseURL(s.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public base URL: %w", err)
+	}
+	admin, err := baseURL(s.AdminURL)
+	if err != nil {
+		return nil, fmt.Errorf("admin base URL: %w", err)
+	}
+	c.public, c.admin, c.adminHost = strings.TrimRight(public.String(), "/"), strings.TrimRight(admin.String(), "/"), admin.Hostname()
+	c.secure = public.Scheme == "https"
+	c.csrfCookie = csrfCookieName(s.PublicURL)
+	if c.returns, err = newReturnURLs(c.public, s.DefaultReturnURL, s.AllowedReturnURLs); err != nil {
+		return nil, err
+	}
+	if s.Cookies == nil {
+		return nil, errors.New("no secret for cookies")
+	}
+	if s.SessionCookie.Name == "" {
+		return nil, errors.New("the session cookie has no name")
+	}
+	if c.headers, err = allowedHeaders(s.HeaderAllowlist); err != nil {
+		return nil, err
+	}
+	if c.cors, err = s.CORS.compile(); err != nil {
+		return nil, err
+	}
+	if err := c.listOrigins(public); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// listOrigins collects the origins whose pages may submit browser flows.
+func (c *Compiled) listOrigins(public *url.URL) error {
+	c.origins = map[string]bool{origin(public): true}
+	pages := []string{c.ErrorURL, c.Registration.URL, c.DefaultReturnURL, c.Registration.ReturnURL}
+	for _, u := range c.Registration.MethodReturnURLs {
+		pages = append(pages, u)
+	}
+	for _, raw := range pages {
+		if raw == "" {
+			continue
+		}
+		u, err := url.Parse(raw)
+		if err != nil || u.Scheme == "" {
+			return fmt.Errorf("%q is not an absolute URL", raw)
+		}
+		c.origins[origin(u)] = true
+	}
+	for _, o := range c.CORS.Origins {
+		c.origins[o] = c.CORS.Enabled && o != "*"
+	}
+	return nil
+}
+
+// registrationURL is where a flow is submitted.
+func (c *Compiled) registrationURL(flowID string) string {
+	return c.public + routeRegistration + "?flow=" + flowID
+}
+
+func baseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("%q is not an http or https URL", raw)
+	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+		return nil, fmt.Errorf("%q has more than scheme, host and path", raw)
+	}
+	return u, nil
+}
+
+// origin is the URL's origin as browsers write it.
+func origin(u *url.URL) string {
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	return scheme + "://" + withoutDefaultPort(scheme, host)
+}
+
+// csrfCookieName is the contract's: clients find the cookie by it.
+func csrfCookieName(publicURL string) string {
+	sum := sha256.Sum256([]byte(publicURL))
+	return "csrf_token_" + hex.EncodeToString(sum[:])
+}
+
+// secretHeaders are never shown to a hook.
+var secretHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization", headerCSRF, headerSessionToken}
+
+func allowedHeaders(names []string) ([]string, error) {
+	canonical := make([]string, len(names))
+	for n, name := range names {
+		canonical[n] = http.CanonicalHeaderKey(name)
+		if slices.Contains(secretHeaders, canonical[n]) {
+			return nil, fmt.Errorf("header %s holds a secret and cannot be shown to hooks", canonical[n])
+		}
+	}
+	return canonical, nil
+}

@@ -1,0 +1,93 @@
+package api_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
+)
+
+const personSchema = `{
+  "$schema": "http://json-schema.org/draft-07/schema#",
+  "type": "object",
+  "properties": {"traits": {
+    "type": "object",
+    "properties": {
+      "email": {"type": "string", "format": "email", "title": "E-mail", "ory.sh/kratos": {
+        "credentials": {"password": {"identifier": true}}, "verification": {"via": "email"}, "recovery": {"via": "email"}}},
+      "age": {"type": "integer", "minimum": 0},
+      "name": {"type": "object", "properties": {"first": {"type": "string", "maxLength": 40}}}
+    },
+    "required": ["email"],
+    "additionalProperties": false
+  }}
+}`
+
+// world is a server whose stores are memory.
+type world struct {
+	t        testing.TB
+	settings api.Settings
+	compiled *api.Compiled
+	options  api.Options
+	server   *api.Server
+	log      *syncBuffer
+
+	public, adminBase func() string // where the listeners are
+
+	mu         sync.Mutex
+	flows      map[uuid.UUID]flow.Flow
+	grants     map[uuid.UUID]registration.Grant
+	identities map[uuid.UUID]*identity.Identity
+	sessions   map[session.Digest]*api.Who
+	errors     map[uuid.UUID]json.RawMessage
+	broken     error // what every store answers, if it is set
+}
+
+// newWorld makes a server; change, if given, has the last word about what it is made of.
+func newWorld(t testing.TB, change ...func(*world)) *world {
+	t.Helper()
+	schema, err := identity.Compile("person", []byte(personSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		t: t, settings: newSettings(t), log: &syncBuffer{},
+		flows:      map[uuid.UUID]flow.Flow{},
+		grants:     map[uuid.UUID]registration.Grant{},
+		identities: map[uuid.UUID]*identity.Identity{},
+		sessions:   map[session.Digest]*api.Who{},
+		errors:     map[uuid.UUID]json.RawMessage{},
+	}
+	w.options = api.Options{
+		Settings: func() *api.Compiled { return w.compiled },
+		Schemas:  schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}},
+		Flows:    w, Sessions: w, Identities: w, Errors: w, Events: w, Tokens: w,
+		Registration: &registration.Service{
+			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{}, Sessions: w,
+			Plan: func(string, flow.Type) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
+			Now:  time.Now, Lifespan: time.Hour, IssueTimeout: time.Second,
+		},
+		Creator: &registration.Importer{Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Now: time.Now},
+		CSRFKey: []byte("a csrf key that is long enough.."),
+		Version: "1.2.3",
+		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
+		Now:     time.Now,
+	}
+	for _, c := range change {
+		c(w)
+	}
+	w.compiled = compile(t, w.settings)
+	w.server = api.New(w.options)
+	w.public, w.adminBase = w.serve(w.server.Public), w.serve(w.server.Admin)
+	return w
+}
