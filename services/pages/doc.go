@@ -1,0 +1,21 @@
+// Package pages holds the built-in self-service pages, for installations that
+// bring none of their own:
+//
+//	/ui/registration?flow=…   the form of a flow
+//	/ui/welcome               who is signed in
+//	/ui/error?id=…            what went wrong
+//	/ui/assets/…              the stylesheet and the icon
+//
+// The pages are a client of the public API like any other: they ask it, in
+// process, what the browser could have asked itself, and draw the answer.
+//
+//	browser ─▶ /ui/registration ─▶ GET /self-service/registration/flows ─▶ nodes ─▶ HTML
+//	   └──────────────── POST the form to the flow's own action ───────▶ the API
+//
+// So they can do nothing that a UI of somebody else could not, every check is
+// the API's (above all that a flow is shown only to the browser that began
+// it), and what the contract lacks is noticed here first.
+//
+// Nothing on them needs a script, and all links are relative: they work below
+// any path that a proxy takes away.
+package pages

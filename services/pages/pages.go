@@ -1,0 +1,110 @@
+package pages
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/a-h/templ"
+)
+
+//go:generate go run github.com/a-h/templ/cmd/templ@v0.3.1100 generate
+
+// Options are what the pages are made of. All fields are needed.
+type Options struct {
+	// Public answers the requests of the contract's public listener. It is asked
+	// for nothing below /ui/.
+	Public http.Handler
+	// ProductName is the name that people know the product by.
+	ProductName string
+	Log         *slog.Logger
+}
+
+// New gives the handler of everything below /ui/. It answers GET and HEAD.
+func New(o Options) http.Handler {
+	p := &pages{Options: o, assets: loadAssets()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/ui", p.start)
+	mux.HandleFunc("/ui/{$}", p.start)
+	mux.HandleFunc("/ui/registration", p.registration)
+	mux.HandleFunc("/ui/welcome", p.welcome)
+	mux.HandleFunc("/ui/error", p.savedError)
+	mux.HandleFunc("/ui/assets/{name}", p.asset)
+	mux.HandleFunc("/", p.unknown)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			p.fail(w, r, http.StatusMethodNotAllowed, "A page can only be looked at.")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+type pages struct {
+	Options
+	assets assets
+}
+
+// secure sets the headers of every answer (S62). There is no form-action: it
+// would stop the redirect that ends a flow on another origin.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// document is what all pages have in common.
+type document struct {
+	title   string
+	product string
+	root    string // relative URL of what is above /ui
+	style   string
+	icon    string
+}
+
+// link gives the relative URL of a page or asset.
+func (d document) link(name string) templ.SafeURL { return templ.SafeURL(d.root + "ui/" + name) }
+
+func (p *pages) document(r *http.Request, title string) document {
+	return document{
+		title:   title,
+		product: p.ProductName,
+		root:    root(r),
+		style:   "assets/" + p.assets.style,
+		icon:    "assets/" + p.assets.icon,
+	}
+}
+
+// root is the relative URL of what is above /ui, "../" for /ui/welcome.
+func root(r *http.Request) string {
+	return strings.Repeat("../", strings.Count(r.URL.Path, "/")-1)
+}
+
+// draw answers with a page, as a whole or not at all.
+func (p *pages) draw(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
+	var b bytes.Buffer
+	if err := page.Render(r.Context(), &b); err != nil {
+		if r.Context().Err() != nil {
+			return // whoever asked is gone
+		}
+		p.Log.ErrorContext(r.Context(), "draw page", "route", r.Pattern, "error", err)
+		http.Error(w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // whoever asked may be gone
+}
+
+// redirect sends the browser elsewhere, also to a relative URL: unlike
+// [http.Redirect] it leaves that relative.
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,92 @@
+package pages
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// session is what the welcome page reads of whoami's answer.
+type session struct {
+	AuthenticatedAt time.Time `json:"authenticated_at"`
+	ExpiresAt       time.Time `json:"expires_at"`
+	Identity        struct {
+		ID                  string         `json:"id"`
+		Traits              map[string]any `json:"traits"`
+		VerifiableAddresses []address      `json:"verifiable_addresses"`
+		RecoveryAddresses   []address      `json:"recovery_addresses"`
+	} `json:"identity"`
+}
+
+type address struct {
+	Value string `json:"value"`
+}
+
+// name is what a person knows the account by.
+func (s session) name() string {
+	for _, a := range slices.Concat(s.Identity.VerifiableAddresses, s.Identity.RecoveryAddresses) {
+		if a.Value != "" {
+			return a.Value
+		}
+	}
+	return s.Identity.ID
+}
+
+// fact is one thing that is known of a person.
+type fact struct{ label, value string }
+
+// facts are the traits by name, but for the one that the account is known by.
+func (s session) facts() []fact {
+	return slices.DeleteFunc(facts(nil, "", s.Identity.Traits), func(f fact) bool { return f.value == s.name() })
+}
+
+func facts(known []fact, name string, trait any) []fact {
+	switch t := trait.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(t)) {
+			// Most particular first: the "first" of a "name" is the first name.
+			known = facts(known, strings.TrimSpace(key+" "+name), t[key])
+		}
+	case []any:
+		for _, item := range t {
+			known = facts(known, name, item)
+		}
+	default:
+		if text := plain(t); text != "" {
+			known = append(known, fact{readable(name), text})
+		}
+	}
+	return known
+}
+
+// plain is a value as it is written for people.
+func plain(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case bool:
+		if v {
+			return "Yes"
+		}
+		return "No"
+	}
+	return ""
+}
+
+// readable makes words of a name: "birth_date" becomes "Birth date".
+func readable(name string) string {
+	words := strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '_' || r == '-' || r == ' ' }), " ")
+	first, size := utf8.DecodeRuneInString(words)
+	if size == 0 {
+		return name
+	}
+	return string(unicode.ToUpper(first)) + words[size:]
+}
