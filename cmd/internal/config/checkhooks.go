@@ -1,0 +1,145 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/services/hook"
+)
+
+// unbuiltHooks are the contract's kinds that are not built yet.
+var unbuiltHooks = []string{"show_verification_ui", "verification", "require_verified_address", "revoke_active_sessions"}
+
+// checkHooks checks each entry of the hook lists, then their names together.
+func (l *loader) checkHooks(c *Config) {
+	for _, list := range c.hookLists() {
+		for i := range list.hooks {
+			l.checkHook(list.key, entry(list.key, i), &list.hooks[i])
+		}
+	}
+	l.nameEndpoints(c)
+}
+
+func (l *loader) checkHook(list, key string, h *Hook) {
+	refuse := func(name, format string, args ...any) { l.refuseKey(key+name, format, args...) }
+	switch {
+	case h.Kind == hook.KindWebHook:
+		l.checkWebHook(key+".config", &h.Config)
+		if list == beforeHooks && h.Config.timing() == hook.Background {
+			refuse(".config.response.ignore", "before the commit there is no event yet that could run it: move the hook to %s", globalHooks)
+		}
+	case h.Kind == hook.KindSession && list != passwordHooks && list != oidcHooks:
+		refuse(".hook", "session stands in the list of a method, such as %s", passwordHooks)
+	case h.Kind == hook.KindSession:
+		if !reflect.DeepEqual(h.Config, WebHook{}) {
+			refuse(".config", "session has no config")
+		}
+	case slices.Contains(unbuiltHooks, h.Kind):
+		refuse(".hook", "%s is not built yet", h.Kind)
+	default:
+		kinds := []string{hook.KindSession, hook.KindWebHook}
+		suggestion := ""
+		if near := nearest(h.Kind, kinds); near != "" {
+			suggestion = "; did you mean " + near + "?"
+		}
+		refuse(".hook", "unknown hook %q%s", h.Kind, suggestion)
+	}
+}
+
+func (l *loader) checkWebHook(key string, w *WebHook) {
+	refuse := func(name string, err error) {
+		if err != nil {
+			l.refuseKey(key+name, "%w", err)
+		}
+	}
+	u, err := url.Parse(w.URL.Reveal())
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		refuse(".url", errors.New("want an absolute http or https URL")) // it may hold a password
+	}
+	if w.Response.Ignore && (w.Response.Parse || w.CanInterrupt) {
+		refuse(".response.ignore", errors.New("nobody waits for a background hook: leave out response.parse and can_interrupt"))
+	}
+	if w.Method != strings.ToUpper(w.Method) || strings.ContainsFunc(w.Method, notInToken) {
+		refuse(".method", fmt.Errorf("%q is not an HTTP method", w.Method))
+	}
+	for name, value := range w.Headers {
+		if name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsAny(value.Reveal(), "\r\n\x00") {
+			refuse(".headers."+name, errors.New("want a header of one line"))
+		}
+	}
+	refuse(".auth", w.checkAuth())
+}
+
+func (w *WebHook) checkAuth() error {
+	a := &w.Auth
+	switch a.Type {
+	case "":
+		if !reflect.ValueOf(a.Config).IsZero() {
+			return errors.New("want type: api_key or basic_auth")
+		}
+	case "basic_auth":
+		if a.Config.User == "" {
+			return errors.New("basic_auth wants config.user and config.password")
+		}
+	case "api_key":
+		if a.Config.Name == "" || a.Config.Value.Reveal() == "" {
+			return errors.New("api_key wants config.name and config.value")
+		}
+		if !slices.Contains([]string{"", "header", "cookie"}, a.Config.In) {
+			return fmt.Errorf("in: want header or cookie, not %q", a.Config.In)
+		}
+	default:
+		return fmt.Errorf("unknown type %q: want api_key or basic_auth", a.Type)
+	}
+	return nil
+}
+
+// nameEndpoints sees to it that one name is one endpoint. Hooks without an id
+// that call one URL in different ways are told apart by a digest of the way;
+// the names then change with it, which is why it is warned of.
+func (l *loader) nameEndpoints(c *Config) {
+	hooks := c.webHooks()
+	for _, w := range ambiguous(hooks) {
+		if w.ID == "" {
+			w.label = w.digest()
+			l.warn(w.key+".url", "several web_hooks call this URL in different ways: give each an id, or its name changes with its settings")
+		}
+	}
+	known := map[string]keyedHook{}
+	for _, w := range hooks {
+		name := w.endpoint().Name()
+		first, taken := known[name]
+		switch {
+		case !taken:
+			known[name] = w
+		case !same(first, w):
+			l.refuse(l.at(w.key), w.key+".id", "another web_hook%s is called %s too: give each an id of its own", l.inLine(first.key), name)
+		}
+	}
+}
+
+// ambiguous gives the hooks that share their name with a different one.
+func ambiguous(hooks []keyedHook) []keyedHook {
+	var found []keyedHook
+	for _, w := range hooks {
+		name := w.endpoint().Name()
+		if slices.ContainsFunc(hooks, func(o keyedHook) bool { return o.endpoint().Name() == name && !same(w, o) }) {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+// same tells whether two hooks are called in the same way.
+func same(a, b keyedHook) bool { return reflect.DeepEqual(a.endpoint(), b.endpoint()) }
+
+func (l *loader) inLine(key string) string {
+	if p := l.at(key); p.line > 0 {
+		return fmt.Sprintf(" (line %d)", p.line)
+	}
+	return ""
+}

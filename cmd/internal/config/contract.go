@@ -1,0 +1,93 @@
+package config
+
+import "reflect"
+
+// effect says what becomes of a key of the contract that has no place in
+// [Config], or of one that must not be turned on yet.
+type effect uint
+
+const (
+	// ignored keys of the reference server have no effect here.
+	ignored effect = 1 << iota
+	// pending keys belong to a feature that is not built yet and is turned on elsewhere.
+	pending
+	// refused keys turn such a feature on: they must be left out, false or empty.
+	refused
+)
+
+// contract lists those keys by what they begin with. "**" stands for whatever
+// is written there.
+var contract = []struct {
+	under  string
+	keys   []string
+	effect effect
+}{
+	{"", []string{
+		"version", "profiling", "sqa-opt-out", "tracing.**", "oauth2_provider.**", "organizations.**", "preview.**",
+		"expose-metrics-port", "watch-courier", "log.leak_sensitive_values",
+	}, ignored},
+	{"serve.public", []string{"socket.**", "request_log.disable_for_health"}, ignored},
+	{"serve.admin", []string{"socket.**", "request_log.disable_for_health"}, ignored},
+	{"serve.public.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
+	{"serve.admin.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
+
+	{"session", []string{"earliest_possible_extend"}, pending},
+	{"session", []string{"whoami.tokenizer.templates.**"}, refused},
+	{"", []string{mitigate, "rate_limits.enabled", "events.registration_failed", "audit.**", "workers", "webhooks"}, refused},
+	{"feature_flags", []string{"use_continue_with_transitions", "legacy_continue_with_verification_ui", "legacy_require_verified_login_error"}, pending},
+	{"feature_flags", []string{"cacheable_sessions"}, refused},
+
+	{registration, []string{"login_hints"}, refused},
+	{registration + ".after", []string{"code.**", "webauthn.**", "passkey.**"}, pending},
+	{"selfservice.flows.login", []string{"ui_url", "lifespan", "style"}, pending},
+	{"selfservice.flows.login", []string{"before.hooks"}, refused},
+	{"selfservice.flows.login.after", []string{"hooks", "password.hooks", "oidc.hooks", "code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{"selfservice.flows.login.after", afterURLs("password", "oidc", "code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{"selfservice.flows.logout", []string{"after.default_browser_return_url", "clear_browser_data"}, pending},
+	{"selfservice.flows.verification", []string{"enabled", "before.hooks", "after.hooks"}, refused},
+	{"selfservice.flows.verification", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
+	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
+	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
+	{"selfservice.flows.settings", []string{"ui_url", "lifespan", "privileged_session_max_age", "required_aal"}, pending},
+	{"selfservice.flows.settings", []string{"before.hooks"}, refused},
+	{"selfservice.flows.settings.after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{"selfservice.flows.settings.after", afterURLs("password", "profile", "oidc", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+
+	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
+	{"selfservice.methods.profile", []string{"enabled"}, pending},
+	{"selfservice.methods.code", []string{"enabled", "passwordless_enabled", "mfa_enabled"}, refused},
+	{"selfservice.methods.code.config", []string{"lifespan", "max_submissions"}, pending},
+	{"selfservice.methods.link", []string{"enabled"}, refused},
+	{"selfservice.methods.link.config", []string{"lifespan", "base_url"}, pending},
+	{"selfservice.methods.oidc", []string{"enabled"}, refused},
+	{"selfservice.methods.oidc.config", []string{"base_redirect_uri", "providers"}, pending},
+	{"selfservice.methods", []string{"totp.enabled", "lookup_secret.enabled", "webauthn.enabled", "passkey.enabled", "saml.enabled"}, ignored | refused},
+	{"selfservice.methods", []string{"totp.config.**", "lookup_secret.config.**", "webauthn.config.**", "passkey.config.**", "saml.config.**"}, ignored},
+
+	{"courier", []string{
+		"smtp.connection_uri", "smtp.from_address", "smtp.from_name", "smtp.headers.**", "smtp.local_name",
+		"delivery_strategy", "http.**", "message_retries", "worker.pull_count", "worker.pull_wait", "templates.**", "template_override_path",
+	}, pending},
+}
+
+// afterURLs are the return URLs of a flow, in general and by method.
+func afterURLs(methods ...string) []string {
+	keys := []string{"default_browser_return_url"}
+	for _, m := range methods {
+		keys = append(keys, m+".default_browser_return_url")
+	}
+	return keys
+}
+
+// on tells whether a value turns something on: it is not false, zero or empty.
+func on(value any) bool {
+	v := reflect.ValueOf(value)
+	switch v.Kind() {
+	case reflect.Map, reflect.Slice:
+		return v.Len() > 0
+	case reflect.Invalid:
+		return false
+	default:
+		return !v.IsZero()
+	}
+}

@@ -1,0 +1,71 @@
+package config
+
+// defaults are the contract's, and ours where it has none or ours is safer
+// (hashing, the address of the admin listener).
+func defaults() map[string]any {
+	return map[string]any{
+		"data_dir":                                              "./usher-data",
+		"dsn":                                                   "",
+		"bus.listen":                                            "127.0.0.1:4222",
+		"serve.public.port":                                     4433,
+		"serve.public.cors.allowed_methods":                     []any{"POST", "GET", "PUT", "PATCH", "DELETE"},
+		"serve.public.cors.allowed_headers":                     []any{"Authorization", "Content-Type", "Max-Age", "X-Session-Token", "X-XSRF-TOKEN", "X-CSRF-TOKEN"},
+		"serve.public.cors.exposed_headers":                     []any{"Content-Type"},
+		"serve.public.cors.allow_credentials":                   true,
+		"serve.admin.host":                                      "127.0.0.1",
+		"serve.admin.port":                                      4434,
+		"ciphers.algorithm":                                     "noop",
+		"cookies.path":                                          "/",
+		"cookies.same_site":                                     "Lax",
+		"session.lifespan":                                      "24h",
+		"session.cookie.name":                                   "ory_kratos_session",
+		"session.cookie.persistent":                             true,
+		"session.whoami.required_aal":                           "highest_available",
+		"session.issue.on_failure":                              OnFailureDegrade,
+		"session.issue.timeout":                                 "500ms",
+		"identity.default_schema_id":                            "default",
+		"hashers.algorithm":                                     Argon2,
+		"hashers.bcrypt.cost":                                   12,
+		"hashers.argon2.memory":                                 "19MB",
+		"hashers.argon2.iterations":                             2,
+		"hashers.argon2.parallelism":                            1,
+		"hashers.argon2.salt_length":                            16,
+		"hashers.argon2.key_length":                             32,
+		"selfservice.methods.password.enabled":                  true,
+		passwordConfig + ".min_password_length":                 8,
+		passwordConfig + ".identifier_similarity_check_enabled": true,
+		registration + ".enabled":                               true,
+		registration + ".lifespan":                              "1h",
+		registration + ".style":                                 "profile_first",
+		registration + ".after.oidc.auto_session":               true,
+		"clients.web_hook.header_allowlist": []any{
+			"Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Origin", "Priority", "Referer",
+			"Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User",
+			"True-Client-Ip", "User-Agent", "X-Forwarded-For",
+		},
+		"log.level":  "info",
+		"log.format": "text",
+	}
+}
+
+// builtIn lies over the defaults where the configuration has no identity
+// schemas of its own, and under what it has.
+func builtIn() map[string]any {
+	return map[string]any{
+		schemaList:              []any{map[string]any{"id": "default", "url": builtInSchema}},
+		registration + ".style": "unified",
+		passwordHooks:           []any{map[string]any{"hook": "session"}},
+	}
+}
+
+// Keys that are named more than once.
+const (
+	registration   = "selfservice.flows.registration"
+	passwordHooks  = registration + ".after.password.hooks"
+	oidcHooks      = registration + ".after.oidc.hooks"
+	globalHooks    = registration + ".after.hooks"
+	beforeHooks    = registration + ".before.hooks"
+	passwordConfig = "selfservice.methods.password.config"
+	schemaList     = "identity.schemas"
+	mitigate       = "security.account_enumeration.mitigate"
+)

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Methods are the enabled methods of registration.
+func (c *Config) Methods() []string {
+	if c.SelfService.Methods.Password.Enabled {
+		return []string{"password"}
+	}
+	return nil
+}
+
+// Mitigate tells whether protected mode is on.
+func (c *Config) Mitigate() bool { return c.Security.AccountEnumeration.Mitigate }
+
+// PublicURL is the base URL of the public listener.
+func (c *Config) PublicURL() string {
+	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port)
+}
+
+// AdminURL is the base URL of the admin listener.
+func (c *Config) AdminURL() string {
+	return listenerURL(c.Serve.Admin.BaseURL, c.Serve.Admin.Host, c.Serve.Admin.Port)
+}
+
+func listenerURL(base, host string, port int) string {
+	if base != "" {
+		return base
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
+}
+
+// DefaultReturnURL is where browsers go at the end when nothing else is said:
+// the built-in page unless there is another.
+func (c *Config) DefaultReturnURL() string {
+	return c.page(c.SelfService.DefaultBrowserReturnURL, "welcome")
+}
+
+// RegistrationURL is the page that shows the registration flow.
+func (c *Config) RegistrationURL() string {
+	return c.page(c.SelfService.Flows.Registration.UIURL, "registration")
+}
+
+// ErrorURL is the page that shows an error.
+func (c *Config) ErrorURL() string { return c.page(c.SelfService.Flows.Error.UIURL, "error") }
+
+// page gives the URL that is configured, or a built-in page.
+func (c *Config) page(configured, builtIn string) string {
+	if configured != "" {
+		return configured
+	}
+	return strings.TrimRight(c.PublicURL(), "/") + "/ui/" + builtIn
+}
+
+// MethodReturnURLs are where browsers go at the end of a registration, by
+// method, where that is configured.
+func (c *Config) MethodReturnURLs() map[string]string {
+	after := &c.SelfService.Flows.Registration.After
+	urls := map[string]string{}
+	for method, u := range map[string]string{
+		"password": after.Password.DefaultBrowserReturnURL,
+		"oidc":     after.OIDC.DefaultBrowserReturnURL,
+	} {
+		if u != "" {
+			urls[method] = u
+		}
+	}
+	return urls
+}
+
+// Listening gives the configuration with the ports that were opened, where it
+// leaves them to the system (port 0).
+func (c *Config) Listening(public, admin int) *Config {
+	copied := *c
+	if c.Serve.Public.Port == 0 {
+		copied.Serve.Public.Port = public
+	}
+	if c.Serve.Admin.Port == 0 {
+		copied.Serve.Admin.Port = admin
+	}
+	return &copied
+}
+
+// CheckParts says what is missing for running the parts as processes: they
+// meet in PostgreSQL and on an external bus.
+func (c *Config) CheckParts() error {
+	var problems []error
+	if scheme := c.DSN.Scheme(); scheme != "postgres" && scheme != "postgresql" {
+		problems = append(problems, errors.New("dsn: want postgres://…: SQLite is for one process with all parts"))
+	}
+	if c.Bus.URL == "" {
+		problems = append(problems, errors.New("bus.url: want nats://…: the embedded bus is for one process with all parts"))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("parts as processes: %w", errors.Join(problems...))
+	}
+	return nil
+}

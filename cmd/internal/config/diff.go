@@ -1,0 +1,47 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// fixed are the keys, and what the keys begin with, that a running process
+// cannot change.
+var fixed = []string{
+	"dev", "data_dir", "dsn", "bus.", "secrets.",
+	"serve.public.host", "serve.public.port", "serve.admin.host", "serve.admin.port",
+}
+
+// Diff gives the keys that differ, and those of them that take effect only at
+// the next start. A list differs as a whole.
+func Diff(before, after *Config) (changed, needRestart []string) {
+	changed = differences("", reflect.ValueOf(*before), reflect.ValueOf(*after))
+	slices.Sort(changed)
+	for _, name := range changed {
+		if slices.ContainsFunc(fixed, func(f string) bool {
+			return name == f || strings.HasSuffix(f, ".") && strings.HasPrefix(name, f)
+		}) {
+			needRestart = append(needRestart, name)
+		}
+	}
+	return changed, needRestart
+}
+
+func differences(name string, a, b reflect.Value) []string {
+	if a.Kind() != reflect.Struct || reflect.PointerTo(a.Type()).Implements(textType) {
+		if reflect.DeepEqual(a.Interface(), b.Interface()) || a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+			return nil
+		}
+		return []string{name}
+	}
+	var names []string
+	for i := range a.NumField() {
+		field := a.Type().Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		names = append(names, differences(join(name, field.Tag.Get("yaml")), a.Field(i), b.Field(i))...)
+	}
+	return names
+}

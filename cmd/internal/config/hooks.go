@@ -1,0 +1,179 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// Hook is one entry of a hook list.
+type Hook struct {
+	Kind   string  `yaml:"hook"`
+	Config WebHook `yaml:"config,omitempty"` // of a web_hook
+}
+
+// WebHook is what is configured for a web_hook.
+type WebHook struct {
+	ID      string            `yaml:"id,omitempty"`
+	URL     Address           `yaml:"url,omitempty"`
+	Method  string            `yaml:"method,omitempty"`
+	Headers map[string]Secret `yaml:"headers,omitempty"`
+	// Body is where the Jsonnet template stands, Template the template itself.
+	Body     string `yaml:"body,omitempty"`
+	Template string `yaml:"-"`
+	Response struct {
+		Ignore bool `yaml:"ignore"`
+		Parse  bool `yaml:"parse"`
+	} `yaml:"response,omitempty"`
+	CanInterrupt bool `yaml:"can_interrupt,omitempty"`
+	// EmitAnalyticsEvent has no effect: nothing is reported to anybody.
+	EmitAnalyticsEvent bool `yaml:"emit_analytics_event,omitempty"`
+	Auth               struct {
+		Type   string `yaml:"type"`
+		Config struct {
+			Name     string `yaml:"name,omitempty"`
+			Value    Secret `yaml:"value,omitempty"`
+			In       string `yaml:"in,omitempty"`
+			User     string `yaml:"user,omitempty"`
+			Password Secret `yaml:"password,omitempty"`
+		} `yaml:"config,omitempty"`
+	} `yaml:"auth,omitempty"`
+
+	// label names the endpoint where ID is empty and URL is not enough.
+	label string
+}
+
+// Lists gives the hooks of registration with a method.
+func (c *Config) Lists(method string) hook.Lists {
+	after := &c.SelfService.Flows.Registration.After
+	l := hook.Lists{
+		Global: c.configured(globalHooks, after.Hooks),
+		Before: c.configured(beforeHooks, c.SelfService.Flows.Registration.Before.Hooks),
+	}
+	switch method {
+	case "password":
+		l.Method = c.configured(passwordHooks, after.Password.Hooks)
+	case "oidc":
+		l.Method = c.configured(oidcHooks, after.OIDC.Hooks)
+		l.AutoSession = after.OIDC.AutoSession
+	}
+	return l
+}
+
+func (c *Config) configured(key string, hooks []Hook) []hook.Configured {
+	list := make([]hook.Configured, len(hooks))
+	for i := range hooks {
+		h := &hooks[i]
+		list[i] = hook.Configured{Kind: h.Kind, Line: c.lines[entry(key, i)]}
+		if h.Kind == hook.KindWebHook {
+			list[i].Endpoint = h.Config.endpoint().Name()
+			list[i].Timing = h.Config.timing()
+		}
+	}
+	return list
+}
+
+// entry is the key of an entry of a list.
+func entry(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+// Endpoints gives the web_hooks of all lists. One that is written twice is there twice.
+func (c *Config) Endpoints() []webhook.Endpoint {
+	var endpoints []webhook.Endpoint
+	for _, w := range c.webHooks() {
+		endpoints = append(endpoints, w.endpoint())
+	}
+	return endpoints
+}
+
+// hookList is a list and its key.
+type hookList struct {
+	key   string
+	hooks []Hook
+}
+
+// hookLists are the hook lists of registration.
+func (c *Config) hookLists() []hookList {
+	r := &c.SelfService.Flows.Registration
+	return []hookList{
+		{beforeHooks, r.Before.Hooks},
+		{globalHooks, r.After.Hooks},
+		{passwordHooks, r.After.Password.Hooks},
+		{oidcHooks, r.After.OIDC.Hooks},
+	}
+}
+
+// keyedHook is a web_hook of a list, and the key of its configuration.
+type keyedHook struct {
+	key string
+	*WebHook
+}
+
+// webHooks are those of all lists.
+func (c *Config) webHooks() []keyedHook {
+	var found []keyedHook
+	for _, list := range c.hookLists() {
+		for i := range list.hooks {
+			if h := &list.hooks[i]; h.Kind == hook.KindWebHook {
+				found = append(found, keyedHook{entry(list.key, i) + ".config", &h.Config})
+			}
+		}
+	}
+	return found
+}
+
+// timing says when the hook runs.
+func (w *WebHook) timing() hook.Timing {
+	switch {
+	case w.Response.Ignore:
+		return hook.Background
+	case w.Response.Parse || w.CanInterrupt:
+		return hook.Refusing
+	default:
+		return hook.Waiting
+	}
+}
+
+// endpoint gives the hook as it is called.
+func (w *WebHook) endpoint() webhook.Endpoint {
+	e := webhook.Endpoint{
+		ID:           w.ID,
+		URL:          w.URL.Reveal(),
+		Method:       w.Method,
+		Body:         w.Template,
+		Ignore:       w.Response.Ignore,
+		Parse:        w.Response.Parse,
+		CanInterrupt: w.CanInterrupt,
+		Auth: webhook.Auth{
+			Type:     w.Auth.Type,
+			Name:     w.Auth.Config.Name,
+			Value:    webhook.NewSecret(w.Auth.Config.Value.Reveal()),
+			In:       w.Auth.Config.In,
+			User:     w.Auth.Config.User,
+			Password: webhook.NewSecret(w.Auth.Config.Password.Reveal()),
+		},
+	}
+	if w.label != "" {
+		e.ID = w.label
+	}
+	if len(w.Headers) > 0 {
+		e.Header = http.Header{}
+	}
+	for name, value := range w.Headers {
+		e.Header.Set(name, value.Reveal())
+	}
+	return e
+}
+
+// digest tells hooks apart that call one URL in different ways. Credentials are
+// not part of it: it is a name that everybody may see.
+func (w *WebHook) digest() string {
+	e := w.endpoint()
+	text, _ := json.Marshal([]any{e.URL, e.Method, e.Body, e.Ignore, e.Parse, e.CanInterrupt}) // texts and booleans always can be
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}

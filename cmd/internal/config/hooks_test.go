@@ -1,0 +1,181 @@
+package config_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// inList is a configuration with hooks for a place such as "after.password".
+// The first hook stands in line 6 or 7.
+func inList(place, hooks string) string {
+	var b strings.Builder
+	b.WriteString("selfservice:\n  flows:\n    registration:\n")
+	indent := "      "
+	for part := range strings.SplitSeq(place, ".") {
+		b.WriteString(indent + part + ":\n")
+		indent += "  "
+	}
+	b.WriteString(indent + "hooks:\n")
+	for line := range strings.SplitSeq(strings.TrimSpace(hooks), "\n") {
+		b.WriteString(indent + line + "\n")
+	}
+	return b.String()
+}
+
+func TestHooksInPlaces(t *testing.T) {
+	t.Parallel()
+	const web = "- {hook: web_hook, config: {url: 'http://127.0.0.1/', "
+	for _, tt := range []struct{ place, hooks, key, says string }{
+		{"before", "- hook: session", "before.hooks[0].hook", "after.password.hooks"},
+		{"after", "- hook: session", "after.hooks[0].hook", "after.password.hooks"},
+		{"before", web + "response: {ignore: true}}}", "before.hooks[0].config.response.ignore", "no event yet"},
+		{"after.password", "- hook: show_verification_ui", "after.password.hooks[0].hook", "not built yet"},
+		{"after.password", "- hook: require_verified_address", "after.password.hooks[0].hook", "not built yet"},
+		{"after.password", "- hook: sesion", "after.password.hooks[0].hook", "did you mean session?"},
+		{"after.password", "- hook: webhook", "after.password.hooks[0].hook", "did you mean web_hook?"},
+		{"after.password", "- config: {}", "after.password.hooks[0].hook", "unknown hook"},
+		{"after.password", "- {hook: session, config: {id: x}}", "after.password.hooks[0].config", "no config"},
+		{"after.password", "- {hook: web_hook}", "after.password.hooks[0].config.url", "absolute"},
+		{"after.password", "- {hook: web_hook, config: {url: 'ftp://x/'}}", "after.password.hooks[0].config.url", "absolute"},
+		{"after.password", web + "response: {ignore: true, parse: true}}}", "after.password.hooks[0].config.response.ignore", "leave out"},
+		{"after.password", web + "response: {ignore: true}, can_interrupt: true}}", "after.password.hooks[0].config.response.ignore", "leave out"},
+		{"after.password", web + "method: 'po st'}}", "after.password.hooks[0].config.method", "HTTP method"},
+		{"after.password", web + "body: 'http://x/body.jsonnet'}}", "after.password.hooks[0].config.body", "nothing is downloaded"},
+		{"after.password", web + "body: 'file://missing.jsonnet'}}", "after.password.hooks[0].config.body", "no such file"},
+		{"after.password", web + `headers: {X-A: "s3cr3t\nX-B: b"}}}`, "after.password.hooks[0].config.headers.X-A", "one line"},
+		{"after.password", web + "auth: {type: bearer}}}", "after.password.hooks[0].config.auth", "api_key or basic_auth"},
+		{"after.password", web + "auth: {type: api_key, config: {name: A}}}}", "after.password.hooks[0].config.auth", "config.value"},
+		{"after.password", web + "auth: {type: api_key, config: {name: A, value: s3cr3t, in: query}}}}", "after.password.hooks[0].config.auth", "header or cookie"},
+		{"after.password", web + "auth: {type: basic_auth, config: {password: s3cr3t}}}}", "after.password.hooks[0].config.auth", "config.user"},
+		{"after.password", web + "auth: {config: {user: u}}}}", "after.password.hooks[0].config.auth", "type"},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, inList(tt.place, tt.hooks))})
+		line := 5 + strings.Count(tt.place, ".") + 1
+		if len(problems) != 1 || problems[0].Key != "selfservice.flows.registration."+tt.key || problems[0].Line != line || !strings.Contains(problems[0].Text, tt.says) {
+			t.Errorf("%s %s: problems = %v, want one of %s in line %d that says %q", tt.place, tt.hooks, problems, tt.key, line, tt.says)
+		}
+		if strings.Contains(problems.Error(), "s3cr3t") {
+			t.Errorf("%s: problems show a secret: %v", tt.hooks, problems)
+		}
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	c, _ := load(t, config.Options{Dev: true, File: file(t, inList("after.password", `
+- hook: web_hook
+  config:
+    id: Audit Log
+    url: http://127.0.0.1/audit
+    method: PUT
+    headers: {x-source: ids}
+    body: base64://ZnVuY3Rpb24oY3R4KSB7fQ==
+    can_interrupt: true
+    auth: {type: basic_auth, config: {user: u, password: p}}
+- hook: session
+- {hook: web_hook, config: {url: 'http://127.0.0.1/plain'}}
+`))})
+	endpoints := c.Endpoints()
+	if len(endpoints) != 2 {
+		t.Fatalf("Endpoints = %v, want two", endpoints)
+	}
+	e := endpoints[0]
+	if e.URL != "http://127.0.0.1/audit" || e.Method != http.MethodPut || e.Header.Get("X-Source") != "ids" || e.Body != "function(ctx) {}" || !e.CanInterrupt || e.Auth.User != "u" {
+		t.Errorf("Endpoints()[0]: URL %s, method %s, body %q, auth of %q; want what is configured", e.URL, e.Method, e.Body, e.Auth.User)
+	}
+	sum := sha256.Sum256([]byte("http://127.0.0.1/plain"))
+	want := []hook.Configured{
+		{Kind: hook.KindWebHook, Endpoint: "webhook-audit-log", Timing: hook.Refusing, Line: 7},
+		{Kind: hook.KindSession, Line: 16},
+		{Kind: hook.KindWebHook, Endpoint: "webhook-" + hex.EncodeToString(sum[:6]), Timing: hook.Waiting, Line: 17},
+	}
+	if got := c.Lists("password").Method; !slices.Equal(got, want) {
+		t.Errorf("Lists(password).Method = %+v, want %+v", got, want)
+	}
+	for i, step := range []int{0, 2} {
+		if got := endpoints[i].Name(); got != want[step].Endpoint {
+			t.Errorf("Endpoints()[%d].Name() = %s, want that of the plan, %s", i, got, want[step].Endpoint)
+		}
+	}
+	client, err := webhook.New(webhook.Options{Endpoints: endpoints})
+	if err != nil {
+		t.Fatalf("webhook.New: %v", err)
+	}
+	client.Close()
+}
+
+// A list of the environment or the overrides has no lines, and not those of
+// the list that it replaces.
+func TestReplacedListHasNoLines(t *testing.T) {
+	t.Parallel()
+	const key = "selfservice.flows.registration.after.password.hooks"
+	path := file(t, inList("after.password", "- hook: session\n- hook: session"))
+	for _, o := range []config.Options{
+		{File: path, Dev: true, Env: []string{"USHER_SELFSERVICE__FLOWS__REGISTRATION__AFTER__PASSWORD__HOOKS=[{hook: session}]"}},
+		{File: path, Dev: true, Overrides: map[string]any{key: []any{map[string]any{"hook": "session"}}}},
+	} {
+		c, _ := load(t, o)
+		want := []hook.Configured{{Kind: hook.KindSession}}
+		if got := c.Lists("password").Method; !slices.Equal(got, want) {
+			t.Errorf("Lists(password).Method = %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestOneURLInDifferentWays(t *testing.T) {
+	t.Parallel()
+	c, warnings := load(t, config.Options{Dev: true, File: file(t, inList("after.password", `
+- {hook: web_hook, config: {url: 'http://127.0.0.1/', response: {ignore: true}}}
+- {hook: web_hook, config: {url: 'http://127.0.0.1/'}}
+- {hook: web_hook, config: {url: 'http://127.0.0.1/'}}
+`))})
+	names := map[string]bool{}
+	for _, e := range c.Endpoints() {
+		names[e.Name()] = true
+	}
+	if len(names) != 2 {
+		t.Errorf("names = %v, want one for each way", names)
+	}
+	count := 0
+	for _, w := range warnings {
+		if strings.Contains(w.Text, "give each an id") {
+			count++
+		}
+	}
+	if count != 3 {
+		t.Errorf("warnings = %v, want each hook named", warnings)
+	}
+}
+
+func TestConflictingIDs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		second string
+		ok     bool
+	}{
+		{"id: audit, url: 'http://127.0.0.1/'", true},
+		{"id: AUDIT, url: 'http://127.0.0.1/'", false},
+		{"id: audit, url: 'http://127.0.0.1/other'", false},
+		{"id: audit, url: 'http://127.0.0.1/', headers: {A: b}", false},
+		{"id: other, url: 'http://127.0.0.1/other'", true},
+	} {
+		text := inList("after.password", fmt.Sprintf("- {hook: web_hook, config: {id: audit, url: 'http://127.0.0.1/'}}\n- {hook: web_hook, config: {%s}}", tt.second))
+		if tt.ok {
+			load(t, config.Options{Dev: true, File: file(t, text)})
+			continue
+		}
+		problems := refused(t, config.Options{Dev: true, File: file(t, text)})
+		if len(problems) != 1 || problems[0].Line != 8 || !strings.Contains(problems[0].Text, "(line 7) is called webhook-audit too") {
+			t.Errorf("%s: problems = %v, want one in line 8 about line 7", tt.second, problems)
+		}
+	}
+}

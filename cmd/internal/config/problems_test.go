@@ -1,0 +1,290 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+)
+
+func TestTypos(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, key, suggestion string }{
+		{"dns: memory", "dns", "dsn"},
+		{"datadir: x", "datadir", "data_dir"},
+		{"serv: {public: {port: 1}}", "serv", "serve"},
+		{"serve: {publik: {port: 1}}", "serve.publik", "serve.public"},
+		{"serve: {public: {prot: 1}}", "serve.public.prot", "serve.public.port"},
+		{"serve: {public: {baseurl: x}}", "serve.public.baseurl", "serve.public.base_url"},
+		{"serve: {public: {cors: {allow_origins: []}}}", "serve.public.cors.allow_origins", "serve.public.cors.allowed_origins"},
+		{"secrets: {cokie: [x]}", "secrets.cokie", "secrets.cookie"},
+		{"session: {live_span: 1h}", "session.live_span", "session.lifespan"},
+		{"session: {cookie: {samesite: Lax}}", "session.cookie.samesite", "session.cookie.same_site"},
+		{"session: {issue: {on_fail: fail}}", "session.issue.on_fail", "session.issue.on_failure"},
+		{"identity: {schema: []}", "identity.schema", "identity.schemas"},
+		{"identity: {schemas: [{id: a, uri: x}]}", "identity.schemas[0].uri", "identity.schemas[0].url"},
+		{"hasher: {}", "hasher", "hashers"},
+		{"hashers: {bcrypt: {costs: 12}}", "hashers.bcrypt.costs", "hashers.bcrypt.cost"},
+		{"selfservices: {}", "selfservices", "selfservice"},
+		{"selfservice: {default_return_url: x}", "selfservice.default_return_url", "selfservice.default_browser_return_url"},
+		{"selfservice: {flows: {registraton: {}}}", "selfservice.flows.registraton", "selfservice.flows.registration"},
+		{"selfservice: {flows: {veriffication: {}}}", "selfservice.flows.veriffication", "selfservice.flows.verification"},
+		{"selfservice: {flows: {registration: {after: {passwort: {}}}}}", "selfservice.flows.registration.after.passwort", "selfservice.flows.registration.after.password"},
+		{"selfservice: {flows: {registration: {after: {password: {hook: []}}}}}", "selfservice.flows.registration.after.password.hook", "selfservice.flows.registration.after.password.hooks"},
+		{"selfservice: {methods: {pasword: {}}}", "selfservice.methods.pasword", "selfservice.methods.password"},
+		{"selfservice: {methods: {password: {min_password_length: 9}}}", "selfservice.methods.password.min_password_length", "selfservice.methods.password.config.min_password_length"},
+		{"lifespan: 1h", "lifespan", "session.lifespan"},
+		{"mitigate: false", "mitigate", "security.account_enumeration.mitigate"},
+		{"courier: {smpt: {}}", "courier.smpt", "courier.smtp"},
+		{"serve.public.port: 1", "serve.public.port", "nested keys"},
+		{"something_else_entirely: 1", "something_else_entirely", ""},
+		{
+			"selfservice: {flows: {registration: {after: {password: {hooks: [{hook: web_hook, config: {url: 'http://x/', respons: {}}}]}}}}}",
+			"selfservice.flows.registration.after.password.hooks[0].config.respons", "hooks[0].config.response",
+		},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, "\n"+tt.text+"\n")})
+		if len(problems) != 1 {
+			t.Errorf("%s: problems = %v, want one", tt.text, problems)
+			continue
+		}
+		p := problems[0]
+		suggests := strings.Contains(p.Text, "did you mean") || strings.Contains(p.Text, "nested")
+		if p.Key != tt.key || p.Line != 2 || !strings.Contains(p.Text, tt.suggestion) || suggests != (tt.suggestion != "") {
+			t.Errorf("%s: problem = %v (line %d), want key %s in line 2, suggestion %q", tt.text, p, p.Line, tt.key, tt.suggestion)
+		}
+	}
+}
+
+func TestTyposInEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ variable, suggestion string }{
+		{"USHER_SERVE__PUBLIC__PROT=1", "USHER_SERVE__PUBLIC__PORT"},
+		{"USHER_SERVE_PUBLIC_PORT=1", "USHER_SERVE__PUBLIC__PORT"},
+		{"USHER_DNS=memory", "USHER_DSN"},
+		{"USHER_SECRET__COOKIE=a", "USHER_SECRETS__COOKIE"},
+		{"USHER_SERVE={}", "a variable for each key below it"},
+		{"USHER_SERVE__PUBLIC__PORT=http", "whole number"},
+		{"USHER_NOTHING_LIKE_ANY_KEY=1", "unknown key"},
+	} {
+		problems := refused(t, config.Options{Env: []string{tt.variable}})
+		name, _, _ := strings.Cut(tt.variable, "=")
+		if len(problems) != 1 || problems[0].Source != name || !strings.Contains(problems[0].Text, tt.suggestion) {
+			t.Errorf("%s: problems = %v, want one of %s that says %q", tt.variable, problems, name, tt.suggestion)
+		}
+	}
+}
+
+func TestWrongValues(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, key, says string }{
+		{"serve: {public: {port: http}}", "serve.public.port", "whole number"},
+		{"serve: {public: {port: 70000}}", "serve.public.port", "65535"},
+		{"serve: 4433", "serve", "keys below it"},
+		{"serve: {trusted_proxies: [proxy.example.org]}", "serve.trusted_proxies[0]", "10.0.0.0/8"},
+		{"serve: {trusted_proxies: 10.0.0.1}", "serve.trusted_proxies", "a list"},
+		{"serve: {public: {base_url: 'id.example.org'}}", "serve.public.base_url", "absolute"},
+		{"serve: {public: {base_url: 'https://id.example.org/?a=b'}}", "serve.public.base_url", "path only"},
+		{"serve: {public: {cors: {enabled: true}}}", "serve.public.cors.allowed_origins", "at least one"},
+		{"serve: {public: {cors: {enabled: true, allowed_origins: ['*']}}}", "serve.public.cors.allowed_origins", "allow_credentials"},
+		{"session: {lifespan: 1 day}", "session.lifespan", "duration"},
+		{"session: {lifespan: 3600}", "session.lifespan", "duration"},
+		{"session: {lifespan: 0s}", "session.lifespan", "1s or more"},
+		{"session: {issue: {on_failure: degrad}}", "session.issue.on_failure", "did you mean degrade"},
+		{"session: {cookie: {name: 'a b'}}", "session.cookie.name", "cookie"},
+		{"session: {cookie: {same_site: lax}}", "session.cookie.same_site", "did you mean Lax"},
+		{"cookies: {same_site: None}\nsession: {cookie: {same_site: Lax}}", "cookies.same_site", "secure"},
+		{"session: {cookie: {persistent: 'yes'}}", "session.cookie.persistent", "true or false"},
+		{"log: {level: infos}", "log.level", "did you mean info"},
+		{"log: {format: xml}", "log.format", "text, json"},
+		{"dsn: mysql://u:s3cr3t@db/x", "dsn", "mysql is not supported"},
+		{"dsn: cockroach://u:s3cr3t@db/x", "dsn", "cockroach is not supported"},
+		{"dsn: host=db password=s3cr3t", "dsn", "postgres://"},
+		{"dsn: 12", "dsn", "quotes"},
+		{"data_dir: ''", "data_dir", "folder"},
+		{"bus: {listen: 4222}", "bus.listen", "quotes"},
+		{"bus: {listen: localhost}", "bus.listen", "host:port"},
+		{"bus: {url: 'nats://bus:4222'}", "bus.credentials", "bus config"},
+		{"bus: {url: 'nats://u:s3cr3t@bus:4222', credentials: x}", "bus.url", "bus.credentials"},
+		{"ciphers: {algorithm: rot13}", "ciphers.algorithm", "aes"},
+		{"hashers: {algorithm: md5}", "hashers.algorithm", "bcrypt"},
+		{"hashers: {bcrypt: {cost: 3}}", "hashers.bcrypt.cost", "10 to 31"},
+		{"hashers: {argon2: {memory: 19 apples}}", "hashers.argon2.memory", "19MB"},
+		{"hashers: {argon2: {memory: 1KB}}", "hashers.argon2.memory", "8KB"},
+		{"hashers: {argon2: {iterations: 0}}", "hashers.argon2.iterations", "1 to"},
+		{"hashers: {argon2: {key_length: 8}}", "hashers.argon2.key_length", "16 to"},
+		{"selfservice: {methods: {password: {config: {min_password_length: 5}}}}", "selfservice.methods.password.config.min_password_length", "6 to 256"},
+		{"selfservice: {allowed_return_urls: [https://a.example.org, /relative]}", "selfservice.allowed_return_urls[1]", "absolute"},
+		{"selfservice: {default_browser_return_url: nowhere}", "selfservice.default_browser_return_url", "absolute"},
+		{"selfservice: {flows: {registration: {ui_url: 'app://x'}}}", "selfservice.flows.registration.ui_url", "http"},
+		{"selfservice: {flows: {registration: {style: unifed}}}", "selfservice.flows.registration.style", "did you mean unified"},
+		{"selfservice: {flows: {registration: {lifespan: 1ms}}}", "selfservice.flows.registration.lifespan", "1s or more"},
+		{"identity: {default_schema_id: person}", "identity.default_schema_id", `"person"`},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, tt.text+"\n")})
+		if len(problems) != 1 || problems[0].Key != tt.key || problems[0].Line != 1 || !strings.Contains(problems[0].Text, tt.says) {
+			t.Errorf("%s: problems = %v, want one of %s in line 1 that says %q", tt.text, problems, tt.key, tt.says)
+		}
+		if strings.Contains(problems.Error(), "s3cr3t") {
+			t.Errorf("%s: problems show a secret: %v", tt.text, problems)
+		}
+	}
+}
+
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	const rest = "\nselfservice: {default_browser_return_url: 'https://app.example.org/'}\n"
+	for _, tt := range []struct{ text, key, says string }{
+		{"identity: {schemas: [{id: default, url: 'https://example.org/x.json'}]}" + rest, "identity.schemas[0].url", "nothing is downloaded"},
+		{"identity: {schemas: [{id: default, url: 'file://missing.json'}]}" + rest, "identity.schemas[0].url", "no such file"},
+		{"identity: {schemas: [{id: default, url: 'base64://%'}]}" + rest, "identity.schemas[0].url", "base64"},
+		{"identity: {schemas: [{id: default, url: 'builtin://other'}]}" + rest, "identity.schemas[0].url", "builtin://default"},
+		{"identity: {schemas: [{id: default}]}" + rest, "identity.schemas[0].url", "file://PATH"},
+		{"identity: {schemas: [{id: default, url: 'base64://e30='}, {id: default, url: 'base64://e30='}]}" + rest, "identity.schemas[1].id", "another"},
+		{"identity: {schemas: [{id: person, url: 'base64://e30='}]}" + rest, "identity.default_schema_id", `"default"`},
+		{"identity: {schemas: [{id: default, url: 'base64://e30='}]}\n", "selfservice.default_browser_return_url", "needed"},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, tt.text)})
+		if len(problems) != 1 || problems[0].Key != tt.key || !strings.Contains(problems[0].Text, tt.says) {
+			t.Errorf("%s: problems = %v, want one of %s that says %q", tt.text, problems, tt.key, tt.says)
+		}
+	}
+}
+
+func TestWhatIsNotBuilt(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, key string }{
+		{"security: {account_enumeration: {mitigate: true}}", "security.account_enumeration.mitigate"},
+		{"rate_limits: {enabled: true}", "rate_limits.enabled"},
+		{"events: {registration_failed: true}", "events.registration_failed"},
+		{"audit: {retention: 720h}", "audit"},
+		{"workers: [{name: crm}]", "workers"},
+		{"webhooks: [{name: crm}]", "webhooks"},
+		{"feature_flags: {cacheable_sessions: true}", "feature_flags.cacheable_sessions"},
+		{"serve: {public: {tls: {cert: {path: /tls.crt}}}}", "serve.public.tls.cert.path"},
+		{"session: {whoami: {tokenizer: {templates: {a: {ttl: 1m}}}}}", "session.whoami.tokenizer.templates"},
+		{"selfservice: {flows: {verification: {enabled: true}}}", "selfservice.flows.verification.enabled"},
+		{"selfservice: {flows: {recovery: {enabled: true}}}", "selfservice.flows.recovery.enabled"},
+		{"selfservice: {flows: {registration: {login_hints: true}}}", "selfservice.flows.registration.login_hints"},
+		{"selfservice: {flows: {login: {after: {hooks: [{hook: require_verified_address}]}}}}", "selfservice.flows.login.after.hooks"},
+		{"selfservice: {flows: {settings: {after: {password: {hooks: [{hook: revoke_active_sessions}]}}}}}", "selfservice.flows.settings.after.password.hooks"},
+		{"selfservice: {methods: {oidc: {enabled: true}}}", "selfservice.methods.oidc.enabled"},
+		{"selfservice: {methods: {code: {enabled: true}}}", "selfservice.methods.code.enabled"},
+		{"selfservice: {methods: {link: {enabled: true}}}", "selfservice.methods.link.enabled"},
+		{"selfservice: {methods: {totp: {enabled: true}}}", "selfservice.methods.totp.enabled"},
+		{"selfservice: {methods: {lookup_secret: {enabled: true}}}", "selfservice.methods.lookup_secret.enabled"},
+		{"selfservice: {methods: {webauthn: {enabled: true}}}", "selfservice.methods.webauthn.enabled"},
+		{"selfservice: {methods: {passkey: {enabled: true}}}", "selfservice.methods.passkey.enabled"},
+		{"selfservice: {methods: {saml: {enabled: true}}}", "selfservice.methods.saml.enabled"},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, "\n\n"+tt.text+"\n")})
+		if len(problems) != 1 || problems[0].Key != tt.key || problems[0].Line != 3 || !strings.Contains(problems[0].Text, "not built yet") {
+			t.Errorf("%s: problems = %v, want one of %s in line 3 that says it is not built", tt.text, problems, tt.key)
+		}
+		off := strings.NewReplacer("true", "false", "[{", "[] #", "{retention", "{} #", "/tls.crt", "''", "{a:", "{} #").Replace(tt.text)
+		if off = closeBraces(off); off == tt.text {
+			t.Errorf("%s: the test has no way to turn it off", tt.text)
+			continue
+		}
+		load(t, config.Options{Dev: true, File: file(t, off)})
+	}
+}
+
+// closeBraces cuts a comment off and closes what it left open.
+func closeBraces(text string) string {
+	text, _, _ = strings.Cut(text, "#")
+	return text + strings.Repeat("}", strings.Count(text, "{")-strings.Count(text, "}"))
+}
+
+func TestProductionWantsCare(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, text, key, says string
+		env                   []string
+	}{
+		{"no secrets", "{}", "secrets.cipher", "needed", noEnv},
+		{"short secret", "secrets: {cookie: [0123456789abcdef]}", "secrets.cookie[0]", "too short", withSecret},
+		{"placeholder", "secrets: {cookie: [PLEASE-CHANGE-ME-I-AM-VERY-INSECURE]}", "secrets.cookie[0]", "placeholder", withSecret},
+		{"placeholder of the contract", "secrets: {cipher: [32-LONG-SECRET-NOT-SECURE-AT-ALL]}", "secrets.cipher[0]", "placeholder", withSecret},
+		{"monotonous", "secrets: {cookie: [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]}", "secrets.cookie[0]", "guessed", withSecret},
+		{"repeated", "secrets: {cookie: [" + goodSecret + ", " + goodSecret + "]}", "secrets.cookie[1]", "twice", withSecret},
+		{"cheap bcrypt", "hashers: {algorithm: bcrypt, bcrypt: {cost: 8}}", "hashers.bcrypt.cost", "--dev", withSecret},
+		{"cheap argon2", "hashers: {argon2: {memory: 4MB}}", "hashers.argon2.memory", "19MB or more", withSecret},
+		{"one iteration", "hashers: {argon2: {iterations: 1}}", "hashers.argon2.memory", "46MB or more", withSecret},
+	} {
+		problems := refused(t, config.Options{File: file(t, tt.text), Env: tt.env})
+		if i := slices.IndexFunc(problems, func(p config.Problem) bool { return p.Key == tt.key }); i < 0 || !strings.Contains(problems[i].Text, tt.says) {
+			t.Errorf("%s: problems = %v, want one of %s that says %q", tt.name, problems, tt.key, tt.says)
+		}
+		if tt.name != "short secret" && tt.name != "repeated" {
+			load(t, config.Options{File: file(t, tt.text), Env: tt.env, Dev: true})
+		}
+	}
+	for _, strong := range []string{"memory: 128MB, iterations: 1", "memory: 12MB, iterations: 3", "memory: 9MB, iterations: 4", "memory: 7MB, iterations: 5"} {
+		load(t, config.Options{File: file(t, "hashers: {argon2: {"+strong+"}}"), Env: withSecret})
+	}
+}
+
+func TestAllProblemsAtOnceInOrder(t *testing.T) {
+	t.Parallel()
+	path := file(t, `log:
+  level: info
+serve:
+  public:
+    port: "1"
+  amdin: {}
+hashers:
+  bcrypt:
+    cost: many
+`)
+	want := []string{
+		path + `:5: serve.public.port: want a whole number`,
+		path + `:6: serve.amdin: unknown key; did you mean serve.admin?`,
+		path + `:9: hashers.bcrypt.cost: want a whole number`,
+	}
+	if got := refused(t, config.Options{File: path}).Error(); got != strings.Join(want, "\n") {
+		t.Errorf("problems:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestUnreadableFiles(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text, says string }{
+		{"broken", "a: [", "did not find expected"},
+		{"no keys", "- a\n", "usher.yaml:1: want keys and values"},
+		{"twice", "log: {level: info}\nlog: {level: warn}\n", "usher.yaml:2: log is written twice"},
+		{"two documents", "dsn: memory\n---\ndsn: memory\n", "one YAML document"},
+		{"circle", "log: &a\n  level: *a\n", "nested too deep"},
+		{"key of a list", "[a]: 1\n", "usher.yaml:1: want a name before the colon"},
+		{"merge of a text", "log: {<<: text}\n", "usher.yaml:1: want keys and values behind <<"},
+	} {
+		_, _, err := config.Load(config.Options{File: file(t, tt.text), Env: noEnv, Dev: true})
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: Load = %v, want %q", tt.name, err, tt.says)
+		}
+	}
+	_, _, err := config.Load(config.Options{File: filepath.Join(t.TempDir(), "missing.yaml"), Env: noEnv})
+	if !os.IsNotExist(err) {
+		t.Errorf("Load of a missing file = %v, want not exist", err)
+	}
+	load(t, config.Options{File: file(t, "# nothing but a comment\n"), Dev: true})
+	load(t, config.Options{File: file(t, "log:\nhashers: ~\n"), Dev: true})
+}
+
+func TestMergeKeysAndAliases(t *testing.T) {
+	t.Parallel()
+	c, _ := load(t, config.Options{Dev: true, File: file(t, `
+log: &log {level: warn, format: json}
+session:
+  cookie: &cookie {path: /a, domain: example.org}
+cookies:
+  <<: [{path: /b}, *cookie]
+  domain: example.net
+`)})
+	if c.Log.Level != "warn" || c.Cookies.Path != "/b" || c.Cookies.Domain != "example.net" {
+		t.Errorf("log %+v, cookies %+v; want own keys over merged ones, the first merged over the second", c.Log, c.Cookies)
+	}
+}

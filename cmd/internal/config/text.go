@@ -1,0 +1,51 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/usher-auth/usher/schemas"
+)
+
+// builtInSchema is the URL of the schema with e-mail and name.
+const builtInSchema = "builtin://default"
+
+// text gives what the URL of a key leads to.
+func (l *loader) text(name, from string) []byte {
+	text, err := read(from, filepath.Dir(l.options.File))
+	if err != nil {
+		l.refuseKey(name, "%w", err)
+	}
+	return text
+}
+
+// read gives what a URL leads to, files relative to dir. Nothing is downloaded.
+func read(from, dir string) ([]byte, error) {
+	scheme, rest, _ := strings.Cut(from, "://")
+	switch scheme {
+	case "file":
+		if !filepath.IsAbs(rest) {
+			rest = filepath.Join(dir, rest)
+		}
+		return os.ReadFile(rest)
+	case "base64":
+		text, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return nil, fmt.Errorf("base64: %w", err)
+		}
+		return text, nil
+	case "builtin":
+		if from == builtInSchema {
+			return schemas.Identity.ReadFile("identity/default.schema.json")
+		}
+		return nil, fmt.Errorf("want %s", builtInSchema)
+	case "http", "https":
+		return nil, errors.New("nothing is downloaded: save it as a file and write file://PATH")
+	default:
+		return nil, errors.New("want file://PATH or base64://DATA")
+	}
+}

@@ -1,0 +1,28 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// warnAll notes what does not stop the start and should be known.
+func (l *loader) warnAll(c *Config) {
+	if names := l.idle.ignored; len(names) > 0 {
+		l.warn("", "without effect here, only in the reference server: "+strings.Join(names, ", "))
+	}
+	if names := l.idle.pending; len(names) > 0 {
+		l.warn("", "without effect until their feature is built: "+strings.Join(names, ", "))
+	}
+	if !l.given.Exists(mitigate) {
+		l.warn(mitigate, "not set, so it is false: protected mode is not built yet; write false to accept that")
+	}
+	if r := &c.SelfService.Flows.Registration; r.Style == "profile_first" && !r.EnableLegacyOneStep {
+		l.warn(registration+".style", "profile_first is answered in one step, as unified is: two steps are not built yet")
+	}
+	if c.Serve.Public.BaseURL == "" && !c.Dev {
+		l.warn("serve.public.base_url", fmt.Sprintf("not set: all links lead to %s", c.PublicURL()))
+	}
+	if d := c.Session.Cookie.Domain; d != "" {
+		l.warn("session.cookie.domain", fmt.Sprintf("every host below %s gets the session cookie", d))
+	}
+}
