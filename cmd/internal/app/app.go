@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/store"
+	workersession "github.com/usher-auth/usher/workers/session"
+)
+
+// Parts are what a process runs.
+type Parts struct{ API, Session, Hooks bool }
+
+// Everything is all parts in one process.
+var Everything = Parts{API: true, Session: true, Hooks: true}
+
+// Options say what to serve. Load and Parts are needed.
+type Options struct {
+	// Load reads the configuration; it is called again at a reload.
+	Load func() (*config.Config, []config.Warning, error)
+	// Watch is the file whose changes are followed, empty for none. SIGHUP is
+	// followed in any case.
+	Watch   string
+	Parts   Parts
+	Version string
+	// Log takes the log; nil writes to Output as the configuration says.
+	Log    *slog.Logger
+	Output io.Writer
+	// Ready is called once, when everything listens.
+	Ready func(Addresses)
+}
+
+// Addresses are where the parts of a process can be reached; Public is empty
+// for a process without the API.
+type Addresses struct{ Public, Admin, Bus string }
+
+// process is one running process and what its parts share.
+type process struct {
+	Options
+	cfg     *config.Config
+	log     *slog.Logger
+	metrics *metrics
+	store   *store.Store
+	bus     *bus
+	// issuer asks the session worker; provisioner and events are the API's other
+	// ways to the bus. All are nil in a process without the API.
+	issuer              *workersession.Client
+	provisioner, events *nats.Conn
+	live                *live
+	stages              *stages
+	ports               struct{ public, admin int } // that are listened on
+	// kicks wakes this process's relay; leading tells whether it is the active one.
+	kicks   chan struct{}
+	leading atomic.Bool
+	// reloads tells the hooks that the configuration has changed.
+	reloads chan struct{}
+}
+
+// Serve runs the parts until ctx ends, then drains them in order: no request
+// loses its answer, no event its delivery.
+func Serve(ctx context.Context, o Options) error {
+	cfg, warnings, err := o.Load()
+	if err != nil {
+		return err
+	}
+	p := &process{
+		Options: o, cfg: cfg, log: o.Log,
+		metrics: newMetrics(o.Version),
+		live:    &live{},
+		kicks:   make(chan struct{}, 1),
+		reloads: make(chan struct{}, 1),
+	}
+	if p.log == nil {
+		p.log = newLog(cfg, o.Output)
+	}
+	p.stages = newStages(p.log)
+	say(p.log, cfg, warnings)
+
+	err = p.start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			p.log.Info("draining")
+		case err = <-p.stages.failed:
+		}
+	}
+	return errors.Join(err, p.stop())
+}
+
+// start starts everything, in the order in which one thing stands on another.
+func (p *process) start(ctx context.Context) error {
+	if p.Parts != Everything {
+		if err := p.cfg.CheckParts(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
+		return err
+	}
+	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
+		return err
+	}
+	if p.Parts.API {
+		if err := p.startIssuer(ctx); err != nil {
+			return err
+		}
+	}
+	l, err := p.listen(ctx)
+	if err == nil {
+		err = p.startParts(ctx)
+	}
+	if err == nil {
+		err = p.startHTTP(ctx, l)
+	}
+	if err != nil {
+		l.close()
+	}
+	return err
+}
+
+// startParts starts what works behind the listeners.
+func (p *process) startParts(ctx context.Context) error {
+	if err := p.compile(p.cfg); err != nil {
+		return err
+	}
+	for _, start := range []struct {
+		wanted bool
+		part   func(context.Context) error
+	}{
+		{p.Parts.Session, p.startSession},
+		{p.Parts.API, p.startRelay},
+		{p.Parts.Hooks, p.startHooks},
+	} {
+		if start.wanted {
+			if err := start.part(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	p.stages.start(ctx, "reload", p.followConfig)
+	return nil
+}
+
+// stop drains what start has started.
+func (p *process) stop() error {
+	errs := []error{p.stages.stop()}
+	if c := p.live.now(); c != nil {
+		c.hooks.Close()
+	}
+	if p.bus != nil {
+		p.bus.close()
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// say tells at the start what an operator should know.
+func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
+	if cfg.Dev {
+		log.Info("development mode: cookies without Secure, migrations at start, cheap hashes allowed; not for production", "data_dir", cfg.DataDir)
+	}
+	for _, w := range warnings {
+		log.Warn(w.String())
+	}
+	for _, w := range PlansOf(cfg).Warnings {
+		log.Warn(w)
+	}
+	for _, n := range PlansOf(cfg).Notes {
+		log.Warn(n.Text, "line", n.Line)
+	}
+}
+
+// Migrate brings the database of a configuration to this version.
+func Migrate(ctx context.Context, cfg *config.Config) error {
+	s, err := OpenStore(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Migrate(ctx), s.Close())
+}
+
+// OpenStore opens the database of a configuration as it is. In development mode
+// it makes the secrets that are missing.
+func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
+	if err := cfg.MakeSecrets(); err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Options{
+		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log,
+	})
+}
+
+// openMigrated opens a database of this version; development mode makes it one.
+func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
+	s, err := OpenStore(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	ready, err := s.Migrated(ctx)
+	switch {
+	case err == nil && !ready && cfg.Dev:
+		err = s.Migrate(ctx)
+	case err == nil && !ready:
+		err = errors.New("the database is not of this version: run 'usher migrate'")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("database: %w", err), s.Close())
+	}
+	return s, nil
+}

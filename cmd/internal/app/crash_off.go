@@ -1,0 +1,18 @@
+//go:build !crash
+
+package app
+
+import (
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/session"
+	workerwebhook "github.com/usher-auth/usher/workers/webhook"
+)
+
+// Without the build tag "crash" there are no crash points, see crash_on.go.
+
+func crashRegistrations(s registration.Store) registration.Store       { return s }
+func crashSessions(s session.Store) session.Store                      { return s }
+func crashOutbox(s relay.Store) relay.Store                            { return s }
+func crashPublisher(p relay.Publisher) relay.Publisher                 { return p }
+func crashEndpoints(e workerwebhook.Endpoints) workerwebhook.Endpoints { return e }

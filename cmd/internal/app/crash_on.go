@@ -1,0 +1,78 @@
+//go:build crash
+
+package app
+
+import (
+	"context"
+	"os"
+	"syscall"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/webhook"
+	workerwebhook "github.com/usher-auth/usher/workers/webhook"
+)
+
+// crash ends the process as kill -9 does, when USHER_TEST_CRASH names the point.
+func crash(point string) {
+	if os.Getenv("USHER_TEST_CRASH") == point {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // until the signal is there
+	}
+}
+
+type registrations struct{ registration.Store }
+
+func crashRegistrations(s registration.Store) registration.Store { return registrations{s} }
+
+func (s registrations) Register(ctx context.Context, r registration.Record) error {
+	crash("before-commit")
+	err := s.Store.Register(ctx, r)
+	crash("after-commit")
+	return err
+}
+
+type sessions struct{ session.Store }
+
+func crashSessions(s session.Store) session.Store { return sessions{s} }
+
+func (s sessions) IssueSession(ctx context.Context, i session.Issue) (*session.Session, error) {
+	crash("before-issue")
+	issued, err := s.Store.IssueSession(ctx, i)
+	crash("after-issue")
+	return issued, err
+}
+
+type outbox struct{ relay.Store }
+
+func crashOutbox(s relay.Store) relay.Store { return outbox{s} }
+
+func (s outbox) Move(ctx context.Context, rows []relay.Published) error {
+	err := s.Store.Move(ctx, rows)
+	crash("after-move")
+	return err
+}
+
+type publisher struct{ relay.Publisher }
+
+func crashPublisher(p relay.Publisher) relay.Publisher { return publisher{p} }
+
+func (p publisher) Publish(ctx context.Context, messages []events.Message) []events.Ack {
+	crash("before-publish")
+	acks := p.Publisher.Publish(ctx, messages)
+	crash("after-publish")
+	return acks
+}
+
+type endpoints struct{ workerwebhook.Endpoints }
+
+func crashEndpoints(e workerwebhook.Endpoints) workerwebhook.Endpoints { return endpoints{e} }
+
+func (e endpoints) Deliver(ctx context.Context, endpoint string, call *webhook.Call) error {
+	crash("before-deliver")
+	err := e.Endpoints.Deliver(ctx, endpoint, call)
+	crash("after-deliver")
+	return err
+}

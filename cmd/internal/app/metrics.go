@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/workers"
+)
+
+// metrics are what this process tells Prometheus. No label holds an id or an address.
+type metrics struct {
+	registry      *prometheus.Registry
+	requests      *prometheus.HistogramVec
+	registrations *prometheus.CounterVec
+	steps         *prometheus.HistogramVec
+	published     prometheus.Counter
+	relayErrors   prometheus.Counter
+	deliveries    *prometheus.HistogramVec
+	issued        *prometheus.HistogramVec
+}
+
+// buckets reach from a tenth of a millisecond to the longest wait that a request has.
+var buckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}
+
+func newMetrics(version string) *metrics {
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "usher", Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "usher", Name: name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: histogram("http_request_duration_seconds", "HTTP requests by route, method and status.", "route", "method", "status"),
+		registrations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "usher", Name: "registrations_total",
+			Help: "Submitted registrations by method and outcome."}, []string{"method", "outcome"}),
+		steps:       histogram("registration_step_duration_seconds", "Steps of registrations: check, hash (queue included), commit, wait (for hooks), hop (to the session worker).", "step"),
+		published:   counter("events_published_total", "Events that the relay of this process published and moved into the event log."),
+		relayErrors: counter("relay_errors_total", "Rounds of the relay that failed and are tried again."),
+		deliveries:  histogram("hook_attempt_duration_seconds", "Attempts of background hooks by hook and outcome.", "hook", "outcome"),
+		issued:      histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests, m.registrations, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "usher", Name: "build_info", Help: "Always 1.",
+			ConstLabels: prometheus.Labels{"version": version}}, func() float64 { return 1 }),
+	)
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+func (m *metrics) request(route, method string, status int, d time.Duration) {
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(d.Seconds())
+}
+
+func (m *metrics) registration(o registration.Outcome) {
+	m.registrations.WithLabelValues(o.Method, o.Result).Inc()
+	for step, d := range map[string]time.Duration{"check": o.Check, "hash": o.Hash, "commit": o.Commit, "wait": o.Wait, "hop": o.Hop} {
+		if d > 0 {
+			m.steps.WithLabelValues(step).Observe(d.Seconds())
+		}
+	}
+}
+
+func (m *metrics) relay(s relay.Stats) {
+	m.published.Add(float64(s.Published))
+	if s.Err != nil {
+		m.relayErrors.Inc()
+	}
+}
+
+func (m *metrics) issue(outcome string, took time.Duration) {
+	m.issued.WithLabelValues(outcome).Observe(took.Seconds())
+}
+
+func (m *metrics) attempt(hook string, a workers.Attempt) {
+	m.deliveries.WithLabelValues(hook, string(a.Outcome)).Observe(a.Took.Seconds())
+}
+
+func (m *metrics) hashQueue(waiting func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "usher", Name: "hash_queue_depth",
+		Help: "Passwords that wait for a place in the hash pool."}, func() float64 { return float64(waiting()) }))
+}
+
+// outbox adds the depth and age of the outbox, asked for at each scrape.
+func (m *metrics) outbox(stats func(context.Context) (int64, time.Time, error), now func() time.Time) {
+	m.registry.MustRegister(&outboxCollector{stats: stats, now: now,
+		depth: prometheus.NewDesc("usher_outbox_depth", "Committed events that wait for the relay.", nil, nil),
+		age:   prometheus.NewDesc("usher_outbox_oldest_seconds", "Age of the oldest waiting event.", nil, nil),
+	})
+}
+
+type outboxCollector struct {
+	stats      func(context.Context) (int64, time.Time, error)
+	now        func() time.Time
+	depth, age *prometheus.Desc
+}
+
+func (c *outboxCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.depth; ch <- c.age }
+
+func (c *outboxCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	depth, oldest, err := c.stats(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.depth, err)
+		return
+	}
+	age := 0.0
+	if depth > 0 {
+		age = c.now().Sub(oldest).Seconds()
+	}
+	ch <- prometheus.MustNewConstMetric(c.depth, prometheus.GaugeValue, float64(depth))
+	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, age)
+}

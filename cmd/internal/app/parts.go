@@ -1,0 +1,118 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/session"
+	workersession "github.com/usher-auth/usher/workers/session"
+)
+
+// startSession runs the session worker.
+func (p *process) startSession(ctx context.Context) error {
+	nc, err := p.bus.connect(ctx, events.UserSession)
+	if err != nil {
+		return err
+	}
+	wake := p.wake
+	if !p.Parts.API {
+		kicker, err := p.bus.connect(ctx, events.UserSessionEvents)
+		if err != nil {
+			return err
+		}
+		wake = func() { kick(kicker) }
+	}
+	options := workersession.Options{
+		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},
+		Version: p.Version,
+		Log:     p.log,
+		Kick:    wake,
+		Observe: p.metrics.issue,
+	}
+	p.stages.start(ctx, "session worker", func(ctx context.Context) error { return workersession.Run(ctx, nc, options) })
+	return nil
+}
+
+// startRelay runs the relay, which leads or waits to; the leader provisions the bus.
+func (p *process) startRelay(ctx context.Context) error {
+	var err error
+	if p.provisioner, err = p.bus.connect(ctx, events.UserProvision); err != nil {
+		return err
+	}
+	if p.events, err = p.bus.connect(ctx, events.UserAPIEvents); err != nil {
+		return err
+	}
+	publisher, err := events.NewPublisher(p.events)
+	if err != nil {
+		return err
+	}
+	if _, err := p.events.Subscribe(events.SubjectOutboxKick, func(*nats.Msg) { p.wakeRelay() }); err != nil {
+		return fmt.Errorf("subscribe %s: %w", events.SubjectOutboxKick, err)
+	}
+	r := &relay.Relay{
+		Store:     crashOutbox(p.store),
+		Publisher: crashPublisher(publisher),
+		Lead:      p.lead,
+		Kick:      p.kicks,
+		Log:       p.log,
+		Gather:    2 * time.Millisecond,
+		Observe:   p.metrics.relay,
+	}
+	p.metrics.outbox(p.store.OutboxStats, time.Now)
+	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
+	p.stages.start(ctx, "relay", r.Run)
+	p.stages.start(ctx, "sweeper", p.sweep)
+	return nil
+}
+
+// lead makes this process the leader once it has the database's lock and has
+// provisioned the bus.
+func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{}, err error) {
+	unlock, lost, err := p.store.Lead(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.provision(ctx); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	p.leading.Store(true)
+	return func() { p.leading.Store(false); unlock() }, lost, nil
+}
+
+// provision declares the stream and a durable consumer for each background hook.
+func (p *process) provision(ctx context.Context) error {
+	var durables []events.Durable
+	for _, endpoint := range p.live.background() {
+		durables = append(durables, events.Durable{Name: endpoint, Types: []string{events.IdentityCreated{}.EventType()}})
+	}
+	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, durables)
+	for _, change := range changes {
+		p.log.Info("bus", "provisioned", change)
+	}
+	return err
+}
+
+// wake wakes the relay after a commit: the one of this process, and where
+// another process leads also that one.
+func (p *process) wake() {
+	p.wakeRelay()
+	if p.events != nil && !p.leading.Load() {
+		kick(p.events)
+	}
+}
+
+func (p *process) wakeRelay() {
+	select {
+	case p.kicks <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// kick wakes the relay by the bus. One that is lost is made up for by the relay's poll.
+func kick(nc *nats.Conn) { _ = nc.Publish(events.SubjectOutboxKick, nil) }

@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+)
+
+// settleTime is how long a file must be left alone before it is read: editors
+// write in several steps.
+const settleTime = 200 * time.Millisecond
+
+// followConfig reads the configuration again on SIGHUP and when its file
+// changes, until ctx ends.
+func (p *process) followConfig(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	changes, closeWatch, err := watch(p.Watch)
+	if err != nil {
+		p.log.Warn("the configuration file is not watched; SIGHUP reads it again", "error", err)
+	}
+	defer closeWatch()
+
+	settled := time.NewTimer(0)
+	<-settled.C
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+			p.reload(ctx)
+		case e := <-changes:
+			if filepath.Clean(e.Name) == filepath.Clean(p.Watch) {
+				settled.Reset(settleTime)
+			}
+		case <-settled.C:
+			p.reload(ctx)
+		}
+	}
+}
+
+// watch gives changes in the folder of a file: many editors replace the file.
+func watch(file string) (changes <-chan fsnotify.Event, closeWatch func(), err error) {
+	nothing := func() {}
+	if file == "" {
+		return nil, nothing, nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, nothing, err
+	}
+	if err := w.Add(filepath.Dir(file)); err != nil {
+		return nil, nothing, fmt.Errorf("%w, %w", err, w.Close())
+	}
+	return w.Events, func() { _ = w.Close() }, nil
+}
+
+// reload puts the configuration as it is now in force, or says why it cannot
+// and leaves the former one.
+func (p *process) reload(ctx context.Context) {
+	cfg, warnings, err := p.Load()
+	if err != nil {
+		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+		return
+	}
+	former := p.live.now().cfg
+	changed, restart := config.Diff(former, cfg)
+	if len(restart) > 0 {
+		p.log.Warn("these keys take effect at the next start", "keys", strings.Join(restart, ", "))
+	}
+	if len(changed) == 0 {
+		p.log.Info("configuration read again; nothing has changed")
+		return
+	}
+	if err := p.compile(cfg); err != nil {
+		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+		return
+	}
+	for _, w := range warnings {
+		p.log.Warn(w.String())
+	}
+	if p.leading.Load() {
+		if err := p.provision(ctx); err != nil {
+			p.log.Error("the bus does not know the new hooks yet", "error", err)
+		}
+	}
+	select {
+	case p.reloads <- struct{}{}:
+	default:
+	}
+	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Revision)
+}

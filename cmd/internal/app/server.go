@@ -1,0 +1,174 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/pages"
+	"github.com/usher-auth/usher/services/session"
+	workersession "github.com/usher-auth/usher/workers/session"
+)
+
+// listeners are open before anything is handed out that names their ports;
+// public is nil without the API.
+type listeners struct{ public, admin net.Listener }
+
+func (p *process) listen(ctx context.Context) (l listeners, err error) {
+	if l.admin, err = listen(ctx, "admin", p.cfg.Serve.Admin.Host, p.cfg.Serve.Admin.Port); err != nil {
+		return l, err
+	}
+	p.ports.admin = l.admin.Addr().(*net.TCPAddr).Port
+	if !p.Parts.API {
+		return l, nil
+	}
+	if l.public, err = listen(ctx, "public", p.cfg.Serve.Public.Host, p.cfg.Serve.Public.Port); err != nil {
+		return l, err
+	}
+	p.ports.public = l.public.Addr().(*net.TCPAddr).Port
+	return l, nil
+}
+
+// close closes what was not served.
+func (l listeners) close() {
+	for _, open := range []net.Listener{l.admin, l.public} {
+		if open != nil {
+			_ = open.Close()
+		}
+	}
+}
+
+// startHTTP serves the listeners.
+func (p *process) startHTTP(ctx context.Context, l listeners) error {
+	server, err := p.newServer(ctx)
+	if err != nil {
+		return err
+	}
+	public, admin := l.public, l.admin
+	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
+	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
+	if public != nil {
+		at.Public = "http://" + public.Addr().String()
+		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.log))
+	}
+	p.log.Info("ready", "public", at.Public, "admin", at.Admin, "bus", at.Bus)
+	if p.Ready != nil {
+		p.Ready(at)
+	}
+	return nil
+}
+
+// newServer builds the handlers. A process without the API serves only the
+// admin listener, for its health and metrics.
+func (p *process) newServer(ctx context.Context) (*api.Server, error) {
+	guarded, err := p.guarded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := api.Options{
+		Settings:     func() *api.Compiled { return p.live.now().settings },
+		Schemas:      p.live,
+		Flows:        p.store,
+		Registration: p.live,
+		Sessions:     whoami{&session.Service{Store: p.store, Now: time.Now}},
+		Identities:   p.store,
+		Creator:      p.live,
+		Errors:       p.store,
+		Events:       p.store,
+		Tokens:       p.store,
+		Checks:       p.checks(),
+		Plan:         p.live.plan(),
+		Metrics:      p.metrics.handler(),
+		CSRFKey:      p.store.Key("csrf"),
+		Guarded:      guarded,
+		Version:      p.Version,
+		Log:          p.log,
+		Now:          time.Now,
+		Observe:      p.metrics.request,
+	}
+	// The pages are a client of the contract: they ask the public handler.
+	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})
+	return api.New(o), nil
+}
+
+// guarded tells whether the admin listener can be reached from other machines.
+// It does not start there without a token (A18).
+func (p *process) guarded(ctx context.Context) (bool, error) {
+	host := p.cfg.Serve.Admin.Host
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return false, nil
+	}
+	tokens, err := p.store.AdminTokens(ctx)
+	if err != nil {
+		return true, err
+	}
+	if len(tokens) == 0 {
+		return true, fmt.Errorf("the admin listener on %q can be reached from other machines and there is no token for it: make one with 'usher admin token new NAME', or set serve.admin.host to 127.0.0.1", host)
+	}
+	return true, nil
+}
+
+// NewAdminToken makes a token for the admin listener.
+func NewAdminToken() string { return api.AdminTokenPrefix + rand.Text() + rand.Text() }
+
+// checks are what this process needs to be ready. The session worker is shown,
+// and needed only where a registration fails without it.
+func (p *process) checks() []api.Check {
+	checks := []api.Check{{Name: "database", Run: p.store.Ping}}
+	if p.bus.embedded != nil {
+		checks = append(checks, api.Check{Name: "bus", Optional: true, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
+	}
+	if p.issuer != nil {
+		checks = append(checks, api.Check{
+			Name: "session worker", Run: p.pingSession,
+			Optional: p.cfg.Session.Issue.OnFailure != config.OnFailureFail,
+		})
+	}
+	return checks
+}
+
+// pingSession asks for a session worker by the bus's own discovery.
+func (p *process) pingSession(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := p.issuer.Conn.RequestWithContext(ctx, "$SRV.PING.session", nil)
+	return err
+}
+
+// compile puts a configuration in force, at the ports that were listened on.
+func (p *process) compile(cfg *config.Config) error {
+	f := foundation{creator: kicking{p.store, p.wake}, sessions: p.issuer, observe: p.metrics.registration}
+	f.store = crashRegistrations(kicking{p.store, p.wake})
+	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), f, p.live.now())
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	p.live.p.Store(c)
+	return nil
+}
+
+// startIssuer connects the API's side of the session hop, and its kicks.
+func (p *process) startIssuer(ctx context.Context) error {
+	nc, err := p.bus.connect(ctx, events.UserAPIAuth)
+	if err != nil {
+		return err
+	}
+	p.issuer = &workersession.Client{Conn: nc}
+	return nil
+}
+
+// whoami gives the API what it knows sessions by.
+type whoami struct{ sessions *session.Service }
+
+func (w whoami) Whoami(ctx context.Context, d session.Digest) (*api.Who, error) {
+	s, i, err := w.sessions.Whoami(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Who{Session: s, Identity: i}, nil
+}

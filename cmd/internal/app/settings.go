@@ -1,0 +1,92 @@
+package app
+
+import (
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// settings gives the API its values from the configuration.
+func settings(cfg *config.Config) (*api.Compiled, error) {
+	sealer, err := api.NewSealer(cfg.CookieSecrets()...)
+	if err != nil {
+		return nil, err
+	}
+	flow := cfg.SelfService.Flows.Registration
+	cookie, cors := cfg.Session.Cookie, cfg.Serve.Public.CORS
+	return api.Settings{
+		PublicURL:         cfg.PublicURL(),
+		AdminURL:          cfg.AdminURL(),
+		DefaultReturnURL:  cfg.DefaultReturnURL(),
+		AllowedReturnURLs: cfg.SelfService.AllowedReturnURLs,
+		ErrorURL:          cfg.ErrorURL(),
+		Registration: api.Registration{
+			Enabled:          flow.Enabled,
+			Lifespan:         flow.Lifespan,
+			URL:              cfg.RegistrationURL(),
+			Methods:          cfg.Methods(),
+			ReturnURL:        flow.After.DefaultBrowserReturnURL,
+			MethodReturnURLs: cfg.MethodReturnURLs(),
+		},
+		DefaultSchema: cfg.Identity.DefaultSchemaID,
+		SessionCookie: api.Cookie{
+			Name: cookie.Name, Domain: cookie.Domain, Path: cookie.Path,
+			SameSite: cookie.SameSite.HTTP(), Secure: cookie.Secure, Persistent: cookie.Persistent,
+		},
+		CSRFCookie: api.Cookie{
+			Domain: cfg.Cookies.Domain, Path: cfg.Cookies.Path,
+			SameSite: cfg.Cookies.SameSite.HTTP(), Secure: cfg.Cookies.Secure, Persistent: true,
+		},
+		Cookies: sealer,
+		CORS: api.CORS{
+			Enabled: cors.Enabled, Origins: cors.AllowedOrigins, Methods: cors.AllowedMethods,
+			Headers: cors.AllowedHeaders, Exposed: cors.ExposedHeaders, Credentials: cors.AllowCredentials,
+		},
+		TrustedProxies:  cfg.Serve.TrustedProxies,
+		HeaderAllowlist: cfg.Clients.WebHook.HeaderAllowlist,
+	}.Compile()
+}
+
+func webhookOptions(cfg *config.Config, settings *api.Compiled) webhook.Options {
+	return webhook.Options{
+		Endpoints:               cfg.Endpoints(),
+		DisallowPrivateIPRanges: cfg.Clients.HTTP.DisallowPrivateIPRanges,
+		PrivateIPExceptionURLs:  cfg.Clients.HTTP.PrivateIPExceptionURLs,
+		SchemaURL:               settings.SchemaURL,
+	}
+}
+
+// algorithm is how new passwords are hashed.
+func algorithm(cfg *config.Config) password.Algorithm {
+	h := cfg.Hashers
+	if h.Algorithm == config.Bcrypt {
+		return password.Bcrypt{Cost: h.Bcrypt.Cost}
+	}
+	return password.Argon2id{
+		Memory:      uint32(h.Argon2.Memory / config.KB),
+		Iterations:  uint32(h.Argon2.Iterations),
+		Parallelism: uint8(h.Argon2.Parallelism),
+		SaltLength:  uint32(h.Argon2.SaltLength),
+		KeyLength:   uint32(h.Argon2.KeyLength),
+	}
+}
+
+// passwords keeps the former pool while its algorithm is the same: two pools
+// at once would hash more than there are cores.
+func passwords(cfg *config.Config, former *current) (*password.Pool, error) {
+	if former != nil && algorithm(former.cfg) == algorithm(cfg) {
+		return former.passwords, nil
+	}
+	return password.NewPool(password.PoolOptions{}, algorithm(cfg))
+}
+
+func policy(cfg *config.Config) password.Policy {
+	c := cfg.SelfService.Methods.Password.Config
+	return password.Policy{
+		MinLength:    c.MinPasswordLength,
+		MaxLength:    algorithm(cfg).MaxLength(),
+		Similarity:   c.IdentifierSimilarityCheckEnabled,
+		ServiceWords: []string{"usher", "usherusher", "usher-auth"},
+	}
+}
