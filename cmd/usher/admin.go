@@ -1,0 +1,114 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
+)
+
+// scopes are what an admin token may be for.
+var scopes = []string{"admin", "events:read", "metrics"}
+
+func adminCommand(g *global) *cobra.Command {
+	cmd := &cobra.Command{Use: "admin", Short: "Manage access to the admin listener"}
+	token := &cobra.Command{Use: "token", Short: "Manage the tokens that the admin listener wants beyond loopback"}
+	token.AddCommand(tokenNewCommand(g), tokenListCommand(g), tokenRemoveCommand(g))
+	cmd.AddCommand(token)
+	return cmd
+}
+
+func tokenNewCommand(g *global) *cobra.Command {
+	var scope string
+	cmd := &cobra.Command{
+		Use:     "new NAME",
+		Short:   "Make a token; it is shown once, only its digest is stored",
+		Example: "  usher admin token new grafana --scope metrics",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(scopes, scope) {
+				return fmt.Errorf("--scope %q: want one of %q", scope, scopes)
+			}
+			s, err := g.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			token := app.NewAdminToken()
+			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token))); err != nil {
+				return fmt.Errorf("token %q: %w", args[0], err)
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "scope": scope, "token": token})
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), token)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&scope, "scope", "admin", "what the token is for: admin, events:read or metrics")
+	_ = cmd.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions(scopes, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func tokenListCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the tokens by name",
+		Example: "  usher admin token list --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := g.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			tokens, err := s.AdminTokens(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), tokens)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tSCOPE\tMADE")
+			for _, t := range tokens {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", t.Name, t.Scope, t.CreatedAt.Format(time.DateTime))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func tokenRemoveCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "remove NAME",
+		Short:   "Remove a token: it stops working at once",
+		Example: "  usher admin token remove grafana",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := g.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			removed, err := s.RemoveAdminToken(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if !removed {
+				return errors.New("there is no token " + args[0])
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
+			return nil
+		},
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/cmd/internal/config"
+)
+
+func configCommand(g *global) *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check and print the configuration"}
+	cmd.AddCommand(configCheckCommand(g), configPrintCommand(g))
+	return cmd
+}
+
+func configCheckCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "check",
+		Short:   "Check the configuration without starting anything",
+		Example: "  usher config check -c usher.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, warnings, err := config.Load(g.options())
+			if err == nil {
+				err = app.Check(cfg)
+			}
+			if err != nil {
+				if g.json {
+					_ = printJSON(cmd.OutOrStdout(), map[string]any{"ok": false, "problems": strings.Split(err.Error(), "\n")})
+					return exitError(1)
+				}
+				return err
+			}
+			said := []string{}
+			for _, w := range warnings {
+				said = append(said, w.String())
+			}
+			plans := app.PlansOf(cfg)
+			for _, n := range plans.Notes {
+				said = append(said, fmt.Sprintf("line %d: %s", n.Line, n.Text))
+			}
+			said = append(said, plans.Warnings...)
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "warnings": said})
+			}
+			for _, text := range said {
+				fmt.Fprintln(cmd.OutOrStdout(), "warning:", text)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "the configuration can be used")
+			return nil
+		},
+	}
+}
+
+func configPrintCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "print",
+		Short:   "Print the configuration in force, defaults and environment included, without secrets",
+		Example: "  usher config print -c usher.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := g.load()
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), cfg)
+			}
+			text, err := cfg.Print()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/events"
+)
+
+func eventsCommand(g *global) *cobra.Command {
+	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server"}
+	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g))
+	return cmd
+}
+
+// filter are the flags that select events.
+type filter struct{ eventType, subject string }
+
+func (f *filter) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.eventType, "type", "", "only events of this type, such as identity.created")
+	cmd.Flags().StringVar(&f.subject, "subject", "", "only events of this identity")
+}
+
+// page asks for the events behind a cursor.
+func (f *filter) page(ctx context.Context, c *adminClient, after string, limit int) (page eventPage, err error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	for key, value := range map[string]string{"after": after, "type": f.eventType, "subject": f.subject} {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	return page, c.get(ctx, "/admin/events", q, &page)
+}
+
+// eventPage is an answer of /admin/events.
+type eventPage struct {
+	Events []json.RawMessage `json:"events"`
+	Next   string            `json:"next"`
+}
+
+func eventsListCommand(g *global) *cobra.Command {
+	var f filter
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List events in the order of the log, oldest first",
+		Example: "  usher events list --type identity.created --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return fmt.Errorf("--limit %d: want 1 or more", limit)
+			}
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			after, left := "", limit
+			for left > 0 {
+				page, err := f.page(cmd.Context(), c, after, min(left, 1000))
+				if err != nil {
+					return err
+				}
+				if err := printEvents(cmd.OutOrStdout(), page.Events, g.json); err != nil {
+					return err
+				}
+				left -= len(page.Events)
+				if after = page.Next; after == "" || len(page.Events) == 0 {
+					break
+				}
+			}
+			return nil
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
+	return cmd
+}
+
+func eventsTailCommand(g *global) *cobra.Command {
+	var f filter
+	cmd := &cobra.Command{
+		Use:     "tail",
+		Short:   "Print events as they are logged, until interrupted",
+		Example: "  usher events tail --type session.issued",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			err = f.tail(cmd.Context(), c, "latest", func(page []json.RawMessage) error {
+				return printEvents(cmd.OutOrStdout(), page, g.json)
+			})
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+// tail gives every event behind the cursor ("latest": the end of the log) to
+// show until ctx ends.
+func (f *filter) tail(ctx context.Context, c *adminClient, after string, show func([]json.RawMessage) error) error {
+	for {
+		page, err := f.page(ctx, c, after, 1000)
+		if err != nil {
+			return err
+		}
+		if err := show(page.Events); err != nil {
+			return err
+		}
+		if page.Next != "" {
+			after = page.Next
+		}
+		if len(page.Events) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// printEvents prints one event a line.
+func printEvents(w io.Writer, page []json.RawMessage, asJSON bool) error {
+	for _, raw := range page {
+		if asJSON {
+			fmt.Fprintf(w, "%s\n", raw)
+			continue
+		}
+		e, err := events.Decode(raw)
+		if err != nil {
+			return fmt.Errorf("event: %w", err)
+		}
+		fmt.Fprintf(w, "%s  %-18s %-36s %s\n", e.Time.Format("2006-01-02 15:04:05.000"), e.Type, e.Subject, e.Data)
+	}
+	return nil
+}
