@@ -1,0 +1,34 @@
+# Usher: what can be done here. "make" lists it.
+
+GO ?= go
+LINT = $(GO) tool -modfile=.ci/tools.mod
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check bench generate build demo fuzz
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/usher
+	CGO_ENABLED=0 $(GO) build -o bin/usher ./cmd/usher
+
+demo: ## register a person and watch what happens
+	$(GO) run ./cmd/usher demo
+
+setup: ## install what the tests need, where this may
+	$(GO) run ./cmd/internal/testrun -run '^$$' ./cmd/internal/layout
+
+test: ## run all tests, with what they need
+	$(GO) run ./cmd/internal/testrun
+
+check: ## format, vet, lint, layout, generated files unchanged, pure Go
+	.ci/check
+
+bench: ## measure on PostgreSQL and SQLite, floors beside, ratios
+	USHER_BENCH=1 $(GO) test -run '^TestBench$$' -count=1 -timeout=60m -v ./cmd/e2e
+
+fuzz: ## fuzz each parser for FUZZTIME (default 30s)
+	.ci/fuzz $(or $(FUZZTIME),30s)
+
+generate: ## make the generated files again
+	$(GO) generate ./...

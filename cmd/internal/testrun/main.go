@@ -1,0 +1,257 @@
+// Command testrun is what "make test" runs: it sees to what the tests need
+// (PostgreSQL, Node, a browser, a C compiler), installs what is missing where
+// it may, runs the tests, and says in its last line what had to be left out.
+//
+//	look ─▶ install (root or CI) ─▶ start PostgreSQL ─▶ go test -json ─▶ counts
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/usher-auth/usher/services/storetest"
+)
+
+// need is something that tests use and a machine may lack.
+type need struct {
+	name     string
+	found    func() bool
+	packages []string // Debian's names
+	without  string   // what is left out without it
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed, err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testrun:", err)
+		os.Exit(2)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (failed bool, err error) {
+	ci := os.Getenv("CI") == "true"
+	left := provide(ctx, []need{
+		{"PostgreSQL", foundPostgreSQL, []string{"postgresql"}, "everything on PostgreSQL"},
+		{"Node 20", foundNode, []string{"nodejs", "npm"}, "the browser tests"},
+		{"Chromium", foundCommand("chromium"), []string{"chromium"}, "the browser tests"},
+		{"a C compiler", foundCommand("gcc"), []string{"gcc", "libc6-dev"}, "the race detector"},
+	}, ci || os.Geteuid() == 0)
+
+	env := os.Environ()
+	if foundPostgreSQL() && os.Getenv("USHER_TEST_POSTGRES") == "" {
+		dir, err := os.MkdirTemp("", "usher-test-postgres-")
+		if err != nil {
+			return true, err
+		}
+		defer os.RemoveAll(dir)
+		dsn, stop, err := storetest.StartPostgreSQL(dir)
+		if err != nil {
+			return true, fmt.Errorf("start PostgreSQL: %w", err)
+		}
+		defer stop()
+		env = append(env, "USHER_TEST_POSTGRES="+dsn)
+	}
+	if foundNode() && foundCommand("chromium")() {
+		if err := command(ctx, "cmd/e2e/browser", "npm", "ci", "--no-audit", "--no-fund", "--silent").Run(); err != nil {
+			left = append(left, "the browser tests (npm ci: "+err.Error()+")")
+		}
+	}
+
+	goTest := []string{"test", "-json", "-shuffle=on", "-timeout=9m"}
+	if foundCommand("gcc")() {
+		goTest = append(goTest, "-race")
+		env = append(env, "CGO_ENABLED=1")
+	}
+	if len(args) == 0 {
+		args = []string{"./..."}
+	}
+	counts, err := test(ctx, env, append(goTest, args...))
+	if err != nil {
+		return true, err
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", counts.passed, counts.failed, counts.skipped)
+	if len(left) > 0 {
+		fmt.Println("left out: " + strings.Join(left, "; "))
+	}
+	return counts.failed > 0 || ci && len(left) > 0, nil
+}
+
+// provide installs what is missing, where it may, and tells what stays missing.
+func provide(ctx context.Context, needs []need, may bool) (left []string) {
+	var missing []string
+	for _, n := range needs {
+		if !n.found() {
+			missing = append(missing, n.packages...)
+		}
+	}
+	if _, err := exec.LookPath("apt-get"); len(missing) > 0 && may && err == nil {
+		fmt.Println("installing", strings.Join(missing, " "))
+		if err := install(ctx, missing); err != nil {
+			fmt.Fprintln(os.Stderr, "install:", err)
+		}
+	}
+	for _, n := range needs {
+		if !n.found() {
+			left = append(left, fmt.Sprintf("%s (no %s on this machine)", n.without, n.name))
+		}
+	}
+	return left
+}
+
+func install(ctx context.Context, packages []string) error {
+	// The tests start a server of their own; the package must not start another.
+	const noCluster = "/etc/postgresql-common/createcluster.conf"
+	if _, err := os.Stat(noCluster); slices.Contains(packages, "postgresql") && errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(noCluster), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(noCluster, []byte("create_main_cluster = false\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := command(ctx, ".", "apt-get", "-qq", "update").Run(); err != nil {
+		return fmt.Errorf("apt-get update: %w", err)
+	}
+	args := append([]string{"-qq", "install", "-y", "--no-install-recommends"}, packages...)
+	if err := command(ctx, ".", "apt-get", args...).Run(); err != nil {
+		return fmt.Errorf("apt-get install: %w", err)
+	}
+	return nil
+}
+
+func command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	c.Stdout, c.Stderr = io.Discard, os.Stderr
+	return c
+}
+
+func foundCommand(name string) func() bool {
+	return func() bool {
+		_, err := exec.LookPath(name)
+		return err == nil
+	}
+}
+
+// foundNode wants the version that the browser's driver wants.
+func foundNode() bool {
+	out, err := exec.Command("node", "--version").Output()
+	var major int
+	if _, scanned := fmt.Sscanf(string(out), "v%d.", &major); err != nil || scanned != nil {
+		return false
+	}
+	return major >= 20 && foundCommand("npm")()
+}
+
+func foundPostgreSQL() bool {
+	if foundCommand("initdb")() {
+		return true
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	return len(found) > 0
+}
+
+type counts struct{ passed, failed, skipped int }
+
+// line is one line of go test -json.
+type line struct {
+	Action, Package, Test, Output string
+	ImportPath                    string
+	FailedBuild                   string
+	Elapsed                       float64
+}
+
+// test runs go test, shows a line per package and all output of what failed,
+// and counts the tests.
+func test(ctx context.Context, env, args []string) (counts, error) {
+	c := exec.CommandContext(ctx, "go", args...)
+	c.Env = env
+	c.Stderr = os.Stderr
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return counts{}, err
+	}
+	if err := c.Start(); err != nil {
+		return counts{}, err
+	}
+	n, scanErr := report(out)
+	err = c.Wait()
+	var exit *exec.ExitError
+	switch {
+	case scanErr != nil:
+		return n, scanErr
+	case errors.As(err, &exit) && n.failed == 0:
+		return n, fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
+	case err != nil && !errors.As(err, &exit):
+		return n, err
+	}
+	return n, nil
+}
+
+func report(out io.Reader) (n counts, err error) {
+	output := map[string][]string{} // of running tests
+	scanner := bufio.NewScanner(out)
+	scanner.Buffer(nil, 4<<20)
+	for scanner.Scan() {
+		var l line
+		if json.Unmarshal(scanner.Bytes(), &l) != nil {
+			fmt.Println(scanner.Text())
+			continue
+		}
+		key := l.Package + " " + l.Test
+		switch l.Action {
+		case "build-output":
+			fmt.Print(l.Output)
+		case "output":
+			output[key] = append(output[key], l.Output)
+		case "pass", "skip", "fail":
+			n.add(l, output[key])
+			delete(output, key)
+		}
+	}
+	return n, scanner.Err()
+}
+
+func (n *counts) add(l line, output []string) {
+	if l.Test == "" {
+		if l.Action != "skip" {
+			fmt.Printf("%-5s %s\t%.1fs\n", l.Action, l.Package, l.Elapsed)
+		}
+		if l.Action == "fail" {
+			fmt.Print(strings.Join(output, ""))
+			if l.FailedBuild != "" {
+				n.failed++
+			}
+		}
+		return
+	}
+	switch l.Action {
+	case "pass":
+		n.passed++
+	case "skip":
+		n.skipped++
+		fmt.Printf("skip  %s %s: %s\n", l.Package, l.Test, strings.TrimSpace(strings.Join(output, " ")))
+	case "fail":
+		n.failed++
+		fmt.Printf("fail  %s %s\n%s", l.Package, l.Test, strings.Join(output, ""))
+	}
+}
