@@ -314,6 +314,10 @@ func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identi
 	return nil
 }
 
+// answerTravel is how long after its deadline a session may arrive that was
+// issued just before: to give up earlier would lose it for nothing.
+const answerTravel = 100 * time.Millisecond
+
 // issue makes the token here and asks a worker for the session, which sees
 // the digest only.
 func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in Submit) (*session.Session, session.Token, error) {
@@ -323,7 +327,7 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 	}
 	token := session.NewToken(prefix)
 	now := s.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout+answerTravel)
 	defer cancel()
 	issued, err := s.Sessions.Issue(ctx, session.Request{
 		ID:          uuid.NewString(),

@@ -56,7 +56,7 @@ func (p *process) startRelay(ctx context.Context) error {
 	}
 	r := &relay.Relay{
 		Store:     crashOutbox(p.store),
-		Publisher: crashPublisher(publisher),
+		Publisher: crashPublisher(broadcasting{publisher, p.events}),
 		Lead:      p.lead,
 		Kick:      p.kicks,
 		Log:       p.log,

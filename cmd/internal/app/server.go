@@ -11,7 +11,6 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
-	"github.com/usher-auth/usher/services/session"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
 
@@ -70,12 +69,16 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	sessions, err := p.cacheSessions()
+	if err != nil {
+		return nil, err
+	}
 	o := api.Options{
 		Settings:     func() *api.Compiled { return p.live.now().settings },
 		Schemas:      p.live,
 		Flows:        p.store,
 		Registration: p.live,
-		Sessions:     whoami{&session.Service{Store: p.store, Now: time.Now}},
+		Sessions:     sessions,
 		Identities:   p.store,
 		Creator:      p.live,
 		Errors:       p.store,
@@ -160,15 +163,4 @@ func (p *process) startIssuer(ctx context.Context) error {
 	}
 	p.issuer = &workersession.Client{Conn: nc}
 	return nil
-}
-
-// whoami gives the API what it knows sessions by.
-type whoami struct{ sessions *session.Service }
-
-func (w whoami) Whoami(ctx context.Context, d session.Digest) (*api.Who, error) {
-	s, i, err := w.sessions.Whoami(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	return &api.Who{Session: s, Identity: i}, nil
 }

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/session"
+)
+
+// cachedSessions is how many sessions each API process remembers.
+const cachedSessions = 8192
+
+// cacheSessions puts a cache in front of the store that hears of changes by the bus.
+func (p *process) cacheSessions() (api.Sessions, error) {
+	cache, err := api.NewCache(whoami{&session.Service{Store: p.store, Now: time.Now}}, cachedSessions, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	if p.events == nil {
+		return cache, nil // a process without the API is asked nothing
+	}
+	for _, subject := range []string{events.SubjectSessionRevoked, events.SubjectIdentityUpdated} {
+		_, err := p.events.Subscribe(subject, func(m *nats.Msg) {
+			if id, err := uuid.ParseBytes(m.Data); err == nil {
+				cache.Changed(id)
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+		}
+	}
+	return cache, nil
+}
+
+// whoami gives the API what it knows sessions by.
+type whoami struct{ sessions *session.Service }
+
+func (w whoami) Whoami(ctx context.Context, d session.Digest) (*api.Who, error) {
+	s, i, err := w.sessions.Whoami(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Who{Session: s, Identity: i}, nil
+}
+
+// broadcasting tells the caches of all API processes what has changed, once
+// the event that says so is published: every revocation, whoever made it.
+type broadcasting struct {
+	relay.Publisher
+	conn *nats.Conn
+}
+
+// Publish is [events.Publisher.Publish].
+func (b broadcasting) Publish(ctx context.Context, messages []events.Message) []events.Ack {
+	acks := b.Publisher.Publish(ctx, messages)
+	for _, m := range messages {
+		if m.Type == (events.SessionRevoked{}).EventType() {
+			b.revoked(m)
+		}
+	}
+	return acks
+}
+
+func (b broadcasting) revoked(m events.Message) {
+	e, err := events.Decode(m.Payload)
+	if err != nil {
+		return // the stream's readers will say so
+	}
+	var data events.SessionRevoked
+	if json.Unmarshal(e.Data, &data) == nil {
+		_ = b.conn.Publish(events.SubjectSessionRevoked, []byte(data.SessionID)) // a cache that misses it forgets by itself
+	}
+}
