@@ -2,11 +2,14 @@ package events
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // ackTime is how long an acknowledgement is waited for: a lost one would hold
@@ -29,9 +32,18 @@ type Ack struct {
 	Err       error
 }
 
+// batchFrom is how many messages are worth an atomic batch. With sync always the
+// stream waits for the disk once for each message, and about three times for a
+// batch, besides what staging it costs: four messages on a slow disk, fifteen
+// on a fast one.
+const batchFrom = 6
+
 // Publisher publishes events to the stream. It is safe for concurrent use;
 // [NewPublisher] makes it.
-type Publisher struct{ js jetstream.JetStream }
+type Publisher struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
 
 // NewPublisher makes the publisher of a connection; one per connection is enough.
 func NewPublisher(nc *nats.Conn) (*Publisher, error) {
@@ -39,14 +51,78 @@ func NewPublisher(nc *nats.Conn) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
 	}
-	return &Publisher{js: js}, nil
+	return &Publisher{nc: nc, js: js}, nil
 }
 
-// Publish publishes messages in their order without waiting in between, then
-// waits for all acknowledgements or the end of ctx. The answer has one Ack for
-// each message. One without error is stored, now or by an earlier Publish; one
-// with an error may be stored all the same, and is published again safely.
+// Publish publishes messages in their order and waits for all acknowledgements
+// or the end of ctx. The answer has one Ack for each message. One without error
+// is stored, now or by an earlier Publish; one with an error may be stored all
+// the same, and is published again safely. Many messages are one atomic batch,
+// of which all are stored or none.
 func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
+	if len(messages) >= batchFrom {
+		if acks, err := p.publishBatch(ctx, messages); err == nil {
+			return acks
+		}
+		// A batch that holds one known message is refused whole: one by one they
+		// are stored or found.
+	}
+	return p.publishEach(ctx, messages)
+}
+
+// publishBatch publishes messages as one atomic batch (ADR-50): the stream
+// stores them behind each other when the last one commits it.
+func (p *Publisher) publishBatch(ctx context.Context, messages []Message) ([]Ack, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTime)
+	defer cancel()
+	id := nuid.Next()
+	last := len(messages) - 1
+	for n, m := range messages {
+		msg := m.msg()
+		msg.Header.Set(jetstream.ExpectedStreamHeader, Stream)
+		msg.Header.Set("Nats-Batch-Id", id)
+		msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(n+1))
+		if n < last {
+			if err := p.nc.PublishMsg(msg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		msg.Header.Set("Nats-Batch-Commit", "1")
+		reply, err := p.nc.RequestMsgWithContext(ctx, msg)
+		if err != nil {
+			return nil, err
+		}
+		return batchAcks(reply.Data, len(messages))
+	}
+	return nil, nil
+}
+
+// batchAcks reads the answer to a batch: the place of its last message.
+func batchAcks(reply []byte, n int) ([]Ack, error) {
+	var ack struct {
+		Error    *jetstream.APIError `json:"error"`
+		Sequence uint64              `json:"seq"`
+		Count    int                 `json:"count"`
+	}
+	if err := json.Unmarshal(reply, &ack); err != nil {
+		return nil, err
+	}
+	if ack.Error != nil {
+		return nil, ack.Error
+	}
+	if ack.Count != n || ack.Sequence < uint64(n) {
+		return nil, fmt.Errorf("batch of %d: the stream stored %d", n, ack.Count)
+	}
+	acks := make([]Ack, n)
+	for i := range acks {
+		acks[i].StreamSeq = ack.Sequence - uint64(n-1-i)
+	}
+	return acks, nil
+}
+
+// publishEach publishes messages without waiting in between.
+func (p *Publisher) publishEach(ctx context.Context, messages []Message) []Ack {
 	acks := make([]Ack, len(messages))
 	futures := make([]jetstream.PubAckFuture, len(messages))
 	for n, m := range messages {

@@ -1,0 +1,130 @@
+// What all browser scripts share: a Chromium, checks that are counted and
+// printed as TAP, accessibility by axe, and screenshots.
+//
+//   USHER_URL          base URL of the public listener
+//   USHER_SCREENSHOTS  folder for screenshots; without it none are taken
+//   CHROMIUM           the browser, default /usr/bin/chromium
+
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import axe from 'axe-core';
+import { chromium } from 'playwright-core';
+
+export const widths = { phone: 390, desktop: 1440 };
+export const schemes = ['light', 'dark'];
+
+const launch = {
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync',
+  ],
+};
+
+let passed = 0;
+let failed = 0;
+
+/** Runs one check. What it throws is what was wrong; the next one runs all the same. */
+export async function check(name, run) {
+  try {
+    await run();
+    passed++;
+    console.log(`ok ${passed + failed} - ${name}`);
+  } catch (err) {
+    failed++;
+    console.log(`not ok ${passed + failed} - ${name}`);
+    console.log(String(err.stack ?? err).replace(/^/gm, '# '));
+  }
+}
+
+/**
+ * Runs a script against USHER_URL with a browser and ends the process: with
+ * status 0 only if there were checks and none failed.
+ */
+export async function main(script) {
+  const base = process.env.USHER_URL?.replace(/\/$/, '');
+  if (!base) {
+    console.error('USHER_URL is the base URL of the public listener');
+    process.exit(2);
+  }
+  const browser = await chromium.launch(launch);
+  await check('the script runs to its end', () => script(browser, base)).finally(() => browser.close());
+  console.log(`1..${passed + failed}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed > 0 ? 1 : 0);
+}
+
+/**
+ * Opens a page with cookies of its own. `page.complaints` collects what a
+ * person does not see but a developer would: errors in the console (a blocked
+ * style, a missing file) and requests that the server could not answer.
+ */
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({
+    viewport: { width: widths.desktop, height: 900 }, locale: 'en-GB', ...options,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  page.complaints = [];
+  page.on('console', (m) => m.type() === 'error' && page.complaints.push(m.text()));
+  page.on('pageerror', (err) => page.complaints.push(String(err)));
+  page.on('response', (r) => r.status() >= 500 && page.complaints.push(`${r.status()} ${r.url()}`));
+  return page;
+}
+
+/** Opens a page in a browser whose owner has switched all cookies off. */
+export async function openWithoutCookies() {
+  const profile = await mkdtemp(path.join(tmpdir(), 'usher-browser-'));
+  await mkdir(path.join(profile, 'Default'));
+  const blocked = { profile: { default_content_setting_values: { cookies: 2 } } };
+  await writeFile(path.join(profile, 'Default', 'Preferences'), JSON.stringify(blocked));
+  const context = await chromium.launchPersistentContext(profile, launch);
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  return {
+    page,
+    close: async () => {
+      await context.close();
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
+
+/**
+ * Looks at the page as it is, in light and dark, on a phone and on a desktop:
+ * axe finds nothing, nothing is wider than the screen; and takes screenshots.
+ */
+export async function look(page, name) {
+  for (const scheme of schemes) {
+    for (const [device, width] of Object.entries(widths)) {
+      await page.setViewportSize({ width, height: device === 'phone' ? 844 : 900 });
+      await page.emulateMedia({ colorScheme: scheme });
+      await screenshot(page, `${name}-${scheme}-${device}`);
+      await check(`${name}, ${scheme}, ${device}: accessible, and fits`, async () => {
+        await accessible(page);
+        const scroll = await page.evaluate(() => document.documentElement.scrollWidth);
+        if (scroll > width) throw new Error(`the page is ${scroll} px wide on a screen of ${width} px`);
+      });
+    }
+  }
+}
+
+async function accessible(page) {
+  await page.evaluate(axe.source);
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document));
+  if (passes.length === 0) throw new Error('axe looked at nothing');
+  if (violations.length === 0) return;
+  throw new Error(violations.map((v) => {
+    const places = v.nodes.map((n) => `  ${n.html}\n  ${n.failureSummary}`).join('\n');
+    return `${v.id}: ${v.help}\n${places}`;
+  }).join('\n'));
+}
+
+async function screenshot(page, name) {
+  const folder = process.env.USHER_SCREENSHOTS;
+  if (!folder) return;
+  await mkdir(folder, { recursive: true });
+  await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
+}

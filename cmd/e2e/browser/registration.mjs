@@ -1,0 +1,173 @@
+// A person opens the browser, registers by typing, and is signed in.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { check, look, main, open, openWithoutCookies } from './browser.mjs';
+
+const password = 'correct-horse-battery-staple';
+
+const newAddress = () => `ada.${randomUUID()}@example.com`;
+
+const email = (page) => page.getByRole('textbox', { name: 'E-Mail' });
+const secret = (page) => page.locator('input[type=password]');
+const submit = (page) => page.getByRole('button', { name: 'Sign up' });
+
+/** The form opens, is sent, and leads to a page that knows who came. */
+async function registers(browser, base) {
+  const page = await open(browser);
+  const address = newAddress();
+
+  await check('the form opens', async () => {
+    await page.goto(`${base}/ui/registration`);
+    assert.match(page.url(), /\/ui\/registration\?flow=[0-9a-f-]{36}$/);
+    assert.match(await page.title(), /^Create your account/);
+  });
+  await look(page, 'registration');
+
+  await check('registering leads to the welcome page', async () => {
+    await email(page).pressSequentially(address);
+    await secret(page).pressSequentially(password);
+    await submit(page).click();
+    await page.waitForURL(`${base}/ui/welcome`);
+    await signedIn(page, address);
+  });
+  await look(page, 'welcome');
+
+  await check('a reload keeps the person signed in', async () => {
+    await page.reload();
+    await signedIn(page, address);
+  });
+  await check('the session cookie cannot be read by scripts', async () => {
+    const cookies = await page.context().cookies();
+    assert.ok(cookies.length >= 2, `want a session and a CSRF cookie, got ${cookies.map((c) => c.name)}`);
+    for (const cookie of cookies) assert.ok(cookie.httpOnly, `${cookie.name} is not HttpOnly`);
+  });
+  await check('who is signed in is not asked to register again', async () => {
+    await page.goto(`${base}/ui/registration`);
+    assert.equal(new URL(page.url()).pathname, '/ui/welcome');
+  });
+  await check('going back does not show a dead form', async () => {
+    await page.goBack();
+    await signedIn(page, address);
+  });
+  await quiet(page, 'registering');
+}
+
+/** What is wrong is said at its field, and what was entered stays. */
+async function mends(browser, base) {
+  const page = await open(browser);
+  const address = newAddress();
+  await page.goto(`${base}/ui/registration`);
+
+  await check('a bad address is told at the address', async () => {
+    await email(page).pressSequentially('not an address');
+    await secret(page).pressSequentially(password);
+    await submit(page).click();
+    await faulty(page, email(page), /not a valid email/i);
+    assert.equal(await email(page).inputValue(), 'not an address');
+    assert.equal(await secret(page).inputValue(), '', 'a password must not come back');
+  });
+  await look(page, 'registration-bad-address');
+
+  await check('a short password is told at the password', async () => {
+    await email(page).fill(address);
+    await secret(page).pressSequentially('short');
+    await submit(page).click();
+    await faulty(page, secret(page), /at least \d+ characters/i);
+    assert.equal(await email(page).getAttribute('aria-invalid'), 'false');
+    assert.equal(await email(page).inputValue(), address);
+  });
+  await look(page, 'registration-short-password');
+
+  await check('what was mended is accepted', async () => {
+    await secret(page).pressSequentially(password);
+    await submit(page).click();
+    await page.waitForURL(`${base}/ui/welcome`);
+    await signedIn(page, address);
+  });
+  await quiet(page, 'mending');
+}
+
+/** The whole way without a mouse: Enter in a field sends the form. */
+async function withKeyboard(browser, base) {
+  const page = await open(browser);
+  const address = newAddress();
+  await check('the keyboard is enough', async () => {
+    await page.goto(`${base}/ui/registration`);
+    await page.keyboard.press('Tab');
+    assert.ok(await focused(email(page)), 'the first Tab leads to the first field');
+    await page.keyboard.type(address);
+    for (let n = 0; n < 20 && !(await focused(secret(page))); n++) await page.keyboard.press('Tab');
+    await page.keyboard.type(password);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`${base}/ui/welcome`);
+    await signedIn(page, address);
+  });
+}
+
+/** A browser that keeps no cookies is told so and not sent round in circles. */
+async function withoutCookies(browser, base) {
+  const { page, close } = await openWithoutCookies();
+  try {
+    await check('a browser without cookies is told so', async () => {
+      await page.goto(`${base}/ui/registration`);
+      await page.getByRole('heading', { name: 'Cookies are needed' }).waitFor();
+    });
+    await look(page, 'no-cookies');
+  } finally {
+    await close();
+  }
+}
+
+async function errors(browser, base) {
+  const page = await open(browser);
+  await check('an error is explained', async () => {
+    await page.goto(`${base}/ui/error?id=stub:500`);
+    await page.getByRole('heading', { name: 'Something went wrong' }).waitFor();
+  });
+  await look(page, 'error');
+  await check('who is not signed in is shown the way', async () => {
+    await page.goto(`${base}/ui/welcome`);
+    await page.getByRole('heading', { name: 'You are not signed in' }).waitFor();
+  });
+  await look(page, 'signed-out');
+  await check('the way leads to the form', async () => {
+    await page.getByRole('link', { name: 'Create an account' }).click();
+    await email(page).waitFor();
+  });
+  await quiet(page, 'errors');
+}
+
+/** Asserts that the page shows who is signed in. */
+async function signedIn(page, address) {
+  await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
+  await page.getByText(address).first().waitFor();
+}
+
+/** Asserts that a field is marked as wrong, described by its message, and has the focus. */
+async function faulty(page, field, message) {
+  await page.getByRole('alert').getByText(message).waitFor();
+  assert.equal(await field.getAttribute('aria-invalid'), 'true');
+  const described = await field.getAttribute('aria-describedby');
+  assert.ok(described, 'the field is described by nothing');
+  assert.match(await page.locator(`[id="${described}"]`).innerText(), message);
+  assert.ok(await focused(field), 'the cursor is not at the field');
+  assert.match(await page.title(), /^Error: /);
+}
+
+const focused = (locator) => locator.evaluate((element) => element === document.activeElement);
+
+/** Checks that nothing was blocked, missing or failing on the way. */
+function quiet(page, what) {
+  return check(`${what}: nothing to complain about in the console`, async () => {
+    assert.deepEqual(page.complaints, []);
+  });
+}
+
+await main(async (browser, base) => {
+  await registers(browser, base);
+  await mends(browser, base);
+  await withKeyboard(browser, base);
+  await withoutCookies(browser, base);
+  await errors(browser, base);
+});

@@ -1,0 +1,102 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestSecretsStayWhereTheyBelong is T7: a password, a token, an address and a
+// trait that stand nowhere else are searched for in all that a registration
+// leaves behind: logs, metrics, events, the bus' files, the database's files.
+func TestSecretsStayWhereTheyBelong(t *testing.T) {
+	const secret, trait = "canary-Pa55word-7f3e9d", "Canaryname7f3e9d"
+	inEveryShape(t, func(background *endpoint) settings {
+		over := signInAndTell(background)
+		over["log"] = settings{"level": "debug"}
+		return over
+	}, func(t *testing.T, s *system, background *endpoint) {
+		address := "canary-7f3e9d-" + s.shape + "@example.org"
+		app := newApp(t, s.apis[0])
+		f, err := app.initAPI()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(map[string]any{
+			"method": "password", "password": secret,
+			"traits":            map[string]any{"email": address, "name": map[string]any{"first": trait}},
+			"transient_payload": map[string]any{"note": "canary-transient-7f3e9d"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := app.submit(f.ID, body)
+		if err != nil || a.status != http.StatusOK {
+			t.Fatalf("submit = %v %d %s", err, a.status, a.body)
+		}
+		var r registered
+		a.json(t, &r)
+		if _, err := app.submit(f.ID, submission("", "other-"+address, secret+"-wrong")); err != nil {
+			t.Fatal(err)
+		}
+		s.allHooked(background, []string{r.Identity.ID})
+
+		seen := map[string]string{"logs": s.logs()}
+		for _, admin := range s.admins {
+			seen["metrics of "+admin] = string(newApp(t, admin).must("GET", "/metrics", nil, nil).body)
+			seen["events of "+admin] = string(newApp(t, admin).must("GET", "/admin/events?limit=1000", nil, nil).body)
+		}
+		s.stop()
+		everywhere := []string{secret, r.SessionToken, "canary-transient-7f3e9d"}
+		nowhereBut := []string{address, trait} // the database holds people
+		for where, text := range seen {
+			find(t, where, []byte(text), append(everywhere, nowhereBut...))
+		}
+		for name, data := range s.files(t) {
+			words := everywhere
+			if !strings.Contains(name, ".db") {
+				words = append(words, nowhereBut...)
+			}
+			find(t, name, data, words)
+		}
+		if s.dsn != "" {
+			find(t, "PostgreSQL", dump(t, s.dsn), everywhere)
+		}
+	})
+}
+
+func find(t *testing.T, where string, data []byte, words []string) {
+	t.Helper()
+	for _, w := range words {
+		if bytes.Contains(data, []byte(w)) {
+			t.Errorf("%q stands in %s", w, where)
+		}
+	}
+}
+
+// files are the files that the processes wrote, but their logs and the
+// configuration of the test.
+func (s *system) files(t *testing.T) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all[strings.TrimPrefix(path, s.dir)] = data
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 3 {
+		t.Fatalf("found only %d files in %s", len(all), s.dir)
+	}
+	return all
+}

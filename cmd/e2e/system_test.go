@@ -1,0 +1,231 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/services/storetest"
+)
+
+// shapes are the ways to run the program; the scripts run in each.
+var shapes = []string{"sqlite", "postgres", "parts"}
+
+// settings are a configuration as nested maps; JSON is YAML too.
+type settings = map[string]any
+
+// system is a running Usher: one process or many, each of which may be
+// stopped, killed and frozen by name.
+type system struct {
+	t     *testing.T
+	shape string
+	dir   string
+	dsn   string
+	// apis and admins are the base URLs of the api processes, without a slash at the end.
+	apis, admins []string
+	config       string   // the configuration file of all processes
+	base         settings // what it says
+	busURL       string
+	processes    map[string]*process
+	order        []string // of starting
+	health       map[string]string
+	env          []string
+}
+
+// newSystem starts a system in the given shape. What is in extra lies over the
+// configuration of the tests.
+func newSystem(t *testing.T, shape string, extra settings) *system {
+	t.Helper()
+	s := &system{
+		t: t, shape: shape, dir: t.TempDir(),
+		processes: map[string]*process{}, health: map[string]string{},
+	}
+	if own, ok := extra["dsn"].(string); ok {
+		s.dsn = own
+	} else if shape != "sqlite" {
+		s.dsn = storetest.PostgreSQL(t)
+	}
+	publicPort := freePort(t)
+	base := settings{
+		"data_dir": filepath.Join(s.dir, "data"),
+		"serve": settings{
+			"public": settings{"host": "127.0.0.1", "base_url": fmt.Sprintf("http://127.0.0.1:%d/", publicPort)},
+			"admin":  settings{"host": "127.0.0.1"},
+		},
+		"hashers": settings{"algorithm": "bcrypt", "bcrypt": settings{"cost": 4}},
+	}
+	if s.dsn != "" {
+		base["dsn"] = s.dsn
+	}
+	if shape == "parts" {
+		s.startBus(base)
+	} else {
+		base["bus"] = settings{"listen": fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	}
+	s.base = base
+	s.config = s.write(merge(base, extra))
+
+	if shape == "parts" {
+		for i := range 2 {
+			s.add(fmt.Sprintf("api-%d", i+1), "api", publicPort)
+			s.add(fmt.Sprintf("session-%d", i+1), "session", 0)
+			s.add(fmt.Sprintf("hooks-%d", i+1), "hooks", 0)
+			publicPort = freePort(t)
+		}
+		if _, stderr, code := usher(t, s.env, "migrate", "--dev", "-c", s.config); code != 0 {
+			t.Fatalf("usher migrate: exit %d: %s", code, stderr)
+		}
+	} else {
+		s.add("serve", "", publicPort)
+	}
+	t.Cleanup(s.stop)
+	for _, name := range s.order {
+		if s.processes[name].cmd == nil {
+			s.processes[name].start(t)
+		}
+	}
+	for _, name := range s.order {
+		s.waitReady(name)
+	}
+	return s
+}
+
+// startBus starts a nats-server of its own, with the configuration and
+// credentials that the program writes for one.
+func (s *system) startBus(config settings) {
+	out := filepath.Join(s.dir, "bus")
+	listen := fmt.Sprintf("127.0.0.1:%d", freePort(s.t))
+	if _, stderr, code := usher(s.t, nil, "bus", "config", "--out", out, "--listen", listen, "--store", filepath.Join(s.dir, "nats")); code != 0 {
+		s.t.Fatalf("usher bus config: exit %d: %s", code, stderr)
+	}
+	s.busURL = "nats://" + listen
+	config["bus"] = settings{"url": s.busURL, "credentials": filepath.Join(out, "creds")}
+	p := &process{name: "nats", bin: natsBin, args: []string{"-c", filepath.Join(out, "nats-server.conf")}, log: filepath.Join(s.dir, "nats.log")}
+	s.processes["nats"] = p
+	s.order = append(s.order, "nats")
+	p.start(s.t)
+}
+
+// add declares a process of the program; port is its public one, 0 if it has none.
+func (s *system) add(name, part string, port int) {
+	admin := freePort(s.t)
+	args := []string{"serve"}
+	if part != "" {
+		args = append(args, part)
+	}
+	env := append([]string{fmt.Sprintf("USHER_SERVE__ADMIN__PORT=%d", admin)}, s.env...)
+	adminURL := fmt.Sprintf("http://127.0.0.1:%d", admin)
+	if port != 0 {
+		env = append(env, fmt.Sprintf("USHER_SERVE__PUBLIC__PORT=%d", port))
+		s.apis = append(s.apis, fmt.Sprintf("http://127.0.0.1:%d", port))
+		s.admins = append(s.admins, adminURL)
+	}
+	s.processes[name] = &process{
+		name: name, bin: usherBin, env: env,
+		args: append(args, "--dev", "-c", s.config),
+		log:  filepath.Join(s.dir, name+".log"),
+	}
+	s.health[name] = adminURL + "/health/ready"
+	s.order = append(s.order, name)
+}
+
+func (s *system) waitReady(name string) {
+	s.t.Helper()
+	if url, ok := s.health[name]; ok {
+		s.processes[name].waitReady(s.t, url)
+	}
+}
+
+// restart starts a process that has ended and waits until it is ready.
+func (s *system) restart(name string) {
+	s.t.Helper()
+	s.processes[name].start(s.t)
+	s.waitReady(name)
+}
+
+// named are the processes whose name begins with a part's.
+func (s *system) named(part string) (found []*process) {
+	for _, name := range s.order {
+		if strings.HasPrefix(name, part) {
+			found = append(found, s.processes[name])
+		}
+	}
+	return found
+}
+
+// stop ends everything, last started first, and fails the test when the
+// program panicked or a race was found.
+func (s *system) stop() {
+	for i := len(s.order) - 1; i >= 0; i-- {
+		p := s.processes[s.order[i]]
+		if p.cmd != nil && p.running() {
+			p.stop(s.t)
+		}
+		if out := p.output(); strings.Contains(out, "panic:") || strings.Contains(out, "goroutine 1 [") {
+			s.t.Errorf("%s panicked: %s", p.name, p.tail())
+		}
+	}
+	if s.t.Failed() {
+		for _, name := range s.order {
+			s.t.Logf("log of %s: …%s", name, s.processes[name].tail())
+		}
+	}
+}
+
+func (s *system) write(config settings) string {
+	text, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return write(s.t, filepath.Join(s.dir, "usher.yaml"), string(text))
+}
+
+// logs is all that the processes printed.
+func (s *system) logs() string {
+	var all strings.Builder
+	for _, name := range s.order {
+		all.WriteString(s.processes[name].output())
+	}
+	return all.String()
+}
+
+// merge lays over onto base, map by map.
+func merge(base, over settings) settings {
+	merged := maps.Clone(base)
+	for k, v := range over {
+		below, isMap := merged[k].(settings)
+		above, alsoMap := v.(settings)
+		if isMap && alsoMap {
+			v = merge(below, above)
+		}
+		merged[k] = v
+	}
+	return merged
+}
+
+// hooks is a configuration whose password registration has the given hooks.
+func hooks(list ...any) settings {
+	return settings{"selfservice": settings{"flows": settings{"registration": settings{"after": settings{"password": settings{"hooks": list}}}}}}
+}
+
+// inEveryShape runs a script against each shape. Each has an endpoint of its
+// own for background hooks, which configure may use.
+func inEveryShape(t *testing.T, configure func(background *endpoint) settings, script func(t *testing.T, s *system, background *endpoint)) {
+	for _, shape := range shapes {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			background := newEndpoint(t)
+			script(t, newSystem(t, shape, configure(background)), background)
+		})
+	}
+}
+
+// signIn has the session step, signInAndTell also a background hook.
+func signIn(*endpoint) settings { return hooks(sessionHook) }
+
+func signInAndTell(background *endpoint) settings {
+	return hooks(sessionHook, background.webHook("crm", settings{"ignore": true}))
+}
