@@ -36,6 +36,9 @@ func (s *Store) Move(ctx context.Context, rows []relay.Published) error {
 	if len(rows) == 0 {
 		return nil
 	}
+	if !s.Embedded() && s.moveDirect(ctx, rows) == nil {
+		return nil
+	}
 	err := s.move(ctx, rows, false)
 	if takenColumn(err) == "event_log.event_id" {
 		err = s.move(ctx, rows, true)
@@ -49,7 +52,9 @@ func (s *Store) Move(ctx context.Context, rows []relay.Published) error {
 // move looks for rows that are logged already only when it is told to: there
 // are none unless something went wrong.
 func (s *Store) move(ctx context.Context, rows []relay.Published, look bool) error {
-	return s.relaxed.commit(ctx, func(tx *tx) error {
+	var seq int64
+	var hash audit.Hash
+	err := s.relaxed.commit(ctx, func(tx *tx) error {
 		fresh := rows
 		if look {
 			var err error
@@ -57,19 +62,26 @@ func (s *Store) move(ctx context.Context, rows []relay.Published, look bool) err
 				return err
 			}
 		}
-		seq, former, err := head(tx.get)
+		var err error
+		if seq, hash, err = head(tx.get); err != nil {
+			return err
+		}
+		records, err := s.chain(fresh, seq, hash)
 		if err != nil {
 			return err
 		}
-		records, err := s.chain(fresh, seq, former)
-		if err != nil {
-			return err
+		if n := len(records); n > 0 {
+			seq, hash = records[n-1].Seq, audit.Hash(records[n-1].Hash)
 		}
 		if err := tx.insert(eventLog.insert(records...)); err != nil {
 			return err
 		}
 		return deleteOutbox(tx, rows)
 	})
+	if err == nil {
+		s.logHead.remember(seq, hash)
+	}
+	return err
 }
 
 // chain makes the records of rows behind the one with the given seq and hash.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -143,8 +144,14 @@ func (p *pool) commit(ctx context.Context, work func(*tx) error) error {
 	return p.explain(t.tx.Commit())
 }
 
-// insert runs inserts in their order, all or none.
+// insert runs inserts in their order, all or none. On PostgreSQL that is one
+// statement and one round trip, whatever the number of tables.
 func (p *pool) insert(ctx context.Context, inserts ...insert) error {
+	if !p.backend.embedded() {
+		parts := inserting(inserts)
+		_, err := p.exec(ctx, "WITH "+parts.query+" SELECT 1", parts.args...)
+		return err
+	}
 	return p.commit(ctx, func(tx *tx) error { return tx.insert(inserts...) })
 }
 
@@ -226,4 +233,18 @@ func (t *tx) prepareMissed() {
 			return // the next transaction tries again
 		}
 	}
+}
+
+// inserting gives inserts as the parts of one statement: "i0 AS (INSERT …), i1 AS …".
+// PostgreSQL does all of them, or none, in an order of its own.
+func inserting(inserts []insert) (parts statement) {
+	var named []string
+	for _, in := range inserts {
+		for _, s := range in.statements() {
+			named = append(named, fmt.Sprintf("i%d AS (%s)", len(named), s.query))
+			parts.args = append(parts.args, s.args...)
+		}
+	}
+	parts.query = strings.Join(named, ", ")
+	return parts
 }

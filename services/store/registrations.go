@@ -46,21 +46,44 @@ var (
 // Register stores all of r in one durable commit, or nothing: with
 // [identity.ErrExists] when an identifier is taken, with
 // [registration.ErrFlowUsed] when the flow has a grant already.
-func (s *Store) Register(ctx context.Context, r registration.Record) error {
+func (s *Store) Register(_ context.Context, r registration.Record) error {
+	return s.registerAlone(r)
+}
+
+// registerTogether stores all records or none.
+func (s *Store) registerTogether(records []registration.Record) error {
 	ring, err := s.keyring()
 	if err != nil {
-		return fmt.Errorf("register: %w", err)
+		return err
 	}
 	b := batch{ring: ring}
-	if err := b.registration(r); err != nil {
-		return fmt.Errorf("register %s: %w", r.Identity.ID, err)
+	for _, r := range records {
+		if err := b.registration(r); err != nil {
+			return err
+		}
 	}
-	err = s.durable.insert(ctx, b.inserts()...)
+	return s.durable.insert(context.Background(), b.inserts()...)
+}
+
+// registerAlone stores one record and says why it cannot be.
+func (s *Store) registerAlone(r registration.Record) error {
+	err := s.registerTogether([]registration.Record{r})
 	if takenColumn(err) == "grants.flow_id" {
 		return registration.ErrFlowUsed
 	}
+	if err = identityTaken(err); errors.Is(err, identity.ErrExists) {
+		// PostgreSQL does not promise in which order one statement inserts: the
+		// address may be taken by this very flow.
+		var used bool
+		if e := s.reads.get(context.Background(), &used, `SELECT EXISTS (SELECT 1 FROM grants WHERE flow_id = ?)`, r.Grant.FlowID); e != nil {
+			return fmt.Errorf("register %s: %w", r.Identity.ID, e)
+		}
+		if used {
+			return registration.ErrFlowUsed
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("register %s: %w", r.Identity.ID, identityTaken(err))
+		return fmt.Errorf("register %s: %w", r.Identity.ID, err)
 	}
 	return nil
 }

@@ -30,25 +30,46 @@ type sessionRow struct {
 
 var sessions = tableOf[sessionRow]("sessions")
 
-// IssueSession stores i.Session as [session.Store] says, in one durable commit.
-// Of two requests for one grant the one that was made last keeps its session:
-// an older one that comes late gets [session.ErrGrantUsed].
-func (s *Store) IssueSession(ctx context.Context, i session.Issue) (*session.Session, error) {
-	var stored *session.Session
-	err := s.durable.commit(ctx, func(tx *tx) (err error) {
-		stored, err = issue{tx, i, s.now}.do()
+// IssueSession stores i.Session as [session.Store] says, in one durable
+// commit. Of two requests for one grant the one that was
+// made last keeps its session: an older one that comes late gets
+// [session.ErrGrantUsed].
+func (s *Store) IssueSession(_ context.Context, i session.Issue) (*session.Session, error) {
+	job := &issueJob{Issue: i}
+	if err := s.issueAlone(job); err != nil {
+		return nil, err
+	}
+	return job.stored, nil
+}
+
+// issueJob is a session that is to be issued, and in the end the one that is stored.
+type issueJob struct {
+	session.Issue
+	stored *session.Session
+}
+
+// issueAlone issues one session and says why it cannot be.
+func (s *Store) issueAlone(job *issueJob) error {
+	if !s.Embedded() {
+		var down *unavailable
+		if err := s.issueFirst([]*issueJob{job}); err == nil || errors.As(err, &down) {
+			return err
+		}
+	}
+	err := s.durable.commit(context.Background(), func(tx *tx) (err error) {
+		job.stored, err = issue{tx, job.Issue, s.now}.do()
 		return err
 	})
 	if takenColumn(err) == "sessions.token_digest" {
 		err = session.ErrGrantUsed // the token is another session's
 	}
 	if errors.Is(err, errStored) {
-		return stored, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("issue session for %s: %w", i.Request.IdentityID, err)
+		return fmt.Errorf("issue session for %s: %w", job.Request.IdentityID, err)
 	}
-	return stored, nil
+	return nil
 }
 
 // errStored ends a transaction that found the session stored already.

@@ -45,6 +45,8 @@ type Store struct {
 	seal  *sealer
 	now   func() time.Time
 	flows flowCap
+	// logHead spares the relay a question, see moveDirect.
+	logHead logHead
 }
 
 // backend is what differs between the databases.

@@ -57,7 +57,7 @@ func newRecord(now time.Time, addresses ...string) registration.Record {
 		Event:    e,
 		Grant: registration.Grant{
 			ID: uuid.New(), FlowID: flowID, IdentityID: i.ID, EventID: uuid.MustParse(e.ID),
-			FlowType: flow.API, ReturnTo: "https://app.example/", Method: "password", Bypass: true,
+			FlowType: flow.API, ReturnTo: "https://app.example/", Method: "password",
 			Steps:     registration.Steps{ReceivedAt: now.Add(-time.Second), CheckedAt: now, HashedAt: now},
 			CreatedAt: now,
 		},

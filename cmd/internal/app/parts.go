@@ -38,6 +38,10 @@ func (p *process) startSession(ctx context.Context) error {
 	return nil
 }
 
+// gather is how far apart the relay's windows begin under load: events that
+// come together share two statements and a wait for the stream.
+const gather = 5 * time.Millisecond
+
 // startRelay runs the relay, which leads or waits to; the leader provisions the bus.
 func (p *process) startRelay(ctx context.Context) error {
 	var err error
@@ -60,7 +64,7 @@ func (p *process) startRelay(ctx context.Context) error {
 		Lead:      p.lead,
 		Kick:      p.kicks,
 		Log:       p.log,
-		Gather:    2 * time.Millisecond,
+		Gather:    gather,
 		Observe:   p.metrics.relay,
 	}
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
