@@ -45,9 +45,11 @@ var (
 
 // Register stores all of r in one durable commit, or nothing: with
 // [identity.ErrExists] when an identifier is taken, with
-// [registration.ErrFlowUsed] when the flow has a grant already.
-func (s *Store) Register(_ context.Context, r registration.Record) error {
-	return s.registerAlone(r)
+// [registration.ErrFlowUsed] when the flow has a grant already. Registrations
+// that wait at the same time share the commit; one that is refused takes
+// nobody with it.
+func (s *Store) Register(ctx context.Context, r registration.Record) error {
+	return s.registrations.do(ctx, r)
 }
 
 // registerTogether stores all records or none.

@@ -30,13 +30,13 @@ type sessionRow struct {
 
 var sessions = tableOf[sessionRow]("sessions")
 
-// IssueSession stores i.Session as [session.Store] says, in one durable
-// commit. Of two requests for one grant the one that was
+// IssueSession stores i.Session as [session.Store] says, in one durable commit
+// that it may share with others. Of two requests for one grant the one that was
 // made last keeps its session: an older one that comes late gets
 // [session.ErrGrantUsed].
-func (s *Store) IssueSession(_ context.Context, i session.Issue) (*session.Session, error) {
+func (s *Store) IssueSession(ctx context.Context, i session.Issue) (*session.Session, error) {
 	job := &issueJob{Issue: i}
-	if err := s.issueAlone(job); err != nil {
+	if err := s.issues.do(ctx, job); err != nil {
 		return nil, err
 	}
 	return job.stored, nil
@@ -46,6 +46,21 @@ func (s *Store) IssueSession(_ context.Context, i session.Issue) (*session.Sessi
 type issueJob struct {
 	session.Issue
 	stored *session.Session
+}
+
+// issueTogether issues all sessions in one commit, or none.
+func (s *Store) issueTogether(jobs []*issueJob) error {
+	if !s.Embedded() {
+		return s.issueFirst(jobs)
+	}
+	return s.durable.commit(context.Background(), func(tx *tx) (err error) {
+		for _, job := range jobs {
+			if job.stored, err = (issue{tx, job.Issue, s.now}).do(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // issueAlone issues one session and says why it cannot be.

@@ -14,6 +14,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/registration"
 )
 
 // Options say which database to open and how.
@@ -40,6 +41,10 @@ type Store struct {
 	// there with the next durable one, or soon; until then a power cut undoes it.
 	durable, relaxed *pool
 	reads            *pool
+
+	// Registrations, and sessions, that wait at the same time share a commit.
+	registrations *collector[registration.Record]
+	issues        *collector[*issueJob]
 
 	keys  atomic.Pointer[keyring]
 	seal  *sealer
@@ -98,6 +103,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s.registrations = newCollector(s.registerTogether, s.registerAlone)
+	s.issues = newCollector(s.issueTogether, s.issueAlone)
 	if err := s.loadKeys(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}

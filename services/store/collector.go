@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"sync"
+)
+
+// maxCollected is how many jobs share a commit at most.
+const maxCollected = 16
+
+// collector lets jobs that wait at the same time share a commit. A job that
+// comes alone waits for nobody: it is begun at once, and those that come
+// meanwhile wait together for the next commit.
+type collector[J any] struct {
+	// together does jobs in one commit; any error means that nothing was done.
+	// alone does one.
+	together func([]J) error
+	alone    func(J) error
+
+	mu      sync.Mutex
+	waiting []*collected[J]
+	busy    bool
+}
+
+type collected[J any] struct {
+	job  J
+	ctx  context.Context
+	err  error
+	done chan struct{}
+}
+
+func newCollector[J any](together func([]J) error, alone func(J) error) *collector[J] {
+	return &collector[J]{together: together, alone: alone}
+}
+
+// do does a job, in a commit of its own or one that it shares. The end of ctx
+// takes back a job that has not begun.
+func (c *collector[J]) do(ctx context.Context, job J) error {
+	w := &collected[J]{job: job, ctx: ctx, done: make(chan struct{})}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, w)
+	begin := !c.busy
+	c.busy = true
+	c.mu.Unlock()
+	if begin {
+		go c.drain()
+	}
+	<-w.done
+	return w.err
+}
+
+// drain does what waits until nothing does.
+func (c *collector[J]) drain() {
+	for {
+		c.mu.Lock()
+		batch := c.waiting[:min(len(c.waiting), maxCollected)]
+		c.waiting = c.waiting[len(batch):]
+		if len(batch) == 0 {
+			c.waiting, c.busy = nil, false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		c.finish(batch)
+	}
+}
+
+// finish does a batch. When it cannot be done together, each is done alone, so
+// that one that must fail takes nobody with it.
+func (c *collector[J]) finish(batch []*collected[J]) {
+	jobs := make([]J, 0, len(batch))
+	begun := make([]*collected[J], 0, len(batch))
+	for _, w := range batch {
+		if w.err = w.ctx.Err(); w.err != nil {
+			close(w.done)
+			continue
+		}
+		jobs, begun = append(jobs, w.job), append(begun, w)
+	}
+	shared := len(jobs) > 1 && c.together(jobs) == nil
+	var all sync.WaitGroup
+	for _, w := range begun {
+		if shared {
+			close(w.done)
+			continue
+		}
+		all.Go(func() {
+			w.err = c.alone(w.job)
+			close(w.done)
+		})
+	}
+	all.Wait()
+}
