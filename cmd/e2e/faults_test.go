@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,7 +52,11 @@ func (s *system) whole(background *endpoint) {
 // chainIsWhole reads the event log from the database and computes its hashes anew.
 func (s *system) chainIsWhole() {
 	s.t.Helper()
-	db, err := store.Open(s.t.Context(), store.Options{DSN: s.dsn, DataDir: filepath.Join(s.dir, "data"), CipherSecrets: s.cipherSecrets()})
+	cfg, _, err := config.Load(config.Options{File: s.config, Dev: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	db, err := store.Open(s.t.Context(), store.Options{DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets()})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -75,16 +78,6 @@ func (s *system) chainIsWhole() {
 			return
 		}
 	}
-}
-
-// cipherSecrets are those that development mode has made.
-func (s *system) cipherSecrets() []string {
-	s.t.Helper()
-	cfg, _, err := config.Load(config.Options{File: s.config, Dev: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return cfg.CipherSecrets()
 }
 
 func TestKilledBetweenTheSteps(t *testing.T) {

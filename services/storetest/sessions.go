@@ -60,7 +60,6 @@ func testIssueFirst(t *testing.T, s *suite, st *store.Store, address string, byp
 	}
 }
 
-
 func testIssueSessionTwice(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.registered(st, "ann@example.org")

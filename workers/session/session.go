@@ -91,7 +91,7 @@ func (c *Client) Issue(ctx context.Context, r session.Request) (*session.Session
 	if err != nil {
 		return nil, fmt.Errorf("encode session request: %w", err)
 	}
-	data, err := events.Ask(ctx, c.Conn, events.SubjectSessionIssue, r.ID, r.Deadline, payload)
+	data, err := askTwice(ctx, c.Conn, r.ID, r.Deadline, payload)
 	if err != nil {
 		return nil, understood(err)
 	}

@@ -195,6 +195,29 @@ func TestFrozenWorkerCostsTheDeadline(t *testing.T) {
 	}
 }
 
+// One of two workers is frozen: the same request, asked again, gets its session.
+func TestAFrozenWorkerIsAskedPast(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	asked := make(chan string, 2)
+	b.run(t, worker.Options{Service: issuer(func(ctx context.Context, r session.Request) (*session.Session, error) {
+		asked <- r.ID
+		if len(asked) == 1 {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return issued(r), nil
+	})})
+	r := request()
+	r.Deadline = time.Now().Add(time.Second)
+	if _, err := b.client.Issue(t.Context(), r); err != nil {
+		t.Errorf("Issue with a frozen worker = %v, want the other's session", err)
+	}
+	if first, second := <-asked, <-asked; first != r.ID || second != r.ID {
+		t.Errorf("the workers were asked for %s and %s, want %s twice", first, second, r.ID)
+	}
+}
+
 func TestDrainLosesNoAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
