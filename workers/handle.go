@@ -89,6 +89,7 @@ func (r *run) settle(ctx context.Context, msg jetstream.Msg, a *Attempt) error {
 func (r *run) report(ctx context.Context, a Attempt) {
 	level := slog.LevelDebug
 	switch a.Outcome {
+	case Done, Skipped:
 	case Retry:
 		level = slog.LevelWarn
 	case Abandoned:

@@ -81,7 +81,7 @@ func (r *run) work(ctx, handling context.Context) error {
 	for {
 		consumer, err := r.bind(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to end: whatever failed then is no matter
 		}
 		if err != nil {
 			return err

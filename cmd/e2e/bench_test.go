@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -11,8 +12,6 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
-
-	"runtime"
 )
 
 // TestBench is "make bench": it measures the program against floors taken in

@@ -238,7 +238,7 @@ func TestTheSessionWorkerIsMissing(t *testing.T) {
 			eventually(t, 15*time.Second, func() error {
 				a, err := app.submit(f.ID, body)
 				if err != nil || a.status != http.StatusOK || !strings.Contains(string(a.body), `"session_token"`) {
-					return fmt.Errorf("submit again = %v %d, want 200 with a session", err, a.status)
+					return fmt.Errorf("submit again = %w %d, want 200 with a session", err, a.status)
 				}
 				return nil
 			})

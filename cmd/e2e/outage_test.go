@@ -53,10 +53,9 @@ func TestTheDatabaseIsDown(t *testing.T) {
 
 // database is a PostgreSQL server that a test may stop and freeze.
 type database struct {
-	t    *testing.T
-	dir  string
-	dsn  string
-	kill func()
+	t   *testing.T
+	dir string
+	dsn string
 }
 
 func newSystemWithDatabase(t *testing.T) (*system, *endpoint, *database) {

@@ -83,16 +83,6 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// waitExit waits until the process ended by itself.
-func (p *process) waitExit(t *testing.T, within time.Duration) {
-	t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(within):
-		t.Fatalf("%s is still running after %v; its log: %s", p.name, within, p.tail())
-	}
-}
-
 func (p *process) running() bool {
 	select {
 	case <-p.done:

@@ -39,7 +39,7 @@ func tokenNewCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }() // the answer is more than that
 			token := app.NewAdminToken()
 			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token))); err != nil {
 				return fmt.Errorf("token %q: %w", args[0], err)
@@ -67,7 +67,7 @@ func tokenListCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }() // the answer is more than that
 			tokens, err := s.AdminTokens(cmd.Context())
 			if err != nil {
 				return err
@@ -96,7 +96,7 @@ func tokenRemoveCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }() // the answer is more than that
 			removed, err := s.RemoveAdminToken(cmd.Context(), args[0])
 			if err != nil {
 				return err

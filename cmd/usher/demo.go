@@ -42,7 +42,7 @@ func runDemo(ctx context.Context, out, errOut io.Writer, once bool) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	endpoint, err := newDemoEndpoint()
+	endpoint, err := newDemoEndpoint(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,8 +109,8 @@ Events as they are logged (Ctrl-C ends):
 	var all filter
 	c := &adminClient{base: d.at.Admin}
 	err := all.tail(ctx, c, "latest", func(page []json.RawMessage) error { return printEvents(d.out, page, false) })
-	if ctx.Err() != nil {
-		return nil // Ctrl-C is how it is meant to end
+	if errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C is how it is meant to end
 	}
 	return err
 }

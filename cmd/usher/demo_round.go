@@ -30,8 +30,9 @@ type demoEndpoint struct {
 	called map[string]time.Time // by identity
 }
 
-func newDemoEndpoint() (*demoEndpoint, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func newDemoEndpoint(ctx context.Context) (*demoEndpoint, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (d *demoRound) asApp(ctx context.Context) error {
 	c := &demoClient{base: d.at.Public}
 	fmt.Fprint(d.out, "\nAs an app would: a native flow\n")
 	var flow struct{ ID string }
-	if _, err := c.json(ctx, "GET", "/self-service/registration/api", nil, nil, &flow); err != nil {
+	if err := c.json(ctx, "GET", "/self-service/registration/api", nil, nil, &flow); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -101,7 +102,7 @@ func (d *demoRound) asApp(ctx context.Context) error {
 		return err
 	}
 	path := "/self-service/registration?flow=" + flow.ID
-	if _, err := c.json(ctx, "POST", path, http.Header{"Content-Type": {"application/json"}}, body, &answer); err != nil {
+	if err := c.json(ctx, "POST", path, http.Header{"Content-Type": {"application/json"}}, body, &answer); err != nil {
 		return err
 	}
 	if answer.SessionToken == "" || answer.Session == nil {
@@ -127,7 +128,7 @@ func (d *demoRound) asBrowser(ctx context.Context) error {
 			Nodes []struct{ Attributes struct{ Name, Value any } }
 		}
 	}
-	if _, err := c.json(ctx, "GET", "/self-service/registration/browser", http.Header{"Accept": {"application/json"}}, nil, &flow); err != nil {
+	if err := c.json(ctx, "GET", "/self-service/registration/browser", http.Header{"Accept": {"application/json"}}, nil, &flow); err != nil {
 		return err
 	}
 	form := url.Values{"method": {"password"}, "password": {"a demo only secret"}, "traits.email": {"browser@example.org"}}
@@ -138,24 +139,24 @@ func (d *demoRound) asBrowser(ctx context.Context) error {
 	}
 	began := time.Now()
 	path := "/self-service/registration?flow=" + flow.ID
-	resp, err := c.do(ctx, "POST", path, http.Header{
+	answer, err := c.do(ctx, "POST", path, http.Header{
 		"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"text/html"},
 		"Origin": {d.at.Public}, "Sec-Fetch-Site": {"same-origin"},
 	}, []byte(form.Encode()))
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusSeeOther {
-		return fmt.Errorf("POST %s: %s, want 303", path, resp.Status)
+	if answer.status != http.StatusSeeOther {
+		return fmt.Errorf("POST %s: %d, want 303", path, answer.status)
 	}
-	fmt.Fprintf(d.out, "  POST %s → 303 after %s\n    Location: %s\n", path, since(began), resp.Header.Get("Location"))
-	for _, cookie := range resp.Header.Values("Set-Cookie") {
+	fmt.Fprintf(d.out, "  POST %s → 303 after %s\n    Location: %s\n", path, since(began), answer.header.Get("Location"))
+	for _, cookie := range answer.header.Values("Set-Cookie") {
 		if strings.HasPrefix(cookie, "ory_kratos_session=") {
 			fmt.Fprintf(d.out, "    Set-Cookie: %.60s…\n", cookie)
 		}
 	}
 	var who struct{ Identity struct{ ID string } }
-	if _, err := c.json(ctx, "GET", "/sessions/whoami", nil, nil, &who); err != nil {
+	if err := c.json(ctx, "GET", "/sessions/whoami", nil, nil, &who); err != nil {
 		return err
 	}
 	if err := d.whoami(ctx, c, nil, who.Identity.ID); err != nil {
@@ -173,7 +174,7 @@ func (d *demoRound) whoami(ctx context.Context, c *demoClient, header http.Heade
 			Traits json.RawMessage
 		}
 	}
-	if _, err := c.json(ctx, "GET", "/sessions/whoami", header, nil, &who); err != nil {
+	if err := c.json(ctx, "GET", "/sessions/whoami", header, nil, &who); err != nil {
 		return err
 	}
 	if !who.Active || who.Identity.ID != identity {
@@ -221,7 +222,7 @@ type demoClient struct {
 	http http.Client
 }
 
-func (c *demoClient) do(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
+func (c *demoClient) do(ctx context.Context, method, path string, header http.Header, body []byte) (*demoAnswer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -234,20 +235,25 @@ func (c *demoClient) do(ctx context.Context, method, path string, header http.He
 		return nil, err
 	}
 	defer resp.Body.Close()
-	read, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	resp.Body = io.NopCloser(bytes.NewReader(read))
-	return resp, err
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return &demoAnswer{resp.StatusCode, resp.Header, body}, err
+}
+
+// demoAnswer is a response, read to its end.
+type demoAnswer struct {
+	status int
+	header http.Header
+	body   []byte
 }
 
 // json wants 200 and decodes the body.
-func (c *demoClient) json(ctx context.Context, method, path string, header http.Header, body []byte, v any) (*http.Response, error) {
-	resp, err := c.do(ctx, method, path, header, body)
+func (c *demoClient) json(ctx context.Context, method, path string, header http.Header, body []byte, v any) error {
+	a, err := c.do(ctx, method, path, header, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(resp.Body)
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text)
+	if a.status != http.StatusOK {
+		return fmt.Errorf("%s %s: %d %s", method, path, a.status, a.body)
 	}
-	return resp, json.NewDecoder(resp.Body).Decode(v)
+	return json.Unmarshal(a.body, v)
 }

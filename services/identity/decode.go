@@ -14,9 +14,9 @@ import (
 // Why traits cannot be judged or stored, whatever their schema says. The
 // texts are shown to people.
 var (
-	errNotJSON = errors.New("The traits are not JSON.")
-	errText    = errors.New("The traits hold text that is not Unicode, or the character U+0000.")
-	errNumber  = errors.New("The traits hold a number that is too long, too large or too small.")
+	errNotJSON = errors.New("the traits are not JSON")
+	errText    = errors.New("the traits hold text that is not Unicode, or the character U+0000")
+	errNumber  = errors.New("the traits hold a number that is too long, too large or too small")
 )
 
 const (

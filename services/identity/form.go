@@ -70,7 +70,7 @@ func coerce(t *trait, name string, entries []entry, required bool) (any, error) 
 		}
 	}
 	// Only text can be there and empty.
-	if last == "" && !(required && t.kind == "string") {
+	if last == "" && (!required || t.kind != "string") {
 		return nil, nil
 	}
 	return coerceScalar(t, last), nil

@@ -156,7 +156,7 @@ func Recognise(hash string) error {
 
 func recogniseBcrypt(hash string) error {
 	const length = 60
-	if len(hash) != length || !(strings.HasPrefix(hash, "$2a$") || strings.HasPrefix(hash, "$2b$") || strings.HasPrefix(hash, "$2y$")) {
+	if len(hash) != length || (!strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$")) {
 		return ErrUnknownHash
 	}
 	if cost, err := bcrypt.Cost([]byte(hash)); err != nil || cost > maxCost {

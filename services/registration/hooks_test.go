@@ -29,7 +29,8 @@ func TestRefusingHookSaysNo(t *testing.T) {
 		}
 		return &webhook.Refusal{Messages: []webhook.Message{
 			{Node: "traits.email", ID: 42, Text: "not here", Type: "error", Context: json.RawMessage(`{"a":1}`)},
-			{Node: "traits.email", ID: 43}, {Node: "", ID: 44},
+			{Node: "traits.email", ID: 43},
+			{Node: "", ID: 44},
 		}}
 	}
 	_, err := f.service().Register(t.Context(), submit(flow.API))

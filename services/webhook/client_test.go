@@ -53,7 +53,7 @@ func TestRequestCarriesWhatIsConfigured(t *testing.T) {
 	if got := cookie.Header.Get("Cookie"); got != "k=v" {
 		t.Errorf("Cookie = %q, want k=v", got)
 	}
-	if cookie.Method != "POST" || len(cookie.body) != 0 || cookie.Header.Get("Content-Type") != "" {
+	if cookie.Method != http.MethodPost || len(cookie.body) != 0 || cookie.Header.Get("Content-Type") != "" {
 		t.Errorf("request without body = %s %q %q, want POST and nothing", cookie.Method, cookie.body, cookie.Header.Get("Content-Type"))
 	}
 	if u, p, _ := basic.BasicAuth(); u != "u" || p != "p" {

@@ -128,7 +128,7 @@ func TestRefusalsSurviveTheBus(t *testing.T) {
 		r := request()
 		_, err := b.client.Issue(t.Context(), r)
 		for _, known := range all {
-			if errors.Is(err, known) != (known == want.got) {
+			if errors.Is(err, known) != errors.Is(known, want.got) {
 				t.Errorf("Issue when the worker says %q = %q, want that it is %q only", want.said, err, want.got)
 			}
 		}

@@ -40,8 +40,10 @@ func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: histogram("http_request_duration_seconds", "HTTP requests by route, method and status.", "route", "method", "status"),
-		registrations: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "usher", Name: "registrations_total",
-			Help: "Submitted registrations by method and outcome."}, []string{"method", "outcome"}),
+		registrations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "registrations_total",
+			Help: "Submitted registrations by method and outcome.",
+		}, []string{"method", "outcome"}),
 		steps:       histogram("registration_step_duration_seconds", "Steps of registrations: check, hash (queue included), commit, wait (for hooks), hop (to the session worker).", "step"),
 		published:   counter("events_published_total", "Events that the relay of this process published and moved into the event log."),
 		relayErrors: counter("relay_errors_total", "Rounds of the relay that failed and are tried again."),
@@ -52,8 +54,10 @@ func newMetrics(version string) *metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.requests, m.registrations, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "usher", Name: "build_info", Help: "Always 1.",
-			ConstLabels: prometheus.Labels{"version": version}}, func() float64 { return 1 }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "build_info", Help: "Always 1.",
+			ConstLabels: prometheus.Labels{"version": version},
+		}, func() float64 { return 1 }),
 	)
 	return m
 }
@@ -91,13 +95,16 @@ func (m *metrics) attempt(hook string, a workers.Attempt) {
 }
 
 func (m *metrics) hashQueue(waiting func() int) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "usher", Name: "hash_queue_depth",
-		Help: "Passwords that wait for a place in the hash pool."}, func() float64 { return float64(waiting()) }))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "hash_queue_depth",
+		Help: "Passwords that wait for a place in the hash pool.",
+	}, func() float64 { return float64(waiting()) }))
 }
 
 // outbox adds the depth and age of the outbox, asked for at each scrape.
 func (m *metrics) outbox(stats func(context.Context) (int64, time.Time, error), now func() time.Time) {
-	m.registry.MustRegister(&outboxCollector{stats: stats, now: now,
+	m.registry.MustRegister(&outboxCollector{
+		stats: stats, now: now,
 		depth: prometheus.NewDesc("usher_outbox_depth", "Committed events that wait for the relay.", nil, nil),
 		age:   prometheus.NewDesc("usher_outbox_oldest_seconds", "Age of the oldest waiting event.", nil, nil),
 	})
