@@ -102,7 +102,7 @@ func (s *Importer) credential(ctx context.Context, i *identity.Identity, identif
 	case hash == "":
 		i.Credentials = nil
 		return nil
-	case password.Recognise(hash) != nil:
+	case in.Password.Empty() && password.Recognise(hash) != nil:
 		return invalidImport("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
 	case len(identifiers) == 0:
 		return invalidImport("", flow.NoIdentifier())
