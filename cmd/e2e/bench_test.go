@@ -292,6 +292,6 @@ func (b *bench) memory() {
 	s.registrations(n, 16)
 	rss := s.processes["serve"].memory(b.t)
 	heap := s.metric("go_memstats_heap_alloc_bytes")
-	live := s.metric("usher_heap_live_bytes")
+	live := s.metric("go_gc_heap_live_bytes")
 	b.row(fmt.Sprintf("memory after %d registrations", n), fmt.Sprintf("%d MiB resident", rss>>20), "≤ 200 MiB", fmt.Sprintf("live heap %.0f MiB (goal ≤ 60), heap in use %.0f MiB", live/(1<<20), heap/(1<<20)))
 }

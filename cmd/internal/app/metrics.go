@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -30,6 +31,9 @@ type metrics struct {
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
 var buckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}
 
+// liveHeap is what the last garbage collection found in use.
+var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+
 func newMetrics(version string) *metrics {
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "usher", Name: name, Help: help, Buckets: buckets}, labels)
@@ -51,7 +55,7 @@ func newMetrics(version string) *metrics {
 		issued:      histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
 	}
 	m.registry.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.requests, m.registrations, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
