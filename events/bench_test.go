@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func ask(b *testing.B, kind string, nc *nats.Conn, payload []byte) {
 // BenchmarkPublish publishes windows as the relay does, each event synced to
 // the disk.
 func BenchmarkPublish(b *testing.B) {
-	for _, window := range []int{1, 64, 256} {
+	for _, window := range []int{1, 8, 64, 256} {
 		b.Run(fmt.Sprint("window=", window), func(b *testing.B) {
 			bus := startBus(b)
 			bus.provision(events.StreamOptions{})
@@ -81,10 +82,16 @@ func BenchmarkPublish(b *testing.B) {
 			}
 			n := 0
 			for b.Loop() {
-				for _, a := range p.Publish(b.Context(), messages(n+1, n+window)) {
-					if a.Err != nil {
-						b.Fatal(a.Err)
-					}
+				m := messages(n+1, n+window)
+				acks, err := p.PublishTogether(b.Context(), m)
+				if window == 1 {
+					acks, err = p.Publish(b.Context(), m), nil
+				}
+				for _, a := range acks {
+					err = errors.Join(err, a.Err)
+				}
+				if err != nil {
+					b.Fatal(err)
 				}
 				n += window
 			}

@@ -32,12 +32,6 @@ type Ack struct {
 	Err       error
 }
 
-// batchFrom is how many messages are worth an atomic batch. With sync always the
-// stream waits for the disk once for each message, and about three times for a
-// batch, besides what staging it costs: four messages on a slow disk, fifteen
-// on a fast one.
-const batchFrom = 6
-
 // Publisher publishes events to the stream. It is safe for concurrent use;
 // [NewPublisher] makes it.
 type Publisher struct {
@@ -54,25 +48,14 @@ func NewPublisher(nc *nats.Conn) (*Publisher, error) {
 	return &Publisher{nc: nc, js: js}, nil
 }
 
-// Publish publishes messages in their order and waits for all acknowledgements
-// or the end of ctx. The answer has one Ack for each message. One without error
-// is stored, now or by an earlier Publish; one with an error may be stored all
-// the same, and is published again safely. Many messages are one atomic batch,
-// of which all are stored or none.
-func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
-	if len(messages) >= batchFrom {
-		if acks, err := p.publishBatch(ctx, messages); err == nil {
-			return acks
-		}
-		// A batch that holds one known message is refused whole: one by one they
-		// are stored or found.
-	}
-	return p.publishEach(ctx, messages)
-}
-
-// publishBatch publishes messages as one atomic batch (ADR-50): the stream
-// stores them behind each other when the last one commits it.
-func (p *Publisher) publishBatch(ctx context.Context, messages []Message) ([]Ack, error) {
+// PublishTogether publishes messages as one atomic batch (ADR-50): the stream
+// stores all of them behind each other, in their order, or none. After an error
+// they may be stored all the same. A batch that holds a message which the stream
+// knows already is refused; [Publisher.Publish] finds those.
+//
+// With sync always the stream waits for the disk about three times for a batch,
+// whatever its size, and makes and removes a folder for it.
+func (p *Publisher) PublishTogether(ctx context.Context, messages []Message) ([]Ack, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTime)
 	defer cancel()
 	id := nuid.Next()
@@ -121,8 +104,13 @@ func batchAcks(reply []byte, n int) ([]Ack, error) {
 	return acks, nil
 }
 
-// publishEach publishes messages without waiting in between.
-func (p *Publisher) publishEach(ctx context.Context, messages []Message) []Ack {
+// Publish publishes messages without waiting in between, and then for all
+// acknowledgements or the end of ctx. The answer has one Ack for each message.
+// One without error is stored, now or by an earlier Publish; one with an error
+// may be stored all the same, and is published again safely. Messages that must
+// not change places do not belong into one Publish: one of them can be lost.
+// With sync always the stream waits for the disk once for each message.
+func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 	acks := make([]Ack, len(messages))
 	futures := make([]jetstream.PubAckFuture, len(messages))
 	for n, m := range messages {

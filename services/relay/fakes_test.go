@@ -61,6 +61,29 @@ func (s *stream) Publish(ctx context.Context, messages []events.Message) []event
 	return acks
 }
 
+// PublishTogether refuses a batch with a known message, like the real stream.
+func (s *stream) PublishTogether(ctx context.Context, messages []events.Message) ([]events.Ack, error) {
+	s.mu.Lock()
+	store, err := true, error(nil)
+	for _, m := range messages {
+		if s.fault != nil {
+			stores, faulty := s.fault(m)
+			store, err = store && stores, errors.Join(err, faulty)
+		}
+		if s.seq[m.ID] != 0 {
+			store, err = false, errors.New("the batch holds a duplicate")
+		}
+	}
+	fault := s.fault
+	s.fault = nil
+	s.mu.Unlock()
+	defer s.setFault(fault)
+	if !store {
+		return nil, err
+	}
+	return s.Publish(ctx, messages), err
+}
+
 func (s *stream) setFault(fault func(events.Message) (bool, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

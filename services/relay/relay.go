@@ -47,6 +47,8 @@ type Store interface {
 type Publisher interface {
 	// Publish gives one Ack for each message, in their order.
 	Publish(ctx context.Context, messages []events.Message) []events.Ack
+	// PublishTogether stores all messages in their order, or fails.
+	PublishTogether(ctx context.Context, messages []events.Message) ([]events.Ack, error)
 }
 
 // Relay publishes events while it leads, in the order of the outbox for each
@@ -72,7 +74,9 @@ type Relay struct {
 	// Window is how many events are read, published and moved together; 0 means 256.
 	Window int
 	// Gather is how far apart the beginnings of two windows are at least, so that
-	// under load events share one. An event that comes alone waits for nobody.
+	// events share one. It grows by an eighth with each event of the last window,
+	// up to five times: more load, fewer windows. An event that comes alone waits
+	// for nobody.
 	Gather time.Duration
 	// Observe is told of each window; nil means nobody is.
 	Observe func(Stats)
@@ -159,7 +163,7 @@ func (r *run) lead(ctx context.Context) error {
 		}
 		r.pause = r.firstPause()
 		if s.Published+s.Waiting < r.window { // else there may be more
-			r.wait(ctx, began)
+			r.wait(ctx, began.Add(r.gather(s.Published)))
 		}
 	}
 	return errLost
@@ -183,16 +187,21 @@ func until(ctx context.Context, lost <-chan struct{}) (_ context.Context, stop f
 }
 
 // wait returns when there may be something to publish: after a kick or a poll,
-// but not before a window that began at the given time has gathered.
-func (r *run) wait(ctx context.Context, began time.Time) {
+// but not before the given time.
+func (r *run) wait(ctx context.Context, until time.Time) {
 	poll := time.NewTimer(r.poll)
 	defer poll.Stop()
 	select {
 	case <-r.Kick:
-		sleep(ctx, r.Gather-time.Since(began))
+		sleep(ctx, time.Until(until))
 	case <-poll.C:
 	case <-ctx.Done():
 	}
+}
+
+// gather is how far apart a window of so many events and the next one begin.
+func (r *run) gather(published int) time.Duration {
+	return min(r.Gather+time.Duration(published)*r.Gather/8, 5*r.Gather)
 }
 
 // rest waits before the next try, longer each time; kicks do not shorten it.

@@ -50,6 +50,64 @@ func TestOneEventOfAnIdentityIsInFlight(t *testing.T) {
 	})
 }
 
+func TestManyEventsArePublishedTogetherInTheirOrder(t *testing.T) {
+	run(t, func(w *world) {
+		for range 4 {
+			w.outbox.add("anna")
+			w.outbox.add("ben")
+		}
+	}, func(w *world) {
+		all := []string{"e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8"}
+		if got := w.stream.tries(); len(got) != 1 {
+			t.Errorf("rounds = %v, want one", got)
+		}
+		equal(t, "the stream", w.stream.ids(), all)
+		equal(t, "the event log", w.outbox.logged(), all)
+	})
+}
+
+func TestWhatIsRefusedTogetherIsPublishedRoundByRound(t *testing.T) {
+	run(t, func(w *world) {
+		for range 8 {
+			w.outbox.add("anna")
+		}
+		refused := false
+		w.stream.fault = func(m events.Message) (bool, error) {
+			if m.ID == "e8" && !refused {
+				refused = true
+				return false, errors.New("the batch is refused")
+			}
+			return true, nil
+		}
+	}, func(w *world) {
+		if got := w.stream.tries(); len(got) != 8 {
+			t.Errorf("rounds = %v, want one for each event", got)
+		}
+		equal(t, "the event log", w.outbox.logged(), []string{"e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8"})
+	})
+}
+
+func TestMoreLoadMakesFewerWindows(t *testing.T) {
+	run(t, func(w *world) { w.Gather = 8 * time.Millisecond }, func(w *world) {
+		later(time.Second / 2)
+		for range 16 {
+			w.outbox.add("")
+		}
+		w.wake()
+		later(time.Millisecond)
+		w.outbox.add("")
+		w.wake()
+		later(22 * time.Millisecond) // 8 ms and two for each of 16 events end after 24
+		if got := len(w.stream.ids()); got != 16 {
+			t.Errorf("%d events are published, want the first window only", got)
+		}
+		later(2 * time.Millisecond)
+		if got := len(w.stream.ids()); got != 17 {
+			t.Errorf("%d events are published, want 17", got)
+		}
+	})
+}
+
 func TestKickWakesAtOnceAndThePollWithoutIt(t *testing.T) {
 	run(t, nothing, func(w *world) {
 		later(100 * time.Millisecond)

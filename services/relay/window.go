@@ -47,11 +47,21 @@ type attempt struct {
 	err     error // the first
 }
 
-// publish publishes rows round by round, each with at most one event of an
+// togetherFrom is how many events are worth an atomic batch, which costs the
+// stream as much as four single ones on a slow disk, fifteen on a fast one.
+const togetherFrom = 8
+
+// publish publishes rows together or, where they are few or that fails, round by round, each with at most one event of an
 // identity: the next one is sent when the stream has the former, so that a lost
 // message cannot make two change places.
 func (r *run) publish(ctx context.Context, rows []Row) attempt {
 	a := attempt{refused: map[int64]bool{}}
+	if len(rows) >= togetherFrom && ctx.Err() == nil {
+		if acks, err := r.sendTogether(ctx, rows); err == nil {
+			a.take(rows, acks, r.refused)
+			return a
+		}
+	}
 	for len(rows) > 0 && ctx.Err() == nil {
 		round, rest := split(rows)
 		held := a.take(round, r.send(ctx, round), r.refused)
@@ -111,10 +121,20 @@ func split(rows []Row) (round, rest []Row) {
 func (r *run) send(ctx context.Context, round []Row) []events.Ack {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	messages := make([]events.Message, len(round))
-	for n, row := range round {
+	return r.Publisher.Publish(ctx, messagesOf(round))
+}
+
+func (r *run) sendTogether(ctx context.Context, rows []Row) ([]events.Ack, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+	defer cancel()
+	return r.Publisher.PublishTogether(ctx, messagesOf(rows))
+}
+
+func messagesOf(rows []Row) []events.Message {
+	messages := make([]events.Message, len(rows))
+	for n, row := range rows {
 		e, _ := events.Decode(row.Payload) // what cannot be read has no trace
 		messages[n] = events.Message{ID: row.EventID, Type: row.Type, TraceParent: e.TraceParent, Payload: row.Payload}
 	}
-	return r.Publisher.Publish(ctx, messages)
+	return messages
 }

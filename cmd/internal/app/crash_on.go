@@ -66,6 +66,13 @@ func (p publisher) Publish(ctx context.Context, messages []events.Message) []eve
 	return acks
 }
 
+func (p publisher) PublishTogether(ctx context.Context, messages []events.Message) ([]events.Ack, error) {
+	crash("before-publish")
+	acks, err := p.Publisher.PublishTogether(ctx, messages)
+	crash("after-publish")
+	return acks, err
+}
+
 type endpoints struct{ workerwebhook.Endpoints }
 
 func crashEndpoints(e workerwebhook.Endpoints) workerwebhook.Endpoints { return endpoints{e} }

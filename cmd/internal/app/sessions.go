@@ -51,8 +51,9 @@ func (w whoami) Whoami(ctx context.Context, d session.Digest) (*api.Who, error) 
 	return &api.Who{Session: s, Identity: i}, nil
 }
 
-// broadcasting tells the caches of all API processes what has changed, once
-// the event that says so is published: every revocation, whoever made it.
+// broadcasting tells the caches of all API processes what has changed when the
+// event that says so has been published, acknowledged or not: every revocation,
+// whoever made it.
 type broadcasting struct {
 	relay.Publisher
 	conn *nats.Conn
@@ -61,12 +62,25 @@ type broadcasting struct {
 // Publish is [events.Publisher.Publish].
 func (b broadcasting) Publish(ctx context.Context, messages []events.Message) []events.Ack {
 	acks := b.Publisher.Publish(ctx, messages)
+	b.broadcast(messages)
+	return acks
+}
+
+// PublishTogether is [events.Publisher.PublishTogether].
+func (b broadcasting) PublishTogether(ctx context.Context, messages []events.Message) ([]events.Ack, error) {
+	acks, err := b.Publisher.PublishTogether(ctx, messages)
+	b.broadcast(messages)
+	return acks, err
+}
+
+// broadcast tells what messages revoke, also when they were not acknowledged:
+// a cache that forgets too early asks once more.
+func (b broadcasting) broadcast(messages []events.Message) {
 	for _, m := range messages {
 		if m.Type == (events.SessionRevoked{}).EventType() {
 			b.revoked(m)
 		}
 	}
-	return acks
 }
 
 func (b broadcasting) revoked(m events.Message) {
