@@ -201,7 +201,7 @@ func (r *run) wait(ctx context.Context, until time.Time) {
 
 // gather is how far apart a window of so many events and the next one begin.
 func (r *run) gather(published int) time.Duration {
-	return min(r.Gather+time.Duration(published)*r.Gather/8, 5*r.Gather)
+	return min(r.Gather+time.Duration(published)*r.Gather/8, 8*r.Gather)
 }
 
 // rest waits before the next try, longer each time; kicks do not shorten it.

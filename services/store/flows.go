@@ -67,8 +67,12 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	if err != nil {
 		return fmt.Errorf("create flow: %w", err)
 	}
+	s.fresh.Set(f.ID, *f)
 	return nil
 }
+
+// maxFresh bounds the memory of flows that were just made, about 1 KiB each.
+const maxFresh = 4096
 
 // Flow gives a flow, expired or not, or [flow.ErrNotFound].
 func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
@@ -88,7 +92,14 @@ func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
 // FlowAndGrant gives a flow and tells whether it was completed. A flow that
 // was completed may be gone: f is nil then. [flow.ErrNotFound] says that there
 // is neither.
+//
+// The first time for a flow that this process made it is answered from memory,
+// without its latest form. Should another process have completed the flow, only
+// [Store.Register] tells so, as it does when two submits come at once.
 func (s *Store) FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error) {
+	if fresh, ok := s.fresh.Invalidate(id); ok {
+		return &fresh, false, nil
+	}
 	f, granted, err = s.flowAndGrant(ctx, id)
 	switch {
 	case err != nil:

@@ -49,6 +49,7 @@ var (
 // that wait at the same time share the commit; one that is refused takes
 // nobody with it.
 func (s *Store) Register(ctx context.Context, r registration.Record) error {
+	s.fresh.Invalidate(r.Grant.FlowID)
 	return s.registrations.do(ctx, r)
 }
 

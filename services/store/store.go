@@ -11,9 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
 	"github.com/pressly/goose/v3"
 
 	"github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/registration"
 )
 
@@ -50,6 +53,8 @@ type Store struct {
 	seal  *sealer
 	now   func() time.Time
 	flows flowCap
+	// fresh are flows that this process made and nobody has submitted here.
+	fresh *otter.Cache[uuid.UUID, flow.Flow]
 	// logHead spares the relay a question, see moveDirect.
 	logHead logHead
 }
@@ -88,6 +93,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.fresh, err = otter.New(&otter.Options[uuid.UUID, flow.Flow]{MaximumSize: maxFresh}); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
 	}
 	scheme, _, _ := strings.Cut(o.DSN, "://")
 	switch scheme {

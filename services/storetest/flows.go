@@ -65,8 +65,12 @@ func testFlows(t *testing.T, s *suite) {
 
 func testFlowAndGrant(t *testing.T, s *suite) {
 	st := s.store(nil)
-	begun, completed := s.newFlow(), s.newFlow()
+	begun, again, completed := s.newFlow(), s.newFlow(), s.newFlow()
 	s.must(st.CreateFlow(s.ctx(), begun))
+	s.must(st.CreateFlow(s.ctx(), again))
+	if _, _, err := st.FlowAndGrant(s.ctx(), again.ID); err != nil {
+		t.Errorf("FlowAndGrant: %v", err)
+	}
 	s.must(st.CreateFlow(s.ctx(), completed))
 	r := s.record("ann@example.org")
 	r.Grant.FlowID = completed.ID
@@ -79,6 +83,7 @@ func testFlowAndGrant(t *testing.T, s *suite) {
 		err           error
 	}{
 		"begun":     {begun.ID, true, false, nil},
+		"again":     {again.ID, true, false, nil},
 		"completed": {completed.ID, true, true, nil},
 		"gone":      {gone, false, true, nil},
 		"unknown":   {uuid.New(), false, false, flow.ErrNotFound},
