@@ -52,6 +52,13 @@ func (e *endpoint) bodies() map[string]int {
 	return n
 }
 
+// called counts the calls.
+func (e *endpoint) called() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls)
+}
+
 // identityBody is a Jsonnet body that is just the identity's id.
 const identityBody = "base64://ZnVuY3Rpb24oY3R4KSBjdHguaWRlbnRpdHkuaWQ=" // function(ctx) ctx.identity.id
 

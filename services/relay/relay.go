@@ -74,8 +74,8 @@ type Relay struct {
 	// Window is how many events are read, published and moved together; 0 means 256.
 	Window int
 	// Gather is how far apart the beginnings of two windows are at least, so that
-	// events share one. It grows by an eighth with each event of the last window,
-	// up to five times: more load, fewer windows. An event that comes alone waits
+	// events share one. It grows by a quarter with each event of the last window,
+	// up to eight times: more load, fewer windows. An event that comes alone waits
 	// for nobody.
 	Gather time.Duration
 	// Observe is told of each window; nil means nobody is.
@@ -201,7 +201,7 @@ func (r *run) wait(ctx context.Context, until time.Time) {
 
 // gather is how far apart a window of so many events and the next one begin.
 func (r *run) gather(published int) time.Duration {
-	return min(r.Gather+time.Duration(published)*r.Gather/8, 8*r.Gather)
+	return min(r.Gather+time.Duration(published)*r.Gather/4, 8*r.Gather)
 }
 
 // rest waits before the next try, longer each time; kicks do not shorten it.

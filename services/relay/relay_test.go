@@ -97,7 +97,7 @@ func TestMoreLoadMakesFewerWindows(t *testing.T) {
 		later(time.Millisecond)
 		w.outbox.add("")
 		w.wake()
-		later(22 * time.Millisecond) // 8 ms and two for each of 16 events end after 24
+		later(38 * time.Millisecond) // 8 ms and two for each of 16 events end after 40
 		if got := len(w.stream.ids()); got != 16 {
 			t.Errorf("%d events are published, want the first window only", got)
 		}
