@@ -25,6 +25,9 @@ type SessionIssue struct {
 	HTTPRequest string    `json:"http_request,omitempty"`
 	TraceParent string    `json:"traceparent,omitempty"`
 	RequestedAt time.Time `json:"requested_at"`
+	// Again says that the same request, by its id, was sent before and may have
+	// been answered.
+	Again bool `json:"again,omitempty"`
 }
 
 // IssuedSession is the answer to [SessionIssue]: the session without its

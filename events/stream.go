@@ -21,8 +21,8 @@ const (
 	// duplicateWindow is how long an event id is known to the stream: longer
 	// than the relay can be stuck between an acknowledgement and its own commit.
 	duplicateWindow = 10 * time.Minute
-	// streamAge is how long the stream keeps an event; the event log keeps it on.
-	streamAge = 7 * 24 * time.Hour
+	// StreamAge is how long the stream keeps an event; the event log keeps it on.
+	StreamAge = 7 * 24 * time.Hour
 	// ackWait is when an event comes again that nobody acked. Workers that need
 	// longer say so while they work.
 	ackWait = 30 * time.Second
@@ -105,7 +105,7 @@ func wantedStream(is jetstream.StreamConfig, o StreamOptions) jetstream.StreamCo
 	want.PersistMode = jetstream.DefaultPersistMode
 	want.Retention = jetstream.LimitsPolicy
 	want.Discard = jetstream.DiscardNew
-	want.MaxAge = streamAge
+	want.MaxAge = StreamAge
 	want.Duplicates = duplicateWindow
 	want.DenyDelete = true
 	want.DenyPurge = true

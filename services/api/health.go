@@ -30,8 +30,9 @@ func (s *Server) ready(x *exchange) error {
 		if err == nil {
 			continue
 		}
-		s.Log.WarnContext(ctx, "not ready", slog.String("check", check.Name), slog.Bool("optional", check.Optional), slog.Any("error", err))
-		if check.Optional {
+		optional := check.Optional != nil && check.Optional()
+		s.Log.WarnContext(ctx, "not ready", slog.String("check", check.Name), slog.Bool("optional", optional), slog.Any("error", err))
+		if optional {
 			warnings[check.Name] = "unavailable"
 		} else {
 			failed[check.Name] = "unavailable"

@@ -197,7 +197,7 @@ func TestHealth(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.options.Checks = []api.Check{
 			{Name: "database", Run: func(context.Context) error { return nil }},
-			{Name: "session_worker", Run: func(context.Context) error { return down }, Optional: true},
+			{Name: "session_worker", Run: func(context.Context) error { return down }, Optional: func() bool { return true }},
 		}
 	})
 	for _, c := range []*client{w.app(), w.admin()} {

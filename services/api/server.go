@@ -101,9 +101,9 @@ type Identities interface {
 	Identities(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error)
 }
 
-// Creator creates identities for administrators, see [registration.Importer].
+// Creator creates identities for administrators, see [registration.Creator].
 type Creator interface {
-	Create(ctx context.Context, in registration.Import) (*identity.Identity, error)
+	Create(ctx context.Context, in registration.Creation) (*identity.Identity, error)
 }
 
 // Errors keeps the errors that browsers are sent to a page for.
@@ -130,8 +130,9 @@ type Tokens interface {
 type Check struct {
 	Name string
 	Run  func(ctx context.Context) error
-	// Optional checks are shown when they fail, but the process stays ready.
-	Optional bool
+	// Optional tells whether the process is ready although the check fails; nil
+	// means that it is not.
+	Optional func() bool
 }
 
 // Server answers the requests of both listeners. It is safe for concurrent use.

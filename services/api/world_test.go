@@ -77,7 +77,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 			Plan: func(string, flow.Type) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
 			Now:  time.Now, Lifespan: time.Hour, IssueTimeout: time.Second,
 		},
-		Creator: &registration.Importer{Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Now: time.Now},
+		Creator: &registration.Creator{Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Now: time.Now},
 		CSRFKey: []byte("a csrf key that is long enough.."),
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),

@@ -9,7 +9,7 @@ import (
 	"github.com/a-h/templ"
 )
 
-//go:generate go run github.com/a-h/templ/cmd/templ@v0.3.1100 generate
+//go:generate go tool -modfile=../../.ci/tools.mod templ generate
 
 // Options are what the pages are made of. All fields are needed.
 type Options struct {

@@ -14,9 +14,9 @@ import (
 	"github.com/usher-auth/usher/services/password"
 )
 
-// Import is an identity that an administrator creates. No hook runs and no
+// Creation is an identity that an administrator creates. No hook runs and no
 // session is issued for it; workers on the bus get its identity.created.
-type Import struct {
+type Creation struct {
 	SchemaID       string
 	Traits         json.RawMessage
 	State          identity.State // empty means active
@@ -32,28 +32,28 @@ type Import struct {
 	RequestID string
 }
 
-// Creator stores an identity that an administrator creates.
-type Creator interface {
+// CreationStore stores an identity that an administrator creates.
+type CreationStore interface {
 	// CreateIdentity stores i and its event in one commit, or gives [identity.ErrExists].
 	CreateIdentity(ctx context.Context, i *identity.Identity, e events.Event) error
 }
 
-// Importer creates identities for administrators. All fields are needed.
-type Importer struct {
-	Store     Creator
+// Creator creates identities for administrators. All fields are needed.
+type Creator struct {
+	Store     CreationStore
 	Schemas   Schemas
 	Passwords Hasher
 	Now       func() time.Time
 }
 
 // Create stores an identity. Input that breaks the schema is a [*flow.Invalid].
-func (s *Importer) Create(ctx context.Context, in Import) (*identity.Identity, error) {
+func (s *Creator) Create(ctx context.Context, in Creation) (*identity.Identity, error) {
 	schema, ok := s.Schemas.Schema(in.SchemaID)
 	if !ok {
-		return nil, invalidImport("", flow.Generic(fmt.Sprintf("there is no identity schema %q", in.SchemaID)))
+		return nil, invalidCreation("", flow.Generic(fmt.Sprintf("there is no identity schema %q", in.SchemaID)))
 	}
 	if violations := schema.Check(in.Traits); len(violations) > 0 {
-		return nil, invalidImport(violations[0].Node, flow.FromViolation(violations[0]))
+		return nil, invalidCreation(violations[0].Node, flow.FromViolation(violations[0]))
 	}
 	now := s.Now().UTC().Truncate(time.Microsecond)
 	i := &identity.Identity{
@@ -90,22 +90,21 @@ func (s *Importer) Create(ctx context.Context, in Import) (*identity.Identity, e
 }
 
 // credential gives i its password, or none when none was given.
-func (s *Importer) credential(ctx context.Context, i *identity.Identity, identifiers []string, in Import) error {
+func (s *Creator) credential(ctx context.Context, i *identity.Identity, identifiers []string, in Creation) error {
 	hash := in.HashedPassword
-	if !in.Password.Empty() {
+	switch {
+	case in.Password.Empty() && hash == "":
+		i.Credentials = nil
+		return nil
+	case len(identifiers) == 0:
+		return invalidCreation("", flow.NoIdentifier())
+	case !in.Password.Empty():
 		var err error
 		if hash, err = s.Passwords.Hash(ctx, in.Password); err != nil {
 			return err
 		}
-	}
-	switch {
-	case hash == "":
-		i.Credentials = nil
-		return nil
-	case in.Password.Empty() && password.Recognise(hash) != nil:
-		return invalidImport("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
-	case len(identifiers) == 0:
-		return invalidImport("", flow.NoIdentifier())
+	case password.Recognise(hash) != nil:
+		return invalidCreation("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
 	}
 	return setPassword(i, hash, i.CreatedAt)
 }
@@ -124,6 +123,6 @@ func verify(i *identity.Identity, verified []string, now time.Time) {
 	}
 }
 
-func invalidImport(node string, m flow.Message) error {
+func invalidCreation(node string, m flow.Message) error {
 	return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{node: {m}}}}
 }

@@ -22,31 +22,31 @@ func (c creator) CreateIdentity(_ context.Context, i *identity.Identity, e event
 	return c(i, e)
 }
 
-func importer(f *fakes, store creator) *registration.Importer {
-	return &registration.Importer{Store: store, Schemas: f, Passwords: f, Now: f.clock}
+func newCreator(f *fakes, store creator) *registration.Creator {
+	return &registration.Creator{Store: store, Schemas: f, Passwords: f, Now: f.clock}
 }
 
 func TestImport(t *testing.T) {
 	t.Parallel()
 	plain := password.New("x") // against every policy, which is not asked
 	for name, c := range map[string]struct {
-		in         registration.Import
+		in         registration.Creation
 		state      identity.State
 		credential string // its config, "" for none
 		verified   bool
 	}{
 		"without a password":       {state: identity.Active},
-		"with a password":          {in: registration.Import{Password: plain}, state: identity.Active, credential: phc(plain)},
-		"with a hash":              {in: registration.Import{HashedPassword: phc(password.New("y"))}, state: identity.Active, credential: phc(password.New("y"))},
-		"inactive":                 {in: registration.Import{State: identity.Inactive}, state: identity.Inactive},
-		"with a verified address":  {in: registration.Import{Verified: []string{"ANNA@example.org"}}, state: identity.Active, verified: true},
-		"verified, but not theirs": {in: registration.Import{Verified: []string{"ben@example.org", "no"}}, state: identity.Active},
+		"with a password":          {in: registration.Creation{Password: plain}, state: identity.Active, credential: phc(plain)},
+		"with a hash":              {in: registration.Creation{HashedPassword: phc(password.New("y"))}, state: identity.Active, credential: phc(password.New("y"))},
+		"inactive":                 {in: registration.Creation{State: identity.Inactive}, state: identity.Inactive},
+		"with a verified address":  {in: registration.Creation{Verified: []string{"ANNA@example.org"}}, state: identity.Active, verified: true},
+		"verified, but not theirs": {in: registration.Creation{Verified: []string{"ben@example.org", "no"}}, state: identity.Active},
 	} {
 		f := newFakes(t)
 		c.in.SchemaID, c.in.Traits, c.in.Actor, c.in.RequestID = "person", json.RawMessage(goodTraits), "admin:ops", "http-1"
 		c.in.MetadataAdmin = json.RawMessage(`{"source":"crm"}`)
 		var event events.Event
-		got, err := importer(f, func(_ *identity.Identity, e events.Event) error { event = e; return nil }).Create(t.Context(), c.in)
+		got, err := newCreator(f, func(_ *identity.Identity, e events.Event) error { event = e; return nil }).Create(t.Context(), c.in)
 		if err != nil {
 			t.Errorf("%s: Create: %v", name, err)
 			continue
@@ -79,24 +79,24 @@ func TestImport(t *testing.T) {
 func TestImportThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		in    registration.Import
+		in    registration.Creation
 		store error
 		hash  error
 		form  map[string][]int64 // nil: want the error below
 		want  error
 	}{
-		"no such schema":         {in: registration.Import{SchemaID: "none", Traits: json.RawMessage(goodTraits)}, form: map[string][]int64{"": {4000001}}},
-		"broken traits":          {in: registration.Import{SchemaID: "person", Traits: json.RawMessage(`{"email":"no","name":{}}`)}, form: map[string][]int64{"traits.email": {4000040}}},
-		"a password for nothing": {in: registration.Import{SchemaID: "person", Traits: json.RawMessage(`{"name":{}}`), Password: password.New("x")}, form: map[string][]int64{"": {4000009}}},
-		"no such hash":           {in: registration.Import{SchemaID: "person", Traits: json.RawMessage(goodTraits), HashedPassword: "$1$salt$hash"}, form: map[string][]int64{"": {4000001}}},
-		"a taken identifier":     {in: registration.Import{SchemaID: "person", Traits: json.RawMessage(goodTraits)}, store: identity.ErrExists, want: identity.ErrExists},
-		"a full hash queue":      {in: registration.Import{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}, hash: password.ErrBusy, want: password.ErrBusy},
+		"no such schema":         {in: registration.Creation{SchemaID: "none", Traits: json.RawMessage(goodTraits)}, form: map[string][]int64{"": {4000001}}},
+		"broken traits":          {in: registration.Creation{SchemaID: "person", Traits: json.RawMessage(`{"email":"no","name":{}}`)}, form: map[string][]int64{"traits.email": {4000040}}},
+		"a password for nothing": {in: registration.Creation{SchemaID: "person", Traits: json.RawMessage(`{"name":{}}`), Password: password.New("x")}, form: map[string][]int64{"": {4000009}}},
+		"no such hash":           {in: registration.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), HashedPassword: "$1$salt$hash"}, form: map[string][]int64{"": {4000001}}},
+		"a taken identifier":     {in: registration.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits)}, store: identity.ErrExists, want: identity.ErrExists},
+		"a full hash queue":      {in: registration.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}, hash: password.ErrBusy, want: password.ErrBusy},
 	} {
 		f := newFakes(t)
 		if c.hash != nil {
 			f.hash = func() error { return c.hash }
 		}
-		got, err := importer(f, func(*identity.Identity, events.Event) error { return c.store }).Create(t.Context(), c.in)
+		got, err := newCreator(f, func(*identity.Identity, events.Event) error { return c.store }).Create(t.Context(), c.in)
 		if got != nil || err == nil {
 			t.Errorf("%s: Create = %+v, %v, want an error", name, got, err)
 			continue
@@ -115,8 +115,8 @@ func TestImportIsAsOldAsItsBeginning(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	f.now = start.Add(123 * time.Nanosecond)
-	in := registration.Import{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}
-	got, err := importer(f, func(*identity.Identity, events.Event) error { return nil }).Create(t.Context(), in)
+	in := registration.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}
+	got, err := newCreator(f, func(*identity.Identity, events.Event) error { return nil }).Create(t.Context(), in)
 	if err != nil {
 		t.Fatalf("Create: %v", err)
 	}
@@ -128,8 +128,8 @@ func TestImportIsAsOldAsItsBeginning(t *testing.T) {
 func TestImportWithoutTraitsStoresAnEmptyObject(t *testing.T) {
 	t.Parallel()
 	for _, traits := range []string{"", "null", " null ", "{}"} {
-		in := registration.Import{SchemaID: "anything", Traits: json.RawMessage(traits)}
-		got, err := importer(newFakes(t), func(*identity.Identity, events.Event) error { return nil }).Create(t.Context(), in)
+		in := registration.Creation{SchemaID: "anything", Traits: json.RawMessage(traits)}
+		got, err := newCreator(newFakes(t), func(*identity.Identity, events.Event) error { return nil }).Create(t.Context(), in)
 		if err != nil || string(got.Traits) != "{}" {
 			t.Errorf("Create with traits %q = %+v, %v, want traits {}", traits, got, err)
 		}

@@ -99,6 +99,7 @@ type Caller interface {
 
 // Issuer asks the session worker, see [session.Request] for what travels.
 type Issuer interface {
+	// Issue answers or fails by r's deadline, but for the time of an answer's travel.
 	Issue(ctx context.Context, r session.Request) (*session.Session, error)
 }
 
@@ -314,9 +315,9 @@ func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identi
 	return nil
 }
 
-// answerTravel is how long after its deadline a session may arrive that was
-// issued just before: to give up earlier would lose it for nothing.
-const answerTravel = 100 * time.Millisecond
+// patience is how long after its deadline an issuer is waited for that does not
+// keep it; an answer may have been under way.
+const patience = 100 * time.Millisecond
 
 // issue makes the token here and asks a worker for the session, which sees
 // the digest only.
@@ -327,7 +328,7 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 	}
 	token := session.NewToken(prefix)
 	now := s.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout+answerTravel)
+	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout+patience)
 	defer cancel()
 	issued, err := s.Sessions.Issue(ctx, session.Request{
 		ID:          uuid.NewString(),

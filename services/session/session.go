@@ -97,6 +97,8 @@ type Request struct {
 	TraceParent, HTTPRequest string
 	// RequestedAt is when the session was asked for.
 	RequestedAt time.Time
+	// Again says that a request with this ID was sent before.
+	Again bool
 }
 
 // Issue is what the store is asked to do in one durable commit: hold the

@@ -13,9 +13,11 @@ const maxCollected = 16
 // meanwhile wait together for the next commit.
 type collector[J any] struct {
 	// together does jobs in one commit; any error means that nothing was done.
-	// alone does one.
+	// alone does one. refuse, if set, says of a job whose turn has come why it is
+	// not to be done any more.
 	together func([]J) error
 	alone    func(J) error
+	refuse   func(J) error
 
 	mu      sync.Mutex
 	waiting []*collected[J]
@@ -71,7 +73,11 @@ func (c *collector[J]) finish(batch []*collected[J]) {
 	jobs := make([]J, 0, len(batch))
 	begun := make([]*collected[J], 0, len(batch))
 	for _, w := range batch {
-		if w.err = w.ctx.Err(); w.err != nil {
+		w.err = w.ctx.Err()
+		if w.err == nil && c.refuse != nil {
+			w.err = c.refuse(w.job)
+		}
+		if w.err != nil {
 			close(w.done)
 			continue
 		}

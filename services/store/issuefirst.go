@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -22,9 +24,14 @@ func (s *Store) issueFirst(jobs []*issueJob) error {
 	var args []any
 	var outboxRows []outboxRow
 	var sessionRows []sessionRow
+	// In one order, so that two commits that want the same identities do not wait
+	// for each other.
+	jobs = slices.SortedFunc(slices.Values(jobs), func(a, b *issueJob) int {
+		return bytes.Compare(a.Request.IdentityID[:], b.Request.IdentityID[:])
+	})
 	for _, j := range jobs {
 		r := j.Request
-		if r.GrantID == uuid.Nil || !r.Deadline.IsZero() && s.now().After(r.Deadline) {
+		if r.GrantID == uuid.Nil || s.late(r) {
 			return errNotFirst
 		}
 		event, err := newOutboxRow(j.Event(second, false))

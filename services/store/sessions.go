@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -36,10 +35,30 @@ var sessions = tableOf[sessionRow]("sessions")
 // [session.ErrGrantUsed].
 func (s *Store) IssueSession(ctx context.Context, i session.Issue) (*session.Session, error) {
 	job := &issueJob{Issue: i}
-	if err := s.issues.do(ctx, job); err != nil {
+	var err error
+	if i.Request.GrantID == uuid.Nil || i.Request.Again {
+		err = s.issueAlone(job) // what may not be a first session would break the commit of those that are
+	} else {
+		err = s.issues.do(ctx, job)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return job.stored, nil
+}
+
+// late tells whether whoever asked for a session is gone: their token must not
+// replace one that somebody has.
+func (s *Store) late(r session.Request) bool {
+	return !r.Deadline.IsZero() && s.now().After(r.Deadline)
+}
+
+// refuseLate refuses a job that has waited too long for its turn.
+func (s *Store) refuseLate(job *issueJob) error {
+	if s.late(job.Request) {
+		return session.ErrLate
+	}
+	return nil
 }
 
 // issueJob is a session that is to be issued, and in the end the one that is stored.
@@ -55,7 +74,7 @@ func (s *Store) issueTogether(jobs []*issueJob) error {
 	}
 	return s.durable.commit(context.Background(), func(tx *tx) (err error) {
 		for _, job := range jobs {
-			if job.stored, err = (issue{tx, job.Issue, s.now}).do(); err != nil {
+			if job.stored, err = (issue{tx, job.Issue, s}).do(); err != nil {
 				return err
 			}
 		}
@@ -72,7 +91,7 @@ func (s *Store) issueAlone(job *issueJob) error {
 		}
 	}
 	err := s.durable.commit(context.Background(), func(tx *tx) (err error) {
-		job.stored, err = issue{tx, job.Issue, s.now}.do()
+		job.stored, err = issue{tx, job.Issue, s}.do()
 		return err
 	})
 	if takenColumn(err) == "sessions.token_digest" {
@@ -94,7 +113,7 @@ var errStored = errors.New("session is stored already")
 type issue struct {
 	tx *tx
 	session.Issue
-	now func() time.Time
+	store *Store
 }
 
 func (i issue) do() (*session.Session, error) {
@@ -103,9 +122,7 @@ func (i issue) do() (*session.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d := i.Request.Deadline; !d.IsZero() && i.now().After(d) {
-		// It waited too long for the identity: whoever asked is gone, and their
-		// token must not replace one that somebody has.
+	if i.store.late(i.Request) { // it has waited for the identity
 		return nil, session.ErrLate
 	}
 	var b batch
@@ -189,7 +206,7 @@ func (i issue) useGrant() (former uuid.UUID, bypassed bool, err error) {
 	case sameRequest && sameDigest:
 		return grant.SessionID.UUID, false, errStored
 	case sameRequest, sameDigest,
-		i.now().Sub(grant.CreatedAt.Time) > session.RepeatWindow,
+		i.store.now().Sub(grant.CreatedAt.Time) > session.RepeatWindow,
 		r.RequestedAt.UnixMicro() < grant.RequestedAt.UnixMicro():
 		return uuid.Nil, false, session.ErrGrantUsed
 	}

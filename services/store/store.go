@@ -113,6 +113,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.registrations = newCollector(s.registerTogether, s.registerAlone)
 	s.issues = newCollector(s.issueTogether, s.issueAlone)
+	s.issues.refuse = s.refuseLate
 	if err := s.loadKeys(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}

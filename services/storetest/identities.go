@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -221,6 +222,14 @@ func testHookInputs(t *testing.T, s *suite) {
 	s.exec(`UPDATE hook_inputs SET endpoint = 'crm'`)
 	if _, _, err := st.HookInput(s.ctx(), r.Grant.EventID, "crm"); err == nil {
 		t.Error("HookInput opened what was sealed for another endpoint")
+	}
+	for _, c := range []struct {
+		before time.Time
+		want   int
+	}{{r.Grant.CreatedAt, 0}, {r.Grant.CreatedAt.Add(time.Second), 1}, {r.Grant.CreatedAt.Add(time.Second), 0}} {
+		if n, err := st.DeleteHookInputs(s.ctx(), c.before, 10); n != c.want || err != nil {
+			t.Errorf("DeleteHookInputs(%v) = %d, %v, want %d", c.before, n, err, c.want)
+		}
 	}
 }
 

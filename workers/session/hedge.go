@@ -8,13 +8,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/session"
 )
 
 // askTwice asks once more when half of the time to the deadline is over: the
 // first question may be with a worker that is frozen, or gone with it. Both
 // carry the same request id, so the service does the work once. The first
 // answer counts; that nobody is there is known at once and not asked again.
-func askTwice(ctx context.Context, nc *nats.Conn, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
+func askTwice(ctx context.Context, nc *nats.Conn, r session.Request) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the slower question is not waited for
 	type answer struct {
@@ -22,18 +23,22 @@ func askTwice(ctx context.Context, nc *nats.Conn, requestID string, deadline tim
 		err  error
 	}
 	answers := make(chan answer, 2)
-	ask := func() {
-		data, err := events.Ask(ctx, nc, events.SubjectSessionIssue, requestID, deadline, payload)
-		answers <- answer{data, err}
+	ask := func(r session.Request) {
+		payload, err := encodeRequest(r)
+		if err == nil {
+			payload, err = events.Ask(ctx, nc, events.SubjectSessionIssue, r.ID, r.Deadline, payload)
+		}
+		answers <- answer{payload, err}
 	}
-	go ask()
-	half := time.NewTimer(time.Until(deadline) / 2)
+	go ask(r)
+	half := time.NewTimer(time.Until(r.Deadline) / 2)
 	defer half.Stop()
 	for open := 1; ; {
 		select {
 		case <-half.C:
 			open++
-			go ask()
+			r.Again = true
+			go ask(r)
 		case a := <-answers:
 			open--
 			var refused *events.Refused

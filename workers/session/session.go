@@ -87,11 +87,7 @@ type Client struct{ Conn *nats.Conn }
 // package session: [session.ErrUnavailable] when nobody answered by r's deadline,
 // the worker failed, or gave an answer to something else.
 func (c *Client) Issue(ctx context.Context, r session.Request) (*session.Session, error) {
-	payload, err := encodeRequest(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode session request: %w", err)
-	}
-	data, err := askTwice(ctx, c.Conn, r.ID, r.Deadline, payload)
+	data, err := askTwice(ctx, c.Conn, r)
 	if err != nil {
 		return nil, understood(err)
 	}

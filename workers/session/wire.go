@@ -66,6 +66,7 @@ func encodeRequest(r session.Request) ([]byte, error) {
 		HTTPRequest: r.HTTPRequest,
 		TraceParent: r.TraceParent,
 		RequestedAt: r.RequestedAt,
+		Again:       r.Again,
 	})
 }
 
@@ -88,6 +89,7 @@ func decodeRequest(in events.Request) (session.Request, error) {
 		HTTPRequest: w.HTTPRequest,
 		TraceParent: w.TraceParent,
 		RequestedAt: w.RequestedAt,
+		Again:       w.Again,
 	}
 	// Beyond the longest it is refused as it is; a product that wraps round might not be.
 	r.Lifespan = time.Duration(min(w.LifespanMS, session.MaxLifespan.Milliseconds()+1)) * time.Millisecond

@@ -81,6 +81,9 @@ func Serve(ctx context.Context, o Options) error {
 		p.log = newLog(cfg, o.Output)
 	}
 	p.stages = newStages(p.log)
+	if cfg.Dev {
+		p.log.Info("development mode: cookies without Secure, migrations at start, cheap hashes allowed; not for production", "data_dir", cfg.DataDir)
+	}
 	say(p.log, cfg, warnings)
 
 	err = p.start(ctx)
@@ -109,7 +112,7 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	if p.Parts.API {
-		if err := p.startIssuer(ctx); err != nil {
+		if err := p.connectAPI(ctx); err != nil {
 			return err
 		}
 	}
@@ -164,18 +167,16 @@ func (p *process) stop() error {
 	return errors.Join(errs...)
 }
 
-// say tells at the start what an operator should know.
+// say tells at the start and after a reload what an operator should know.
 func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
-	if cfg.Dev {
-		log.Info("development mode: cookies without Secure, migrations at start, cheap hashes allowed; not for production", "data_dir", cfg.DataDir)
-	}
+	plans := PlansOf(cfg)
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}
-	for _, w := range PlansOf(cfg).Warnings {
+	for _, w := range plans.Warnings {
 		log.Warn(w)
 	}
-	for _, n := range PlansOf(cfg).Notes {
+	for _, n := range plans.Notes {
 		log.Warn(n.Text, "line", n.Line)
 	}
 }

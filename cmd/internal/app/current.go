@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -28,16 +29,16 @@ type current struct {
 	hooks        *webhook.Client
 	passwords    *password.Pool
 	registration *registration.Service
-	importer     *registration.Importer
+	creator      *registration.Creator
 	shown        Plans
 }
 
-// parts are what a current stands on and a reload leaves alone.
+// foundation is what a current stands on and a reload leaves alone.
 type foundation struct {
-	store    registration.Store
-	creator  registration.Creator
-	sessions registration.Issuer
-	observe  func(registration.Outcome)
+	store     registration.Store
+	creations registration.CreationStore
+	sessions  registration.Issuer
+	observe   func(registration.Outcome)
 }
 
 // compile makes a configuration ready to be used, or says what is wrong with it.
@@ -77,8 +78,20 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 		Now:                time.Now,
 		Observe:            f.observe,
 	}
-	c.importer = &registration.Importer{Store: f.creator, Schemas: c.schemas, Passwords: c.passwords, Now: time.Now}
+	c.creator = &registration.Creator{Store: f.creations, Schemas: c.schemas, Passwords: c.passwords, Now: time.Now}
 	return c, nil
+}
+
+// compile puts a configuration in force, at the ports that were listened on.
+func (p *process) compile(cfg *config.Config) error {
+	f := foundation{creations: kicking{p.store, p.wake}, sessions: p.issuer, observe: p.metrics.registration}
+	f.store = crashRegistrations(kicking{p.store, p.wake})
+	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), f, p.live.now())
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	p.live.p.Store(c)
+	return nil
 }
 
 // schemas are the configured identity schemas in their order.
@@ -128,8 +141,8 @@ func (l *live) Repeat(ctx context.Context, in registration.Submit) (*registratio
 }
 
 // Create creates by the configuration in force.
-func (l *live) Create(ctx context.Context, in registration.Import) (*identity.Identity, error) {
-	return l.now().importer.Create(ctx, in)
+func (l *live) Create(ctx context.Context, in registration.Creation) (*identity.Identity, error) {
+	return l.now().creator.Create(ctx, in)
 }
 
 // Schema gives a schema of the configuration in force.

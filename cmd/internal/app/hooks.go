@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
@@ -68,12 +70,16 @@ func (h *hookWorkers) follow(ctx context.Context, endpoints []string) {
 func (h *hookWorkers) start(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	h.running[name] = cancel
-	w := h.delivery.Worker(name,
-		workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16),
-		workers.Observe(func(a workers.Attempt) { h.observe(name, a) }))
+	// What waiting does not help, an operator may mend: a right, an account.
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
+	run := func() error {
+		return h.delivery.Worker(name,
+			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16),
+			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })).Run(ctx)
+	}
 	h.all.Go(func() {
-		if err := w.Run(ctx); err != nil {
-			h.log.Error("hook worker ended", "hook", name, "error", err)
-		}
+		_ = backoff.RetryNotify(run, backoff.WithContext(pauses, ctx), func(err error, next time.Duration) {
+			h.log.Error("hook worker ended", "hook", name, "error", err, "again_in", next)
+		})
 	})
 }

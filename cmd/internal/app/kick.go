@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
@@ -41,3 +43,22 @@ func (k kicking) CreateIdentity(ctx context.Context, i *identity.Identity, e eve
 	}
 	return err
 }
+
+// wake wakes the relay after a commit: the one of this process, and where
+// another process leads also that one.
+func (p *process) wake() {
+	p.wakeRelay()
+	if p.events != nil && !p.leading.Load() {
+		kick(p.events)
+	}
+}
+
+func (p *process) wakeRelay() {
+	select {
+	case p.kicks <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// kick wakes the relay by the bus. One that is lost is made up for by the relay's poll.
+func kick(nc *nats.Conn) { _ = nc.Publish(events.SubjectOutboxKick, nil) }

@@ -13,6 +13,20 @@ import (
 	workersession "github.com/usher-auth/usher/workers/session"
 )
 
+// connectAPI makes the API's connections, before any part runs that uses them.
+func (p *process) connectAPI(ctx context.Context) error {
+	auth, err := p.bus.connect(ctx, events.UserAPIAuth)
+	if err != nil {
+		return err
+	}
+	p.issuer = &workersession.Client{Conn: auth}
+	if p.provisioner, err = p.bus.connect(ctx, events.UserProvision); err != nil {
+		return err
+	}
+	p.events, err = p.bus.connect(ctx, events.UserAPIEvents)
+	return err
+}
+
 // startSession runs the session worker.
 func (p *process) startSession(ctx context.Context) error {
 	nc, err := p.bus.connect(ctx, events.UserSession)
@@ -44,13 +58,6 @@ const gather = 3 * time.Millisecond
 
 // startRelay runs the relay, which leads or waits to; the leader provisions the bus.
 func (p *process) startRelay(ctx context.Context) error {
-	var err error
-	if p.provisioner, err = p.bus.connect(ctx, events.UserProvision); err != nil {
-		return err
-	}
-	if p.events, err = p.bus.connect(ctx, events.UserAPIEvents); err != nil {
-		return err
-	}
 	publisher, err := events.NewPublisher(p.events)
 	if err != nil {
 		return err
@@ -81,12 +88,13 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 	if err != nil {
 		return nil, nil, err
 	}
+	p.leading.Store(true) // a reload from here on provisions what it brings
+	release = func() { p.leading.Store(false); unlock() }
 	if err := p.provision(ctx); err != nil {
-		unlock()
+		release()
 		return nil, nil, err
 	}
-	p.leading.Store(true)
-	return func() { p.leading.Store(false); unlock() }, lost, nil
+	return release, lost, nil
 }
 
 // provision declares the stream and a durable consumer for each background hook.
@@ -101,22 +109,3 @@ func (p *process) provision(ctx context.Context) error {
 	}
 	return err
 }
-
-// wake wakes the relay after a commit: the one of this process, and where
-// another process leads also that one.
-func (p *process) wake() {
-	p.wakeRelay()
-	if p.events != nil && !p.leading.Load() {
-		kick(p.events)
-	}
-}
-
-func (p *process) wakeRelay() {
-	select {
-	case p.kicks <- struct{}{}:
-	default: // it is awake
-	}
-}
-
-// kick wakes the relay by the bus. One that is lost is made up for by the relay's poll.
-func kick(nc *nats.Conn) { _ = nc.Publish(events.SubjectOutboxKick, nil) }

@@ -25,7 +25,7 @@ func (p *process) followConfig(ctx context.Context) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	changes, closeWatch, err := watch(p.Watch)
+	changes, broken, closeWatch, err := watch(p.Watch)
 	if err != nil {
 		p.log.Warn("the configuration file is not watched; SIGHUP reads it again", "error", err)
 	}
@@ -40,29 +40,39 @@ func (p *process) followConfig(ctx context.Context) error {
 		case <-hangup:
 			p.reload(ctx)
 		case e := <-changes:
-			if filepath.Clean(e.Name) == filepath.Clean(p.Watch) {
+			if e.Op != fsnotify.Chmod && about(e.Name, p.Watch) {
 				settled.Reset(settleTime)
 			}
+		case err := <-broken:
+			p.log.Warn("a change of the configuration file may have been missed; SIGHUP reads it again", "error", err)
+			settled.Reset(settleTime)
 		case <-settled.C:
 			p.reload(ctx)
 		}
 	}
 }
 
-// watch gives changes in the folder of a file: many editors replace the file.
-func watch(file string) (changes <-chan fsnotify.Event, closeWatch func(), err error) {
+// about tells whether a change in its folder may change what a file holds.
+// Kubernetes replaces the folder ..data, which the file is a link into.
+func about(changed, file string) bool {
+	return filepath.Clean(changed) == filepath.Clean(file) || filepath.Base(changed) == "..data"
+}
+
+// watch gives changes in the folder of a file, since many editors replace the
+// file, and the watcher's errors.
+func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, closeWatch func(), err error) {
 	nothing := func() {}
 	if file == "" {
-		return nil, nothing, nil
+		return nil, nil, nothing, nil
 	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, nothing, err
+		return nil, nil, nothing, err
 	}
 	if err := w.Add(filepath.Dir(file)); err != nil {
-		return nil, nothing, fmt.Errorf("%w, %w", err, w.Close())
+		return nil, nil, nothing, fmt.Errorf("%w, %w", err, w.Close())
 	}
-	return w.Events, func() { _ = w.Close() }, nil
+	return w.Events, w.Errors, func() { _ = w.Close() }, nil
 }
 
 // reload puts the configuration as it is now in force, or says why it cannot
@@ -73,9 +83,8 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
 	}
-	former := p.live.now().cfg
-	changed, restart := config.Diff(former, cfg)
-	if len(restart) > 0 {
+	changed, _ := config.Diff(p.live.now().cfg, cfg)
+	if _, restart := config.Diff(p.cfg, cfg); len(restart) > 0 { // what it started with
 		p.log.Warn("these keys take effect at the next start", "keys", strings.Join(restart, ", "))
 	}
 	if len(changed) == 0 {
@@ -86,9 +95,7 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
 	}
-	for _, w := range warnings {
-		p.log.Warn(w.String())
-	}
+	say(p.log, cfg, warnings)
 	if p.leading.Load() {
 		if err := p.provision(ctx); err != nil {
 			p.log.Error("the bus does not know the new hooks yet", "error", err)

@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
-	workersession "github.com/usher-auth/usher/workers/session"
 )
 
 // listeners are open before anything is handed out that names their ports;
@@ -122,14 +120,15 @@ func NewAdminToken() string { return api.AdminTokenPrefix + rand.Text() + rand.T
 // checks are what this process needs to be ready. The session worker is shown,
 // and needed only where a registration fails without it.
 func (p *process) checks() []api.Check {
+	always := func() bool { return true }
 	checks := []api.Check{{Name: "database", Run: p.store.Ping}}
 	if p.bus.embedded != nil {
-		checks = append(checks, api.Check{Name: "bus", Optional: true, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
+		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
 	}
 	if p.issuer != nil {
 		checks = append(checks, api.Check{
 			Name: "session worker", Run: p.pingSession,
-			Optional: p.cfg.Session.Issue.OnFailure != config.OnFailureFail,
+			Optional: func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail },
 		})
 	}
 	return checks
@@ -141,26 +140,4 @@ func (p *process) pingSession(ctx context.Context) error {
 	defer cancel()
 	_, err := p.issuer.Conn.RequestWithContext(ctx, "$SRV.PING.session", nil)
 	return err
-}
-
-// compile puts a configuration in force, at the ports that were listened on.
-func (p *process) compile(cfg *config.Config) error {
-	f := foundation{creator: kicking{p.store, p.wake}, sessions: p.issuer, observe: p.metrics.registration}
-	f.store = crashRegistrations(kicking{p.store, p.wake})
-	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), f, p.live.now())
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	p.live.p.Store(c)
-	return nil
-}
-
-// startIssuer connects the API's side of the session hop, and its kicks.
-func (p *process) startIssuer(ctx context.Context) error {
-	nc, err := p.bus.connect(ctx, events.UserAPIAuth)
-	if err != nil {
-		return err
-	}
-	p.issuer = &workersession.Client{Conn: nc}
-	return nil
 }

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"time"
+
+	"github.com/usher-auth/usher/events"
 )
 
 const (
@@ -10,6 +12,9 @@ const (
 	sweepBatch = 1000
 	// errorLife is how long the page that shows an error can be opened again.
 	errorLife = 24 * time.Hour
+	// inputLife is how long what a background hook needs is kept: as long as the
+	// stream keeps the event, and a day.
+	inputLife = events.StreamAge + 24*time.Hour
 )
 
 // sweep deletes what is over, in bounded batches, while this process leads.
@@ -25,17 +30,30 @@ func (p *process) sweep(ctx context.Context) error {
 		if !p.leading.Load() {
 			continue
 		}
-		flows, err := p.store.DeleteExpiredFlows(ctx, sweepBatch)
-		if err == nil {
-			_, err = p.store.DeleteErrors(ctx, time.Now().Add(-errorLife), sweepBatch)
-		}
-		if err != nil && ctx.Err() == nil {
-			p.log.Error("sweep", "error", err)
-		}
-		if flows == sweepBatch {
-			tick.Reset(time.Second) // there is more
+		if p.sweepOnce(ctx) {
+			tick.Reset(time.Second)
 		} else {
 			tick.Reset(sweepEvery)
 		}
 	}
+}
+
+// sweepOnce deletes one batch of each kind and tells whether there is more.
+func (p *process) sweepOnce(ctx context.Context) (more bool) {
+	now := time.Now()
+	for _, kind := range []struct {
+		name string
+		del  func() (int, error)
+	}{
+		{"flows", func() (int, error) { return p.store.DeleteExpiredFlows(ctx, sweepBatch) }},
+		{"errors", func() (int, error) { return p.store.DeleteErrors(ctx, now.Add(-errorLife), sweepBatch) }},
+		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
+	} {
+		deleted, err := kind.del()
+		if err != nil && ctx.Err() == nil {
+			p.log.Error("sweep", "kind", kind.name, "error", err)
+		}
+		more = more || deleted == sweepBatch
+	}
+	return more
 }

@@ -95,7 +95,7 @@ func TestDiff(t *testing.T) {
 		{map[string]any{"log.level": "debug", "session.lifespan": "1h"}, []string{"log.level", "session.lifespan"}, nil},
 		{map[string]any{"serve.public.port": 1, "serve.public.base_url": "https://a.example.org/"}, []string{"serve.public.base_url", "serve.public.port"}, []string{"serve.public.port"}},
 		{map[string]any{"dsn": "memory", "data_dir": "x", "bus.listen": "127.0.0.1:1"}, []string{"bus.listen", "data_dir", "dsn"}, []string{"bus.listen", "data_dir", "dsn"}},
-		{map[string]any{"secrets.cookie": []any{goodSecret}}, []string{"secrets.cookie"}, []string{"secrets.cookie"}},
+		{map[string]any{"secrets.cookie": []any{goodSecret}, "secrets.cipher": []any{goodSecret}}, []string{"secrets.cipher", "secrets.cookie"}, []string{"secrets.cipher"}},
 		{map[string]any{"selfservice.allowed_return_urls": []any{}}, nil, nil},
 		{map[string]any{"selfservice.flows.registration.after.password.hooks": []any{}}, []string{"selfservice.flows.registration.after.password.hooks"}, nil},
 	} {
