@@ -202,6 +202,35 @@ func TestTheDiskIsFull(t *testing.T) {
 	t.Logf("%d acknowledged, %d refused while the disk was full", acknowledged, refused)
 }
 
+// TestTheDiskOfTheBusIsFull fills the disk under the embedded bus alone: people
+// register and are signed in all the same, and their events come when there is
+// room again, although the bus stays silent after a full disk by itself.
+func TestTheDiskOfTheBusIsFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
+		leftOut(t, "a small file system cannot be mounted here: "+err.Error())
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	background := newEndpoint(t)
+	over := signInAndTell(background)
+	over["data_dir"] = filepath.Join(dir, "data")
+	s := newSystem(t, "postgres", over)
+	registerOnce(t, s.apis[0])
+	filler := fill(t, dir)
+	for range 20 {
+		if status, with := registerOnce(t, s.apis[0]); status != http.StatusOK || !with {
+			t.Errorf("registration while the bus has no disk = %d, session %t, want 200 and one", status, with)
+		}
+	}
+	waiting := s.metric("usher_outbox_depth")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.whole(background)
+	t.Logf("%.0f events waited for room", waiting)
+}
+
 // fill writes a file until there is no room.
 func fill(t *testing.T, dir string) string {
 	t.Helper()

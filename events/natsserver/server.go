@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,12 +27,15 @@ type Options struct {
 	NextFreePort bool
 }
 
-// Server is a running server. It is what [nats.InProcessServer] takes.
+// Server is a running server. It is safe for concurrent use, and what
+// [nats.InProcessServer] takes.
 //
 // [nats.InProcessServer]: https://pkg.go.dev/github.com/nats-io/nats.go#InProcessServer
 type Server struct {
-	ns    *server.Server
-	store *os.File // locked
+	config string
+	log    *slog.Logger
+	store  *os.File // locked
+	ns     atomic.Pointer[server.Server]
 }
 
 // Start starts a server from the text of a nats-server configuration and
@@ -39,28 +43,60 @@ type Server struct {
 // directory belongs to this server alone until Close returns; one that another
 // process uses is refused.
 func Start(ctx context.Context, config string, o Options) (*Server, error) {
+	s := &Server{config: config, log: o.Log}
+	opts, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	if err := choosePort(ctx, opts, o.NextFreePort); err != nil {
+		return nil, fmt.Errorf("start bus: %w", err)
+	}
+	if s.store, err = lockStore(opts.StoreDir); err != nil {
+		return nil, fmt.Errorf("start bus: %w", err)
+	}
+	if err := s.run(ctx, opts); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("start bus: %w", err)
+	}
+	return s, nil
+}
+
+// Restart ends the server and starts it again, at the same address and with
+// what is stored. Connections find it again by themselves. A server that fails
+// to start is down until the next Restart. Restart and Close must not run at
+// the same time.
+func (s *Server) Restart(ctx context.Context) error {
+	opts, err := s.options()
+	if err != nil {
+		return err
+	}
+	opts.Port = s.ns.Load().Addr().(*net.TCPAddr).Port
+	s.shutdown()
+	if err := s.run(ctx, opts); err != nil {
+		return fmt.Errorf("restart bus: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) options() (*server.Options, error) {
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(config); err != nil {
+	if err := opts.ProcessConfigString(s.config); err != nil {
 		return nil, fmt.Errorf("bus configuration: %w", err)
 	}
 	opts.NoSigs = true
 	opts.DisableJetStreamBanner = true
-	if err := choosePort(ctx, opts, o.NextFreePort); err != nil {
-		return nil, fmt.Errorf("start bus: %w", err)
-	}
-	store, err := lockStore(opts.StoreDir)
-	if err != nil {
-		return nil, fmt.Errorf("start bus: %w", err)
-	}
+	return opts, nil
+}
+
+// run starts a server and waits until it takes connections.
+func (s *Server) run(ctx context.Context, opts *server.Options) error {
 	ns, err := server.NewServer(opts)
 	if err != nil {
-		store.Close()
-		return nil, fmt.Errorf("start bus: %w", err)
+		return err
 	}
-	log := &logger{log: o.Log}
+	log := &logger{log: s.log}
 	ns.SetLoggerV2(log, false, false, false)
-
-	s := &Server{ns: ns, store: store}
+	s.ns.Store(ns)
 	started := make(chan struct{})
 	go func() {
 		ns.Start()
@@ -71,19 +107,17 @@ func Start(ctx context.Context, config string, o Options) (*Server, error) {
 	case <-ctx.Done():
 	}
 	if err := ctx.Err(); err != nil {
-		s.Close()
+		s.shutdown()
 		<-started
-		return nil, fmt.Errorf("start bus: %w", err)
+		return err
 	}
 	if fatal := log.fatal.Load(); fatal != nil {
-		s.Close()
-		return nil, fmt.Errorf("start bus: %s", *fatal)
+		return errors.New(*fatal)
 	}
 	if !ns.ReadyForConnections(readyTime) {
-		s.Close()
-		return nil, errors.New("start bus: not ready for connections")
+		return errors.New("not ready for connections")
 	}
-	return s, nil
+	return nil
 }
 
 const (
@@ -118,14 +152,14 @@ func choosePort(ctx context.Context, opts *server.Options, next bool) error {
 }
 
 // InProcessConn gives one end of a connection inside this process.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.Load().InProcessConn() }
 
 // ClientURL is where workers outside this process connect to.
-func (s *Server) ClientURL() string { return s.ns.ClientURL() }
+func (s *Server) ClientURL() string { return s.ns.Load().ClientURL() }
 
 // Healthy says what is wrong with the server or its streams, or nil.
 func (s *Server) Healthy() error {
-	if status := s.ns.Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
+	if status := s.ns.Load().Healthz(&server.HealthzOptions{}); status.StatusCode != http.StatusOK {
 		return fmt.Errorf("bus: %s", status.Error)
 	}
 	return nil
@@ -134,7 +168,13 @@ func (s *Server) Healthy() error {
 // Close ends the server and returns when its store is written and free. What
 // uses the bus is to be closed before.
 func (s *Server) Close() {
-	s.ns.Shutdown()
-	s.ns.WaitForShutdown()
+	s.shutdown()
 	s.store.Close()
+}
+
+func (s *Server) shutdown() {
+	if ns := s.ns.Load(); ns != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	}
 }

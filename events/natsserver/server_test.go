@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
 )
@@ -62,6 +64,48 @@ func TestStartConnectsInProcessAndOverTCP(t *testing.T) {
 	}
 	if err := s.Healthy(); err != nil {
 		t.Errorf("Healthy() = %v, want nil", err)
+	}
+}
+
+func TestRestartKeepsAddressStoreAndConnections(t *testing.T) {
+	t.Parallel()
+	keys, config := configuration(t, "127.0.0.1:-1")
+	s, err := natsserver.Start(t.Context(), config, natsserver.Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	creds, err := keys.Credentials(events.UserProvision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := s.ClientURL()
+	conns := map[string]*nats.Conn{}
+	for name, o := range map[string]events.ConnectOptions{"in process": {InProcess: s}, "over TCP": {URL: url}} {
+		o.Credentials, o.User, o.Log = creds, events.UserProvision, quiet()
+		if conns[name], err = events.Connect(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		defer conns[name].Close()
+	}
+	if _, err := events.Provision(t.Context(), conns["in process"], events.StreamOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatalf("Restart: %v", err)
+	}
+	if s.ClientURL() != url || s.Healthy() != nil {
+		t.Errorf("after Restart: %s, %v, want %s and healthy", s.ClientURL(), s.Healthy(), url)
+	}
+	for name, nc := range conns {
+		deadline := time.Now().Add(10 * time.Second)
+		for !nc.IsConnected() && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		changes, err := events.Provision(t.Context(), nc, events.StreamOptions{}, nil)
+		if err != nil || len(changes) > 0 {
+			t.Errorf("Provision %s after Restart = %v, %v, want the stream as it was", name, changes, err)
+		}
 	}
 }
 

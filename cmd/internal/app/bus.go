@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,6 +24,7 @@ type bus struct {
 	embedded *natsserver.Server // nil: the server is elsewhere
 	keys     *events.Keys       // of the embedded server
 	conns    []*nats.Conn
+	revived  time.Time
 }
 
 // openBus starts the embedded server, or only remembers where the other is.
@@ -83,6 +85,25 @@ func (b *bus) credential(user string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote: %w", path, err)
 	}
 	return data, err
+}
+
+// stallTime is how long the stream may store nothing before the embedded server
+// is started again.
+const stallTime = 15 * time.Second
+
+// revive starts the embedded server again when its stream stores nothing: after
+// a full disk it stays so, although there is room again and it calls itself
+// healthy. Only the relay may call it.
+func (b *bus) revive(ctx context.Context, stalled time.Duration) {
+	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime {
+		return
+	}
+	b.revived = time.Now()
+	if err := b.embedded.Restart(ctx); err != nil {
+		b.log.Error("the embedded bus stores nothing and cannot be started again", "error", err)
+		return
+	}
+	b.log.Warn("the embedded bus stored nothing and was started again", "after", stalled.Round(time.Second))
 }
 
 // url is where the bus is.

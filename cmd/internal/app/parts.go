@@ -72,7 +72,10 @@ func (p *process) startRelay(ctx context.Context) error {
 		Kick:      p.kicks,
 		Log:       p.log,
 		Gather:    gather,
-		Observe:   p.metrics.relay,
+		Observe: func(s relay.Stats) {
+			p.metrics.relay(s)
+			p.bus.revive(ctx, s.Stalled)
+		},
 	}
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
 	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
