@@ -13,9 +13,8 @@
 //		}
 //	}
 //
-// A worker reads from the durable consumer that has its name. Usher makes that
-// consumer, and the credential for it, for each worker that its configuration
-// declares; a worker can only bind to it.
+// A worker reads from the durable consumer that has its name. It can only bind
+// to one: whoever provisions the stream makes it, see [events.Provision].
 //
 //	durable ─ pull: as many as there are free slots ─▶ handler ─▶ ack │ nak │ term
 //
@@ -30,5 +29,5 @@
 //
 // Events of one identity may overtake each other when one is retried; their
 // Sequence tells. An event of a type without a handler is acknowledged and
-// skipped: deploy a new handler first, then declare its type.
+// skipped: deploy a new handler first, then let its consumer have the type.
 package workers

@@ -97,5 +97,5 @@ func ExampleWorker_Run() {
 	w := workers.New("goodbye", workers.WithConn(bus.hooks), workers.Logger(discard))
 	workers.On(w, func(context.Context, workers.Event[events.IdentityCreated]) error { return nil })
 	fmt.Println(w.Run(context.Background()))
-	// Output: worker "goodbye": stream USHER_EVENTS has no durable consumer "goodbye": declare the worker in Usher's configuration (workers)
+	// Output: worker "goodbye": stream USHER_EVENTS has no durable consumer "goodbye"
 }

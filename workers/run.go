@@ -121,7 +121,7 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	case err == nil:
 		return consumer, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		err = fmt.Errorf("stream %s has no durable consumer %q: declare the worker in Usher's configuration (workers)", events.Stream, r.name)
+		err = fmt.Errorf("stream %s has no durable consumer %q", events.Stream, r.name)
 		if r.await {
 			return nil, err
 		}

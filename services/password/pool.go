@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -116,8 +115,6 @@ func (p *Pool) measure(took time.Duration) {
 // Stats is how busy a pool is.
 type Stats struct {
 	Workers, Running, Waiting int
-	// Average is how long one password takes; 0 until one was hashed.
-	Average time.Duration
 }
 
 // Stats gives how busy p is now.
@@ -126,14 +123,5 @@ func (p *Pool) Stats() Stats {
 		Workers: cap(p.slots),
 		Running: len(p.slots),
 		Waiting: int(p.waiting.Load()),
-		Average: time.Duration(p.average.Load()),
 	}
-}
-
-// RetryAfter advises in how many seconds a caller that got [ErrBusy] may come
-// again: when those that wait now are done.
-func (p *Pool) RetryAfter() int {
-	s := p.Stats()
-	left := time.Duration(s.Waiting) * s.Average / time.Duration(s.Workers)
-	return max(1, int(math.Ceil(left.Seconds())))
 }

@@ -8,8 +8,16 @@
 //	api          ─▶ flows, errors commits that do not wait for the disk
 //
 // Statements are written once, in what both databases know, with ? for a
-// parameter. What differs between them is behind one interface, backend, with
-// one implementation in postgres.go and one in sqlite.go.
+// parameter. How they are opened, locked and read for errors differs behind one
+// interface, backend: postgres.go, sqlite.go. The three hot commits are one
+// statement on PostgreSQL, where each statement is a round trip:
+//
+//	Register      collector ─▶ registerTogether ─▶ pool.insert: one statement, or a transaction
+//	IssueSession  collector ─▶ issueTogether ─▶ issueFirst (postgresissue.go), or a transaction
+//	Move          moveDirect (postgresmove.go), or a transaction
+//
+// A collector lets those that wait at the same time share a commit; one that
+// fails is done again with each alone, so that a refusal is its own job's.
 //
 // An error that says that the database cannot be used now (down, frozen, disk
 // full, no connection free) has the method Unavailable, which gives true:

@@ -94,7 +94,7 @@ func (b *postgres) withFlows(_ context.Context, work func(*pool) error) error { 
 
 func (b *postgres) close() error { return errors.Join(b.relaxed.close(), b.durable.close()) }
 
-func (b *postgres) alone(ctx context.Context, work func(*sql.DB) error) error {
+func (b *postgres) exclusively(ctx context.Context, work func(*sql.DB) error) error {
 	db, err := b.connect(0, nil)
 	if err != nil {
 		return err

@@ -114,8 +114,8 @@ func (b *sqlite) withFlows(ctx context.Context, work func(*pool) error) error {
 	return b.flows.do(ctx, work)
 }
 
-// alone needs no lock: there is no other process.
-func (b *sqlite) alone(_ context.Context, work func(*sql.DB) error) error {
+// exclusively needs no lock: there is no other process.
+func (b *sqlite) exclusively(_ context.Context, work func(*sql.DB) error) error {
 	db, err := openFile(b.path, "synchronous(FULL)")
 	if err != nil {
 		return err

@@ -67,9 +67,9 @@ type backend interface {
 	violated(err error) string
 	// missing tells whether err means that a table does not exist.
 	missing(err error) bool
-	// alone runs work while no other process runs its own, on connections
+	// exclusively runs work while no other process runs its own, on connections
 	// whose statements may take any time.
-	alone(ctx context.Context, work func(*sql.DB) error) error
+	exclusively(ctx context.Context, work func(*sql.DB) error) error
 	// goose is the name of the migrations' dialect and of their folder.
 	goose() (goose.Dialect, string)
 	// withFlows runs work on the pool of the flows.
@@ -123,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Migrate brings the database to this version and makes the keys that are
 // missing. Several processes may do it at once: one does, the others wait.
 func (s *Store) Migrate(ctx context.Context) error {
-	err := s.backend.alone(ctx, func(db *sql.DB) error {
+	err := s.backend.exclusively(ctx, func(db *sql.DB) error {
 		migrations, err := s.migrations(db)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
+	"github.com/usher-auth/usher/services/store"
 )
 
 // listeners are open before anything is handed out that names their ports;
@@ -85,7 +86,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Checks:       p.checks(),
 		Plan:         p.live.plan(),
 		Metrics:      p.metrics.handler(),
-		CSRFKey:      p.store.Key("csrf"),
+		CSRFKey:      p.store.Key(store.KeyCSRF),
 		Guarded:      guarded,
 		Version:      p.Version,
 		Log:          p.log,
