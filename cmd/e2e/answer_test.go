@@ -42,25 +42,44 @@ func shapesOf(t testing.TB, base string) string {
 		cookies := slices.Sorted(slices.Values(a.header.Values("Set-Cookie")))
 		fmt.Fprintf(&all, "%d %s %s %s\n%s\n", a.status, a.header.Get("Content-Type"), a.header.Get("Location"), strings.Join(cookies, "\n"), a.body)
 	}
+	add(registerApp(t, base, newAddress()))
+	add(registerScript(t, base, newAddress()))
+	add(registerPage(t, base, newAddress()))
+	return mask(all.String())
+}
+
+// registerApp registers as an app does: JSON, and a token in the answer.
+func registerApp(t testing.TB, base, address string) *answer {
+	t.Helper()
 	app := newApp(t, base)
 	f, err := app.initAPI()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.submit(f.ID, submission("", newAddress(), goodPassword))
+	a, err := app.submit(f.ID, submission("", address, goodPassword))
 	if err != nil {
 		t.Fatal(err)
 	}
-	add(a)
+	return a
+}
+
+// registerScript registers as a script in a page does: JSON and a cookie.
+func registerScript(t testing.TB, base, address string) *answer {
+	t.Helper()
 	script := newBrowser(t, base)
-	f = script.browserFlow()
-	if a, err = script.submit(f.ID, submission(f.csrf(), newAddress(), goodPassword)); err != nil {
+	f := script.browserFlow()
+	a, err := script.submit(f.ID, submission(f.csrf(), address, goodPassword))
+	if err != nil {
 		t.Fatal(err)
 	}
-	add(a)
+	return a
+}
+
+// registerPage registers as a page's form does: a redirect and a cookie.
+func registerPage(t testing.TB, base, address string) *answer {
+	t.Helper()
 	page := newBrowser(t, base)
-	add(page.form(page.browserFlow(), newAddress()))
-	return mask(all.String())
+	return page.form(page.browserFlow(), address)
 }
 
 // TestNothingComesAfterTheSession is P4: however the hooks of a list are
@@ -159,7 +178,7 @@ func (s *system) reload(extra settings) {
 	eventually(s.t, 10*time.Second, func() error {
 		for i, now := range s.revisions() {
 			if now == before[i] {
-				return fmt.Errorf("%s still has the former configuration", s.admins[i])
+				return fmt.Errorf("%s still has the former configuration: %s", s.admins[i], extra)
 			}
 		}
 		return nil

@@ -170,8 +170,7 @@ func TestPoolStopsWaitingWithItsContext(t *testing.T) {
 	})
 }
 
-// Waiting ends after a second, or after eight hashes where these take longer;
-// the advice is when those that wait now are done.
+// Waiting ends after a second, or after eight hashes where these take longer.
 func TestPoolDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
 	for average, want := range map[time.Duration]time.Duration{0: time.Second, 50 * time.Millisecond: time.Second, 2 * time.Second: 16 * time.Second} {
