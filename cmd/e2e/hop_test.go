@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -76,6 +77,48 @@ func TestTheHopIsReal(t *testing.T) {
 	}
 	if status, _ := app.whoami(r.SessionToken); status != http.StatusUnauthorized {
 		t.Errorf("whoami = %d, want 401: that worker stored nothing", status)
+	}
+}
+
+// TestTheBusShowsTheSessionService asks the bus's own discovery, as an operator
+// does with any tool for NATS micro services.
+func TestTheBusShowsTheSessionService(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "parts", hooks(sessionHook))
+	creds, err := os.ReadFile(filepath.Join(s.dir, "bus", "creds", events.UserAdminAuth+".creds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := events.Connect(t.Context(), events.ConnectOptions{
+		URL: s.busURL, Credentials: creds, User: events.UserAdminAuth, Name: "test", Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	replies := nc.NewInbox()
+	sub, err := nc.SubscribeSync(replies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.PublishRequest("$SRV.INFO.session", replies, nil); err != nil {
+		t.Fatal(err)
+	}
+	instances := map[string]bool{}
+	for len(instances) < 2 {
+		m, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatalf("%d session workers answered the discovery, want 2: %v", len(instances), err)
+		}
+		var info micro.Info
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			t.Fatal(err)
+		}
+		if info.Name != "session" || len(info.Endpoints) != 1 || info.Endpoints[0].Subject != events.SubjectSessionIssue {
+			t.Errorf("discovery shows %s", m.Data)
+		}
+		instances[info.ID] = true
+		t.Logf("%s", m.Data)
 	}
 }
 
