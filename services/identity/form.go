@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxFormDepth is how many parts a name in a form may have.
@@ -176,6 +177,21 @@ func coerceScalar(t *trait, text string) any {
 	case "number", "integer":
 		if number, ok := parseNumber(text); ok {
 			return number
+		}
+	case "string":
+		if t.format == "date-time" {
+			return withZone(text)
+		}
+	}
+	return text
+}
+
+// withZone takes what HTML's datetime-local inputs send, which has no zone, as
+// UTC, since RFC 3339 wants one.
+func withZone(text string) string {
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} { // the latter takes a fraction, too
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.Format(time.RFC3339Nano)
 		}
 	}
 	return text
