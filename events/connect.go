@@ -104,6 +104,10 @@ func (w *watcher) away(err error) {
 	}
 	if reason := err.Error(); reason != w.last {
 		w.last = reason
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+			w.log.Error("the bus refuses the credentials; new ones are read at the next start", "err", reason)
+			return
+		}
 		w.log.Warn("bus is away", "err", reason)
 	}
 }

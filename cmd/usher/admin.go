@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/services/store"
 )
 
 // scopes are what an admin token may be for.
@@ -30,7 +31,7 @@ func tokenNewCommand(g *global) *cobra.Command {
 		Use:     "new NAME",
 		Short:   "Make a token; it is shown once, only its digest is stored",
 		Example: "  usher admin token new grafana --scope metrics",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(scopes, scope) {
 				return fmt.Errorf("--scope %q: want one of %q", scope, scopes)
@@ -42,7 +43,10 @@ func tokenNewCommand(g *global) *cobra.Command {
 			defer func() { _ = s.Close() }() // the answer is more than that
 			token := app.NewAdminToken()
 			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token))); err != nil {
-				return fmt.Errorf("token %q: %w", args[0], err)
+				if errors.Is(err, store.ErrExists) {
+					return fmt.Errorf("there is a token %q already: 'usher admin token list' shows all", args[0])
+				}
+				return err
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "scope": scope, "token": token})
@@ -90,7 +94,7 @@ func tokenRemoveCommand(g *global) *cobra.Command {
 		Use:     "remove NAME",
 		Short:   "Remove a token: it stops working at once",
 		Example: "  usher admin token remove grafana",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := g.store(cmd.Context())
 			if err != nil {

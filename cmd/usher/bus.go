@@ -33,6 +33,10 @@ credentials stay valid.`,
 			if storeDir == "" {
 				storeDir = filepath.Join(out, "data")
 			}
+			var err error
+			if storeDir, err = filepath.Abs(storeDir); err != nil {
+				return err // the server may be started in any folder
+			}
 			keys, err := events.LoadOrMakeKeys(filepath.Join(out, "keys"))
 			if err != nil {
 				return err
@@ -52,7 +56,7 @@ keep secret:      %[4]s (whoever has it can make any credential; no part needs i
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "", "folder to write into")
+	cmd.Flags().StringVar(&out, "out", "", "folder to write into (needed)")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4222", "address that the server will listen on")
 	cmd.Flags().StringVar(&storeDir, "store", "", "folder of the server's streams (default: OUT/data)")
 	_ = cmd.MarkFlagDirname("out")

@@ -30,6 +30,9 @@ func (g *global) client() (*adminClient, error) {
 		}
 		base = cfg.AdminURL()
 	}
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
 	return &adminClient{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: 30 * time.Second}}, nil
 }
 

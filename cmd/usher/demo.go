@@ -28,6 +28,9 @@ hooks while they happen. Then it stays up until Ctrl-C.`,
 		Example: "  usher demo --once",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if g.file != "" || g.json {
+				return errors.New("demo makes its own configuration and prints for people: leave out --config and --json")
+			}
 			return runDemo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), once)
 		},
 	}

@@ -52,6 +52,7 @@ func eventsListCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List events in the order of the log, oldest first",
+		Long:    "Lists events in the order of the log, oldest first. With --json each line is one\nCloudEvent.",
 		Example: "  usher events list --type identity.created --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -89,6 +90,7 @@ func eventsTailCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "tail",
 		Short:   "Print events as they are logged, until interrupted",
+		Long:    "Prints events as they are logged, until interrupted. With --json each line is one\nCloudEvent.",
 		Example: "  usher events tail --type session.issued",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/cmd/internal/config"
 )
 
 func hooksCommand(g *global) *cobra.Command {
@@ -44,7 +45,7 @@ event. The session step is last wherever it was written.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "exit 1 if something that may modify the answer is written behind session")
+	cmd.Flags().BoolVar(&check, "check", false, "exit 1 if something that may modify the answer is written after session")
 	cmd.Flags().BoolVar(&live, "live", false, "ask a running server instead of reading the configuration")
 	return cmd
 }
@@ -58,7 +59,9 @@ func (g *global) plans(cmd *cobra.Command, live bool) (app.Plans, error) {
 		var plans app.Plans
 		return plans, c.get(cmd.Context(), "/admin/plan", nil, &plans)
 	}
-	cfg, err := g.load()
+	o := g.options()
+	o.NoSecrets = true // a plan needs none
+	cfg, _, err := config.Load(o)
 	if err != nil {
 		return app.Plans{}, err
 	}

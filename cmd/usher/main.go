@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -63,9 +63,9 @@ carries the session, made by a worker on the other side of a message bus, while
 everything that need not be in the answer happens from an event that is never lost.
 
 Start with:  usher demo`,
-		SilenceUsage:               true,
-		SilenceErrors:              true,
-		SuggestionsMinimumDistance: 2,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
 	}
 	root.SetFlagErrorFunc(suggestFlag)
 	flags := root.PersistentFlags()
@@ -77,6 +77,8 @@ Start with:  usher demo`,
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), hooksCommand(g),
 		configCommand(g), adminCommand(g), busCommand(g), versionCommand(g),
 	)
+	root.InitDefaultCompletionCmd()
+	refuseUnknown(root)
 	return root
 }
 

@@ -3,11 +3,45 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// refuseUnknown lets every command that has commands of its own refuse a name
+// that is none of them, and say which was probably meant.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		refuseUnknown(sub)
+	}
+	if !cmd.HasSubCommands() {
+		return
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+		}
+		return fmt.Errorf("%w\nrun '%s --help'", err, cmd.CommandPath())
+	}
+	if !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+}
+
+// oneName wants exactly one argument.
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("want one NAME, not %d: %s", len(args), cmd.UseLine())
+	}
+	return nil
+}
 
 var unknownFlag = regexp.MustCompile(`unknown flag: --(\S+)`)
 

@@ -18,7 +18,7 @@ func lockStore(dir string) (*os.File, error) {
 	}
 	if err := lock(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("store %s is in use by another process: %w", dir, err)
+		return nil, fmt.Errorf("another server runs on %s", dir)
 	}
 	return f, nil
 }

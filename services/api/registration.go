@@ -90,7 +90,7 @@ func (s *Server) begin(x *exchange, t flow.Type) (*flow.Flow, error) {
 		}
 	}
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
-		return nil, fmt.Errorf("create flow: %w", err)
+		return nil, fmt.Errorf("begin registration: %w", err)
 	}
 	return f, nil
 }

@@ -182,8 +182,8 @@ func (s *Server) Admin() http.Handler {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet)
 		rt.add(prefix+"/health/ready", get(s.ready), quiet)
 	}
-	rt.mount("/admin/plan", s.Plan, guarded)
-	rt.mount("/metrics", s.Metrics, guarded|readsMetrics)
+	rt.mount("/admin/plan", s.Plan, guarded|quiet)
+	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
 	return rt.done(guarded)
 }
 

@@ -82,7 +82,7 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	p.stages = newStages(p.log)
 	if cfg.Dev {
-		p.log.Info("development mode: cookies without Secure, migrations at start, cheap hashes allowed; not for production", "data_dir", cfg.DataDir)
+		p.log.Info("development mode: migrations at start, cheap hashes allowed; not for production", "data_dir", cfg.DataDir, "secure_cookies", cfg.Session.Cookie.Secure)
 	}
 	say(p.log, cfg, warnings)
 
@@ -94,7 +94,9 @@ func Serve(ctx context.Context, o Options) error {
 		case err = <-p.stages.failed:
 		}
 	}
-	return errors.Join(err, p.stop())
+	err = errors.Join(err, p.stop())
+	p.log.Info("stopped")
+	return err
 }
 
 // start starts everything, in the order in which one thing stands on another.
@@ -212,7 +214,7 @@ func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*s
 	case err == nil && !ready && cfg.Dev:
 		err = s.Migrate(ctx)
 	case err == nil && !ready:
-		err = errors.New("the database is not of this version: run 'usher migrate'")
+		err = errors.New("the database is not of this version: run 'usher migrate' with the same configuration")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("database: %w", err), s.Close())

@@ -54,7 +54,11 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 		at.Public = "http://" + public.Addr().String()
 		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.log))
 	}
-	p.log.Info("ready", "public", at.Public, "admin", at.Admin, "bus", at.Bus)
+	listens := []any{"admin", at.Admin, "bus", at.Bus}
+	if at.Public != "" {
+		listens = append(listens, "public", at.Public)
+	}
+	p.log.Info("ready", listens...)
 	if p.Ready != nil {
 		p.Ready(at)
 	}

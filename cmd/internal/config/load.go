@@ -19,6 +19,8 @@ type Options struct {
 	Env []string
 	// Dev is the key dev from outside.
 	Dev bool
+	// NoSecrets accepts a configuration without the secrets that it needs to serve.
+	NoSecrets bool
 	// Overrides lie over all others, by full name of the key.
 	Overrides map[string]any
 }
@@ -146,8 +148,8 @@ func (l *loader) derive(all *koanf.Koanf) error {
 			derived[name] = value
 		}
 	}
-	if dev {
-		unless("serve.public.host", "127.0.0.1")
+	if dev && all.String("serve.public.host") == "" {
+		derived["serve.public.host"] = "127.0.0.1"
 	}
 	secure := !dev
 	if l.given.Exists("cookies.secure") {

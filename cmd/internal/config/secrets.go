@@ -24,7 +24,7 @@ const (
 )
 
 // placeholders stand in examples and are known to everybody.
-var placeholders = []string{"please-change", "change-me", "changeme", "insecure", "not-secure", "placeholder", "example"}
+var placeholders = []string{"please-change", "change-me", "changeme", "insecure", "not-secure", "placeholder", "example", "random-characters"}
 
 // CookieSecrets are for what cookies hold: the first seals, all of them open.
 func (c *Config) CookieSecrets() [][]byte {
@@ -54,7 +54,7 @@ func (l *loader) checkSecrets(c *Config) {
 		{"secrets.cipher", c.Secrets.Cipher, len(c.Secrets.Default) == 0 && !c.Dev},
 		{"secrets.default", c.Secrets.Default, false},
 	} {
-		if list.needed && len(list.secrets) == 0 {
+		if list.needed && len(list.secrets) == 0 && !l.options.NoSecrets {
 			l.refuseKey(list.name, "this is needed: %d random characters or more, such as 'openssl rand -hex 32' gives; secrets.default will do too", shortestSecret)
 		}
 		seen := map[string]bool{}
