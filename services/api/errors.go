@@ -113,7 +113,10 @@ func (s *Server) fail(x *exchange, err error) {
 			x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", id.String()))
 			return
 		}
-		// The store does not work either: the envelope is better than nothing.
+		if x.settings.ErrorURL != "" { // the store does not work: this error needs none
+			x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", unavailableError))
+			return
+		}
 	}
 	if p.retry {
 		x.w.Header()["Retry-After"] = []string{retryAfter}
@@ -193,8 +196,17 @@ var messages = map[int]string{
 	http.StatusGatewayTimeout:      "A service behind this one did not answer in time",
 }
 
-// cannedError is what error pages are tested with.
-const cannedError = "stub:500"
+// Errors that need no store: what error pages are tested with, and what a
+// browser is shown while nothing can be stored.
+const (
+	cannedError      = "stub:500"
+	unavailableError = "stub:503"
+)
+
+var canned = map[string]problem{
+	cannedError:      {status: http.StatusInternalServerError, reason: "This is a stub error, for tests of error pages."},
+	unavailableError: {status: http.StatusServiceUnavailable, reason: "This does not work at the moment. Try again in a minute."},
+}
 
 // savedError is what the error page asks for.
 func (s *Server) savedError(x *exchange) error {
@@ -205,13 +217,12 @@ func (s *Server) savedError(x *exchange) error {
 		UpdatedAt stamp           `json:"updated_at"`
 	}
 	name := x.query("id")
-	if name == cannedError {
-		p := problem{status: http.StatusInternalServerError, reason: "This is a stub error, for tests of error pages."}
+	if p, ok := canned[name]; ok {
 		body, err := encode(p.envelope(x.id).Error)
 		if err != nil {
 			return err
 		}
-		return x.encode(http.StatusOK, saved{cannedError, body, stamp(x.at), stamp(x.at)})
+		return x.encode(http.StatusOK, saved{name, body, stamp(x.at), stamp(x.at)})
 	}
 	id, err := parseID(name)
 	if err != nil {

@@ -313,9 +313,8 @@ func TestStoreIsDown(t *testing.T) {
 	w.mu.Unlock()
 	token := session.NewToken(session.NativePrefix).Reveal()
 	for _, g := range []got{
-		c.get(routeRegistration + "/api"), c.get(routeRegistration + "/browser"), c.get(routeRegistration + "/flows?id=" + f.ID),
+		c.get(routeRegistration + "/api"), c.get(routeRegistration + "/flows?id=" + f.ID),
 		c.postJSON(f.submit(), submitBody(f.csrf(), "a@example.org", goodPassword)),
-		c.postForm(f.submit(), submitForm(f.csrf(), "a@example.org", goodPassword)),
 		c.get("/sessions/whoami", "X-Session-Token", token),
 		c.get(routeRegistration+"/api", "X-Session-Token", token),
 		c.get("/self-service/errors?id=" + uuid.NewString()),
@@ -324,6 +323,18 @@ func TestStoreIsDown(t *testing.T) {
 		if g.status != http.StatusServiceUnavailable || g.header.Get("Retry-After") == "" {
 			t.Errorf("answer without the store = %d %s, want 503 with Retry-After", g.status, g.body)
 		}
+	}
+	for _, g := range []got{
+		c.get(routeRegistration + "/browser"),
+		c.postForm(f.submit(), submitForm(f.csrf(), "a@example.org", goodPassword)),
+	} {
+		at := g.header.Get("Location")
+		if g.status != http.StatusSeeOther || !strings.Contains(at, "id="+url.QueryEscape("stub:503")) {
+			t.Errorf("a browser without the store = %d %s, want it led to an error that needs none", g.status, at)
+		}
+	}
+	if g := c.get("/self-service/errors?id=stub:503"); g.status != http.StatusOK || !strings.Contains(g.body, `"code":503`) {
+		t.Errorf("that error = %d %s, want 200 and code 503", g.status, g.body)
 	}
 }
 
