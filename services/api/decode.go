@@ -3,12 +3,14 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -75,6 +77,12 @@ func decodeSubmit(r *http.Request) (submission, error) {
 	return submission{}, refuse("the Content-Type is neither JSON nor a form")
 }
 
+// The rest of the request is not there to be answered by showing the flow again.
+var (
+	errBodyEnds = &problem{status: http.StatusBadRequest, reason: "The body ends too early."}
+	errBodyLate = &problem{status: http.StatusRequestTimeout, reason: "The body did not come in time."}
+)
+
 // readBody reads at most 64 KiB.
 func readBody(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
@@ -85,8 +93,10 @@ func readBody(r *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errBodyLate
 	case err != nil:
-		return nil, refuse("the body ends too early")
+		return nil, errBodyEnds
 	case len(body) > maxBody:
 		return nil, refuse("the body is larger than %d bytes", maxBody)
 	}

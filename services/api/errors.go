@@ -187,6 +187,7 @@ var messages = map[int]string{
 	http.StatusForbidden:           "The requested action was forbidden",
 	http.StatusNotFound:            "The requested resource could not be found",
 	http.StatusMethodNotAllowed:    "The method is not allowed here",
+	http.StatusRequestTimeout:      "The request did not come in time",
 	http.StatusConflict:            "The resource could not be created due to a conflict",
 	http.StatusGone:                "The flow is over",
 	http.StatusMisdirectedRequest:  "The request came to the wrong place",

@@ -80,7 +80,7 @@ func (rt router) done(k kind) http.Handler {
 }
 
 func clean(p string) bool {
-	return p == "/" || p != "" && path.Clean(p) == strings.TrimSuffix(p, "/")
+	return p == "/" || p != "" && path.Clean(p) == strings.TrimSuffix(p, "/") && p != "//"
 }
 
 // endpoint is one route. It does what all routes have in common: request id,

@@ -55,6 +55,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}{
 		{w.app(), "GET", "/", 404, ""},
 		{w.app(), "GET", "/self-service/registration/", 404, ""},
+		{w.app(), "GET", "//", 404, ""},
 		{w.app(), "GET", "/self-service//registration/api", 404, ""},
 		{w.app(), "GET", "/self-service/./registration/api", 404, ""},
 		{w.app(), "GET", "/admin/identities", 404, ""},

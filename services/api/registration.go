@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,6 +74,9 @@ func (s *Server) begin(x *exchange, t flow.Type) (*flow.Flow, error) {
 	}
 	f := s.newFlow(x, t)
 	f.RequestURL = x.url()
+	if len(f.RequestURL) > maxRequestURL {
+		f.RequestURL, _, _ = strings.Cut(f.RequestURL, "?") // how much a flow holds is not the sender's choice
+	}
 	f.SchemaID = x.settings.DefaultSchema
 	if id := x.query("identity_schema"); id != "" && id != f.SchemaID {
 		if !slices.ContainsFunc(s.Schemas.List(), func(listed Schema) bool { return listed.Selectable && listed.ID == id }) {
@@ -94,6 +98,9 @@ func (s *Server) begin(x *exchange, t flow.Type) (*flow.Flow, error) {
 	}
 	return f, nil
 }
+
+// maxRequestURL leaves room for two return URLs of usual length.
+const maxRequestURL = 2048
 
 func (s *Server) newFlow(x *exchange, t flow.Type) *flow.Flow {
 	now := x.at.UTC().Truncate(time.Microsecond) // as the store gives it back

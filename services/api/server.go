@@ -138,7 +138,8 @@ type Check struct {
 // Server answers the requests of both listeners. It is safe for concurrent use.
 type Server struct {
 	Options
-	csrf csrfKey
+	csrf    csrfKey
+	submits turns
 }
 
 // New makes a server.

@@ -43,6 +43,16 @@ func (s *Server) submitRegistration(x *exchange) error {
 	if err := s.checkSubmit(x, f, in.csrf); err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
+	waited, done, err := s.submits.take(x.r.Context(), f.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if waited { // the one before may have completed the flow
+		if f, granted, err = s.submittedFlow(x); err != nil {
+			return err
+		}
+	}
 	result, err := s.register(x, f, granted, in)
 	if errors.Is(err, registration.ErrFlowUsed) {
 		return s.replace(x, f)

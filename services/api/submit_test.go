@@ -3,7 +3,11 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -300,6 +304,72 @@ func TestErrorsOfTheUseCase(t *testing.T) {
 		if tt.status == 500 && !strings.Contains(w.log.String(), secret) {
 			t.Errorf("the log does not say %q: %s", secret, w.log)
 		}
+	}
+}
+
+// A body that does not come is the sender's fault, whatever else the end of the
+// connection ends.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.app().nativeFlow()
+	server := httptest.NewUnstartedServer(w.server.Public())
+	server.Config.ReadTimeout = 300 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	for name, tt := range map[string]struct {
+		end    func(*net.TCPConn) error
+		status string
+	}{
+		"stalled":     {func(*net.TCPConn) error { return nil }, "408"},
+		"half closed": {(*net.TCPConn).CloseWrite, "400"},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST %s?flow=%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", routeRegistration, f.ID)
+		if err := tt.end(conn.(*net.TCPConn)); err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := io.ReadAll(conn)
+		if status := strings.Fields(string(answer) + " none none"); status[1] != tt.status {
+			t.Errorf("%s: %q, want status %s", name, answer, tt.status)
+		}
+	}
+}
+
+// The size of a body counts also where it is not announced.
+func TestChunkedBodyHasALimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.app()
+	f := c.nativeFlow()
+	long := submitForm("", "a@example.org", goodPassword)
+	long.Set("traits.name.first", strings.Repeat("a", 65<<10))
+	r, err := http.NewRequest("POST", c.base+routeRegistration+"?flow="+f.ID, io.MultiReader(strings.NewReader(long.Encode()))) // of unknown length
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	if answer.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "larger than") {
+		t.Errorf("a chunked form of 65 KiB = %d %s, want 400 and why", answer.StatusCode, text)
+	}
+}
+
+func TestHowMuchAFlowHoldsIsNotTheSendersChoice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := w.app().get(routeRegistration + "/api?x=" + strings.Repeat("a", 5000))
+	if g.status != http.StatusOK || len(g.body) > 4000 || !strings.Contains(g.body, `"request_url":"`) {
+		t.Errorf("init with a long query = %d with %d bytes, want a flow of usual size", g.status, len(g.body))
 	}
 }
 

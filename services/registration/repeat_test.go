@@ -1,6 +1,7 @@
 package registration_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -59,6 +60,24 @@ func TestRepeatedSubmitGetsANewToken(t *testing.T) {
 		if f.outcomes[0] != want {
 			t.Errorf("outcome = %+v, want %+v", f.outcomes[0], want)
 		}
+	}
+}
+
+func TestRepeatGoesOnWithoutTheRequestAndInItsEpoch(t *testing.T) {
+	t.Parallel()
+	in := submit(flow.API)
+	f, s, first := registered(t, in)
+	f.people[first.Identity.ID].Epoch = 3
+	ctx, cancel := context.WithCancel(t.Context())
+	f.issue = func(ctx context.Context, r session.Request) (*session.Session, error) {
+		cancel()
+		if r.Epoch != 3 {
+			t.Errorf("the worker was asked for epoch %d, want the identity's", r.Epoch)
+		}
+		return &session.Session{ID: uuid.New(), IdentityID: r.IdentityID}, ctx.Err()
+	}
+	if got, err := s.Repeat(ctx, in); err != nil || got.Session == nil || got.Missing != nil {
+		t.Errorf("Repeat whose request ends = %+v, %v, want the session as if nobody had gone", got, err)
 	}
 }
 

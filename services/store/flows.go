@@ -71,7 +71,7 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	return nil
 }
 
-// maxFresh bounds the memory of flows that were just made, about 1 KiB each.
+// maxFresh bounds the memory of flows that were just made, a few KiB each.
 const maxFresh = 4096
 
 // Flow gives a flow, expired or not, or [flow.ErrNotFound].

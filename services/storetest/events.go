@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/store"
 )
@@ -130,6 +132,61 @@ func testMoveAgain(_ *testing.T, s *suite) {
 	s.must(st.Move(s.ctx(), rows))
 	s.must(st.Move(s.ctx(), s.publish(st, 10)))
 	s.chain(st, 5)
+}
+
+// A power cut takes back what did not wait for the disk: the log goes on from
+// where it ends, not from where this process remembers.
+func testMoveAfterAPowerCut(_ *testing.T, s *suite) {
+	st := s.store(nil)
+	s.people(st, 5)
+	s.must(st.Move(s.ctx(), s.publish(st, 3)))
+	s.exec(`DELETE FROM event_log WHERE seq = 3`)
+	s.must(st.Move(s.ctx(), s.publish(st, 10)))
+	s.chain(st, 4)
+}
+
+// Accounts, grants, sessions and their events are on the disk when their commit
+// returns, whether it is shared or not.
+func testDurable(t *testing.T, s *suite) {
+	st := s.store(nil)
+	s.exec(`CREATE TABLE relaxed (name text)`)
+	for _, table := range []string{"identities", "grants", "sessions", "outbox"} {
+		if s.Driver == "postgres" {
+			s.exec(`CREATE FUNCTION durable_` + table + `() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				IF current_setting('synchronous_commit') <> 'on' THEN INSERT INTO relaxed VALUES ('` + table + `'); END IF;
+				RETURN NULL; END $$`)
+			s.exec(`CREATE TRIGGER durable AFTER INSERT ON ` + table + ` EXECUTE FUNCTION durable_` + table + `()`)
+			continue
+		}
+		s.exec(`CREATE TRIGGER durable_` + table + ` AFTER INSERT ON ` + table + ` BEGIN
+			INSERT INTO relaxed SELECT '` + table + `' WHERE (SELECT synchronous FROM pragma_synchronous) < 2; END`)
+	}
+	people := make([]registration.Record, 40)
+	for n := range people {
+		people[n] = s.record(fmt.Sprintf("person-%d@example.org", n))
+	}
+	for _, err := range atOnce(len(people), func(n int) error { return st.Register(s.ctx(), people[n]) }) {
+		s.must(err)
+	}
+	issue := func(again bool) {
+		for _, err := range atOnce(len(people), func(n int) error {
+			i := s.issueFor(people[n])
+			i.Request.Again = again
+			_, err := st.IssueSession(s.ctx(), i)
+			return err
+		}) {
+			s.must(err)
+		}
+	}
+	issue(false)
+	s.advance(time.Second)
+	issue(true) // in the place of the former ones
+	s.must(st.Append(s.ctx(), newRefused(s.clock(), people[0])))
+	var relaxed int
+	s.must(s.raw().QueryRowContext(s.ctx(), `SELECT count(*) FROM relaxed`).Scan(&relaxed))
+	if relaxed > 0 {
+		t.Errorf("%d inserts did not wait for the disk", relaxed)
+	}
 }
 
 // Two relays by accident: whatever each is told, the log is whole and holds

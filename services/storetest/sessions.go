@@ -120,6 +120,7 @@ func testIssueSessionRefuses(t *testing.T, s *suite) {
 	_, err := st.IssueSession(s.ctx(), first)
 	s.must(err)
 	fresh := s.registered(st, "fresh@example.org")
+	unused := s.registered(st, "unused@example.org")
 	inactive := s.registered(st, "inactive@example.org")
 	s.exec(`UPDATE identities SET state = 'inactive' WHERE id = '` + inactive.Identity.ID.String() + `'`)
 	before := s.types(st)
@@ -138,6 +139,9 @@ func testIssueSessionRefuses(t *testing.T, s *suite) {
 		"nobody":                      {fresh, func(r *session.Request) { r.IdentityID = uuid.New() }, session.ErrIdentityGone},
 		"no such grant":               {fresh, func(r *session.Request) { r.GrantID = uuid.New() }, session.ErrInvalid},
 		"another's grant":             {fresh, func(r *session.Request) { r.GrantID = used.Grant.ID }, session.ErrInvalid},
+		"another's unused grant":      {fresh, func(r *session.Request) { r.GrantID = unused.Grant.ID }, session.ErrInvalid},
+		"late":                        {fresh, func(r *session.Request) { r.Deadline = s.clock().Add(-1) }, session.ErrLate},
+		"late, and not the first":     {fresh, func(r *session.Request) { r.Deadline, r.Again = s.clock().Add(-1), true }, session.ErrLate},
 	} {
 		q := s.issueFor(c.of).Request
 		if c.change != nil {

@@ -45,6 +45,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"Append":                          testAppend,
 		"Move":                            testMove,
 		"MoveAgain":                       testMoveAgain,
+		"MoveAfterAPowerCut":              testMoveAfterAPowerCut,
+		"OnlyWhatMayDoesNotWaitForDisk":   testDurable,
 		"MoveTwoAtOnce":                   testMoveTwoAtOnce,
 		"Events":                          testEvents,
 		"Flows":                           testFlows,

@@ -7,11 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
-// drainTime is how long requests that run at the end may take.
-const drainTime = 20 * time.Second
+const (
+	// drainTime is how long requests that run at the end may take.
+	drainTime = 20 * time.Second
+	// farewellTime is how long clients are told to use another connection before
+	// those that are idle are closed: one that sends just then is reset.
+	farewellTime = 300 * time.Millisecond
+)
 
 // listen opens a listener; its error says what to do.
 func listen(ctx context.Context, what, host string, port int) (net.Listener, error) {
@@ -25,8 +31,14 @@ func listen(ctx context.Context, what, host string, port int) (net.Listener, err
 
 // serveHTTP serves a listener until ctx ends and its requests are answered (S64).
 func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Context) error {
+	var leaving atomic.Bool
 	server := &http.Server{
-		Handler:           h,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if leaving.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			h.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      60 * time.Second, // a registration may wait for the hash queue and for hooks
@@ -42,6 +54,8 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Co
 			return err
 		case <-ctx.Done():
 		}
+		leaving.Store(true)
+		time.Sleep(farewellTime)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
 		err := server.Shutdown(ctx)
