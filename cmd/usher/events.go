@@ -74,8 +74,11 @@ func eventsListCommand(g *global) *cobra.Command {
 				}
 				left -= len(page.Events)
 				if after = page.Next; after == "" || len(page.Events) == 0 {
-					break
+					return nil
 				}
+			}
+			if more, err := f.page(cmd.Context(), c, after, 1); err == nil && len(more.Events) > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there are more, see --limit\n", limit)
 			}
 			return nil
 		},
