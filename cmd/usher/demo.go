@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,11 +33,29 @@ hooks while they happen. Then it stays up until Ctrl-C.`,
 			if g.file != "" || g.json {
 				return errors.New("demo makes its own configuration and prints for people: leave out --config and --json")
 			}
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), once)
+			// A reader that goes ("demo | head") ends the demo in order.
+			signal.Ignore(syscall.SIGPIPE)
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			return runDemo(ctx, read{cmd.OutOrStdout(), cancel}, cmd.ErrOrStderr(), once)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end after the first round; status 0 only if all of it happened")
 	return cmd
+}
+
+// read is written to for as long as somebody reads it.
+type read struct {
+	io.Writer
+	gone context.CancelFunc
+}
+
+func (r read) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	if err != nil {
+		r.gone()
+	}
+	return n, err
 }
 
 // runDemo starts the server, plays the round against it, and stops it in order.

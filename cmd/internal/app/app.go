@@ -92,6 +92,7 @@ func Serve(ctx context.Context, o Options) error {
 		case <-ctx.Done():
 			p.log.Info("draining")
 		case err = <-p.stages.failed:
+			p.log.Error("a part has failed; draining", "error", err)
 		}
 	}
 	err = errors.Join(err, p.stop())
