@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -141,15 +143,26 @@ func eventually(t *testing.T, limit time.Duration, f func() error) {
 	}
 }
 
-// freePort gives a port of the loopback that nobody listened on a moment ago.
+// lastPort is the last that freePort gave. Its ports are below those that the
+// system gives to connections that go out, one of which could take a port that
+// is free now, before the process that is told to listen there.
+var lastPort atomic.Int64
+
+func init() { lastPort.Store(10_000 + rand.Int64N(15_000)) }
+
+// freePort gives a port that nobody listens on, and nobody else in these tests gets.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := int(lastPort.Add(1))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // usher runs a command of the program to its end.
