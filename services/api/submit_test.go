@@ -348,7 +348,7 @@ func TestChunkedBodyHasALimit(t *testing.T) {
 	f := c.nativeFlow()
 	long := submitForm("", "a@example.org", goodPassword)
 	long.Set("traits.name.first", strings.Repeat("a", 65<<10))
-	r, err := http.NewRequest("POST", c.base+routeRegistration+"?flow="+f.ID, io.MultiReader(strings.NewReader(long.Encode()))) // of unknown length
+	r, err := http.NewRequest(http.MethodPost, c.base+routeRegistration+"?flow="+f.ID, io.MultiReader(strings.NewReader(long.Encode()))) // of unknown length
 	if err != nil {
 		t.Fatal(err)
 	}

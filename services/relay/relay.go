@@ -74,9 +74,9 @@ type Relay struct {
 	// Window is how many events are read, published and moved together; 0 means 256.
 	Window int
 	// Gather is how far apart the beginnings of two windows are at least, so that
-	// events share one. It grows by a quarter with each event of the last window,
-	// up to eight times: more load, fewer windows. An event that comes alone waits
-	// for nobody.
+	// events share one. It grows with the square of what the last window held,
+	// doubled at four events, up to twelve times: few events are not kept waiting,
+	// many take few windows. An event that comes alone waits for nobody.
 	Gather time.Duration
 	// Observe is told of each window; nil means nobody is.
 	Observe func(Stats)
@@ -201,7 +201,7 @@ func (r *run) wait(ctx context.Context, until time.Time) {
 
 // gather is how far apart a window of so many events and the next one begin.
 func (r *run) gather(published int) time.Duration {
-	return min(r.Gather+time.Duration(published)*r.Gather/4, 8*r.Gather)
+	return min(r.Gather+time.Duration(published*published)*r.Gather/16, 12*r.Gather)
 }
 
 // rest waits before the next try, longer each time; kicks do not shorten it.

@@ -88,24 +88,28 @@ func TestWhatIsRefusedTogetherIsPublishedRoundByRound(t *testing.T) {
 }
 
 func TestMoreLoadMakesFewerWindows(t *testing.T) {
-	run(t, func(w *world) { w.Gather = 8 * time.Millisecond }, func(w *world) {
-		later(time.Second / 2)
-		for range 16 {
-			w.outbox.add("")
-		}
-		w.wake()
-		later(time.Millisecond)
-		w.outbox.add("")
-		w.wake()
-		later(38 * time.Millisecond) // 8 ms and two for each of 16 events end after 40
-		if got := len(w.stream.ids()); got != 16 {
-			t.Errorf("%d events are published, want the first window only", got)
-		}
-		later(2 * time.Millisecond)
-		if got := len(w.stream.ids()); got != 17 {
-			t.Errorf("%d events are published, want 17", got)
-		}
-	})
+	for events, gathered := range map[int]time.Duration{1: 17 * time.Millisecond, 4: 32 * time.Millisecond, 8: 80 * time.Millisecond, 100: 192 * time.Millisecond} {
+		t.Run(gathered.String(), func(t *testing.T) {
+			run(t, func(w *world) { w.Gather = 16 * time.Millisecond }, func(w *world) {
+				later(time.Second / 2)
+				for range events {
+					w.outbox.add("")
+				}
+				w.wake()
+				synctest.Wait()
+				w.outbox.add("")
+				w.wake()
+				later(gathered - 1)
+				if got := len(w.stream.ids()); got != events {
+					t.Errorf("%d events are published before %v, want the first window's %d", got, gathered, events)
+				}
+				later(1)
+				if got := len(w.stream.ids()); got != events+1 {
+					t.Errorf("%d events are published after %v, want %d", got, gathered, events+1)
+				}
+			})
+		})
+	}
 }
 
 func TestKickWakesAtOnceAndThePollWithoutIt(t *testing.T) {

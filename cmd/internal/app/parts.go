@@ -54,7 +54,7 @@ func (p *process) startSession(ctx context.Context) error {
 
 // gather is how far apart the relay's windows begin under load: events that
 // come together share two statements and a wait for the stream.
-const gather = 3 * time.Millisecond
+const gather = 2 * time.Millisecond
 
 // startRelay runs the relay, which leads or waits to; the leader provisions the bus.
 func (p *process) startRelay(ctx context.Context) error {
