@@ -217,9 +217,19 @@ func (b *bench) whoami() {
 		}
 	}
 	statements := b.statements(s.dsn)
-	ours := medianOf(ask(s.apis[0]))
+	// In turns, since the machine's mood would count for one of them otherwise.
+	askOurs, askBare := ask(s.apis[0]), ask(bare)
+	var bares []load
+	ours := medianOf(func() load {
+		bares = append(bares, askBare())
+		return askOurs()
+	})
 	statements = b.statements(s.dsn) - statements
-	floor := medianOf(ask(bare))
+	floor := medianOf(func() load {
+		one := bares[0]
+		bares = bares[1:]
+		return one
+	})
 	b.row("whoami, 32 in flight", fmt.Sprintf("%.0f/s, p99 %s", ours.rate, ms(ours.p99)), fmt.Sprintf("bare handler %.0f/s, goal ≥ 80 %%", floor.rate), fmt.Sprintf("%.0f %%", 100*ours.rate/floor.rate))
 	b.row("  transactions in the database meanwhile", fmt.Sprintf("%d for 90,000 whoami", statements), "0 per cached whoami", fmt.Sprintf("%.4f", float64(statements)/90000))
 }
