@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,8 +13,8 @@ import (
 const (
 	// drainTime is how long requests that run at the end may take.
 	drainTime = 20 * time.Second
-	// farewellTime is how long clients are told to use another connection before
-	// those that are idle are closed: one that sends just then is reset.
+	// farewellTime is how long clients that are connected are told to go, before
+	// idle connections are closed: one that sends just then is reset.
 	farewellTime = 300 * time.Millisecond
 )
 
@@ -55,13 +54,11 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Co
 		case <-ctx.Done():
 		}
 		leaving.Store(true)
+		_ = l.Close()
+		<-served // it takes no more
 		time.Sleep(farewellTime)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		err := server.Shutdown(ctx)
-		if served := <-served; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
+		return server.Shutdown(ctx)
 	}
 }
