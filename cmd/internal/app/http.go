@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,11 +55,13 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Co
 		case <-ctx.Done():
 		}
 		leaving.Store(true)
-		_ = l.Close()
-		<-served // it takes no more
+		err := l.Close()
+		if ended := <-served; !errors.Is(ended, net.ErrClosed) {
+			err = errors.Join(err, ended)
+		}
 		time.Sleep(farewellTime)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		return server.Shutdown(ctx)
+		return errors.Join(err, server.Shutdown(ctx))
 	}
 }
