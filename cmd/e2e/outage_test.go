@@ -152,11 +152,7 @@ func (d *database) stop() (back func()) {
 // is room again all goes on.
 func TestTheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
-		leftOut(t, "a small file system cannot be mounted here: "+err.Error())
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	dir := smallDisk(t)
 	background := newEndpoint(t)
 	over := signInAndTell(background)
 	over["data_dir"] = filepath.Join(dir, "data")
@@ -207,11 +203,7 @@ func TestTheDiskIsFull(t *testing.T) {
 // room again, although the bus stays silent after a full disk by itself.
 func TestTheDiskOfTheBusIsFull(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
-		leftOut(t, "a small file system cannot be mounted here: "+err.Error())
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	dir := smallDisk(t)
 	background := newEndpoint(t)
 	over := signInAndTell(background)
 	over["data_dir"] = filepath.Join(dir, "data")
@@ -229,6 +221,17 @@ func TestTheDiskOfTheBusIsFull(t *testing.T) {
 	}
 	s.whole(background)
 	t.Logf("%.0f events waited for room", waiting)
+}
+
+// smallDisk is a folder on a file system of its own that is soon full.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
+		leftOut(t, "a small file system cannot be mounted here: "+err.Error())
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
 }
 
 // fill writes a file until there is no room.

@@ -34,6 +34,7 @@ type Options struct {
 type Server struct {
 	config string
 	log    *slog.Logger
+	port   int      // that the first server got
 	store  *os.File // locked
 	ns     atomic.Pointer[server.Server]
 }
@@ -58,6 +59,7 @@ func Start(ctx context.Context, config string, o Options) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
+	s.port = s.ns.Load().Addr().(*net.TCPAddr).Port
 	return s, nil
 }
 
@@ -70,7 +72,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opts.Port = s.ns.Load().Addr().(*net.TCPAddr).Port
+	opts.Port = s.port // a server that is down has no address
 	s.shutdown()
 	if err := s.run(ctx, opts); err != nil {
 		return fmt.Errorf("restart bus: %w", err)

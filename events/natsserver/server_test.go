@@ -91,8 +91,13 @@ func TestRestartKeepsAddressStoreAndConnections(t *testing.T) {
 	if _, err := events.Provision(t.Context(), conns["in process"], events.StreamOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Restart(over); err == nil {
+		t.Fatal("Restart with a context that is over: no error")
+	}
 	if err := s.Restart(t.Context()); err != nil {
-		t.Fatalf("Restart: %v", err)
+		t.Fatalf("Restart of a server that is down: %v", err)
 	}
 	if s.ClientURL() != url || s.Healthy() != nil {
 		t.Errorf("after Restart: %s, %v, want %s and healthy", s.ClientURL(), s.Healthy(), url)

@@ -108,15 +108,13 @@ func classify(err error) *problem {
 // leading to the error page.
 func (s *Server) fail(x *exchange, err error) {
 	p := classify(err)
-	if x.page {
-		if id, err := s.keep(x, p); err == nil {
-			x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", id.String()))
-			return
+	if x.page && x.settings.ErrorURL != "" {
+		id, err := s.keep(x, p)
+		if err != nil {
+			id = unavailableError // it needs no store
 		}
-		if x.settings.ErrorURL != "" { // the store does not work: this error needs none
-			x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", unavailableError))
-			return
-		}
+		x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", id))
+		return
 	}
 	if p.retry {
 		x.w.Header()["Retry-After"] = []string{retryAfter}
@@ -131,19 +129,16 @@ func (s *Server) fail(x *exchange, err error) {
 	x.answer(p.status, body)
 }
 
-// keep stores a problem for the error page.
-func (s *Server) keep(x *exchange, p *problem) (uuid.UUID, error) {
-	if x.settings.ErrorURL == "" {
-		return uuid.Nil, errors.New("no error page")
-	}
+// keep stores a problem for the error page and gives its id.
+func (s *Server) keep(x *exchange, p *problem) (string, error) {
 	body, err := encode(p.envelope(x.id).Error)
 	if err != nil {
-		return uuid.Nil, err
+		return "", err
 	}
 	id := uuid.New()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), 2*time.Second)
 	defer cancel()
-	return id, s.Errors.SaveError(ctx, id, body)
+	return id.String(), s.Errors.SaveError(ctx, id, body)
 }
 
 type envelope struct {

@@ -26,7 +26,7 @@ func newCreator(f *fakes, store creator) *registration.Creator {
 	return &registration.Creator{Store: store, Schemas: f, Passwords: f, Now: f.clock}
 }
 
-func TestImport(t *testing.T) {
+func TestCreate(t *testing.T) {
 	t.Parallel()
 	plain := password.New("x") // against every policy, which is not asked
 	for name, c := range map[string]struct {
@@ -76,7 +76,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-func TestImportThatCannotBe(t *testing.T) {
+func TestCreationThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		in    registration.Creation
@@ -111,7 +111,7 @@ func TestImportThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestImportIsAsOldAsItsBeginning(t *testing.T) {
+func TestCreationIsAsOldAsItsBeginning(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	f.now = start.Add(123 * time.Nanosecond)
@@ -125,7 +125,7 @@ func TestImportIsAsOldAsItsBeginning(t *testing.T) {
 	}
 }
 
-func TestImportWithoutTraitsStoresAnEmptyObject(t *testing.T) {
+func TestCreationWithoutTraitsStoresAnEmptyObject(t *testing.T) {
 	t.Parallel()
 	for _, traits := range []string{"", "null", " null ", "{}"} {
 		in := registration.Creation{SchemaID: "anything", Traits: json.RawMessage(traits)}
