@@ -23,6 +23,8 @@ const (
 	aFlow      = "0c9a6f0a-6d5a-4c39-8a86-3e4a40b4a0d1"
 	aSession   = "c0ffee00-1111-4222-8333-444455556666"
 	aGrant     = "9d2b7c1e-0a0b-4c0d-8e0f-101112131415"
+	anAddress  = "5b1e6a2c-3d4f-4a5b-8c6d-7e8f90a1b2c3"
+	aMessage   = "3e0d9c8b-7a6f-4e5d-9c4b-3a2f1e0d9c8b"
 )
 
 // payloads has every type of event with every member set.
@@ -37,6 +39,17 @@ var payloads = []events.Payload{
 	},
 	events.SessionRevoked{SessionID: aSession, IdentityID: anIdentity, Reason: "replaced"},
 	events.SessionRefused{IdentityID: anIdentity, FlowID: aFlow, Reason: "unavailable"},
+	events.IdentityActivated{IdentityID: anIdentity},
+	events.IdentityUpdated{IdentityID: anIdentity, Changed: []string{"traits", "state"}},
+	events.IdentityDeleted{IdentityID: anIdentity},
+	events.AddressVerified{IdentityID: anIdentity, AddressID: anAddress, Via: "email", FlowID: aFlow},
+	events.VerificationRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
+	events.LoginSucceeded{
+		IdentityID: anIdentity, SessionID: aSession, Method: "oidc", Provider: "example", FlowID: aFlow, Refreshed: true, Network: "192.0.2.0/24",
+	},
+	events.LoginFailed{IdentityID: anIdentity, Method: "password", Reason: "credentials", FlowID: aFlow, Network: "192.0.2.0/24"},
+	events.MailSent{MessageID: aMessage, Template: "verification_code_valid", Attempts: 2},
+	events.MailAbandoned{MessageID: aMessage, Template: "verification_code_valid", Attempts: 5, Reason: "refused"},
 }
 
 // event is the event of a payload with nothing left to chance.

@@ -28,7 +28,8 @@ type SessionIssued struct {
 	// GrantID names the registration's grant that the session used.
 	GrantID string `json:"grant_id,omitempty"`
 	// VerificationBypassed says that this session was given although people
-	// must verify before they sign in: at most once per person.
+	// must verify before they sign in. It is said once per person: a session that
+	// replaces this one, for a repeated submit, does not say it again.
 	VerificationBypassed bool   `json:"verification_bypassed"`
 	Network              string `json:"network,omitempty"`
 }
@@ -40,7 +41,9 @@ func (SessionIssued) EventType() string { return "session.issued" }
 type SessionRevoked struct {
 	SessionID  string `json:"session_id"`
 	IdentityID string `json:"identity_id"`
-	Reason     string `json:"reason"` // "replaced"
+	// Reason is "replaced", "logout", "login" (by another one), "user", "admin",
+	// or "deactivated".
+	Reason string `json:"reason"`
 }
 
 // EventType is "session.revoked".
@@ -55,3 +58,103 @@ type SessionRefused struct {
 
 // EventType is "session.refused".
 func (SessionRefused) EventType() string { return "session.refused" }
+
+// IdentityActivated says that an identity is more than a claim: outside
+// protected mode, that its first address was verified.
+type IdentityActivated struct {
+	IdentityID string `json:"identity_id"`
+}
+
+// EventType is "identity.activated".
+func (IdentityActivated) EventType() string { return "identity.activated" }
+
+// IdentityUpdated says which parts of an identity have changed, by name.
+type IdentityUpdated struct {
+	IdentityID string   `json:"identity_id"`
+	Changed    []string `json:"changed"` // "traits", "state", "credentials", "metadata_public", "metadata_admin", "schema_id"
+}
+
+// EventType is "identity.updated".
+func (IdentityUpdated) EventType() string { return "identity.updated" }
+
+// IdentityDeleted says that an identity and all that was stored of it is gone.
+type IdentityDeleted struct {
+	IdentityID string `json:"identity_id"`
+}
+
+// EventType is "identity.deleted".
+func (IdentityDeleted) EventType() string { return "identity.deleted" }
+
+// AddressVerified says that an address was proven to be its identity's.
+type AddressVerified struct {
+	IdentityID string `json:"identity_id"`
+	AddressID  string `json:"address_id"`
+	Via        string `json:"via"` // "email"
+	FlowID     string `json:"flow_id,omitempty"`
+}
+
+// EventType is "address.verified".
+func (AddressVerified) EventType() string { return "address.verified" }
+
+// VerificationRequested asks the courier to send the code of a verification
+// flow. The event of a flow that a person began holds no identity: whether the
+// address that was entered belongs to one, the courier finds out.
+type VerificationRequested struct {
+	FlowID     string `json:"flow_id"`
+	Via        string `json:"via"` // "email"
+	IdentityID string `json:"identity_id,omitempty"`
+	AddressID  string `json:"address_id,omitempty"`
+}
+
+// EventType is "verification.requested".
+func (VerificationRequested) EventType() string { return "verification.requested" }
+
+// LoginSucceeded says that a person has signed in.
+type LoginSucceeded struct {
+	IdentityID string `json:"identity_id"`
+	SessionID  string `json:"session_id"`
+	Method     string `json:"method"`
+	Provider   string `json:"provider,omitempty"`
+	FlowID     string `json:"flow_id,omitempty"`
+	// Refreshed says that the session is the one that the person had already.
+	Refreshed bool   `json:"refreshed"`
+	Network   string `json:"network,omitempty"`
+}
+
+// EventType is "login.succeeded".
+func (LoginSucceeded) EventType() string { return "login.succeeded" }
+
+// LoginFailed says that somebody could not sign in. Of many in a short time only
+// the first are told: it is no measure of an attack.
+type LoginFailed struct {
+	// IdentityID is whose identifier was entered, empty if nobody's.
+	IdentityID string `json:"identity_id,omitempty"`
+	Method     string `json:"method"`
+	Reason     string `json:"reason"` // "credentials", "inactive", "unverified", "refused"
+	FlowID     string `json:"flow_id,omitempty"`
+	Network    string `json:"network,omitempty"`
+}
+
+// EventType is "login.failed".
+func (LoginFailed) EventType() string { return "login.failed" }
+
+// MailSent says that a mail server has taken a message.
+type MailSent struct {
+	MessageID string `json:"message_id"`
+	Template  string `json:"template"`
+	Attempts  int    `json:"attempts"`
+}
+
+// EventType is "mail.sent".
+func (MailSent) EventType() string { return "mail.sent" }
+
+// MailAbandoned says that a message will not be sent.
+type MailAbandoned struct {
+	MessageID string `json:"message_id"`
+	Template  string `json:"template"`
+	Attempts  int    `json:"attempts"`
+	Reason    string `json:"reason"` // "refused", "attempts", "expired"
+}
+
+// EventType is "mail.abandoned".
+func (MailAbandoned) EventType() string { return "mail.abandoned" }

@@ -25,6 +25,14 @@ type SessionIssue struct {
 	HTTPRequest string    `json:"http_request,omitempty"`
 	TraceParent string    `json:"traceparent,omitempty"`
 	RequestedAt time.Time `json:"requested_at"`
+	// Bypass says that the grant lets a person in who must verify first.
+	Bypass bool `json:"bypass,omitempty"`
+	// Login is the event id of login.succeeded, which is stored with the session;
+	// empty for a registration.
+	Login string `json:"login,omitempty"`
+	// Refresh is the session that is to be kept and made fresh, with the digest of
+	// its own token; empty for a new one.
+	Refresh string `json:"refresh,omitempty"`
 	// Again says that the same request, by its id, was sent before and may have
 	// been answered.
 	Again bool `json:"again,omitempty"`

@@ -5,32 +5,36 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
 const maxUserAgent = 512
 
-// client is what the use cases may know of whoever sent the request.
-func (x *exchange) client() registration.Client {
+// client is what the use cases know of whoever sent the request.
+func (x *exchange) client() flow.Client {
 	h := x.r.Header
-	shown := make(http.Header, len(x.settings.headers))
-	for _, name := range x.settings.headers {
-		for _, value := range h[name] {
-			shown[name] = append(shown[name], strings.ToValidUTF8(value, "\uFFFD"))
-		}
-	}
-	return registration.Client{
+	return flow.Client{
 		Addr:        clientAddr(x.r.RemoteAddr, h["X-Forwarded-For"], x.settings.TrustedProxies),
 		UserAgent:   userAgent(h.Get("User-Agent")),
 		RequestID:   x.id,
 		TraceParent: x.traceParent(),
-		Request: webhook.Request{
-			Method:  x.r.Method,
-			URL:     x.url(),
-			Header:  shown,
-			Cookies: x.foreignCookies(),
-		},
+	}
+}
+
+// shown is what hook bodies may see of the request.
+func (x *exchange) shown() webhook.Request {
+	header := make(http.Header, len(x.settings.headers))
+	for _, name := range x.settings.headers {
+		for _, value := range x.r.Header[name] {
+			header[name] = append(header[name], strings.ToValidUTF8(value, "\uFFFD"))
+		}
+	}
+	return webhook.Request{
+		Method:  x.r.Method,
+		URL:     x.url(),
+		Header:  header,
+		Cookies: x.foreignCookies(),
 	}
 }
 

@@ -131,7 +131,7 @@ func TestTraceReachesTheUseCase(t *testing.T) {
 	if in.Client.TraceParent != goodTrace || in.Client.RequestID != "the-request" || in.Client.UserAgent != "agent" {
 		t.Errorf("use case got %+v, want trace, request id and a valid user agent", in.Client)
 	}
-	r := in.Client.Request
+	r := in.Request
 	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL, publicURL+"self-service/registration?flow=") || len(r.Header) != 2 || r.Header.Get("X-Kept") != "kept" || r.Cookies["cf_x"] != "2" {
 		t.Errorf("hooks may see %+v, want method, URL, allow-listed headers and foreign cookies", r)
 	}
@@ -146,7 +146,7 @@ func TestHooksSeeNoCookieOfOurs(t *testing.T) {
 	f := c.browserFlow()
 	cookies := w.compiled.CSRFCookieName() + "=" + cookieValue(c, w.compiled.CSRFCookieName()) + "; ory_kratos_session=old; theme=dark"
 	w.app().postJSON(f.submit(), submitBody(f.csrf(), "a@example.org", goodPassword), "Cookie", cookies)
-	if got := in.Client.Request.Cookies; len(got) != 1 || got["theme"] != "dark" {
+	if got := in.Request.Cookies; len(got) != 1 || got["theme"] != "dark" {
 		t.Errorf("hooks may see the cookies %v, want only the foreign one", got)
 	}
 }

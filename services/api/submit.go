@@ -135,6 +135,7 @@ func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission
 		Password:         in.password,
 		TransientPayload: in.transient,
 		Client:           x.client(),
+		Request:          x.shown(),
 		ReceivedAt:       x.at,
 	}
 	if !granted {

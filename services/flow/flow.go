@@ -15,8 +15,15 @@ var ErrNotFound = errors.New("flow: not found")
 // Kind says what a flow is for.
 type Kind string
 
-// Registration is the flow that makes an identity.
-const Registration Kind = "registration"
+// The kinds of flows.
+const (
+	// Registration makes an identity.
+	Registration Kind = "registration"
+	// Login gives a session.
+	Login Kind = "login"
+	// Verification proves that an address is its identity's.
+	Verification Kind = "verification"
+)
 
 // Type says which kind of client began a flow. Types never mix.
 type Type string
@@ -27,8 +34,12 @@ const (
 	Browser Type = "browser"
 )
 
-// State of a flow at its start.
-const ChooseMethod = "choose_method"
+// The states of flows.
+const (
+	ChooseMethod    = "choose_method"    // at the start
+	SentEmail       = "sent_email"       // a code was asked for
+	PassedChallenge = "passed_challenge" // the code was right
+)
 
 // Flow is one attempt at something. What it shows is derived from it by
 // [Render]; only what was entered is kept.
@@ -45,7 +56,9 @@ type Flow struct {
 	// AfterVerificationReturnTo is inherited by the verification flow that a registration opens.
 	AfterVerificationReturnTo string
 	// CSRF is the SHA-256 of the CSRF cookie's secret that began a browser flow; empty for api flows.
-	CSRF      []byte
+	CSRF []byte
+	// Refresh says that a login is to make a session fresh that is there already.
+	Refresh   bool
 	Form      Form
 	IssuedAt  time.Time
 	ExpiresAt time.Time
@@ -53,6 +66,14 @@ type Flow struct {
 
 // Expired tells whether f is dead at the given time.
 func (f *Flow) Expired(now time.Time) bool { return !now.Before(f.ExpiresAt) }
+
+// Client is who sent a request.
+type Client struct {
+	Addr        string // host:port, or the address that a trusted proxy gave
+	UserAgent   string
+	RequestID   string
+	TraceParent string // W3C trace context
+}
 
 // Form is what was entered and what was wrong with it. Passwords are never in it.
 type Form struct {

@@ -275,11 +275,11 @@ func submit(t flow.Type) registration.Submit {
 		Traits:           json.RawMessage(goodTraits),
 		Password:         password.New(goodPassword),
 		TransientPayload: json.RawMessage(`{"campaign":"spring"}`),
-		Client: registration.Client{
+		Client: flow.Client{
 			Addr: "192.0.2.77:4711", UserAgent: "test/1", RequestID: "http-1",
 			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-			Request:     webhook.Request{Method: "POST", URL: "https://id.example.org/", Cookies: map[string]string{"c": "cookie-secret"}},
 		},
+		Request:    webhook.Request{Method: "POST", URL: "https://id.example.org/", Cookies: map[string]string{"c": "cookie-secret"}},
 		ReceivedAt: start,
 	}
 }

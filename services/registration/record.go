@@ -77,7 +77,7 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 	for _, step := range plan.Before {
 		traits, schemaID := string(i.Traits), i.SchemaID
 		call := &webhook.Call{Input: in.hookInput(), Identity: i}
-		call.Request.Cookies = in.Client.Request.Cookies
+		call.Request.Cookies = in.Request.Cookies
 		err := s.Hooks.Refuse(ctx, step.Endpoint, call)
 		var refusal *webhook.Refusal
 		if errors.As(err, &refusal) {
@@ -201,7 +201,7 @@ func newRecord(i *identity.Identity, in Submit, plan hook.Plan, steps Steps) (Re
 		FlowType:       string(in.Flow.Type),
 		SessionPlanned: plan.Session.On,
 		Network:        events.Network(in.Client.Addr),
-	}, i.CreatedAt, in.Client.about(i.ID))
+	}, i.CreatedAt, about(in.Client, i.ID))
 	event.Sequence = "1"
 	eventID, err := uuid.Parse(event.ID)
 	if err != nil {
@@ -223,13 +223,13 @@ func newRecord(i *identity.Identity, in Submit, plan hook.Plan, steps Steps) (Re
 		},
 	}
 	for _, step := range plan.Background {
-		r.Inputs = append(r.Inputs, HookInput{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
+		r.Inputs = append(r.Inputs, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
 	}
 	return r, nil
 }
 
 // about is what all events of this request carry.
-func (c Client) about(id uuid.UUID) events.About {
+func about(c flow.Client, id uuid.UUID) events.About {
 	return events.About{
 		Source:      "/usher/registration",
 		Subject:     id.String(),
@@ -243,7 +243,7 @@ func (c Client) about(id uuid.UUID) events.About {
 // added only where nothing is stored.
 func (in Submit) hookInput() webhook.Input {
 	f := in.Flow
-	request := in.Client.Request
+	request := in.Request
 	request.Cookies = nil
 	return webhook.Input{
 		Flow: webhook.Flow{

@@ -124,7 +124,7 @@ func TestRecordIsOneCommit(t *testing.T) {
 	}
 
 	for n, endpoint := range []string{"crm", "mail"} {
-		want := registration.HookInput{EventID: grant.EventID, Endpoint: endpoint, Input: webhook.Input{
+		want := webhook.Due{EventID: grant.EventID, Endpoint: endpoint, Input: webhook.Input{
 			Flow: webhook.Flow{
 				ID: in.Flow.ID.String(), Type: "browser", RequestURL: in.Flow.RequestURL, ReturnTo: in.Flow.ReturnTo,
 				IssuedAt: in.Flow.IssuedAt, ExpiresAt: in.Flow.ExpiresAt, TransientPayload: in.TransientPayload,

@@ -111,18 +111,10 @@ type Submit struct {
 	Password password.Plain
 	// TransientPayload is for hooks only; it is never stored with the identity.
 	TransientPayload json.RawMessage
-	Client           Client
-	ReceivedAt       time.Time
-}
-
-// Client is who sent a request.
-type Client struct {
-	Addr        string // host:port, or the address that a trusted proxy gave
-	UserAgent   string
-	RequestID   string
-	TraceParent string
-	// Request is what hook bodies may see, headers by the allow-list.
-	Request webhook.Request
+	Client           flow.Client
+	// Request is what hook bodies may see of the HTTP request, headers by the allow-list.
+	Request    webhook.Request
+	ReceivedAt time.Time
 }
 
 // Result is a registration that succeeded.
@@ -145,17 +137,18 @@ type Record struct {
 	Identity *identity.Identity
 	Grant    Grant
 	Event    events.Event // identity.created
+	// Verification is the flow that the registration opens, or nil.
+	Verification *Verification
 	// Inputs are one per background endpoint of the plan: they decide which
 	// endpoints get the event.
-	Inputs []HookInput
+	Inputs []webhook.Due
 }
 
-// HookInput is what the body of a background web_hook may need beyond the
-// stored identity. The store seals it and deletes it after delivery.
-type HookInput struct {
-	EventID  uuid.UUID
-	Endpoint string
-	Input    webhook.Input
+// Verification is a verification flow whose code is asked for by the commit
+// that makes the person.
+type Verification struct {
+	Flow  *flow.Flow
+	Event events.Event // verification.requested
 }
 
 // Grant is the durable trace of a completed flow: its one-time right to a
@@ -171,6 +164,8 @@ type Grant struct {
 	Provider   string
 	// Bypass says that the session is issued although people must verify before they sign in.
 	Bypass bool
+	// VerificationFlowID is the verification flow that the registration opened, or zero.
+	VerificationFlowID uuid.UUID
 	// SessionID is the session that used the grant, or zero.
 	SessionID uuid.UUID
 	Steps     Steps
@@ -295,7 +290,7 @@ func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identi
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
 	}
 	result.Missing = err
-	refused := events.New(events.SessionRefused{IdentityID: i.ID.String(), FlowID: g.FlowID.String(), Reason: reason(err)}, s.Now(), in.Client.about(i.ID))
+	refused := events.New(events.SessionRefused{IdentityID: i.ID.String(), FlowID: g.FlowID.String(), Reason: reason(err)}, s.Now(), about(in.Client, i.ID))
 	if err := s.Store.Append(ctx, refused); err != nil {
 		result.Missing = errors.Join(result.Missing, err)
 	}
@@ -307,7 +302,7 @@ func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identi
 func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identity, g Grant, in Submit) error {
 	for _, step := range plan.Waiting {
 		call := &webhook.Call{Input: in.hookInput(), Identity: i, EventID: g.EventID.String()}
-		call.Request.Cookies = in.Client.Request.Cookies
+		call.Request.Cookies = in.Request.Cookies
 		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
 			return err
 		}

@@ -97,6 +97,14 @@ type Request struct {
 	TraceParent, HTTPRequest string
 	// RequestedAt is when the session was asked for.
 	RequestedAt time.Time
+	// Bypass says that the grant lets a person in who must verify first.
+	Bypass bool
+	// Login is the id of login.succeeded, which the session is stored with; zero
+	// for a registration.
+	Login uuid.UUID
+	// Refresh is the session that is to be kept and made fresh, with the digest of
+	// its own token; zero for a new one.
+	Refresh uuid.UUID
 	// Again says that a request with this ID was sent before.
 	Again bool
 }
@@ -104,9 +112,14 @@ type Request struct {
 // Issue is what the store is asked to do in one durable commit: hold the
 // grant and the identity against the request, store the session, and append
 // the events.
+//
+// For a refresh (Request.Refresh) Session is what the stored one becomes in
+// method and time; its id, life and devices stay.
 type Issue struct {
 	Request Request
 	Session Session
+	// Login makes login.succeeded, which is stored with the session; nil for a registration.
+	Login func(sequence int64, sessionID uuid.UUID) events.Event
 	// Event makes session.issued with the identity's next sequence; bypassed is the grant's.
 	Event func(sequence int64, bypassed bool) events.Event
 	// Replaced makes session.revoked for the grant's former session.
@@ -126,4 +139,42 @@ type Store interface {
 	IssueSession(ctx context.Context, i Issue) (*Session, error)
 	// SessionByDigest gives a session, whatever its state, and its identity, or [ErrNotFound].
 	SessionByDigest(ctx context.Context, d Digest) (*Session, *identity.Identity, error)
+}
+
+// Issuer asks for a session, over the bus or not.
+type Issuer interface {
+	// Issue answers or fails by r's deadline, but for the time of an answer's travel.
+	Issue(ctx context.Context, r Request) (*Session, error)
+}
+
+// Which says which sessions of an identity are meant.
+type Which struct {
+	IdentityID uuid.UUID
+	// ID is the only one that is meant; zero for all.
+	ID uuid.UUID
+	// But is one that is not meant; zero for none.
+	But uuid.UUID
+}
+
+// Revocation makes session.revoked of a session, with the identity's next sequence.
+type Revocation func(id uuid.UUID, sequence int64) events.Event
+
+// Ledger lists sessions and ends them.
+type Ledger interface {
+	// RevokeSessions revokes the live sessions that w means, with an event for each,
+	// in one durable commit, and gives how many there were.
+	RevokeSessions(ctx context.Context, w Which, event Revocation) (int, error)
+	// SessionsOf gives the sessions of an identity, newest first, from the offset
+	// on, and how many there are in all. active nil means all of them.
+	SessionsOf(ctx context.Context, identityID uuid.UUID, active *bool, offset, limit int) ([]Session, int, error)
+	// Sessions gives at most limit sessions behind the given id, by id.
+	Sessions(ctx context.Context, after uuid.UUID, limit int, active *bool) ([]Session, error)
+	// Session gives a session, whatever its state, or [ErrNotFound].
+	Session(ctx context.Context, id uuid.UUID) (*Session, error)
+	// ExtendSession lets a live session last until the given time, if that is later,
+	// and gives it; [ErrNotFound] if there is none that lives.
+	ExtendSession(ctx context.Context, id uuid.UUID, until time.Time) (*Session, error)
+	// DeleteSessions deletes all sessions of an identity, with an event for each that
+	// was alive, and gives how many there were.
+	DeleteSessions(ctx context.Context, identityID uuid.UUID, event Revocation) (int, error)
 }

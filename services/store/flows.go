@@ -24,6 +24,7 @@ type flowRow struct {
 	AfterVerificationReturnTo string    `db:"after_verification_return_to"`
 	CSRF                      []byte    `db:"csrf"`
 	Form                      document  `db:"form"`
+	Refresh                   bool      `db:"refresh"`
 	IssuedAt                  moment    `db:"issued_at"`
 	ExpiresAt                 moment    `db:"expires_at"`
 }
@@ -175,6 +176,7 @@ func newFlowRow(f *flow.Flow) flowRow {
 		AfterVerificationReturnTo: f.AfterVerificationReturnTo,
 		CSRF:                      f.CSRF,
 		Form:                      formDocument(f.Form),
+		Refresh:                   f.Refresh,
 		IssuedAt:                  moment{f.IssuedAt},
 		ExpiresAt:                 moment{f.ExpiresAt},
 	}
@@ -192,6 +194,7 @@ func (r flowRow) flow() (*flow.Flow, error) {
 		ReturnTo:                  r.ReturnTo,
 		AfterVerificationReturnTo: r.AfterVerificationReturnTo,
 		CSRF:                      r.CSRF,
+		Refresh:                   r.Refresh,
 		IssuedAt:                  r.IssuedAt.Time,
 		ExpiresAt:                 r.ExpiresAt.Time,
 	}

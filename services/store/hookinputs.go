@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -68,7 +67,7 @@ func (s *Store) DeleteHookInputs(ctx context.Context, before time.Time, limit in
 // about binds what is sealed to its row.
 func (r hookInputRow) about() []byte { return append(r.EventID[:], r.Endpoint...) }
 
-func (k *keyring) newHookInputRow(in registration.HookInput, at time.Time) (hookInputRow, error) {
+func (k *keyring) newHookInputRow(in webhook.Due, at time.Time) (hookInputRow, error) {
 	plain, err := json.Marshal(in.Input)
 	if err != nil {
 		return hookInputRow{}, fmt.Errorf("hook input: %w", err)

@@ -65,9 +65,9 @@ func newRecord(now time.Time, addresses ...string) registration.Record {
 }
 
 // newInput gives what a registration keeps for an endpoint; it holds "canary".
-func newInput(r registration.Record, endpoint string) registration.HookInput {
+func newInput(r registration.Record, endpoint string) webhook.Due {
 	at := r.Grant.CreatedAt
-	return registration.HookInput{EventID: r.Grant.EventID, Endpoint: endpoint, Input: webhook.Input{
+	return webhook.Due{EventID: r.Grant.EventID, Endpoint: endpoint, Input: webhook.Input{
 		Flow: webhook.Flow{
 			ID: r.Grant.FlowID.String(), Type: "api", TransientPayload: json.RawMessage(`{"secret":"canary"}`),
 			IssuedAt: at, ExpiresAt: at,

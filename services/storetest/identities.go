@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/store"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
 func testRegisterAndReadBack(t *testing.T, s *suite) {
@@ -203,7 +204,7 @@ func testIdentities(t *testing.T, s *suite) {
 func testHookInputs(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.record("ann@example.org")
-	r.Inputs = []registration.HookInput{newInput(r, "crm"), newInput(r, "mail")}
+	r.Inputs = []webhook.Due{newInput(r, "crm"), newInput(r, "mail")}
 	s.must(st.Register(s.ctx(), r))
 
 	in, ok, err := st.HookInput(s.ctx(), r.Grant.EventID, "crm")

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/services/identity"
 )
 
@@ -31,6 +33,14 @@ type Input struct {
 	// RequestID is passed on as X-Request-Id, TraceParent as traceparent.
 	RequestID   string `json:"request_id,omitempty"`
 	TraceParent string `json:"trace_parent,omitempty"`
+}
+
+// Due is a call that a background endpoint is to get when its event comes. The
+// store seals it and deletes it after delivery.
+type Due struct {
+	EventID  uuid.UUID
+	Endpoint string
+	Input    Input
 }
 
 // Refusal is the error of an endpoint that said no; its messages are for the person.

@@ -66,6 +66,9 @@ func encodeRequest(r session.Request) ([]byte, error) {
 		HTTPRequest: r.HTTPRequest,
 		TraceParent: r.TraceParent,
 		RequestedAt: r.RequestedAt,
+		Bypass:      r.Bypass,
+		Login:       text(r.Login),
+		Refresh:     text(r.Refresh),
 		Again:       r.Again,
 	})
 }
@@ -89,6 +92,7 @@ func decodeRequest(in events.Request) (session.Request, error) {
 		HTTPRequest: w.HTTPRequest,
 		TraceParent: w.TraceParent,
 		RequestedAt: w.RequestedAt,
+		Bypass:      w.Bypass,
 		Again:       w.Again,
 	}
 	// Beyond the longest it is refused as it is; a product that wraps round might not be.
@@ -97,6 +101,8 @@ func decodeRequest(in events.Request) (session.Request, error) {
 		parse(w.GrantID, &r.GrantID),
 		parse(w.FlowID, &r.FlowID),
 		parse(w.IdentityID, &r.IdentityID),
+		parse(w.Login, &r.Login),
+		parse(w.Refresh, &r.Refresh),
 		parseDigest(w.Digest, &r.Digest),
 	)
 	if err != nil {

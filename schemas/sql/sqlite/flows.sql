@@ -13,7 +13,9 @@ CREATE TABLE flows (
 	after_verification_return_to TEXT    NOT NULL,
 	csrf                         BLOB,
 	form                         TEXT, -- null until something was entered
+	refresh                      INTEGER NOT NULL DEFAULT 0,
+	tries                        INTEGER NOT NULL DEFAULT 0, -- codes that were tried
 	issued_at                    INTEGER NOT NULL,
 	expires_at                   INTEGER NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

@@ -1,0 +1,135 @@
+// Package courier writes the mails that events ask for and hands them to a mail
+// server, or keeps them in the mailbox of development:
+//
+//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row ─▶ Sender ─▶ sent
+//
+// The code is made here, so that it is nowhere but in the mail; the store keeps
+// its digest. A message has one id for all attempts, which is its Message-ID.
+package courier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrNotFound says that there is no such message, or nobody to write to (any more).
+	ErrNotFound = errors.New("courier: not found")
+)
+
+// Status says how far a message is.
+type Status string
+
+// The states of a message, the contract's.
+const (
+	Queued     Status = "queued"
+	Processing Status = "processing"
+	Sent       Status = "sent"
+	Abandoned  Status = "abandoned"
+)
+
+// Templates of messages, by the contract's names.
+const (
+	VerificationCode        = "verification_code_valid"
+	VerificationCodeUnknown = "verification_code_invalid"
+)
+
+// Secret is a text that nobody but the recipient may see: a code, a body.
+// However it is printed or encoded it shows as "[secret]"; only Reveal gives it.
+type Secret struct{ text *string }
+
+const hidden = "[secret]"
+
+// NewSecret wraps a text.
+func NewSecret(text string) Secret { return Secret{text: &text} }
+
+// Reveal gives the text; empty for the zero Secret.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Format hides the text whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
+
+// LogValue hides the text.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText hides the text.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Message is a mail and how far it is.
+type Message struct {
+	ID uuid.UUID
+	// EventID is the event that asked for it: one event, one message.
+	EventID uuid.UUID
+	// IdentityID is whose address it goes to; zero for nobody's.
+	IdentityID uuid.UUID
+	Status     Status
+	Template   string
+	Recipient  string
+	// Content is empty once the message was sent or abandoned, but in development.
+	Content Content
+	// Attempts that a mail server has seen.
+	Attempts int
+	// ExpiresAt is when the message is of no use any more.
+	ExpiresAt time.Time
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Content is what a mail says.
+type Content struct{ Subject, Plain, HTML Secret }
+
+// Code is the code that a message carries, for the flow that takes it.
+type Code struct {
+	FlowID, IdentityID, AddressID uuid.UUID
+	Text                          Secret
+	ExpiresAt                     time.Time
+}
+
+// Request is what an event asks for. The ids of identity and address are zero
+// where only the flow knows the address, as it was entered.
+type Request struct {
+	EventID, FlowID, IdentityID, AddressID uuid.UUID
+	TraceParent, RequestID                 string
+}
+
+// Recipient is whom a message goes to, and for which flow.
+type Recipient struct {
+	// Address is as it is stored; what was entered where it is nobody's.
+	Address string
+	// IdentityID and AddressID are zero where the address is nobody's.
+	IdentityID, AddressID uuid.UUID
+	Traits                json.RawMessage // nil where it is nobody's
+	FlowID                uuid.UUID
+	FlowExpiresAt         time.Time
+}
+
+// Store keeps messages.
+type Store interface {
+	// Message gives the message of an event with its content, or [ErrNotFound].
+	Message(ctx context.Context, eventID uuid.UUID) (*Message, error)
+	// Recipient finds whom r is about, or gives [ErrNotFound]: the flow, the
+	// identity or its address is gone, or the flow has passed already.
+	Recipient(ctx context.Context, r Request) (Recipient, error)
+	// Queue stores a message, its code in place of the flow's former one, and that
+	// the address was sent something, in one durable commit. code is nil where the
+	// address is nobody's. A message of the same event gives the stored one, with
+	// nothing changed.
+	Queue(ctx context.Context, m Message, code *Code) (*Message, error)
+	// Settle stores how far a message is and appends the event, nil for none, in
+	// one durable commit. Its content is deleted unless keep says otherwise.
+	Settle(ctx context.Context, id uuid.UUID, s Status, attempts int, keep bool, e *events.Event) error
+}

@@ -1,0 +1,146 @@
+// Package login signs a person in who comes back. [Service.Login] is the whole
+// way, top to bottom:
+//
+//	identifier → hash, always one → state → refusing hooks → gate → session → result
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// Errors that the edge tells apart. Input that a person can mend is a
+// [*flow.Invalid]; a full hash queue is [password.ErrBusy]; a login that waits
+// for a verification is [*Unverified].
+var (
+	// ErrNoSession says that the password was right but no session could be issued.
+	ErrNoSession = errors.New("login: no session could be issued")
+	// ErrNoAddress says that the gate asks for a verified address of an identity
+	// that has none to verify: a configuration that cannot work.
+	ErrNoAddress = errors.New("login: the identity has no address that could be verified")
+)
+
+// Unverified refuses a login until an address is verified; a code is on its way.
+type Unverified struct {
+	Flow    *flow.Flow // of the verification
+	Address string
+}
+
+func (*Unverified) Error() string { return "login: no address is verified" }
+
+// Service signs people in. All fields but Observe are needed; it is safe for
+// concurrent use.
+type Service struct {
+	Store        Store
+	Passwords    Hasher
+	Hooks        Caller
+	Sessions     session.Issuer
+	Verification Opener
+	// Plan gives the plan in force of a method.
+	Plan                   func(method string) hook.LoginPlan
+	Lifespan, IssueTimeout time.Duration
+	// LegacyGate answers a login that the gate refuses with message 4000010 in the
+	// flow, instead of an [*Unverified].
+	LegacyGate bool
+	Now        func() time.Time
+	// Observe is told how each login went.
+	Observe func(Outcome)
+}
+
+// Outcome is how one submit went.
+type Outcome struct {
+	Method, Result string
+	Hash, Hop      time.Duration
+}
+
+// Store keeps identities and events.
+type Store interface {
+	// IdentityByIdentifier gives the identity with a canonical sign-in identifier,
+	// with addresses and credentials, or [identity.ErrNotFound].
+	IdentityByIdentifier(ctx context.Context, identifier string) (*identity.Identity, error)
+	// Identity gives an identity with addresses and credentials, or [identity.ErrNotFound].
+	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
+	// ReplaceCredential puts config in the place of former, if that is still there,
+	// without waiting for the disk.
+	ReplaceCredential(ctx context.Context, id uuid.UUID, kind string, former, config json.RawMessage) error
+	// SaveDue keeps calls of background hooks before their event is stored, without
+	// waiting for the disk: the commit of the event waits for both.
+	SaveDue(ctx context.Context, due []webhook.Due) error
+	// AppendSoon stores an event without waiting for the disk.
+	AppendSoon(ctx context.Context, e events.Event) error
+	// RevokeSessions is [session.Ledger.RevokeSessions].
+	RevokeSessions(ctx context.Context, w session.Which, event session.Revocation) (int, error)
+}
+
+// Hasher hashes and verifies passwords within the limits of a pool.
+type Hasher interface {
+	// Hash gives a PHC string, or [password.ErrBusy] at once when the queue is full.
+	Hash(ctx context.Context, p password.Plain) (string, error)
+	// Verify gives [password.ErrMismatch] for a wrong password.
+	Verify(ctx context.Context, p password.Plain, phc string) error
+	// Outdated tells whether a hash was made otherwise than new ones are.
+	Outdated(phc string) bool
+}
+
+// Caller calls the endpoints of web_hook by name.
+type Caller interface {
+	// Refuse asks an endpoint, which may give [*webhook.Refusal].
+	Refuse(ctx context.Context, endpoint string, c *webhook.Call) error
+	// Notify calls an endpoint and waits for it.
+	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
+}
+
+// Opener opens a verification flow whose code is on its way, see
+// [verification.Service.Open].
+type Opener interface {
+	Open(ctx context.Context, i *identity.Identity, a identity.Address, in Submit) (*flow.Flow, error)
+}
+
+// Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
+type Submit struct {
+	Flow             *flow.Flow
+	Method           string // "password"
+	Identifier       string
+	Password         password.Plain
+	TransientPayload json.RawMessage
+	Client           flow.Client
+	Request          webhook.Request
+	ReceivedAt       time.Time
+	// Current is the session that the request came with, for a refresh; or nil.
+	Current *Current
+	// CSRF is the digest of the CSRF secret that the answer leaves the browser
+	// with; empty for api flows.
+	CSRF []byte
+}
+
+// Current is a session and the token that it came with.
+type Current struct {
+	Session *session.Session
+	Token   session.Token
+}
+
+// Result is a login that succeeded.
+type Result struct {
+	// Identity is without its credentials.
+	Identity *identity.Identity
+	Session  *session.Session
+	// Token must reach nobody but the client; it is the one that the client has
+	// where the session was refreshed.
+	Token session.Token
+	// Verification is the flow that the plan shows, or nil.
+	Verification *flow.Flow
+	// VerificationAddress is where its code goes.
+	VerificationAddress string
+}
