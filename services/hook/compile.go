@@ -8,8 +8,9 @@ import (
 // Compile places the configured hooks of a method.
 //
 // The web_hooks come from the method's list if that holds any, else from the
-// global one. Session does not count in that choice, so turning it on or off
-// moves no other hook. Neither does the flow type: it is not asked for.
+// global one. Session and show_verification_ui do not count in that choice, so
+// turning them on or off moves no other hook. Neither does the flow type: it is
+// not asked for.
 func Compile(method string, l Lists) Plan {
 	p := Plan{
 		Method:     method,
@@ -23,12 +24,16 @@ func Compile(method string, l Lists) Plan {
 		p.Before = append(p.Before, c.step())
 	}
 	for _, c := range chosen(l) {
-		switch c.Timing {
-		case Refusing:
+		switch {
+		case c.Kind == KindShowVerification:
+			if !p.ShowsVerification() {
+				p.Waiting = append(p.Waiting, c.step())
+			}
+		case c.Timing == Refusing:
 			p.Before = append(p.Before, c.step())
-		case Waiting:
+		case c.Timing == Waiting:
 			p.Waiting = append(p.Waiting, c.step())
-		case Background:
+		case c.Timing == Background:
 			if !slices.ContainsFunc(p.Background, func(s Step) bool { return s.Endpoint == c.Endpoint }) {
 				p.Background = append(p.Background, c.step())
 			}
@@ -37,23 +42,28 @@ func Compile(method string, l Lists) Plan {
 	return p
 }
 
-// chosen gives the web_hooks of the list that runs.
+// chosen gives what runs besides session: the web_hooks of the list that runs,
+// and show_verification_ui where it stands.
 func chosen(l Lists) []Configured {
-	if hooks := webHooks(l.Method); len(hooks) > 0 {
-		return hooks
+	hooks := slices.DeleteFunc(slices.Clone(l.Method), func(c Configured) bool { return c.Kind == KindSession })
+	if !slices.ContainsFunc(hooks, isWebHook) {
+		hooks = append(hooks, slices.DeleteFunc(slices.Clone(l.Global), func(c Configured) bool { return !isWebHook(c) })...)
 	}
-	return webHooks(l.Global)
+	if l.ShowVerification {
+		hooks = append(hooks, Configured{Kind: KindShowVerification})
+	}
+	return hooks
 }
 
-func webHooks(list []Configured) []Configured {
-	return slices.DeleteFunc(slices.Clone(list), func(c Configured) bool { return c.Kind != KindWebHook })
-}
+func isWebHook(c Configured) bool { return c.Kind == KindWebHook }
 
 func session(l Lists) Session {
+	s := Session{On: l.AutoSession, ByItself: l.AutoSession}
 	if n := firstSession(l.Method); n >= 0 {
-		return Session{On: true, Line: l.Method[n].Line}
+		s = Session{On: true, Line: l.Method[n].Line}
 	}
-	return Session{On: l.AutoSession, ByItself: l.AutoSession}
+	s.Bypass = s.On && l.Gated
+	return s
 }
 
 // firstSession gives its index, or -1.
@@ -72,8 +82,10 @@ func notes(list []Configured) []Note {
 	for _, c := range list[first:] {
 		var does string
 		switch {
-		case c.Kind != KindWebHook:
+		case c.Kind == KindSession:
 			continue
+		case c.Kind == KindShowVerification:
+			does = "adds to the answer, so it runs before session"
 		case c.Timing == Refusing:
 			does = "may refuse the registration or change the identity, so it runs before the commit"
 		case c.Timing == Waiting:
@@ -82,8 +94,8 @@ func notes(list []Configured) []Note {
 			continue
 		}
 		notes = append(notes, Note{Line: c.Line, Text: fmt.Sprintf(
-			"%s %s is written behind session%s but %s: write it above session",
-			c.Kind, c.Endpoint, inLine(list[first].Line), does)})
+			"%s is written behind session%s but %s: write it above session",
+			c.step(), inLine(list[first].Line), does)})
 	}
 	return notes
 }

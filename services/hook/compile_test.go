@@ -10,7 +10,10 @@ import (
 	"github.com/usher-auth/usher/services/hook"
 )
 
-var session = hook.Configured{Kind: hook.KindSession}
+var (
+	session = hook.Configured{Kind: hook.KindSession}
+	show    = hook.Configured{Kind: hook.KindShowVerification}
+)
 
 func webHook(name string, timing hook.Timing) hook.Configured {
 	return hook.Configured{Kind: hook.KindWebHook, Endpoint: name, Timing: timing}
@@ -73,6 +76,26 @@ func TestCompile(t *testing.T) {
 			[]string{"b"},
 			hook.Session{},
 		},
+		{
+			"show_verification_ui leaves the global list, wherever it is written, and is there once",
+			hook.Lists{Method: []hook.Configured{session, show, show}, Global: []hook.Configured{waiting, background}},
+			nil,
+			[]string{"", "w"},
+			[]string{"b"},
+			hook.Session{On: true},
+		},
+		{
+			"show_verification_ui keeps its place",
+			hook.Lists{Method: []hook.Configured{waiting, show, refusing}, ShowVerification: true},
+			[]string{"r"},
+			[]string{"w", ""},
+			nil,
+			hook.Session{},
+		},
+		{"show_verification_ui by a flag", hook.Lists{ShowVerification: true}, nil, []string{""}, nil, hook.Session{}},
+		{"a gate at login", hook.Lists{Gated: true, Method: []hook.Configured{session}}, nil, nil, nil, hook.Session{On: true, Bypass: true}},
+		{"a gate without session", hook.Lists{Gated: true}, nil, nil, nil, hook.Session{}},
+		{"social sign-in with a gate", hook.Lists{Gated: true, AutoSession: true}, nil, nil, nil, hook.Session{On: true, ByItself: true, Bypass: true}},
 		{"social sign-in", hook.Lists{AutoSession: true}, nil, nil, nil, hook.Session{On: true, ByItself: true}},
 		{"social sign-in with session", hook.Lists{AutoSession: true, Method: []hook.Configured{session}}, nil, nil, nil, hook.Session{On: true}},
 	} {
@@ -95,7 +118,7 @@ func TestCompile(t *testing.T) {
 // lists draws what could be configured.
 func lists(t *rapid.T) hook.Lists {
 	kind := rapid.SampledFrom([]hook.Configured{
-		session,
+		session, show,
 		webHook("refuses", hook.Refusing), webHook("refuses-too", hook.Refusing),
 		webHook("waits", hook.Waiting), webHook("waits-too", hook.Waiting),
 		webHook("follows", hook.Background), webHook("follows-too", hook.Background),
@@ -107,7 +130,14 @@ func lists(t *rapid.T) hook.Lists {
 		Global:      rapid.SliceOfN(hooks, 0, 4).Draw(t, "global"),
 		Before:      rapid.SliceOfN(atOnce, 0, 3).Draw(t, "before"),
 		AutoSession: rapid.Bool().Draw(t, "auto session"),
+
+		ShowVerification: rapid.Bool().Draw(t, "show verification"),
+		Gated:            rapid.Bool().Draw(t, "gated"),
 	}
+}
+
+func webHooks(list []hook.Configured) []hook.Configured {
+	return slices.DeleteFunc(slices.Clone(list), func(c hook.Configured) bool { return c.Kind != hook.KindWebHook })
 }
 
 func withoutSession(list []hook.Configured) []hook.Configured {
@@ -146,13 +176,16 @@ func TestOneListRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := lists(t)
 		p := hook.Compile("password", l)
-		runs := withoutSession(l.Method)
+		runs := webHooks(l.Method)
 		if len(runs) == 0 {
 			runs = l.Global
 		}
 		want := map[string]bool{}
 		for _, c := range runs {
 			want[c.Endpoint] = true
+		}
+		if l.ShowVerification || slices.Contains(l.Method, show) {
+			want[""] = true
 		}
 		got := map[string]bool{}
 		after := p.Before[len(l.Before):]
@@ -208,7 +241,7 @@ func TestNotesTellWhatIsWrittenBehindSession(t *testing.T) {
 		var want []int
 		behind := false
 		for _, c := range l.Method {
-			if behind && c.Kind == hook.KindWebHook && c.Timing != hook.Background {
+			if behind && c.Kind != hook.KindSession && c.Timing != hook.Background {
 				want = append(want, c.Line)
 			}
 			behind = behind || c.Kind == hook.KindSession
@@ -227,7 +260,8 @@ func TestCompileIsDeterministicAndLeavesItsInput(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := lists(t)
-		given := hook.Lists{Method: slices.Clone(l.Method), Global: slices.Clone(l.Global), Before: slices.Clone(l.Before), AutoSession: l.AutoSession}
+		given := l
+		given.Method, given.Global, given.Before = slices.Clone(l.Method), slices.Clone(l.Global), slices.Clone(l.Before)
 		first, second := hook.Compile("password", l), hook.Compile("password", l)
 		if !reflect.DeepEqual(first, second) {
 			t.Fatalf("Compile = %+v, then %+v", first, second)

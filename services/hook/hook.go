@@ -9,6 +9,9 @@ package hook
 const (
 	KindSession = "session"
 	KindWebHook = "web_hook"
+	// KindShowVerification puts the verification flow that the registration opens
+	// into the answer.
+	KindShowVerification = "show_verification_ui"
 )
 
 // Configured is one entry of a hook list, as far as its place in the plan depends on it.
@@ -36,7 +39,8 @@ const (
 
 // Lists are the configured hooks of registration with one method.
 type Lists struct {
-	// Method is the list after.<method>.hooks, the only one that may hold session.
+	// Method is the list after.<method>.hooks, the only one that may hold session
+	// and show_verification_ui.
 	Method []Configured
 	// Global is after.hooks. It runs where Method holds no web_hook.
 	Global []Configured
@@ -46,4 +50,9 @@ type Lists struct {
 	// AutoSession says that the method gets the session step also when nobody
 	// configured it.
 	AutoSession bool
+	// ShowVerification says that the method gets show_verification_ui also when
+	// nobody configured it.
+	ShowVerification bool
+	// Gated says that a login with the method needs a verified address.
+	Gated bool
 }

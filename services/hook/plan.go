@@ -1,12 +1,15 @@
 package hook
 
+import "slices"
+
 // Plan says what runs for a registration with one method, and when. It is the
 // same for each flow type and client. Encoded as JSON it is what operators see.
 type Plan struct {
 	Method string `json:"method"`
 	// Before run before the commit, in order, and may refuse or change it.
 	Before []Step `json:"before"`
-	// Waiting run after the commit, in order; the answer waits for them.
+	// Waiting run after the commit, in order; the answer waits for them. A step
+	// without an endpoint adds to the answer.
 	Waiting []Step `json:"waiting"`
 	// Session is the step that issues the session. It is the last that may
 	// write to the answer.
@@ -30,8 +33,16 @@ type Session struct {
 	On bool `json:"on"`
 	// ByItself: nobody configured it.
 	ByItself bool `json:"by_itself,omitempty"`
+	// Bypass: it is issued although the next login needs a verified address.
+	Bypass bool `json:"bypass,omitempty"`
 	// Line is where it is written first.
 	Line int `json:"line,omitempty"`
+}
+
+// ShowsVerification tells whether the answer says which verification flow the
+// registration has opened.
+func (p Plan) ShowsVerification() bool {
+	return slices.ContainsFunc(p.Waiting, func(s Step) bool { return s.Kind == KindShowVerification })
 }
 
 // Note is something that an operator should know about the written order.

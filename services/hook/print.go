@@ -35,10 +35,14 @@ func (s Step) String() string {
 }
 
 func (s Session) kind() string {
+	kind := KindSession
 	if s.ByItself {
-		return KindSession + " (by itself)"
+		kind += " (by itself)"
 	}
-	return KindSession
+	if s.Bypass {
+		kind += " (bypasses verification, once)"
+	}
+	return kind
 }
 
 // Warnings says in plain words what is dangerous about the plan. Mitigate is

@@ -17,12 +17,14 @@ var update = flag.Bool("update", false, "write testdata anew")
 
 // written is a list in an order that needs every kind of remark.
 var written = hook.Lists{
+	Gated:  true,
 	Before: []hook.Configured{{Kind: hook.KindWebHook, Endpoint: "webhook-captcha", Timing: hook.Waiting, Line: 5}},
 	Method: []hook.Configured{
 		{Kind: hook.KindWebHook, Endpoint: "webhook-audit", Timing: hook.Background, Line: 9},
 		{Kind: hook.KindSession, Line: 12},
 		{Kind: hook.KindWebHook, Endpoint: "webhook-crm", Timing: hook.Waiting, Line: 13},
 		{Kind: hook.KindWebHook, Endpoint: "webhook-enrich", Timing: hook.Refusing, Line: 17},
+		{Kind: hook.KindShowVerification, Line: 20},
 		{Kind: hook.KindWebHook, Endpoint: "webhook-mail", Timing: hook.Background, Line: 21},
 	},
 }
