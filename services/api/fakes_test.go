@@ -108,6 +108,12 @@ func (w *world) SaveForm(_ context.Context, id uuid.UUID, active string, form fl
 	return w.broken
 }
 
+func (w *world) SaveFlow(_ context.Context, f *flow.Flow) error {
+	defer w.lock()()
+	w.flows[f.ID] = *f
+	return w.broken
+}
+
 func (w *world) Register(_ context.Context, r registration.Record) error {
 	defer w.lock()()
 	if _, used := w.grants[r.Grant.FlowID]; used {

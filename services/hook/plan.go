@@ -21,6 +21,12 @@ type Plan struct {
 	Notes []Note `json:"notes"`
 }
 
+// WithoutCalls is p for an answer that is given again: no endpoint is waited for.
+func (p Plan) WithoutCalls() Plan {
+	p.Waiting = slices.DeleteFunc(slices.Clone(p.Waiting), func(s Step) bool { return s.Kind == KindWebHook })
+	return p
+}
+
 // Step is one hook at its place.
 type Step struct {
 	Kind     string `json:"kind"`

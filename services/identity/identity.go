@@ -83,6 +83,24 @@ type Credential struct {
 	UpdatedAt time.Time
 }
 
+// Unverified gives the first address of i that waits for its verification, nil
+// if none does. waits tells whether i has addresses to verify and none is
+// verified: then it does not pass where a verified address is asked for.
+func (i *Identity) Unverified() (first *Address, waits bool) {
+	verified := false
+	for n := range i.Addresses {
+		a := &i.Addresses[n]
+		if !a.Verifiable {
+			continue
+		}
+		verified = verified || a.Verified
+		if !a.Verified && first == nil {
+			first = a
+		}
+	}
+	return first, first != nil && !verified
+}
+
 // Handles are the identifiers of i that are not addresses of i. They are
 // unique over all identities, as addresses are.
 func (i *Identity) Handles() []string {

@@ -68,6 +68,7 @@ type fakes struct {
 	people   map[uuid.UUID]*identity.Identity
 	records  []registration.Record
 	appended []events.Event
+	flows    map[uuid.UUID]flow.Flow
 	requests []session.Request
 	calls    []webhook.Call
 	outcomes []registration.Outcome
@@ -94,6 +95,7 @@ func newFakes(t interface {
 		taken:   map[string]bool{},
 		grants:  map[uuid.UUID]registration.Grant{},
 		people:  map[uuid.UUID]*identity.Identity{},
+		flows:   map[uuid.UUID]flow.Flow{},
 	}
 	for id, document := range map[string]string{"person": personSchema, "other": personSchema, "anything": anythingSchema} {
 		s, err := identity.Compile(id, []byte(document))
@@ -190,7 +192,25 @@ func (f *fakes) Register(ctx context.Context, r registration.Record) error {
 	f.people[stored.ID] = &stored
 	f.grants[r.Grant.FlowID] = r.Grant
 	f.records = append(f.records, r)
+	if r.Verification != nil {
+		f.flows[r.Verification.Flow.ID] = *r.Verification.Flow
+	}
 	return nil
+}
+
+func (f *fakes) Flow(_ context.Context, id uuid.UUID) (*flow.Flow, error) {
+	f.step("flow", 0)
+	stored, ok := f.flows[id]
+	if !ok {
+		return nil, flow.ErrNotFound
+	}
+	return &stored, nil
+}
+
+func (f *fakes) SaveFlow(ctx context.Context, saved *flow.Flow) error {
+	f.step("save flow", 0)
+	f.flows[saved.ID] = *saved
+	return ctx.Err()
 }
 
 func (f *fakes) Grant(_ context.Context, flowID uuid.UUID) (registration.Grant, *identity.Identity, error) {

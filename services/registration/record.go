@@ -191,7 +191,7 @@ func withoutCredentials(i *identity.Identity) *identity.Identity {
 
 // newRecord is what the commit stores: which background endpoints get the
 // event is decided here, not by a later reload.
-func newRecord(i *identity.Identity, in Submit, plan hook.Plan, steps Steps) (Record, error) {
+func (s *Service) newRecord(i *identity.Identity, in Submit, plan hook.Plan, steps Steps) (Record, error) {
 	event := events.New(events.IdentityCreated{
 		IdentityID:     i.ID.String(),
 		SchemaID:       i.SchemaID,
@@ -221,6 +221,12 @@ func newRecord(i *identity.Identity, in Submit, plan hook.Plan, steps Steps) (Re
 			Steps:      steps,
 			CreatedAt:  i.CreatedAt,
 		},
+	}
+	unverified, waits := i.Unverified()
+	r.Grant.Bypass = plan.Session.Bypass && waits
+	if s.VerificationLifespan > 0 && unverified != nil {
+		r.Verification = s.openVerification(i, *unverified, in)
+		r.Grant.VerificationFlowID = r.Verification.Flow.ID
 	}
 	for _, step := range plan.Background {
 		r.Inputs = append(r.Inputs, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})

@@ -51,7 +51,10 @@ type Service struct {
 	// FailWithoutSession turns a missing session into ErrNoSession; otherwise
 	// the result says why there is none.
 	FailWithoutSession bool
-	Now                func() time.Time
+	// VerificationLifespan is how long the verification flow lasts that a
+	// registration opens; 0 opens none.
+	VerificationLifespan time.Duration
+	Now                  func() time.Time
 	// Observe is told how each registration went and how long its steps took.
 	Observe func(Outcome)
 }
@@ -67,6 +70,10 @@ type Store interface {
 	Grant(ctx context.Context, flowID uuid.UUID) (Grant, *identity.Identity, error)
 	// Append stores an event, to be published by the relay.
 	Append(ctx context.Context, e events.Event) error
+	// Flow gives a flow, or [flow.ErrNotFound].
+	Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error)
+	// SaveFlow keeps what has changed about a flow, without waiting for the disk.
+	SaveFlow(ctx context.Context, f *flow.Flow) error
 }
 
 // Schemas gives the identity schema with an ID, false if there is none.
@@ -113,7 +120,10 @@ type Submit struct {
 	TransientPayload json.RawMessage
 	Client           flow.Client
 	// Request is what hook bodies may see of the HTTP request, headers by the allow-list.
-	Request    webhook.Request
+	Request webhook.Request
+	// CSRF is the digest of the CSRF secret that the answer leaves the browser
+	// with; empty for api flows. The verification flow belongs to it.
+	CSRF       []byte
 	ReceivedAt time.Time
 }
 
@@ -127,6 +137,12 @@ type Result struct {
 	Token   session.Token
 	// Missing says why a planned session is not there, one of session's errors.
 	Missing error
+	// Verification is the verification flow that the registration has opened, or
+	// nil; its code goes to VerificationAddress. ShowVerification says that the
+	// answer is to lead there.
+	Verification        *flow.Flow
+	VerificationAddress string
+	ShowVerification    bool
 	// ReturnTo is the flow's, also when the flow itself is gone.
 	ReturnTo string
 	FlowType flow.Type
@@ -212,7 +228,7 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 		return nil, err
 	}
 
-	record, err := newRecord(i, in, plan, Steps{ReceivedAt: in.ReceivedAt, CheckedAt: checked, HashedAt: t.last})
+	record, err := s.newRecord(i, in, plan, Steps{ReceivedAt: in.ReceivedAt, CheckedAt: checked, HashedAt: t.last})
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +246,11 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 
 	// The account exists from here on: what follows does not end with the request.
 	ctx = context.WithoutCancel(ctx)
-	return s.answer(ctx, plan, i, record.Grant, in, &t)
+	var opened *flow.Flow
+	if record.Verification != nil {
+		opened = record.Verification.Flow
+	}
+	return s.answer(ctx, plan, made{i, record.Grant, opened}, in, &t)
 }
 
 // Repeat answers a submit of a flow that has made an identity already, see
@@ -259,15 +279,27 @@ func (s *Service) repeat(ctx context.Context, in Submit, t *timer) (*Result, err
 	t.step(&t.outcome.Check)
 	plan := s.Plan(grant.Method, grant.FlowType)
 	if grant.SessionID != uuid.Nil {
-		plan.Waiting = nil // they have run: the session came after them
+		plan = plan.WithoutCalls() // they were made: the session came after them
 	}
-	return s.answer(context.WithoutCancel(ctx), plan, i, grant, in, t)
+	ctx = context.WithoutCancel(ctx)
+	opened, err := s.openedBefore(ctx, grant, in)
+	if err != nil {
+		return nil, fmt.Errorf("repeat: %w", err)
+	}
+	return s.answer(ctx, plan, made{i, grant, opened}, in, t)
+}
+
+// made is what the commit has stored.
+type made struct {
+	identity     *identity.Identity
+	grant        Grant
+	verification *flow.Flow // nil if none was opened
 }
 
 // answer runs what may add to the answer, in the plan's order; the session
 // step is the last.
-func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identity, g Grant, in Submit, t *timer) (*Result, error) {
-	i = withoutCredentials(i)
+func (s *Service) answer(ctx context.Context, plan hook.Plan, m made, in Submit, t *timer) (*Result, error) {
+	i, g := withoutCredentials(m.identity), m.grant
 	if err := s.notify(ctx, plan, i, g, in); err != nil {
 		return nil, err
 	}
@@ -275,6 +307,7 @@ func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identi
 		t.step(&t.outcome.Wait)
 	}
 	result := &Result{Identity: i, ReturnTo: g.ReturnTo, FlowType: g.FlowType}
+	result.show(m, plan)
 	if !plan.Session.On {
 		return result, nil
 	}
@@ -301,6 +334,9 @@ func (s *Service) answer(ctx context.Context, plan hook.Plan, i *identity.Identi
 // what the client is told; the account stays.
 func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identity, g Grant, in Submit) error {
 	for _, step := range plan.Waiting {
+		if step.Kind != hook.KindWebHook {
+			continue
+		}
 		call := &webhook.Call{Input: in.hookInput(), Identity: i, EventID: g.EventID.String()}
 		call.Request.Cookies = in.Request.Cookies
 		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
@@ -337,6 +373,7 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 		AAL:         "aal1",
 		Digest:      token.Digest(),
 		Epoch:       i.Epoch,
+		Bypass:      g.Bypass,
 		Lifespan:    s.Lifespan,
 		ClientAddr:  in.Client.Addr,
 		UserAgent:   in.Client.UserAgent,

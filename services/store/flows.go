@@ -148,6 +148,19 @@ func (s *Store) SaveForm(ctx context.Context, id uuid.UUID, active string, form 
 	return nil
 }
 
+// SaveFlow keeps the state, the active method, the form and the CSRF digest of a
+// flow, without waiting for the disk.
+func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		_, err := p.exec(ctx, `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ? WHERE id = ?`, f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("save flow %s: %w", f.ID, err)
+	}
+	return nil
+}
+
 // DeleteExpiredFlows deletes at most limit flows whose time is over, the
 // oldest first, and tells how many.
 func (s *Store) DeleteExpiredFlows(ctx context.Context, limit int) (int, error) {
