@@ -47,12 +47,16 @@ func Compile(method string, l Lists) Plan {
 func chosen(l Lists) []Configured {
 	hooks := slices.DeleteFunc(slices.Clone(l.Method), func(c Configured) bool { return c.Kind == KindSession })
 	if !slices.ContainsFunc(hooks, isWebHook) {
-		hooks = append(hooks, slices.DeleteFunc(slices.Clone(l.Global), func(c Configured) bool { return !isWebHook(c) })...)
+		hooks = append(hooks, webHooks(l.Global)...)
 	}
 	if l.ShowVerification {
 		hooks = append(hooks, Configured{Kind: KindShowVerification})
 	}
 	return hooks
+}
+
+func webHooks(list []Configured) []Configured {
+	return slices.DeleteFunc(slices.Clone(list), func(c Configured) bool { return !isWebHook(c) })
 }
 
 func isWebHook(c Configured) bool { return c.Kind == KindWebHook }

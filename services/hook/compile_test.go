@@ -10,10 +10,7 @@ import (
 	"github.com/usher-auth/usher/services/hook"
 )
 
-var (
-	session = hook.Configured{Kind: hook.KindSession}
-	show    = hook.Configured{Kind: hook.KindShowVerification}
-)
+var session = hook.Configured{Kind: hook.KindSession}
 
 func webHook(name string, timing hook.Timing) hook.Configured {
 	return hook.Configured{Kind: hook.KindWebHook, Endpoint: name, Timing: timing}

@@ -5,13 +5,18 @@
 //	configured lists ── Compile ──▶ Plan{Before, Waiting, Session, Background}
 package hook
 
-// Kinds of hooks that can be configured at registration.
+// Kinds of hooks that can be configured.
 const (
 	KindSession = "session"
 	KindWebHook = "web_hook"
-	// KindShowVerification puts the verification flow that the registration opens
-	// into the answer.
+	// KindShowVerification puts the verification flow that was opened into the answer.
 	KindShowVerification = "show_verification_ui"
+	// KindVerification opens a verification flow at a login.
+	KindVerification = "verification"
+	// KindRequireVerified gives no session to whom no address is verified.
+	KindRequireVerified = "require_verified_address"
+	// KindRevoke ends a person's other sessions at a login.
+	KindRevoke = "revoke_active_sessions"
 )
 
 // Configured is one entry of a hook list, as far as its place in the plan depends on it.
