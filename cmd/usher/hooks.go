@@ -12,7 +12,7 @@ import (
 )
 
 func hooksCommand(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "hooks", Short: "Look at the hooks of registration"}
+	cmd := &cobra.Command{Use: "hooks", Short: "Look at the hooks of registration, login and verification"}
 	cmd.AddCommand(hooksPlanCommand(g))
 	return cmd
 }
@@ -21,9 +21,9 @@ func hooksPlanCommand(g *global) *cobra.Command {
 	var check, live bool
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Print what runs at a registration, when, and in which order",
-		Long: `Prints the plan that the configuration is compiled into: per method and flow type
-what runs before the commit, what the answer waits for, and what runs from the
+		Short: "Print what runs at a registration or login, when, and in which order",
+		Long: `Prints the plan that the configuration is compiled into: per flow, method and
+flow type what may refuse, what the answer waits for, and what runs from the
 event. The session step is last wherever it was written.`,
 		Example: "  usher hooks plan --check -c usher.yaml",
 		Args:    cobra.NoArgs,
@@ -70,13 +70,13 @@ func (g *global) plans(cmd *cobra.Command, live bool) (app.Plans, error) {
 
 func printPlans(out io.Writer, plans app.Plans) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "METHOD\tFLOW\tWHEN\tSTEP\tWRITTEN IN LINE")
+	fmt.Fprintln(w, "FLOW\tMETHOD\tTYPE\tWHEN\tSTEP\tWRITTEN IN LINE")
 	for _, r := range plans.Rows {
 		line := "-"
 		if r.Line > 0 {
 			line = fmt.Sprint(r.Line)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Method, r.FlowType, r.When, r.Step, line)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Flow, r.Method, r.FlowType, r.When, r.Step, line)
 	}
 	if err := w.Flush(); err != nil {
 		return err

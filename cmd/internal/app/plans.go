@@ -21,10 +21,11 @@ type Plans struct {
 	Warnings []string `json:"warnings"`
 }
 
-// PlanRow is one step of one method and flow type.
+// PlanRow is one step of one flow, method and flow type.
 type PlanRow struct {
-	Method   string `json:"method"`
-	FlowType string `json:"flow_type"`
+	Flow     flow.Kind `json:"flow"`
+	Method   string    `json:"method"`
+	FlowType flow.Type `json:"flow_type"`
 	hook.Row
 }
 
@@ -33,15 +34,24 @@ func PlansOf(cfg *config.Config) Plans {
 	p := Plans{Rows: []PlanRow{}, Notes: []hook.Note{}, Warnings: []string{}}
 	for _, method := range cfg.Methods() {
 		plan := hook.Compile(method, cfg.Lists(method))
-		for _, t := range []flow.Type{flow.API, flow.Browser} {
-			for _, row := range plan.Rows() {
-				p.Rows = append(p.Rows, PlanRow{Method: method, FlowType: string(t), Row: row})
-			}
-		}
-		p.Notes = append(p.Notes, plan.Notes...)
+		p.add(flow.Registration, method, plan.Rows())
+		login := hook.CompileLogin(method, cfg.LoginLists(method))
+		p.add(flow.Login, method, login.Rows())
+		p.Notes = append(append(p.Notes, plan.Notes...), login.Notes...)
 		p.Warnings = append(p.Warnings, plan.Warnings(cfg.Mitigate())...)
 	}
+	if cfg.SelfService.Flows.Verification.Enabled {
+		p.add(flow.Verification, "code", hook.CompileVerification(cfg.VerificationHooks()).Rows())
+	}
 	return p
+}
+
+func (p *Plans) add(kind flow.Kind, method string, rows []hook.Row) {
+	for _, t := range []flow.Type{flow.API, flow.Browser} {
+		for _, row := range rows {
+			p.Rows = append(p.Rows, PlanRow{Flow: kind, Method: method, FlowType: t, Row: row})
+		}
+	}
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/usher-auth/usher/services/session"
 )
 
 // check says what does not make sense, each at its place.
@@ -20,13 +22,19 @@ func (l *loader) check(c *Config) {
 	l.checkSelfService(c)
 	l.checkSchemas(c)
 	l.checkHooks(c)
+	l.checkLogin(c)
+	l.checkVerification(c)
+	l.checkCourier(c)
 	l.oneOf("ciphers.algorithm", c.Ciphers.Algorithm, "noop", "xchacha20-poly1305", "aes")
 	l.oneOf("session.issue.on_failure", c.Session.Issue.OnFailure, OnFailureDegrade, OnFailureFail)
 	l.oneOf("session.whoami.required_aal", c.Session.Whoami.RequiredAAL, "highest_available", "aal1")
 	l.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic")
 	l.oneOf("log.format", c.Log.Format, "text", "json")
 	l.atLeast("session.issue.timeout", c.Session.Issue.Timeout, time.Millisecond)
-	l.atLeast("session.lifespan", c.Session.Lifespan, time.Second)
+	l.between("session.lifespan", c.Session.Lifespan, time.Second, session.MaxLifespan)
+	if d := c.Session.EarliestPossibleExtend; d < 0 {
+		l.refuseKey("session.earliest_possible_extend", "want 0 or more, not %s", d)
+	}
 }
 
 func (l *loader) checkStores(c *Config) {

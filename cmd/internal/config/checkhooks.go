@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -11,8 +12,20 @@ import (
 	"github.com/usher-auth/usher/services/hook"
 )
 
-// unbuiltHooks are the contract's kinds that are not built yet.
-var unbuiltHooks = []string{"show_verification_ui", "verification", "require_verified_address", "revoke_active_sessions"}
+// allowedHooks are the kinds that a list may hold.
+var allowedHooks = map[string][]string{
+	beforeHooks:   {hook.KindWebHook},
+	globalHooks:   {hook.KindWebHook},
+	passwordHooks: {hook.KindSession, hook.KindWebHook, hook.KindShowVerification},
+	oidcHooks:     {hook.KindSession, hook.KindWebHook, hook.KindShowVerification},
+	loginHooks:    atLogin,
+	loginPassword: atLogin,
+	verifiedHooks: {hook.KindWebHook},
+}
+
+var atLogin = []string{
+	hook.KindRequireVerified, hook.KindRevoke, hook.KindWebHook, hook.KindVerification, hook.KindShowVerification,
+}
 
 // checkHooks checks each entry of the hook lists, then their names together.
 func (l *loader) checkHooks(c *Config) {
@@ -26,28 +39,45 @@ func (l *loader) checkHooks(c *Config) {
 
 func (l *loader) checkHook(list, key string, h *Hook) {
 	refuse := func(name, format string, args ...any) { l.refuseKey(key+name, format, args...) }
+	allowed := allowedHooks[list]
 	switch {
-	case h.Kind == hook.KindWebHook:
+	case !slices.Contains(allowed, h.Kind):
+		l.refuseKind(list, key+".hook", h.Kind)
+	case h.Kind != hook.KindWebHook:
+		if !reflect.DeepEqual(h.Config, WebHook{}) {
+			refuse(".config", "%s has no config", h.Kind)
+		}
+	default:
 		l.checkWebHook(key+".config", &h.Config)
-		if list == beforeHooks && h.Config.timing() == hook.Background {
+		timing := h.Config.timing()
+		if list == beforeHooks && timing == hook.Background {
 			refuse(".config.response.ignore", "before the commit there is no event yet that could run it: move the hook to %s", globalHooks)
 		}
-	case h.Kind == hook.KindSession && list != passwordHooks && list != oidcHooks:
-		refuse(".hook", "session stands in the list of a method, such as %s", passwordHooks)
-	case h.Kind == hook.KindSession:
-		if !reflect.DeepEqual(h.Config, WebHook{}) {
-			refuse(".config", "session has no config")
+		if list == verifiedHooks && timing == hook.Refusing {
+			refuse(".config", "the address is verified by then and nothing can be refused: leave out response.parse and can_interrupt")
 		}
-	case slices.Contains(unbuiltHooks, h.Kind):
-		refuse(".hook", "%s is not built yet", h.Kind)
-	default:
-		kinds := []string{hook.KindSession, hook.KindWebHook}
-		suggestion := ""
-		if near := nearest(h.Kind, kinds); near != "" {
-			suggestion = "; did you mean " + near + "?"
-		}
-		refuse(".hook", "unknown hook %q%s", h.Kind, suggestion)
 	}
+}
+
+// refuseKind says why a list cannot hold a kind of hook, and which can.
+func (l *loader) refuseKind(list, key, kind string) {
+	var elsewhere []string
+	known := []string{}
+	for _, other := range slices.Sorted(maps.Keys(allowedHooks)) {
+		if slices.Contains(allowedHooks[other], kind) {
+			elsewhere = append(elsewhere, other)
+		}
+		known = append(known, allowedHooks[other]...)
+	}
+	if len(elsewhere) > 0 {
+		l.refuseKey(key, "%s does not stand here, but in %s", kind, strings.Join(elsewhere, ", "))
+		return
+	}
+	suggestion := ""
+	if near := nearest(kind, known); near != "" {
+		suggestion = "; did you mean " + near + "?"
+	}
+	l.refuseKey(key, "unknown hook %q%s", kind, suggestion)
 }
 
 func (l *loader) checkWebHook(key string, w *WebHook) {

@@ -61,6 +61,7 @@ type Config struct {
 	Identity    Identity    `yaml:"identity"`
 	Hashers     Hashers     `yaml:"hashers"`
 	SelfService SelfService `yaml:"selfservice"`
+	Courier     Courier     `yaml:"courier"`
 	Clients     struct {
 		HTTP struct {
 			// DisallowPrivateIPRanges refuses hooks on addresses that are not on
@@ -79,6 +80,14 @@ type Config struct {
 			Mitigate bool `yaml:"mitigate"`
 		} `yaml:"account_enumeration"`
 	} `yaml:"security"`
+	FeatureFlags struct {
+		// LegacyContinueWithVerificationUI adds show_verification_ui to every answer
+		// of a registration that has opened a verification.
+		LegacyContinueWithVerificationUI bool `yaml:"legacy_continue_with_verification_ui"`
+		// LegacyRequireVerifiedLoginError answers a login that waits for a
+		// verification with a message in the flow.
+		LegacyRequireVerifiedLoginError bool `yaml:"legacy_require_verified_login_error"`
+	} `yaml:"feature_flags"`
 	Log struct {
 		Level  string `yaml:"level"`  // trace, debug, info, warn, error, fatal or panic
 		Format string `yaml:"format"` // text or json
@@ -106,6 +115,9 @@ const (
 // Session is what is configured for sessions.
 type Session struct {
 	Lifespan time.Duration `yaml:"lifespan"`
+	// EarliestPossibleExtend is how long before its end a session can be extended
+	// at the earliest; 0 means at any time.
+	EarliestPossibleExtend time.Duration `yaml:"earliest_possible_extend"`
 	// Cookie: what is not given is that of Config.Cookies.
 	Cookie struct {
 		Name       string   `yaml:"name"`
@@ -177,6 +189,15 @@ type SelfService struct {
 			UIURL string `yaml:"ui_url"`
 		} `yaml:"error"`
 		Registration Registration `yaml:"registration"`
+		Login        Login        `yaml:"login"`
+		Logout       struct {
+			// ClearBrowserData asks browsers to forget all of the site, over https.
+			ClearBrowserData bool `yaml:"clear_browser_data"`
+			After            struct {
+				DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+			} `yaml:"after"`
+		} `yaml:"logout"`
+		Verification Verification `yaml:"verification"`
 	} `yaml:"flows"`
 	Methods struct {
 		Password struct {
@@ -186,6 +207,14 @@ type SelfService struct {
 				IdentifierSimilarityCheckEnabled bool `yaml:"identifier_similarity_check_enabled"`
 			} `yaml:"config"`
 		} `yaml:"password"`
+		Code struct {
+			// Enabled: codes verify addresses.
+			Enabled bool `yaml:"enabled"`
+			Config  struct {
+				Lifespan       time.Duration `yaml:"lifespan"`
+				MaxSubmissions int           `yaml:"max_submissions"`
+			} `yaml:"config"`
+		} `yaml:"code"`
 	} `yaml:"methods"`
 }
 

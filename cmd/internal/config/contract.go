@@ -31,21 +31,17 @@ var contract = []struct {
 	{"serve.public.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
 	{"serve.admin.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
 
-	{"session", []string{"earliest_possible_extend"}, pending},
 	{"session", []string{"whoami.tokenizer.templates.**"}, refused},
 	{"", []string{mitigate, "rate_limits.enabled", "events.registration_failed", "audit.**", "workers", "webhooks"}, refused},
-	{"feature_flags", []string{"use_continue_with_transitions", "legacy_continue_with_verification_ui", "legacy_require_verified_login_error"}, pending},
+	{"feature_flags", []string{"use_continue_with_transitions"}, pending},
 	{"feature_flags", []string{"cacheable_sessions"}, refused},
 
 	{registration, []string{"login_hints"}, refused},
 	{registration + ".after", []string{"code.**", "webauthn.**", "passkey.**"}, pending},
-	{"selfservice.flows.login", []string{"ui_url", "lifespan", "style"}, pending},
 	{"selfservice.flows.login", []string{"before.hooks"}, refused},
-	{"selfservice.flows.login.after", []string{"hooks", "password.hooks", "oidc.hooks", "code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{"selfservice.flows.login.after", afterURLs("password", "oidc", "code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
-	{"selfservice.flows.logout", []string{"after.default_browser_return_url", "clear_browser_data"}, pending},
-	{"selfservice.flows.verification", []string{"enabled", "before.hooks", "after.hooks"}, refused},
-	{"selfservice.flows.verification", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
+	{"selfservice.flows.login.after", []string{"oidc.hooks", "code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{"selfservice.flows.login.after", methodURLs("oidc", "code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{"selfservice.flows.verification", []string{"before.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
 	{"selfservice.flows.settings", []string{"ui_url", "lifespan", "privileged_session_max_age", "required_aal"}, pending},
@@ -55,8 +51,7 @@ var contract = []struct {
 
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
 	{"selfservice.methods.profile", []string{"enabled"}, pending},
-	{"selfservice.methods.code", []string{"enabled", "passwordless_enabled", "mfa_enabled"}, refused},
-	{"selfservice.methods.code.config", []string{"lifespan", "max_submissions"}, pending},
+	{"selfservice.methods.code", []string{"passwordless_enabled", "mfa_enabled"}, refused},
 	{"selfservice.methods.link", []string{"enabled"}, refused},
 	{"selfservice.methods.link.config", []string{"lifespan", "base_url"}, pending},
 	{"selfservice.methods.oidc", []string{"enabled"}, refused},
@@ -64,15 +59,18 @@ var contract = []struct {
 	{"selfservice.methods", []string{"totp.enabled", "lookup_secret.enabled", "webauthn.enabled", "passkey.enabled", "saml.enabled"}, ignored | refused},
 	{"selfservice.methods", []string{"totp.config.**", "lookup_secret.config.**", "webauthn.config.**", "passkey.config.**", "saml.config.**"}, ignored},
 
+	{"courier", []string{"worker.pull_count", "worker.pull_wait"}, ignored},
 	{"courier", []string{
-		"smtp.connection_uri", "smtp.from_address", "smtp.from_name", "smtp.headers.**", "smtp.local_name",
-		"delivery_strategy", "http.**", "message_retries", "worker.pull_count", "worker.pull_wait", "templates.**", "template_override_path",
+		"http.**", "templates.verification.**", "templates.recovery.**", "templates.recovery_code.**", "templates.login_code.**", "templates.registration_code.**",
 	}, pending},
 }
 
 // afterURLs are the return URLs of a flow, in general and by method.
 func afterURLs(methods ...string) []string {
-	keys := []string{"default_browser_return_url"}
+	return append([]string{"default_browser_return_url"}, methodURLs(methods...)...)
+}
+
+func methodURLs(methods ...string) (keys []string) {
 	for _, m := range methods {
 		keys = append(keys, m+".default_browser_return_url")
 	}

@@ -38,6 +38,16 @@ func defaults() map[string]any {
 		registration + ".lifespan":                              "1h",
 		registration + ".style":                                 "profile_first",
 		registration + ".after.oidc.auto_session":               true,
+		login + ".lifespan":                                     "1h",
+		login + ".style":                                        "unified",
+		verification + ".use":                                   "code",
+		verification + ".lifespan":                              "1h",
+		"selfservice.methods.code.enabled":                      true,
+		"selfservice.methods.code.config.lifespan":              "1h",
+		"selfservice.methods.code.config.max_submissions":       5,
+		connectionURI:                                           "",
+		"courier.delivery_strategy":                             "smtp",
+		"courier.message_retries":                               5,
 		"clients.web_hook.header_allowlist": []any{
 			"Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Origin", "Priority", "Referer",
 			"Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User",
@@ -49,12 +59,19 @@ func defaults() map[string]any {
 }
 
 // builtIn lies over the defaults where the configuration has no identity
-// schemas of its own, and under what it has.
-func builtIn() map[string]any {
+// schemas of its own, and under what it has. Addresses are verified where
+// there is a way to write to them.
+func builtIn(mails bool) map[string]any {
+	session, show := map[string]any{"hook": "session"}, map[string]any{"hook": "show_verification_ui"}
+	hooks := []any{session}
+	if mails {
+		hooks = []any{show, session}
+	}
 	return map[string]any{
-		schemaList:              []any{map[string]any{"id": "default", "url": builtInSchema}},
-		registration + ".style": "unified",
-		passwordHooks:           []any{map[string]any{"hook": "session"}},
+		schemaList:                []any{map[string]any{"id": "default", "url": builtInSchema}},
+		registration + ".style":   "unified",
+		verification + ".enabled": mails,
+		passwordHooks:             hooks,
 	}
 }
 
@@ -65,6 +82,12 @@ const (
 	oidcHooks      = registration + ".after.oidc.hooks"
 	globalHooks    = registration + ".after.hooks"
 	beforeHooks    = registration + ".before.hooks"
+	login          = "selfservice.flows.login"
+	loginHooks     = login + ".after.hooks"
+	loginPassword  = login + ".after.password.hooks"
+	verification   = "selfservice.flows.verification"
+	verifiedHooks  = verification + ".after.hooks"
+	connectionURI  = "courier.smtp.connection_uri"
 	passwordConfig = "selfservice.methods.password.config"
 	schemaList     = "identity.schemas"
 	mitigate       = "security.account_enumeration.mitigate"

@@ -51,6 +51,14 @@ func (c *Config) RegistrationURL() string {
 	return c.page(c.SelfService.Flows.Registration.UIURL, "registration")
 }
 
+// LoginURL is the page that shows the login flow.
+func (c *Config) LoginURL() string { return c.page(c.SelfService.Flows.Login.UIURL, "login") }
+
+// VerificationURL is the page that shows the verification flow.
+func (c *Config) VerificationURL() string {
+	return c.page(c.SelfService.Flows.Verification.UIURL, "verification")
+}
+
 // ErrorURL is the page that shows an error.
 func (c *Config) ErrorURL() string { return c.page(c.SelfService.Flows.Error.UIURL, "error") }
 

@@ -30,7 +30,8 @@ func Diff(before, after *Config) (changed, needRestart []string) {
 
 func differences(name string, a, b reflect.Value) []string {
 	if a.Kind() != reflect.Struct || reflect.PointerTo(a.Type()).Implements(textType) {
-		if reflect.DeepEqual(a.Interface(), b.Interface()) || a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+		list := a.Kind() == reflect.Slice || a.Kind() == reflect.Map
+		if reflect.DeepEqual(a.Interface(), b.Interface()) || list && a.Len() == 0 && b.Len() == 0 {
 			return nil
 		}
 		return []string{name}

@@ -52,8 +52,10 @@ type WebHook struct {
 func (c *Config) Lists(method string) hook.Lists {
 	after := &c.SelfService.Flows.Registration.After
 	l := hook.Lists{
-		Global: c.configured(globalHooks, after.Hooks),
-		Before: c.configured(beforeHooks, c.SelfService.Flows.Registration.Before.Hooks),
+		Global:           c.configured(globalHooks, after.Hooks),
+		Before:           c.configured(beforeHooks, c.SelfService.Flows.Registration.Before.Hooks),
+		ShowVerification: c.FeatureFlags.LegacyContinueWithVerificationUI,
+		Gated:            hook.CompileLogin(method, c.LoginLists(method)).RequireVerified,
 	}
 	switch method {
 	case "password":
@@ -63,6 +65,21 @@ func (c *Config) Lists(method string) hook.Lists {
 		l.AutoSession = after.OIDC.AutoSession
 	}
 	return l
+}
+
+// LoginLists gives the hooks of login with a method.
+func (c *Config) LoginLists(method string) hook.LoginLists {
+	after := &c.SelfService.Flows.Login.After
+	l := hook.LoginLists{Global: c.configured(loginHooks, after.Hooks)}
+	if method == "password" {
+		l.Method = c.configured(loginPassword, after.Password.Hooks)
+	}
+	return l
+}
+
+// VerificationHooks gives the hooks behind a verification.
+func (c *Config) VerificationHooks() []hook.Configured {
+	return c.configured(verifiedHooks, c.SelfService.Flows.Verification.After.Hooks)
 }
 
 func (c *Config) configured(key string, hooks []Hook) []hook.Configured {
@@ -96,7 +113,7 @@ type hookList struct {
 	hooks []Hook
 }
 
-// hookLists are the hook lists of registration.
+// hookLists are the hook lists of all flows.
 func (c *Config) hookLists() []hookList {
 	r := &c.SelfService.Flows.Registration
 	return []hookList{
@@ -104,6 +121,9 @@ func (c *Config) hookLists() []hookList {
 		{globalHooks, r.After.Hooks},
 		{passwordHooks, r.After.Password.Hooks},
 		{oidcHooks, r.After.OIDC.Hooks},
+		{loginHooks, c.SelfService.Flows.Login.After.Hooks},
+		{loginPassword, c.SelfService.Flows.Login.After.Password.Hooks},
+		{verifiedHooks, c.SelfService.Flows.Verification.After.Hooks},
 	}
 }
 

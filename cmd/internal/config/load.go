@@ -124,7 +124,7 @@ func (l *loader) decode() (*Config, error) {
 	below := defaults()
 	if list, _ := l.given.Get(schemaList).([]any); len(list) == 0 {
 		l.given.Delete(schemaList)
-		maps.Copy(below, builtIn())
+		maps.Copy(below, builtIn(l.dev() || l.given.String(connectionURI) != ""))
 	}
 	if err := all.Load(confmap.Provider(below, "."), nil); err != nil {
 		return nil, err
@@ -139,9 +139,14 @@ func (l *loader) decode() (*Config, error) {
 	return c, all.UnmarshalWithConf("", c, koanf.UnmarshalConf{Tag: "yaml"})
 }
 
+// dev tells whether this is a development configuration.
+func (l *loader) dev() bool {
+	return l.options.Dev || l.given.Bool("dev") || l.options.File == "" && !l.given.Exists("dev")
+}
+
 // derive sets what follows from other keys where it was not given.
 func (l *loader) derive(all *koanf.Koanf) error {
-	dev := l.options.Dev || l.given.Bool("dev") || l.options.File == "" && !l.given.Exists("dev")
+	dev := l.dev()
 	derived := map[string]any{"dev": dev}
 	unless := func(name string, value any) {
 		if value != nil && !l.given.Exists(name) {
@@ -169,6 +174,7 @@ func (l *loader) complete(c *Config) {
 		s := &c.Identity.Schemas[i]
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
+	l.completeTemplates(c)
 	c.lines = map[string]int{}
 	for _, list := range c.hookLists() {
 		for i := range list.hooks {

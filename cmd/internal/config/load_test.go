@@ -144,7 +144,7 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 	for _, key := range []string{
 		"version", "tracing", "watch-courier", "serve.public.request_log.disable_for_health", "selfservice.methods.totp.enabled",
-		"selfservice.flows.login.ui_url", "courier.smtp.connection_uri", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
+		"selfservice.flows.settings.ui_url", "selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
 	} {
 		if strings.Count(texts, key) != 1 {
 			t.Errorf("warnings name %s %d times, want once:\n%s", key, strings.Count(texts, key), texts)

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/usher-auth/usher/services/hook"
 )
 
 // warnAll notes what does not stop the start and should be known.
@@ -18,6 +20,15 @@ func (l *loader) warnAll(c *Config) {
 	}
 	if r := &c.SelfService.Flows.Registration; r.Style == "profile_first" && !r.EnableLegacyOneStep {
 		l.warn(registration+".style", "profile_first is answered in one step, as unified is: two steps are not built yet")
+	}
+	if !c.SelfService.Flows.Verification.Enabled {
+		for _, list := range c.hookLists() {
+			for i, h := range list.hooks {
+				if h.Kind == hook.KindShowVerification || h.Kind == hook.KindVerification {
+					l.warn(entry(list.key, i)+".hook", h.Kind+" has no effect: "+verification+".enabled is false")
+				}
+			}
+		}
 	}
 	if c.Serve.Public.BaseURL == "" && !c.Dev {
 		l.warn("serve.public.base_url", fmt.Sprintf("not set: all links lead to %s", c.PublicURL()))

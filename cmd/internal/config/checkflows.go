@@ -1,0 +1,91 @@
+package config
+
+import (
+	"net/mail"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/services/hook"
+)
+
+func (l *loader) checkLogin(c *Config) {
+	f := &c.SelfService.Flows.Login
+	l.oneOf(login+".style", f.Style, "unified")
+	l.atLeast(login+".lifespan", f.Lifespan, time.Second)
+	l.checkURL(login+".ui_url", f.UIURL, pageURL)
+	for name, u := range map[string]string{
+		login + ".after.default_browser_return_url":                 f.After.DefaultBrowserReturnURL,
+		login + ".after.password.default_browser_return_url":        f.After.Password.DefaultBrowserReturnURL,
+		"selfservice.flows.logout.after.default_browser_return_url": c.SelfService.Flows.Logout.After.DefaultBrowserReturnURL,
+	} {
+		l.checkURL(name, u, absoluteURL)
+	}
+	if c.SelfService.Flows.Verification.Enabled {
+		return
+	}
+	for _, list := range c.hookLists() {
+		at := slices.IndexFunc(list.hooks, func(h Hook) bool { return h.Kind == hook.KindRequireVerified })
+		if at >= 0 {
+			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true", verification)
+		}
+	}
+}
+
+func (l *loader) checkVerification(c *Config) {
+	f, code := &c.SelfService.Flows.Verification, &c.SelfService.Methods.Code
+	l.oneOf(verification+".use", f.Use, "code")
+	l.atLeast(verification+".lifespan", f.Lifespan, time.Second)
+	l.checkURL(verification+".ui_url", f.UIURL, pageURL)
+	l.checkURL(verification+".after.default_browser_return_url", f.After.DefaultBrowserReturnURL, absoluteURL)
+	l.between("selfservice.methods.code.config.lifespan", code.Config.Lifespan, time.Second, 24*time.Hour)
+	if n := code.Config.MaxSubmissions; n < 1 || n > 100 {
+		l.refuseKey("selfservice.methods.code.config.max_submissions", "want 1 to 100, not %d", n)
+	}
+	if !f.Enabled {
+		return
+	}
+	if !code.Enabled {
+		l.refuseKey("selfservice.methods.code.enabled", "want true, since %s.enabled is: addresses are verified by code", verification)
+	}
+	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
+		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (only --dev keeps them in a mailbox)", verification)
+	}
+}
+
+func (l *loader) checkCourier(c *Config) {
+	m := &c.Courier
+	l.oneOf("courier.delivery_strategy", m.DeliveryStrategy, "smtp")
+	if m.MessageRetries < 1 || m.MessageRetries > 100 {
+		l.refuseKey("courier.message_retries", "want 1 to 100, not %d", m.MessageRetries)
+	}
+	if text := m.SMTP.ConnectionURI.Reveal(); text != "" {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" {
+			l.refuseKey(connectionURI, "want smtp://user:password@host:port or smtps://…") // it may hold a password
+		}
+		if m.SMTP.FromAddress == "" {
+			l.refuseKey("courier.smtp.from_address", "this is needed: whom are mails from?")
+		}
+	}
+	if from := m.SMTP.FromAddress; from != "" {
+		if a, err := mail.ParseAddress(from); err != nil || a.Address != from {
+			l.refuseKey("courier.smtp.from_address", "want an address such as accounts@example.com")
+		}
+	}
+	if strings.ContainsAny(m.SMTP.FromName, "\r\n") {
+		l.refuseKey("courier.smtp.from_name", "want one line")
+	}
+	for name, value := range m.SMTP.Headers {
+		if name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsAny(value, "\r\n\x00") {
+			l.refuseKey("courier.smtp.headers."+name, "want a header of one line")
+		}
+	}
+}
+
+func (l *loader) between(name string, got, least, most time.Duration) {
+	if got < least || got > most {
+		l.refuseKey(name, "want %s to %s, not %s", least, most, got)
+	}
+}

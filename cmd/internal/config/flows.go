@@ -1,0 +1,95 @@
+package config
+
+import "time"
+
+// Login is what is configured for the login flow.
+type Login struct {
+	UIURL    string        `yaml:"ui_url"`
+	Lifespan time.Duration `yaml:"lifespan"`
+	Style    string        `yaml:"style"` // unified
+	After    struct {
+		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+		Hooks                   []Hook `yaml:"hooks"`
+		// Password: its hooks take the place of the others, if there are any.
+		Password struct {
+			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+			Hooks                   []Hook `yaml:"hooks"`
+		} `yaml:"password"`
+	} `yaml:"after"`
+}
+
+// Verification is what is configured for the verification flow.
+type Verification struct {
+	Enabled  bool          `yaml:"enabled"`
+	Use      string        `yaml:"use"` // code
+	UIURL    string        `yaml:"ui_url"`
+	Lifespan time.Duration `yaml:"lifespan"`
+	// NotifyUnknownRecipients writes also to addresses that are nobody's.
+	NotifyUnknownRecipients bool `yaml:"notify_unknown_recipients"`
+	After                   struct {
+		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+		Hooks                   []Hook `yaml:"hooks"`
+	} `yaml:"after"`
+}
+
+// Courier is what is configured for mails.
+type Courier struct {
+	SMTP struct {
+		// ConnectionURI is smtp://user:password@host:port or smtps://…; empty only
+		// in development, where the mailbox keeps the mails.
+		ConnectionURI Address           `yaml:"connection_uri"`
+		FromAddress   string            `yaml:"from_address"`
+		FromName      string            `yaml:"from_name"`
+		Headers       map[string]string `yaml:"headers"`
+		// LocalName is what this side calls itself.
+		LocalName string `yaml:"local_name"`
+	} `yaml:"smtp"`
+	DeliveryStrategy string `yaml:"delivery_strategy"` // smtp
+	// MessageRetries is how often a mail is tried that the server does not take for now.
+	MessageRetries int `yaml:"message_retries"`
+	Templates      struct {
+		VerificationCode struct {
+			Valid   MailTemplate `yaml:"valid"`
+			Invalid MailTemplate `yaml:"invalid"`
+		} `yaml:"verification_code"`
+	} `yaml:"templates"`
+	// TemplateOverridePath is a folder with templates that take the place of the
+	// built-in ones.
+	TemplateOverridePath string `yaml:"template_override_path"`
+}
+
+// MailTemplate says where the templates of a mail stand: file://PATH or
+// base64://DATA; empty means the built-in one.
+type MailTemplate struct {
+	Email struct {
+		Subject string `yaml:"subject"`
+		Body    struct {
+			Plaintext string `yaml:"plaintext"`
+			HTML      string `yaml:"html"`
+		} `yaml:"body"`
+	} `yaml:"email"`
+	// Texts are what Email leads to.
+	Texts struct{ Subject, Plain, HTML string } `yaml:"-"`
+}
+
+// completeTemplates reads the templates of mails.
+func (l *loader) completeTemplates(c *Config) {
+	for name, t := range map[string]*MailTemplate{
+		"valid":   &c.Courier.Templates.VerificationCode.Valid,
+		"invalid": &c.Courier.Templates.VerificationCode.Invalid,
+	} {
+		key := "courier.templates.verification_code." + name + ".email."
+		for _, part := range []struct {
+			key, from string
+			text      *string
+		}{
+			{"subject", t.Email.Subject, &t.Texts.Subject},
+			{"body.plaintext", t.Email.Body.Plaintext, &t.Texts.Plain},
+			{"body.html", t.Email.Body.HTML, &t.Texts.HTML},
+		} {
+			if part.from != "" {
+				*part.text = string(l.text(key+part.key, part.from))
+			}
+		}
+	}
+}
