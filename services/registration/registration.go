@@ -43,7 +43,7 @@ type Service struct {
 	Policy    Policy
 	Passwords Hasher
 	Hooks     Caller
-	Sessions  Issuer
+	Sessions  session.Issuer
 	// Plan gives the plan in force; a request uses the one it got first to its end.
 	Plan func(method string, t flow.Type) hook.Plan
 	// Lifespan of a session, and how long its worker has to answer.
@@ -102,12 +102,6 @@ type Caller interface {
 	Refuse(ctx context.Context, endpoint string, c *webhook.Call) error
 	// Notify calls an endpoint and waits for it.
 	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
-}
-
-// Issuer asks the session worker, see [session.Request] for what travels.
-type Issuer interface {
-	// Issue answers or fails by r's deadline, but for the time of an answer's travel.
-	Issue(ctx context.Context, r session.Request) (*session.Session, error)
 }
 
 // Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
@@ -346,10 +340,6 @@ func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identi
 	return nil
 }
 
-// patience is how long after its deadline an issuer is waited for that does not
-// keep it; an answer may have been under way.
-const patience = 100 * time.Millisecond
-
 // issue makes the token here and asks a worker for the session, which sees
 // the digest only.
 func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in Submit) (*session.Session, session.Token, error) {
@@ -357,21 +347,13 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 	if g.FlowType == flow.Browser {
 		prefix = session.BrowserPrefix
 	}
-	token := session.NewToken(prefix)
-	now := s.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.IssueTimeout+patience)
-	defer cancel()
-	issued, err := s.Sessions.Issue(ctx, session.Request{
-		ID:          uuid.NewString(),
-		Deadline:    now.Add(s.IssueTimeout),
-		RequestedAt: now,
+	return session.Obtain(ctx, s.Sessions, prefix, s.IssueTimeout, s.Now(), session.Request{
 		GrantID:     g.ID,
 		FlowID:      g.FlowID,
 		IdentityID:  i.ID,
 		Method:      g.Method,
 		Provider:    g.Provider,
 		AAL:         "aal1",
-		Digest:      token.Digest(),
 		Epoch:       i.Epoch,
 		Bypass:      g.Bypass,
 		Lifespan:    s.Lifespan,
@@ -380,8 +362,4 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 		TraceParent: in.Client.TraceParent,
 		HTTPRequest: in.Client.RequestID,
 	})
-	if err != nil {
-		return nil, session.Token{}, err
-	}
-	return issued, token, nil
 }

@@ -19,11 +19,12 @@ const MaxLifespan = 30 * 24 * time.Hour
 // maxShown is how many bytes of what a client says of itself are kept.
 const maxShown = 512
 
-// Service issues sessions and tells whose they are. Both fields are needed; it
-// is safe for concurrent use.
+// Service issues sessions, tells whose they are, and ends them. Store and Now
+// are needed, Ledger for what lists and revokes; it is safe for concurrent use.
 type Service struct {
-	Store Store
-	Now   func() time.Time
+	Store  Store
+	Ledger Ledger
+	Now    func() time.Time
 }
 
 // Issue stores a session as r asks, or gives one of this package's errors. The
@@ -39,8 +40,31 @@ func (s *Service) Issue(ctx context.Context, r Request) (*Session, error) {
 	if !now.Before(r.Deadline) {
 		return nil, ErrLate
 	}
+	stored, err := s.Store.IssueSession(ctx, r.issue(now))
+	if err != nil {
+		return nil, fmt.Errorf("issue: %w", err)
+	}
+	return stored, nil
+}
+
+// Whoami gives the session with a digest and its identity, or [ErrNotFound]
+// when there is none that may be used: expired, revoked, of a former epoch, of
+// an identity that is not active.
+func (s *Service) Whoami(ctx context.Context, d Digest) (*Session, *identity.Identity, error) {
+	found, i, err := s.Store.SessionByDigest(ctx, d)
+	if err != nil {
+		return nil, nil, fmt.Errorf("whoami: %w", err)
+	}
+	if !found.Active(s.Now()) || found.Epoch != i.Epoch || i.State != identity.Active {
+		return nil, nil, ErrNotFound
+	}
+	return found, i, nil
+}
+
+// issue is what the store is asked to do for r.
+func (r Request) issue(now time.Time) Issue {
 	issued := newSession(r, now)
-	stored, err := s.Store.IssueSession(ctx, Issue{
+	i := Issue{
 		Request: r,
 		Session: issued,
 		Event: func(sequence int64, bypassed bool) events.Event {
@@ -62,25 +86,27 @@ func (s *Service) Issue(ctx context.Context, r Request) (*Session, error) {
 				Reason:     "replaced",
 			})
 		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("issue: %w", err)
 	}
-	return stored, nil
+	if r.Login != uuid.Nil {
+		i.Login = func(sequence int64, sessionID uuid.UUID) events.Event { return r.login(now, sequence, sessionID) }
+	}
+	return i
 }
 
-// Whoami gives the session with a digest and its identity, or [ErrNotFound]
-// when there is none that may be used: expired, revoked, of a former epoch, of
-// an identity that is not active.
-func (s *Service) Whoami(ctx context.Context, d Digest) (*Session, *identity.Identity, error) {
-	found, i, err := s.Store.SessionByDigest(ctx, d)
-	if err != nil {
-		return nil, nil, fmt.Errorf("whoami: %w", err)
-	}
-	if !found.Active(s.Now()) || found.Epoch != i.Epoch || i.State != identity.Active {
-		return nil, nil, ErrNotFound
-	}
-	return found, i, nil
+// login makes login.succeeded. Its id was chosen by whoever asked, so that the
+// inputs of its background hooks could be kept before.
+func (r Request) login(now time.Time, sequence int64, sessionID uuid.UUID) events.Event {
+	e := r.event(now, sequence, events.LoginSucceeded{
+		IdentityID: r.IdentityID.String(),
+		SessionID:  sessionID.String(),
+		Method:     r.Method,
+		Provider:   r.Provider,
+		FlowID:     text(r.FlowID),
+		Refreshed:  r.Refresh != uuid.Nil,
+		Network:    events.Network(r.ClientAddr),
+	})
+	e.ID, e.Source = r.Login.String(), "/usher/login"
+	return e
 }
 
 // broken says what does not make sense about r, "" if all does.
@@ -98,12 +124,20 @@ func (r Request) broken() string {
 		return "no such assurance level"
 	case r.Lifespan <= 0 || r.Lifespan > MaxLifespan:
 		return "lifespan out of bounds"
+	case (r.GrantID == uuid.Nil) == (r.Login == uuid.Nil):
+		return "needs a grant or a login, and not both"
+	case r.Bypass && r.GrantID == uuid.Nil:
+		return "bypass without a grant"
+	case r.Refresh != uuid.Nil && r.Login == uuid.Nil:
+		return "refresh without a login"
 	}
 	return ""
 }
 
+// newSession is the session that r asks for; for a refresh it says only what
+// becomes of the one that is stored.
 func newSession(r Request, now time.Time) Session {
-	return Session{
+	s := Session{
 		ID:              uuid.New(),
 		IdentityID:      r.IdentityID,
 		AAL:             r.AAL,
@@ -114,6 +148,10 @@ func newSession(r Request, now time.Time) Session {
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(r.Lifespan),
 	}
+	if r.Refresh != uuid.Nil {
+		s.ID, s.Devices, s.IssuedAt, s.ExpiresAt = r.Refresh, nil, time.Time{}, time.Time{}
+	}
+	return s
 }
 
 // event makes one about r's identity.

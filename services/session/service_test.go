@@ -133,20 +133,84 @@ func TestIssueMakesTheEvents(t *testing.T) {
 	}
 }
 
-func TestIssueOfALoginHasNoGrant(t *testing.T) {
-	t.Parallel()
+// login is a request of a person who comes back.
+func login() session.Request {
 	r := request()
-	r.GrantID, r.FlowID = uuid.Nil, uuid.Nil
-	var data string
+	r.GrantID, r.Login = uuid.Nil, uuid.Must(uuid.NewV7())
+	return r
+}
+
+func TestIssueOfALogin(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*session.Request)
+		more   string // of login.succeeded
+	}{
+		"new session":       {func(*session.Request) {}, `"refreshed":false,"network":"192.0.2.0/24"`},
+		"refreshed session": {func(r *session.Request) { r.Refresh = uuid.New() }, `"refreshed":true,"network":"192.0.2.0/24"`},
+		"nothing known":     {func(r *session.Request) { r.ClientAddr = "" }, `"refreshed":false`},
+	} {
+		r := login()
+		c.change(&r)
+		var asked session.Issue
+		s := service(store{issue: func(i session.Issue) (*session.Session, error) { asked = i; return &i.Session, nil }})
+		if _, err := s.Issue(t.Context(), r); err != nil {
+			t.Fatalf("%s: Issue: %v", name, err)
+		}
+		if data := string(asked.Event(1, false).Data); strings.Contains(data, "grant_id") {
+			t.Errorf("%s: session.issued of a login holds a grant: %s", name, data)
+		}
+		person, sessionID := r.IdentityID.String(), uuid.New()
+		got := asked.Login(9, sessionID)
+		want := events.Event{
+			ID: r.Login.String(), SpecVersion: "1.0", Source: "/usher/login", Type: "login.succeeded", Subject: person, Time: stored,
+			Sequence: "9", DataContentType: "application/json", DataSchema: "urn:usher:event:login.succeeded:1",
+			RequestID: "http-1", Actor: "person:" + person, TraceParent: r.TraceParent,
+			Data: fmt.Appendf(nil, `{"identity_id":%q,"session_id":%q,"method":"password","flow_id":%q,%s}`, person, sessionID, r.FlowID, c.more),
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: event (-want +got):\n%s", name, diff)
+		}
+		payload, err := got.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventstest.Validate(t, payload)
+	}
+}
+
+func TestIssueOfARegistrationHasNoLogin(t *testing.T) {
+	t.Parallel()
 	s := service(store{issue: func(i session.Issue) (*session.Session, error) {
-		data = string(i.Event(1, false).Data)
+		if i.Login != nil {
+			t.Error("the store is to keep a login.succeeded")
+		}
 		return &i.Session, nil
 	}})
+	r := request()
+	r.Bypass = true
 	if _, err := s.Issue(t.Context(), r); err != nil {
 		t.Fatalf("Issue: %v", err)
 	}
-	if strings.Contains(data, "grant_id") || strings.Contains(data, "flow_id") {
-		t.Errorf("session.issued without grant and flow holds them: %s", data)
+}
+
+// What becomes of a session that is made fresh: its id, life and devices are
+// the stored one's.
+func TestIssueOfARefreshSaysOnlyWhatChanges(t *testing.T) {
+	t.Parallel()
+	r := login()
+	r.Refresh = uuid.New()
+	s := service(store{issue: func(i session.Issue) (*session.Session, error) { return &i.Session, nil }})
+	got, err := s.Issue(t.Context(), r)
+	if err != nil {
+		t.Fatalf("Issue: %v", err)
+	}
+	want := &session.Session{
+		ID: r.Refresh, IdentityID: r.IdentityID, AAL: "aal1", Epoch: 3, AuthenticatedAt: stored,
+		Methods: []session.Method{{Method: "password", AAL: "aal1", CompletedAt: stored}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("session (-want +got):\n%s", diff)
 	}
 }
 
@@ -165,9 +229,15 @@ func TestIssueRefusesWithoutTheStore(t *testing.T) {
 		"no lifespan":         {func(r *session.Request) { r.Lifespan = 0 }, session.ErrInvalid},
 		"a negative lifespan": {func(r *session.Request) { r.Lifespan = -time.Hour }, session.ErrInvalid},
 		"too long a lifespan": {func(r *session.Request) { r.Lifespan = session.MaxLifespan + 1 }, session.ErrInvalid},
-		"the deadline is now": {func(r *session.Request) { r.Deadline = stored }, session.ErrLate},
-		"the deadline passed": {func(r *session.Request) { r.Deadline = now.Add(-time.Minute) }, session.ErrLate},
-		"no deadline":         {func(r *session.Request) { r.Deadline = time.Time{} }, session.ErrLate},
+		"no cause":            {func(r *session.Request) { r.GrantID = uuid.Nil }, session.ErrInvalid},
+		"two causes":          {func(r *session.Request) { r.Login = uuid.New() }, session.ErrInvalid},
+		"a login that skips the gate": {func(r *session.Request) {
+			r.GrantID, r.Login, r.Bypass = uuid.Nil, uuid.New(), true
+		}, session.ErrInvalid},
+		"a refresh by registration": {func(r *session.Request) { r.Refresh = uuid.New() }, session.ErrInvalid},
+		"the deadline is now":       {func(r *session.Request) { r.Deadline = stored }, session.ErrLate},
+		"the deadline passed":       {func(r *session.Request) { r.Deadline = now.Add(-time.Minute) }, session.ErrLate},
+		"no deadline":               {func(r *session.Request) { r.Deadline = time.Time{} }, session.ErrLate},
 	} {
 		r := request()
 		c.change(&r)

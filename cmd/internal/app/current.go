@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -37,7 +38,7 @@ type current struct {
 type foundation struct {
 	store     registration.Store
 	creations registration.CreationStore
-	sessions  registration.Issuer
+	sessions  session.Issuer
 	observe   func(registration.Outcome)
 }
 
