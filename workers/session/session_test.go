@@ -39,12 +39,18 @@ func request() session.Request {
 		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		HTTPRequest: "http-1",
 		RequestedAt: now,
+		Bypass:      true,
 	}
 }
 
 // issued is the session that r asks for.
 func issued(r session.Request) *session.Session {
 	now := time.Now().UTC().Truncate(time.Microsecond)
+	if r.Refresh != uuid.Nil { // it began long ago, and an administrator has extended it
+		s := issued(session.Request{IdentityID: r.IdentityID, AAL: r.AAL, Epoch: r.Epoch, Method: r.Method, Lifespan: 3 * r.Lifespan})
+		s.ID, s.IssuedAt = r.Refresh, now.Add(-r.Lifespan)
+		return s
+	}
 	return &session.Session{
 		ID:              uuid.New(),
 		IdentityID:      r.IdentityID,
@@ -60,7 +66,7 @@ func issued(r session.Request) *session.Session {
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	for name, r := range map[string]session.Request{"of a registration": request(), "of a login": login()} {
+	for name, r := range map[string]session.Request{"of a registration": request(), "of a login": login(), "of a refresh": refresh()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBus(t)
@@ -96,7 +102,14 @@ func TestRoundTrip(t *testing.T) {
 
 func login() session.Request {
 	r := request()
-	r.GrantID, r.FlowID, r.Provider = uuid.Nil, uuid.Nil, ""
+	r.GrantID, r.FlowID, r.Provider, r.Bypass = uuid.Nil, uuid.Nil, "", false
+	r.Login = uuid.Must(uuid.NewV7())
+	return r
+}
+
+func refresh() session.Request {
+	r := login()
+	r.Refresh = uuid.New()
 	return r
 }
 

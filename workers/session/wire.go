@@ -161,10 +161,19 @@ func decodeSession(data []byte, r session.Request) (*session.Session, error) {
 		return nil, errors.New("the session has no id")
 	case s.IdentityID != r.IdentityID:
 		return nil, errors.New("the session is another identity's")
-	case s.AAL != r.AAL, !s.ExpiresAt.After(s.IssuedAt), s.ExpiresAt.Sub(s.IssuedAt) > r.Lifespan:
+	case s.AAL != r.AAL, !s.ExpiresAt.After(s.IssuedAt), !fits(s, r):
 		return nil, errors.New("the session is not the one that was asked for")
 	}
 	return s, nil
+}
+
+// fits tells whether s is the session that r names, or one that lives no longer
+// than r says: how long a refreshed one lives was decided before.
+func fits(s *session.Session, r session.Request) bool {
+	if r.Refresh != uuid.Nil {
+		return s.ID == r.Refresh
+	}
+	return s.ExpiresAt.Sub(s.IssuedAt) <= r.Lifespan
 }
 
 // text is the zero id as "", and parse the other way round.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/usher-auth/usher/events"
@@ -67,6 +68,37 @@ func FuzzDecodeRequest(f *testing.F) {
 	})
 }
 
+// TestRequestsSurviveTheWire holds for every field of a request that the bus
+// carries: one that is forgotten comes back as nothing.
+func TestRequestsSurviveTheWire(t *testing.T) {
+	t.Parallel()
+	want := session.Request{
+		GrantID: uuid.New(), FlowID: uuid.New(), IdentityID: uuid.New(), Method: "oidc", Provider: "acme", AAL: "aal1",
+		Digest: session.NewToken(session.NativePrefix).Digest(), Epoch: 7, Lifespan: time.Hour, ClientAddr: "192.0.2.1:1", UserAgent: "test/1",
+		TraceParent: "00-1", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
+	}
+	data, err := encodeRequest(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.ID, want.Deadline = "request-1", time.Unix(2, 0) // of the message itself
+	for v, n := reflect.ValueOf(want), 0; n < v.NumField(); n++ {
+		if v.Field(n).IsZero() {
+			t.Errorf("the test leaves out %s", v.Type().Field(n).Name)
+		}
+	}
+	got, err := decodeRequest(events.Request{ID: want.ID, Deadline: want.Deadline, Data: data})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("decodeRequest(encodeRequest(r)) = %+v, %v, want %+v", got, err, want)
+	}
+	for _, broken := range []string{`"login":"x"`, `"refresh":"x"`} {
+		text := []byte(`{"digest":"` + session.Digest{}.String() + `",` + broken + `}`)
+		if r, err := decodeRequest(events.Request{Data: text}); !errors.Is(err, session.ErrInvalid) {
+			t.Errorf("decodeRequest(%s) = %+v, %v, want ErrInvalid", text, r, err)
+		}
+	}
+}
+
 // FuzzDecodeSession holds that no answer but a fitting one is taken.
 func FuzzDecodeSession(f *testing.F) {
 	r := session.Request{AAL: "aal1", Lifespan: time.Hour}
@@ -85,4 +117,18 @@ func FuzzDecodeSession(f *testing.F) {
 			t.Fatalf("decodeSession(%s) gives %+v beside its error %v", data, s, err)
 		}
 	})
+}
+
+func TestAnswerToARefreshIsThatSession(t *testing.T) {
+	t.Parallel()
+	r := session.Request{IdentityID: uuid.New(), AAL: "aal1", Lifespan: time.Hour, Refresh: uuid.New()}
+	for name, id := range map[string]uuid.UUID{"the session": r.Refresh, "another": uuid.New()} {
+		data, err := encodeSession(&session.Session{ID: id, IdentityID: r.IdentityID, AAL: "aal1", ExpiresAt: time.Time{}.Add(100 * time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := decodeSession(data, r); (err == nil) != (id == r.Refresh) {
+			t.Errorf("%s: decodeSession = %+v, %v, want only the session that was refreshed", name, s, err)
+		}
+	}
 }

@@ -1,9 +1,10 @@
 // Package webhook delivers background web_hooks: one worker per endpoint, each
 // on the durable consumer of the endpoint's name.
 //
-//	identity.created ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
+//	event ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
 //
-// Whether an endpoint gets an event was decided by the commit that wrote it:
+// The events are identity.created, login.succeeded and address.verified. Whether
+// an endpoint gets one was decided no later than by the commit that wrote it:
 // there is a hook input, or there is nothing to do.
 package webhook
 
@@ -62,17 +63,24 @@ type Endpoints interface {
 func (d Delivery) Worker(endpoint string, options ...workers.Option) *workers.Worker {
 	w := workers.New(endpoint, options...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.IdentityCreated]) error {
-		return d.deliver(ctx, endpoint, e)
+		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+	})
+	workers.On(w, func(ctx context.Context, e workers.Event[events.LoginSucceeded]) error {
+		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+	})
+	workers.On(w, func(ctx context.Context, e workers.Event[events.AddressVerified]) error {
+		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	return w
 }
 
-func (d Delivery) deliver(ctx context.Context, endpoint string, e workers.Event[events.IdentityCreated]) error {
-	eventID, err := uuid.Parse(e.ID)
+// deliver tells the endpoint of an event about an identity, both by id.
+func (d Delivery) deliver(ctx context.Context, endpoint, event, about string) error {
+	eventID, err := uuid.Parse(event)
 	if err != nil {
 		return workers.Permanent(fmt.Errorf("event id: %w", err))
 	}
-	identityID, err := uuid.Parse(e.Data.IdentityID)
+	identityID, err := uuid.Parse(about)
 	if err != nil {
 		return workers.Permanent(fmt.Errorf("identity id: %w", err))
 	}
@@ -91,7 +99,7 @@ func (d Delivery) deliver(ctx context.Context, endpoint string, e workers.Event[
 	if err != nil {
 		return fmt.Errorf("load identity: %w", err)
 	}
-	if err := d.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: e.ID}); err != nil {
+	if err := d.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: event}); err != nil {
 		return again(err)
 	}
 	return d.drop(ctx, eventID, endpoint)

@@ -156,6 +156,47 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
+// Each of the events that a person's way makes reaches an endpoint in the same
+// way, about the same person.
+func TestEventsBehindTheRegistration(t *testing.T) {
+	t.Parallel()
+	session, flow := uuid.NewString(), uuid.NewString()
+	for name, about := range map[string]func(person string) events.Payload{
+		"login.succeeded": func(person string) events.Payload {
+			return events.LoginSucceeded{IdentityID: person, SessionID: session, Method: "password", FlowID: flow}
+		},
+		"address.verified": func(person string) events.Payload {
+			return events.AddressVerified{IdentityID: person, AddressID: uuid.NewString(), Via: "email", FlowID: flow}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			r := newReceiver(t)
+			endpoint := webhooks.Endpoint{ID: "audit", URL: r.URL, Body: body, Ignore: true}
+			s, created := newStored()
+			// One that the endpoint is not meant for comes first.
+			b.publish(about(created.IdentityID), func(string) {})
+			event := b.publish(about(created.IdentityID), func(id string) { s.move(id, endpoint.Name()) })
+
+			attempts, stop := b.run(t, s, endpoint)
+			for range 2 {
+				if a := receive(t, attempts, "attempt"); a.Outcome != workers.Done {
+					t.Errorf("attempt = %+v, want done", a)
+				}
+			}
+			stop()
+			want := []string{event.ID + ` {"campaign":"spring","email":"ada@example.com"}`}
+			if got := r.calls(); !slices.Equal(got, want) {
+				t.Errorf("endpoint got %q, want %q", got, want)
+			}
+			if len(s.inputs) > 0 {
+				t.Errorf("inputs are left: %v", s.inputs)
+			}
+		})
+	}
+}
+
 func browser(s *stored, _ *events.IdentityCreated) {
 	for key, in := range s.inputs {
 		in.Flow.Type = "browser"
