@@ -18,6 +18,8 @@ type Algorithm interface {
 	// MaxLength is the longest password in bytes, for [Policy].
 	MaxLength() int
 	hash(text string) (string, error)
+	// made tells whether a hash is one that hash would make: same form, same cost.
+	made(hash string) bool
 	check() error
 }
 
@@ -93,6 +95,11 @@ func (a Argon2id) hash(text string) (string, error) {
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
 }
 
+func (a Argon2id) made(hash string) bool {
+	by, _, _, err := parseArgon2id(hash)
+	return err == nil && by == a.filled()
+}
+
 // parseArgon2id reads a PHC string.
 func parseArgon2id(phc string) (a Argon2id, salt, key []byte, err error) {
 	bad := func() (Argon2id, []byte, []byte, error) { return Argon2id{}, nil, nil, ErrUnknownHash }
@@ -145,6 +152,16 @@ func (b Bcrypt) hash(text string) (string, error) {
 	return string(hash), err
 }
 
+// made takes all versions of the form for one: they differ in errors of other
+// programs that none of the hashes here can have.
+func (b Bcrypt) made(hash string) bool {
+	if recogniseBcrypt(hash) != nil {
+		return false
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	return err == nil && cost == b.filled().Cost
+}
+
 // Recognise gives [ErrUnknownHash] for a hash that [Pool.Verify] could not judge.
 func Recognise(hash string) error {
 	if strings.HasPrefix(hash, "$argon2id$") {
@@ -181,8 +198,10 @@ func verify(text, hash string) error {
 	if err := recogniseBcrypt(hash); err != nil {
 		return err
 	}
-	// bcrypt would look at the first bytes only.
-	if len(text) > bcryptMaxLength || bcrypt.CompareHashAndPassword([]byte(hash), []byte(text)) != nil {
+	// bcrypt would look at the first bytes only. A longer password is wrong, but
+	// that takes as long as any: else the time would tell that there is a hash.
+	differs := bcrypt.CompareHashAndPassword([]byte(hash), []byte(text[:min(len(text), bcryptMaxLength)])) != nil
+	if differs || len(text) > bcryptMaxLength {
 		return ErrMismatch
 	}
 	return nil

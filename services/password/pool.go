@@ -66,6 +66,11 @@ func (p *Pool) Verify(ctx context.Context, plain Plain, hash string) error {
 	return p.run(ctx, func() error { return verify(plain.Reveal(), hash) })
 }
 
+// Outdated tells whether a hash was made by another algorithm than new ones, or
+// with other parameters, so that it is to be made anew when the password is at
+// hand. It costs next to nothing.
+func (p *Pool) Outdated(hash string) bool { return !p.algorithm.made(hash) }
+
 func (p *Pool) run(ctx context.Context, work func() error) error {
 	if err := p.acquire(ctx); err != nil {
 		return err

@@ -94,6 +94,67 @@ func TestBcryptRefusesWhatItWouldCut(t *testing.T) {
 	}
 }
 
+// A password that is too long for bcrypt is as wrong, and as slow, as any: the
+// time must not tell that there is a hash to compare with.
+func TestTooLongAPasswordTakesAsLongAsAny(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, password.PoolOptions{}, password.Bcrypt{Cost: 10})
+	hash, err := p.Hash(t.Context(), password.New("correct horse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fastest := func(text string) time.Duration {
+		least := time.Hour
+		for range 3 {
+			start := time.Now()
+			if err := p.Verify(t.Context(), password.New(text), hash); !errors.Is(err, password.ErrMismatch) {
+				t.Errorf("Verify of %d bytes = %v, want ErrMismatch", len(text), err)
+			}
+			least = min(least, time.Since(start))
+		}
+		return least
+	}
+	if short, long := fastest("wrong"), fastest(strings.Repeat("x", 100)); long < short/4 {
+		t.Errorf("Verify of 100 bytes took %v, of 5 bytes %v, want about the same", long, short)
+	}
+}
+
+func TestOutdated(t *testing.T) {
+	t.Parallel()
+	argon, crypt := password.Argon2id{Memory: 64, Iterations: 1}, password.Bcrypt{Cost: bcrypt.MinCost}
+	made := func(a password.Algorithm) string {
+		hash, err := newPool(t, password.PoolOptions{}, a).Hash(t.Context(), password.New("correct horse"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hash
+	}
+	for name, c := range map[string]struct {
+		now  password.Algorithm
+		hash string
+		want bool
+	}{
+		"argon2id as new":       {argon, made(argon), false},
+		"argon2id spelled out":  {password.Argon2id{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}, made(argon), false},
+		"argon2id, memory":      {argon, made(password.Argon2id{Memory: 128, Iterations: 1}), true},
+		"argon2id, iterations":  {argon, made(password.Argon2id{Memory: 64, Iterations: 2}), true},
+		"argon2id, parallelism": {argon, made(password.Argon2id{Memory: 64, Iterations: 1, Parallelism: 2}), true},
+		"argon2id, salt":        {argon, made(password.Argon2id{Memory: 64, Iterations: 1, SaltLength: 8}), true},
+		"argon2id, key":         {argon, made(password.Argon2id{Memory: 64, Iterations: 1, KeyLength: 16}), true},
+		"argon2id for bcrypt":   {argon, made(crypt), true},
+		"bcrypt as new":         {crypt, made(crypt), false},
+		"bcrypt of PHP":         {crypt, "$2y$" + made(crypt)[4:], false},
+		"bcrypt, cost":          {crypt, made(password.Bcrypt{Cost: bcrypt.MinCost + 1}), true},
+		"bcrypt for argon2id":   {crypt, made(argon), true},
+		"no hash":               {crypt, "", true},
+		"nonsense":              {argon, "$argon2id$x", true},
+	} {
+		if got := newPool(t, password.PoolOptions{}, c.now).Outdated(c.hash); got != c.want {
+			t.Errorf("%s: Outdated(%q) = %t, want %t", name, c.hash, got, c.want)
+		}
+	}
+}
+
 func TestNewPoolRefuses(t *testing.T) {
 	t.Parallel()
 	for name, algorithm := range map[string]password.Algorithm{
