@@ -212,7 +212,7 @@ func (s *Server) replace(x *exchange, over *flow.Flow) error {
 	if ended.IsZero() || ended.After(x.at) {
 		ended = x.at // used up before its time
 	}
-	f.Form.Messages = map[string][]flow.Message{"": {flow.Expired(ended)}}
+	f.Form.Messages = map[string][]flow.Message{"": {flow.Expired(over.Kind, ended)}}
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
 		return fmt.Errorf("replace flow: %w", err)
 	}

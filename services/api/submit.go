@@ -171,5 +171,5 @@ func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMe
 }
 
 func noMethod() *flow.Invalid {
-	return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"": {flow.NoStrategy()}}}}
+	return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"": {flow.NoStrategy(flow.Registration)}}}}
 }

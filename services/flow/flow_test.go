@@ -24,7 +24,7 @@ var issued = time.Date(2026, 3, 1, 12, 30, 0, 123456000, time.UTC)
 
 // fields of a schema with each thing that a node may show.
 var fields = []identity.Field{
-	{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email"},
+	{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email", Identifier: true},
 	{Name: "traits.name.first", Type: "text", Title: "First name", Pattern: "^[A-Z]"},
 	{Name: "traits.plan", Type: "text", Enum: []any{"free", json.Number("3")}},
 	{Name: "traits.terms", Type: "checkbox", Title: `"Terms" & <conditions>`, Required: true},
@@ -82,7 +82,7 @@ func TestView(t *testing.T) {
 		},
 		"expired": {flow: func() *flow.Flow {
 			f := newFlow(flow.Browser)
-			f.Form.Messages = map[string][]flow.Message{"": {flow.Expired(issued.Add(-time.Minute))}}
+			f.Form.Messages = map[string][]flow.Message{"": {flow.Expired(flow.Registration, issued.Add(-time.Minute))}}
 			return f
 		}, options: flow.Options{Action: action, CSRF: "bWFza2Vk", Password: true}},
 	} {

@@ -20,17 +20,29 @@ type Message struct {
 
 // The ids of messages are the contract's.
 const (
-	signUp        = 1040001
-	labelPassword = 1070001
-	labelTitle    = 1070002
+	signIn             = 1010001
+	confirmItIsYou     = 1010003
+	signInWithPassword = 1010022
+	signUp             = 1040001
+	labelPassword      = 1070001
+	labelTitle         = 1070002
+	labelID            = 1070004
+	labelEmail         = 1070007
+	resendCode         = 1070008
+	goOn               = 1070009
+	labelCode          = 1070011
+	addressVerified    = 1080002
+	codeSent           = 1080003
 
 	generic           = 4000001
 	missing           = 4000002
 	tooShort          = 4000003
 	badFormat         = 4000004
 	passwordRefused   = 4000005
+	wrongCredentials  = 4000006
 	identifierTaken   = 4000007
 	noIdentifier      = 4000009
+	notVerified       = 4000010
 	tooLong           = 4000017
 	belowMinimum      = 4000018
 	notAboveMinimum   = 4000019
@@ -48,34 +60,54 @@ const (
 	passwordListed    = 4000034
 	notEmail          = 4000040
 	notTelephone      = 4000041
-	registrationOver  = 4040001
-	noStrategy        = 4010003
+	identityDisabled  = 4010011
+	passedAlready     = 4070002
+	wrongCode         = 4070006
 	firstErrorMessage = 4000000
+
+	loginOver              = 4010001
+	registrationOver       = 4040001
+	verificationOver       = 4070005
+	noLoginStrategy        = 4010002
+	noRegistrationStrategy = 4010003
+	noVerificationStrategy = 4010006
 )
 
 // texts are what people read; {key} is replaced from the message's context.
 var texts = map[int64]string{
-	signUp:        "Sign up",
-	labelPassword: "Password",
+	signIn:             "Sign in",
+	confirmItIsYou:     "Please confirm that it is you.",
+	signInWithPassword: "Sign in with password",
+	signUp:             "Sign up",
+	labelPassword:      "Password",
+	labelID:            "ID",
+	labelEmail:         "Email",
+	resendCode:         "Resend code",
+	goOn:               "Continue",
+	labelCode:          "Verification code",
+	addressVerified:    "Your address is verified.",
+	codeSent:           "If the address belongs to an account, a mail with a code is on its way to it.",
 
-	generic:         "{reason}",
-	missing:         "Please fill in {property}.",
-	tooShort:        "The length must be at least {min_length}, but is {actual_length}.",
-	badFormat:       "This does not have the form {pattern}.",
-	passwordRefused: "Please choose another password: {reason}.",
-	identifierTaken: "There is an account with this identifier already.",
-	noIdentifier:    "Please enter something to sign in with, such as an email address.",
-	tooLong:         "The length must be at most {max_length}, but is {actual_length}.",
-	belowMinimum:    "Must be {minimum} or more, but is {actual}.",
-	notAboveMinimum: "Must be more than {minimum}, but is {actual}.",
-	aboveMaximum:    "Must be {maximum} or less, but is {actual}.",
-	notBelowMaximum: "Must be less than {maximum}, but is {actual}.",
-	notMultiple:     "Must be a multiple of {base}, but is {actual}.",
-	tooManyItems:    "At most {max_items} items are allowed, but there are {actual_items}.",
-	tooFewItems:     "At least {min_items} items are needed, but there are {actual_items}.",
-	repeatedItems:   "Items {index_a} and {index_b} are equal.",
-	wrongType:       "Must be of type {allowed_types}, but is {actual_type}.",
-	notConstant:     "Must be equal to {expected}.",
+	generic:          "{reason}",
+	missing:          "Please fill in {property}.",
+	tooShort:         "The length must be at least {min_length}, but is {actual_length}.",
+	badFormat:        "This does not have the form {pattern}.",
+	passwordRefused:  "Please choose another password: {reason}.",
+	wrongCredentials: "The identifier or the password is wrong.",
+	identifierTaken:  "There is an account with this identifier already.",
+	noIdentifier:     "Please enter something to sign in with, such as an email address.",
+	notVerified:      "Please verify your address first.",
+	tooLong:          "The length must be at most {max_length}, but is {actual_length}.",
+	belowMinimum:     "Must be {minimum} or more, but is {actual}.",
+	notAboveMinimum:  "Must be more than {minimum}, but is {actual}.",
+	aboveMaximum:     "Must be {maximum} or less, but is {actual}.",
+	notBelowMaximum:  "Must be less than {maximum}, but is {actual}.",
+	notMultiple:      "Must be a multiple of {base}, but is {actual}.",
+	tooManyItems:     "At most {max_items} items are allowed, but there are {actual_items}.",
+	tooFewItems:      "At least {min_items} items are needed, but there are {actual_items}.",
+	repeatedItems:    "Items {index_a} and {index_b} are equal.",
+	wrongType:        "Must be of type {allowed_types}, but is {actual_type}.",
+	notConstant:      "Must be equal to {expected}.",
 
 	passwordSimilar:  "The password is too close to what you sign in with.",
 	passwordTooShort: "The password must have at least {min_length} characters, but has {actual_length}.",
@@ -85,9 +117,24 @@ var texts = map[int64]string{
 	notEmail:     "This is not a valid email address.",
 	notTelephone: "This is not a valid phone number.",
 
-	registrationOver: "This registration has expired. Please try again.",
-	noStrategy:       "There is no such way to sign up. Please choose a method that is offered.",
+	identityDisabled: "This account is disabled.",
+	passedAlready:    "This verification is completed already.",
+	wrongCode:        "The code is wrong or was used already.",
+
+	loginOver:              "This login has expired. Please try again.",
+	registrationOver:       "This registration has expired. Please try again.",
+	verificationOver:       "This verification has expired. Please try again.",
+	noLoginStrategy:        "There is no such way to sign in. Please choose a method that is offered.",
+	noRegistrationStrategy: "There is no such way to sign up. Please choose a method that is offered.",
+	noVerificationStrategy: "There is no such way to verify. Please choose a method that is offered.",
 }
+
+// over are the messages of flows that have expired, noStrategy those of submits
+// without a method that is offered.
+var (
+	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver}
+	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy}
+)
 
 // rules are the messages for broken rules of an identity schema. A rule that
 // is not here has a reason of its own.
@@ -135,12 +182,31 @@ func IdentifierTaken() Message { return say(identifierTaken, nil) }
 // NoIdentifier is 4000009: the traits hold nothing to sign in with.
 func NoIdentifier() Message { return say(noIdentifier, nil) }
 
-// NoStrategy is 4010003: the submitted method is unknown, off, or was not said.
-func NoStrategy() Message { return say(noStrategy, nil) }
+// WrongCredentials is 4000006: there is no such identifier, or the password is
+// another; which of them is not said.
+func WrongCredentials() Message { return say(wrongCredentials, nil) }
 
-// Expired is 4040001: the flow that was submitted had died at the given time.
-func Expired(at time.Time) Message {
-	return say(registrationOver, map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
+// AddressNotVerified is 4000010, how a login is refused under the legacy flag
+// until an address is verified.
+func AddressNotVerified() Message { return say(notVerified, nil) }
+
+// Disabled is 4010011: the identity is inactive.
+func Disabled() Message { return say(identityDisabled, nil) }
+
+// WrongCode is 4070006: the code of a verification is wrong or used.
+func WrongCode() Message { return say(wrongCode, nil) }
+
+// PassedAlready is 4070002: the verification was completed before.
+func PassedAlready() Message { return say(passedAlready, nil) }
+
+// NoStrategy says that the submitted method is unknown, off, or was not said:
+// 4010002, 4010003 or 4010006, by the kind of flow.
+func NoStrategy(k Kind) Message { return say(noStrategy[k], nil) }
+
+// Expired says that the flow that was submitted had died at the given time:
+// 4010001, 4040001 or 4070005, by its kind.
+func Expired(k Kind, at time.Time) Message {
+	return say(over[k], map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
 }
 
 // FromViolation is the message for a broken rule of the identity schema.
@@ -167,8 +233,11 @@ func FromPassword(rule string, context map[string]any) Message {
 // say makes the message with an id. Its context must be encodable as JSON.
 func say(id int64, context map[string]any) Message {
 	m := Message{ID: id, Text: fill(texts[id], context), Type: "info"}
-	if id >= firstErrorMessage {
+	switch {
+	case id >= firstErrorMessage:
 		m.Type = "error"
+	case id == addressVerified:
+		m.Type = "success"
 	}
 	if len(context) > 0 {
 		encoded, err := json.Marshal(context)

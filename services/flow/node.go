@@ -12,16 +12,23 @@ type UI struct {
 const (
 	GroupDefault  = "default"
 	GroupPassword = "password"
+	GroupCode     = "code"
 )
 
 // Node is one element of a form. All of its keys are always encoded: clients
 // refuse a node without them.
 type Node struct {
-	Type       string    `json:"type"` // "input"
-	Group      string    `json:"group"`
-	Attributes Input     `json:"attributes"`
-	Messages   []Message `json:"messages"` // never nil
-	Meta       Meta      `json:"meta"`
+	Type       string     `json:"type"` // "input", "a"
+	Group      string     `json:"group"`
+	Attributes Attributes `json:"attributes"`
+	Messages   []Message  `json:"messages"` // never nil
+	Meta       Meta       `json:"meta"`
+}
+
+// Attributes are what a node is made of: an [Input] or an [Anchor].
+type Attributes interface {
+	// name is what messages find the node by.
+	name() string
 }
 
 // Meta is what is said about a node.
@@ -43,6 +50,18 @@ type Input struct {
 	NodeType string `json:"node_type"`
 }
 
+func (a Input) name() string { return a.Name }
+
+// Anchor are the attributes of a link.
+type Anchor struct {
+	Href     string  `json:"href"`
+	Title    Message `json:"title"`
+	ID       string  `json:"id"`
+	NodeType string  `json:"node_type"`
+}
+
+func (a Anchor) name() string { return a.ID }
+
 // Option is one value that an input may have.
 type Option struct {
 	Value any `json:"value"`
@@ -51,4 +70,9 @@ type Option struct {
 func input(group string, a Input, label *Message) Node {
 	a.NodeType = "input"
 	return Node{Type: "input", Group: group, Attributes: a, Messages: []Message{}, Meta: Meta{Label: label}}
+}
+
+func anchor(group string, a Anchor) Node {
+	a.NodeType = "a"
+	return Node{Type: "a", Group: group, Attributes: a, Messages: []Message{}, Meta: Meta{Label: &a.Title}}
 }

@@ -13,17 +13,38 @@ type Options struct {
 	Action string
 	// CSRF is the masked token; empty for api flows, which show an empty node.
 	CSRF string
-	// Password says that the method password is on.
-	Password bool
+	// Password and Code say that the method is on.
+	Password, Code bool
+	// Continue is where a verification that has passed leads to.
+	Continue string
 }
 
-// Render gives what f shows: a node per field in the schema's order with the
-// value that was entered, then the nodes of the methods, and each message at
-// its node. A message for "traits" gets a node of its own; a message for any
-// other node that is not there is said of the whole flow. No password is ever shown.
+// Render gives what f shows by its kind and state, and each message at its
+// node. A message for any other node that is not there is said of the whole
+// flow. The fields are those of the flow's identity schema, in its order; a
+// verification shows none. No password is ever shown.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
-	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+4)}
+	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
 	ui.add(f, input(GroupDefault, Input{Name: "csrf_token", Type: "hidden", Value: o.CSRF, Required: true}, nil))
+	state := int64(0) // the id of the message that the state itself has
+	switch f.Kind {
+	case Login:
+		state = ui.login(f, fields, o)
+	case Verification:
+		state = ui.verification(f, o)
+	default:
+		ui.registration(f, fields, o)
+	}
+	ui.Messages = f.Form.elsewhere(ui.Nodes)
+	if state != 0 && (len(ui.Messages) == 0 || f.State == PassedChallenge) {
+		ui.Messages = []Message{say(state, nil)}
+	}
+	return ui
+}
+
+// registration shows a node per field with the value that was entered, then the
+// method's. A message for "traits" gets a node of its own.
+func (ui *UI) registration(f *Flow, fields []identity.Field, o Options) {
 	for i := range fields {
 		ui.add(f, trait(&fields[i], f.Form.Values))
 	}
@@ -31,17 +52,93 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 		ui.add(f, input(GroupDefault, Input{Name: "traits", Type: "text"}, nil))
 	}
 	if o.Password {
-		password, submit := say(labelPassword, nil), say(signUp, nil)
-		ui.add(f, input(GroupPassword, Input{Name: "password", Type: "password", Required: true, Autocomplete: "new-password"}, &password))
-		ui.add(f, input(GroupPassword, Input{Name: "method", Type: "submit", Value: "password"}, &submit))
+		ui.password(f, "new-password", signUp)
 	}
-	ui.Messages = f.Form.elsewhere(ui.Nodes)
-	return ui
+}
+
+// login shows one identifier for all traits that people sign in with. Who only
+// confirms to be there still has no choice of it.
+func (ui *UI) login(f *Flow, fields []identity.Field, o Options) (state int64) {
+	id := Input{Name: "identifier", Type: "text", Value: "", Required: true}
+	if entered, ok := f.Form.Values["identifier"].(string); ok {
+		id.Value = entered
+	}
+	submit := int64(signInWithPassword)
+	if f.Refresh {
+		state, submit = confirmItIsYou, signIn
+	}
+	if f.Refresh && id.Value != "" {
+		id.Type = "hidden"
+		ui.add(f, input(GroupDefault, id, nil))
+	} else {
+		ui.add(f, input(GroupDefault, id, identifierLabel(fields)))
+	}
+	if o.Password {
+		ui.password(f, "current-password", submit)
+	}
+	return state
+}
+
+// identifierLabel is the title of the trait that people sign in with, if there
+// is one such trait and it has one.
+func identifierLabel(fields []identity.Field) *Message {
+	var only *identity.Field
+	for i := range fields {
+		switch {
+		case !fields[i].Identifier:
+		case only != nil:
+			return label(labelID)
+		default:
+			only = &fields[i]
+		}
+	}
+	if only == nil || only.Title == "" {
+		return label(labelID)
+	}
+	return title(only)
+}
+
+// password shows the nodes of the method password.
+func (ui *UI) password(f *Flow, autocomplete string, submit int64) {
+	ui.add(f, input(GroupPassword, Input{Name: "password", Type: "password", Required: true, Autocomplete: autocomplete}, label(labelPassword)))
+	ui.add(f, input(GroupPassword, Input{Name: "method", Type: "submit", Value: "password"}, label(submit)))
+}
+
+// verification asks for an address, then for the code that was sent to it, and
+// leads on in the end.
+func (ui *UI) verification(f *Flow, o Options) (state int64) {
+	switch {
+	case f.State == PassedChallenge:
+		ui.Action, ui.Method = o.Continue, "GET"
+		ui.add(f, anchor(GroupCode, Anchor{Href: o.Continue, Title: say(goOn, nil), ID: "continue"}))
+		return addressVerified
+	case !o.Code:
+		return 0
+	case f.State == SentEmail:
+		ui.code(f)
+		return codeSent
+	}
+	email := Input{Name: "email", Type: "email", Value: f.Form.Values["email"], Required: true}
+	ui.add(f, input(GroupCode, email, label(labelEmail)))
+	ui.add(f, input(GroupCode, Input{Name: "method", Type: "submit", Value: "code"}, label(goOn)))
+	return 0
+}
+
+// code shows where the code is entered, and a button that asks for another one
+// where it is known who is to get it.
+func (ui *UI) code(f *Flow) {
+	ui.add(f, input(GroupCode, Input{Name: "method", Type: "hidden", Value: "code"}, nil))
+	code := Input{Name: "code", Type: "text", Value: f.Form.Values["code"], Required: true, Autocomplete: "one-time-code"}
+	ui.add(f, input(GroupCode, code, label(labelCode)))
+	ui.add(f, input(GroupCode, Input{Name: "method", Type: "submit", Value: "code"}, label(goOn)))
+	if address := f.Form.Values["email"]; address != nil {
+		ui.add(f, input(GroupCode, Input{Name: "email", Type: "submit", Value: address}, label(resendCode)))
+	}
 }
 
 // add appends a node with the messages that f has for it.
 func (ui *UI) add(f *Flow, n Node) {
-	if said := f.Form.Messages[n.Attributes.Name]; len(said) > 0 {
+	if said := f.Form.Messages[n.Attributes.name()]; len(said) > 0 {
 		n.Messages = said
 	}
 	ui.Nodes = append(ui.Nodes, n)
@@ -63,9 +160,19 @@ func trait(f *identity.Field, values map[string]any) Node {
 	if f.Title == "" {
 		return input(GroupDefault, a, nil)
 	}
-	label := say(labelTitle, map[string]any{"title": f.Title, "name": f.Name})
-	label.Text = f.Title
-	return input(GroupDefault, a, &label)
+	return input(GroupDefault, a, title(f))
+}
+
+// title labels a node with what the schema calls its field.
+func title(f *identity.Field) *Message {
+	m := say(labelTitle, map[string]any{"title": f.Title, "name": f.Name})
+	m.Text = f.Title
+	return &m
+}
+
+func label(id int64) *Message {
+	m := say(id, nil)
+	return &m
 }
 
 // elsewhere are the messages that none of the nodes shows: first those of the
@@ -76,7 +183,7 @@ func (f Form) elsewhere(nodes []Node) []Message {
 	}
 	var messages []Message
 	for _, name := range slices.Sorted(maps.Keys(f.Messages)) {
-		if !slices.ContainsFunc(nodes, func(n Node) bool { return n.Attributes.Name == name }) {
+		if !slices.ContainsFunc(nodes, func(n Node) bool { return n.Attributes.name() == name }) {
 			messages = append(messages, f.Messages[name]...)
 		}
 	}

@@ -17,17 +17,26 @@ type View struct {
 	ExpiresAt  time.Time `json:"expires_at"`
 	RequestURL string    `json:"request_url"`
 	ReturnTo   string    `json:"return_to,omitempty"`
-	// OrganizationID is always null: clients need the key.
-	OrganizationID *string `json:"organization_id"`
-	IdentitySchema string  `json:"identity_schema,omitempty"`
+	// OrganizationID points to null where clients need the key.
+	OrganizationID **string `json:"organization_id,omitempty"`
+	IdentitySchema string   `json:"identity_schema,omitempty"`
+	*LoginView
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
 }
 
+// LoginView is what the flow of a login has besides.
+type LoginView struct {
+	Refresh      bool      `json:"refresh"`
+	RequestedAAL string    `json:"requested_aal"`
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+}
+
 // NewView gives f as clients get it, showing ui.
 func NewView(f *Flow, ui UI) View {
-	return View{
+	v := View{
 		ID:             f.ID,
 		Type:           f.Type,
 		State:          f.State,
@@ -39,4 +48,11 @@ func NewView(f *Flow, ui UI) View {
 		IdentitySchema: f.SchemaID,
 		UI:             ui,
 	}
+	if f.Kind != Verification {
+		v.OrganizationID = new(*string)
+	}
+	if f.Kind == Login {
+		v.LoginView = &LoginView{Refresh: f.Refresh, RequestedAAL: "aal1", CreatedAt: v.IssuedAt, UpdatedAt: v.IssuedAt}
+	}
+	return v
 }

@@ -12,6 +12,8 @@ type Field struct {
 	Autocomplete string
 	Pattern      string
 	Enum         []any // the allowed values, if they are listed
+	// Identifier says that people sign in with it.
+	Identifier bool
 }
 
 // fields are the leaves of t; required says that t itself cannot be left out.
@@ -31,6 +33,7 @@ func (t *trait) fields(required bool) []Field {
 
 func (t *trait) field(required bool) Field {
 	f := Field{Name: t.name, Type: "text", Title: t.title, Required: required, Pattern: t.pattern, Enum: t.enum}
+	f.Identifier = t.identifier || t.items != nil && t.items.identifier
 	switch t.kind {
 	case "number", "integer":
 		f.Type = "number"

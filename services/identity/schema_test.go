@@ -74,7 +74,7 @@ func TestBuiltInSchema(t *testing.T) {
 		t.Fatalf("Compile = %v, want nil", err)
 	}
 	want := []identity.Field{
-		{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email"},
+		{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email", Identifier: true},
 		{Name: "traits.name.first", Type: "text", Title: "First name"},
 		{Name: "traits.name.last", Type: "text", Title: "Last name"},
 	}
@@ -97,8 +97,8 @@ func TestBuiltInSchema(t *testing.T) {
 func TestFields(t *testing.T) {
 	t.Parallel()
 	want := []identity.Field{
-		{Name: "traits.username", Type: "text", Title: "Name to sign in with", Pattern: "^[A-Za-z]+$"},
-		{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email"},
+		{Name: "traits.username", Type: "text", Title: "Name to sign in with", Pattern: "^[A-Za-z]+$", Identifier: true},
+		{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email", Identifier: true},
 		{Name: "traits.second", Type: "email", Title: "Second address", Autocomplete: "email"},
 		{Name: "traits.contact", Type: "text"},
 		{Name: "traits.phone", Type: "tel", Autocomplete: "tel"},
