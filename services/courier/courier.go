@@ -71,6 +71,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Message is a mail and how far it is.
 type Message struct {
+	// N is the message's place among all by age; the store gives it.
+	N  int64
 	ID uuid.UUID
 	// EventID is the event that asked for it: one event, one message.
 	EventID uuid.UUID

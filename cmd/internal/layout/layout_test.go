@@ -25,9 +25,9 @@ var levels = map[string]int{
 	"services/identity": 1,
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1,
-	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2,
+	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/admin": 2,
 	"services/api": 3, "services/pages": 3, "services/store": 3, "services/storetest": 3,
-	"workers": 3, "workers/session": 3, "workers/webhook": 3,
+	"workers": 3, "workers/session": 3, "workers/webhook": 3, "workers/courier": 3,
 	"cmd": 4,
 }
 
@@ -40,6 +40,7 @@ var sideways = map[string][]string{
 	"events/eventstest":  {"schemas", "events"},
 	"workers/session":    {"workers"},
 	"workers/webhook":    {"workers"},
+	"workers/courier":    {"workers"},
 }
 
 // homes are the packages from outside that belong to one part of the tree.
@@ -52,6 +53,7 @@ var homes = map[string][]string{
 	"github.com/lib/pq":                 {"services/store"},
 	"modernc.org/sqlite":                {"services/store"},
 	"github.com/cenkalti/backoff/v4":    {"workers", "services/webhook", "cmd"},
+	"github.com/wneessen/go-mail":       {"services/courier"},
 }
 
 // prescribed must be required by go.mod directly and used where it is at home.

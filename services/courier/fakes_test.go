@@ -1,0 +1,153 @@
+package courier_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/eventstest"
+	"github.com/usher-auth/usher/services/courier"
+)
+
+var (
+	errBroken = errors.New("broken")
+	now       = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+)
+
+// memory is a store of messages, of one recipient.
+type memory struct {
+	t         *testing.T
+	mu        sync.Mutex
+	recipient *courier.Recipient
+	messages  map[uuid.UUID]*courier.Message // by event
+	codes     []courier.Code
+	events    []events.Event
+	// settleFails is how many of the next calls of Settle fail.
+	settleFails int
+}
+
+func (s *memory) Message(_ context.Context, eventID uuid.UUID) (*courier.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.messages[eventID]
+	if !ok {
+		return nil, courier.ErrNotFound
+	}
+	found := *m
+	return &found, nil
+}
+
+func (s *memory) Recipient(_ context.Context, r courier.Request) (courier.Recipient, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recipient == nil || s.recipient.FlowID != r.FlowID {
+		return courier.Recipient{}, courier.ErrNotFound
+	}
+	return *s.recipient, nil
+}
+
+func (s *memory) Queue(_ context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stored, ok := s.messages[m.EventID]; ok {
+		found := *stored
+		return &found, nil
+	}
+	s.messages[m.EventID] = &m
+	if code != nil {
+		s.codes = append(s.codes, *code)
+	}
+	stored := m
+	return &stored, nil
+}
+
+func (s *memory) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settleFails > 0 {
+		s.settleFails--
+		return errBroken
+	}
+	for _, m := range s.messages {
+		if m.ID != id {
+			continue
+		}
+		m.Status, m.Attempts = status, attempts
+		if !keep {
+			m.Content = courier.Content{}
+		}
+		if e != nil {
+			if data, err := e.Encode(); err == nil {
+				eventstest.Validate(s.t, data)
+			}
+			s.events = append(s.events, *e)
+		}
+		return ctx.Err()
+	}
+	return courier.ErrNotFound
+}
+
+// only gives the one message that there is.
+func (s *memory) only() courier.Message {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.messages) != 1 {
+		s.t.Fatalf("%d messages are stored, want 1", len(s.messages))
+	}
+	for _, m := range s.messages {
+		return *m
+	}
+	panic("unreachable")
+}
+
+// sender is a courier.Sender that keeps what it was given.
+type sender struct {
+	send func(*courier.Message) error // nil takes all
+	got  []courier.Message
+}
+
+func (s *sender) Send(_ context.Context, m *courier.Message) error {
+	s.got = append(s.got, *m)
+	if s.send == nil {
+		return nil
+	}
+	return s.send(m)
+}
+
+// newMemory has a person to write to, and gives the request of an event about them.
+func newMemory(t *testing.T) (*memory, courier.Request) {
+	t.Helper()
+	s := &memory{t: t, messages: map[uuid.UUID]*courier.Message{}, recipient: &courier.Recipient{
+		Address: "ada@example.com", IdentityID: uuid.New(), AddressID: uuid.New(),
+		Traits: []byte(`{"email":"ada@example.com","name":{"first":"Ada"}}`),
+		FlowID: uuid.New(), FlowExpiresAt: now.Add(time.Hour),
+	}}
+	return s, courier.Request{
+		EventID: uuid.New(), FlowID: s.recipient.FlowID, RequestID: "request-1",
+		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+}
+
+func newService(t *testing.T, s courier.Store, to courier.Sender) *courier.Service {
+	t.Helper()
+	return &courier.Service{
+		Store: s, Sender: to, Templates: newTemplates(t, courier.TemplateOptions{}),
+		CodeLifespan: time.Hour, MaxAttempts: 5, PublicURL: "https://id.example.com/",
+		Now: func() time.Time { return now },
+	}
+}
+
+func newTemplates(t testing.TB, o courier.TemplateOptions) *courier.Templates {
+	t.Helper()
+	templates, err := courier.NewTemplates(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return templates
+}

@@ -1,0 +1,215 @@
+package courier
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+)
+
+// settleTimeout bounds storing what became of an attempt, which goes on when the
+// courier ends: what a mail server has taken must not be sent again.
+const settleTimeout = 5 * time.Second
+
+// Service writes and sends the mails that events ask for. All fields but the
+// booleans are needed; it is safe for concurrent use, and not to be copied.
+type Service struct {
+	Store     Store
+	Sender    Sender
+	Templates *Templates
+	// CodeLifespan is how long a code is good for, if its flow lives that long.
+	CodeLifespan time.Duration
+	// MaxAttempts is how often a message is tried at a server that does not take it.
+	MaxAttempts int
+	// PublicURL is the base of the links in mails.
+	PublicURL string
+	// NotifyUnknown also writes to addresses that are nobody's, that they are.
+	NotifyUnknown bool
+	// KeepContent keeps what a message says when it is sent or abandoned, for
+	// the mailbox of development.
+	KeepContent bool
+	Now         func() time.Time
+
+	taken taken
+}
+
+// Deferred is the error of a message that a mail server has seen and not taken.
+// It is tried again when its event comes again.
+type Deferred struct {
+	Attempts int // so far
+	Err      error
+}
+
+func (d *Deferred) Error() string { return fmt.Sprintf("attempt %d: %v", d.Attempts, d.Err) }
+
+// Unwrap gives why it was not taken.
+func (d *Deferred) Unwrap() error { return d.Err }
+
+// Verification makes the message of an event, unless it is there already, and
+// sends it, unless that is done. It is nil when nothing is left to do for the
+// event: sent, abandoned, nobody to write to. Any error means that the event is
+// to come again; a [*Deferred] says that this attempt counts.
+//
+// A message is sent twice only if the server's answer, or that it was given,
+// was lost; both then have the same Message-ID.
+func (s *Service) Verification(ctx context.Context, r Request) error {
+	m, err := s.Store.Message(ctx, r.EventID)
+	if errors.Is(err, ErrNotFound) {
+		m, err = s.write(ctx, r)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("message of the event: %w", err)
+	}
+	if m.Status == Sent || m.Status == Abandoned {
+		return nil
+	}
+	return s.send(ctx, m, r)
+}
+
+// write makes and stores the message that r asks for. [ErrNotFound] says that
+// there is nobody to write to.
+func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
+	to, err := s.Store.Recipient(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("find recipient: %w", err)
+	}
+	now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
+	address, err := identity.Canonical(to.Address)
+	unknown := to.IdentityID == uuid.Nil
+	if err != nil || unknown && !s.NotifyUnknown || !now.Before(to.FlowExpiresAt) {
+		return nil, ErrNotFound
+	}
+	m := Message{
+		ID: uuid.New(), EventID: r.EventID, IdentityID: to.IdentityID, Status: Queued,
+		Template: VerificationCodeUnknown, Recipient: address,
+		ExpiresAt: earlier(now.Add(s.CodeLifespan), to.FlowExpiresAt), CreatedAt: now, UpdatedAt: now,
+	}
+	var code *Code
+	if unknown {
+		m.Content, err = s.Templates.unknown(address)
+	} else {
+		m.Template = VerificationCode
+		code = &Code{FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, ExpiresAt: m.ExpiresAt}
+		m.Content, err = s.withCode(code, address, to, m.ExpiresAt.Sub(now))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", m.Template, err)
+	}
+	stored, err := s.Store.Queue(ctx, m, code)
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	return stored, nil
+}
+
+// withCode makes the text of a code and renders the mail that carries it.
+func (s *Service) withCode(code *Code, address string, to Recipient, lives time.Duration) (Content, error) {
+	text, err := newCode()
+	if err != nil {
+		return Content{}, err
+	}
+	code.Text = NewSecret(text)
+	link := strings.TrimRight(s.PublicURL, "/") + "/self-service/verification?code=" + text + "&flow=" + to.FlowID.String()
+	person, err := person(to)
+	if err != nil {
+		return Content{}, err
+	}
+	return s.Templates.code(codeData{
+		To: address, VerificationCode: text, VerificationURL: link, Identity: person,
+		ExpiresInMinutes: max(1, int(lives.Round(time.Minute)/time.Minute)),
+	})
+}
+
+// newCode makes a code of six decimal digits, each code as likely as any other.
+func newCode() (string, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return "", fmt.Errorf("make code: %w", err)
+	}
+	return fmt.Sprintf("%06d", n), nil
+}
+
+// send makes one attempt at a message and stores what became of it.
+func (s *Service) send(ctx context.Context, m *Message, r Request) error {
+	if attempts, ok := s.taken.attempts(m.ID); ok {
+		return s.sent(ctx, m, r, attempts)
+	}
+	if !s.Now().Before(m.ExpiresAt) {
+		return s.abandon(ctx, m, r, m.Attempts, "expired")
+	}
+	err := s.Sender.Send(ctx, m)
+	attempts := m.Attempts + 1
+	var refused *Refused
+	switch {
+	case err == nil:
+		s.taken.add(m.ID, attempts)
+		return s.sent(ctx, m, r, attempts)
+	case !errors.As(err, &refused):
+		return fmt.Errorf("send message %s: %w", m.ID, err)
+	case refused.Permanent:
+		return s.abandon(ctx, m, r, attempts, "refused")
+	case attempts >= s.MaxAttempts:
+		return s.abandon(ctx, m, r, attempts, "attempts")
+	}
+	if err := s.settle(ctx, m, Queued, attempts, nil); err != nil {
+		return err
+	}
+	return fmt.Errorf("send message %s: %w", m.ID, &Deferred{Attempts: attempts, Err: err})
+}
+
+func (s *Service) sent(ctx context.Context, m *Message, r Request, attempts int) error {
+	e := s.event(m, r, events.MailSent{MessageID: m.ID.String(), Template: m.Template, Attempts: attempts})
+	err := s.settle(ctx, m, Sent, attempts, &e)
+	if err == nil {
+		s.taken.remove(m.ID)
+	}
+	return err
+}
+
+func (s *Service) abandon(ctx context.Context, m *Message, r Request, attempts int, reason string) error {
+	e := s.event(m, r, events.MailAbandoned{
+		MessageID: m.ID.String(), Template: m.Template, Attempts: attempts, Reason: reason,
+	})
+	return s.settle(ctx, m, Abandoned, attempts, &e)
+}
+
+// settle stores how far m is. One that was deleted meanwhile, with its person,
+// is no error.
+func (s *Service) settle(ctx context.Context, m *Message, status Status, attempts int, e *events.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	keep := s.KeepContent || status == Queued
+	err := s.Store.Settle(ctx, m.ID, status, attempts, keep, e)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("settle message %s as %s: %w", m.ID, status, err)
+	}
+	return nil
+}
+
+func (s *Service) event(m *Message, r Request, p events.Payload) events.Event {
+	about := events.About{
+		Source: "/usher/courier", Actor: "system:courier", RequestID: r.RequestID, TraceParent: r.TraceParent,
+	}
+	if m.IdentityID != uuid.Nil {
+		about.Subject = m.IdentityID.String()
+	}
+	return events.New(p, s.Now(), about)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

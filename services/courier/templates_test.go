@@ -1,0 +1,162 @@
+package courier_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/usher-auth/usher/services/courier"
+)
+
+// render gives the content of the mail to a person with the traits.
+func render(t *testing.T, templates *courier.Templates, traits string) (courier.Content, error) {
+	t.Helper()
+	s, r := newMemory(t)
+	s.recipient.Traits = json.RawMessage(traits)
+	out := &sender{}
+	c := newService(t, s, out)
+	c.Templates = templates
+	if err := c.Verification(t.Context(), r); err != nil {
+		return courier.Content{}, err
+	}
+	return out.got[0].Content, nil
+}
+
+func TestTemplatesAreOverriddenOneByOne(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	write(t, folder, "verification_code/valid/email.subject.gotmpl", "Folder {{ .VerificationCode }}\n")
+	write(t, folder, "verification_code/valid/email.body.gotmpl", `<p>Folder for {{ .To }}, {{ .Identity.traits.name.first }}, {{ .Identity.id }}</p>`)
+	write(t, folder, "verification_code/invalid/email.subject.gotmpl", "Unknown {{ .To }}")
+	templates := newTemplates(t, courier.TemplateOptions{
+		Folder: folder,
+		Code:   courier.Texts{Subject: "Key {{ .VerificationCode }} grüßt {{ .Identity.traits.name.first }}"},
+	})
+	got, err := render(t, templates, `{"name":{"first":"Žofie <b>"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if subject := got.Subject.Reveal(); !strings.HasPrefix(subject, "Key ") || !strings.HasSuffix(subject, " grüßt Žofie <b>") {
+		t.Errorf("subject = %q, want the key's", subject)
+	}
+	if page := got.HTML.Reveal(); !strings.HasPrefix(page, "<p>Folder for ada@example.com, Žofie &lt;b&gt;, ") {
+		t.Errorf("HTML = %q, want the folder's, escaped", page)
+	}
+	if plain := got.Plain.Reveal(); !strings.HasPrefix(plain, "Hello,\n\nyour verification code is\n") {
+		t.Errorf("plain = %q, want the built-in one", plain)
+	}
+}
+
+func write(t *testing.T, folder, name, content string) {
+	t.Helper()
+	path := filepath.Join(folder, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBrokenTemplatesStopTheStart(t *testing.T) {
+	t.Parallel()
+	const key = "courier.templates.verification_code."
+	for name, tc := range map[string]struct {
+		options courier.TemplateOptions
+		file    string // in the folder
+		want    string
+	}{
+		"syntax":              {courier.TemplateOptions{Code: courier.Texts{Subject: "{{ .VerificationCode "}}, "", key + "valid.email.subject:1"},
+		"unknown function":    {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCode | upper }}"}}, "", `"upper" not defined`},
+		"misspelt field":      {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCod }}"}}, "", "VerificationCod"},
+		"misspelt key":        {courier.TemplateOptions{Code: courier.Texts{HTML: "{{ .Identity.trait.email }}"}}, "", `no entry for key "trait"`},
+		"code left out":       {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .To }}"}}, "", "leaves out"},
+		"another number":      {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCode }} call 555555"}}, "", "not its code"},
+		"empty subject":       {courier.TemplateOptions{Unknown: courier.Texts{Subject: "\n{{/* none */}}\n"}}, "", "subject is empty"},
+		"code for nobody":     {courier.TemplateOptions{Unknown: courier.Texts{Plain: "{{ .VerificationCode }}"}}, "", "VerificationCode"},
+		"person who is none":  {courier.TemplateOptions{Unknown: courier.Texts{HTML: "{{ .Identity.id }}"}}, "", "Identity"},
+		"HTML that is broken": {courier.TemplateOptions{Code: courier.Texts{HTML: `<a href="{{ .VerificationURL }}`}}, "", "non-text context"},
+		"too much to read":    {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat("x", 256<<10+1)}}, "", "over 262144 bytes"},
+		"too much to render":  {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}}, "", "more than 262144 bytes"},
+		"no such folder":      {courier.TemplateOptions{Folder: "/nowhere"}, "", "courier.template_override_path: no such folder"},
+		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tc.file != "" {
+				tc.options.Folder = t.TempDir()
+				write(t, tc.options.Folder, tc.file, "{{ if }}")
+			}
+			if _, err := courier.NewTemplates(tc.options); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("NewTemplates = %v, want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestTraitThatSomeLackIsReadWithIndex(t *testing.T) {
+	t.Parallel()
+	templates := newTemplates(t, courier.TemplateOptions{Code: courier.Texts{
+		Subject: `{{ with index .Identity.traits "name" }}Dear {{ .first }}{{ else }}Hello{{ end }} {{ if eq .Identity.traits.lang "de" }}Kode{{ else }}code{{ end }}`,
+	}})
+	for traits, want := range map[string]string{
+		`{"name":{"first":"Ada"},"lang":"de"}`: "Dear Ada Kode",
+		`{"lang":"en"}`:                        "Hello code",
+	} {
+		if got, err := render(t, templates, traits); err != nil || got.Subject.Reveal() != want {
+			t.Errorf("subject for %s = %q, %v, want %q", traits, got.Subject.Reveal(), err, want)
+		}
+	}
+	if got, err := render(t, templates, `{}`); err == nil {
+		t.Errorf("subject without a language = %q, want an error", got.Subject.Reveal())
+	}
+}
+
+func TestSubjectStaysOneShortLine(t *testing.T) {
+	t.Parallel()
+	templates := newTemplates(t, courier.TemplateOptions{Code: courier.Texts{Subject: "Hi\r\n {{ .Identity.traits.name }}\n"}})
+	for name, want := range map[string]string{
+		`Ada\r\nBcc: eve@example.com\r\n\r\nbody`: "Hi Ada Bcc: eve@example.com body",
+		`A\u0000\u0085\u2028B`:                    "Hi A B",
+		strings.Repeat("é", 300):                  "Hi " + strings.Repeat("é", 197),
+	} {
+		got, err := render(t, templates, `{"name":"`+name+`"}`)
+		if err != nil || got.Subject.Reveal() != want {
+			t.Errorf("subject for %s = %q, %v, want %q", name, got.Subject.Reveal(), err, want)
+		}
+	}
+}
+
+// FuzzHostileTraits wants HTML that no trait changes, and subjects of one line.
+func FuzzHostileTraits(f *testing.F) {
+	for _, s := range []string{
+		"Ada", `<script>alert(1)</script>`, `" onmouseover="x`, "javascript:alert(1)", "a\r\nBcc: eve@example.com",
+		"{{ .VerificationCode }}", "</title><img src=x>", "\u202e\x00", "123456", "&lt;", "--boundary",
+	} {
+		f.Add(s)
+	}
+	templates := newTemplates(f, courier.TemplateOptions{Code: courier.Texts{
+		Subject: `Hi {{ .Identity.traits.name }}`,
+		HTML:    `<p title="{{ .Identity.traits.name }}">{{ .Identity.traits.name }}</p><a href="{{ .Identity.traits.name }}">x</a>`,
+	}})
+	f.Fuzz(func(t *testing.T, name string) {
+		traits, err := json.Marshal(map[string]string{"name": name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := render(t, templates, string(traits))
+		if err != nil {
+			t.Fatalf("name %q = %v, want a mail", name, err)
+		}
+		page := got.HTML.Reveal()
+		if n := strings.Count(page, "<"); n != 4 || strings.Count(page, `"`) != 4 || strings.Contains(page, `href="javascript:`) {
+			t.Errorf("HTML for %q = %s, want its four tags and two attributes", name, page)
+		}
+		if subject := got.Subject.Reveal(); strings.ContainsFunc(subject, unicode.IsControl) || len([]rune(subject)) > 200 {
+			t.Errorf("subject for %q = %q, want one short line", name, subject)
+		}
+	})
+}

@@ -1,0 +1,87 @@
+package courier_test
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/workers/courier"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// bus is a NATS server with the event stream.
+type bus struct {
+	t                *testing.T
+	hooks, provision *nats.Conn
+	api              jetstream.JetStream
+}
+
+func newBus(t *testing.T) *bus {
+	t.Helper()
+	dir := t.TempDir()
+	keys, err := events.LoadOrMakeKeys(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: filepath.Join(dir, "streams"), Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := natsserver.Start(t.Context(), config, natsserver.Options{Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	connect := func(user string) *nats.Conn {
+		credentials, err := keys.Credentials(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := events.Connect(t.Context(), events.ConnectOptions{
+			InProcess: server, Credentials: credentials, User: user, Name: "test", Log: discard,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	b := &bus{t: t, hooks: connect(events.UserHooks), provision: connect(events.UserProvision)}
+	b.declare()
+	if b.api, err = jetstream.New(connect(events.UserAPIEvents)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// declare provisions the stream and the worker's durable consumer.
+func (b *bus) declare() {
+	b.t.Helper()
+	durables := []events.Durable{{Name: courier.Name, Types: []string{"verification.requested"}}}
+	if _, err := events.Provision(b.t.Context(), b.provision, events.StreamOptions{}, durables); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// publish publishes the event of a payload, as often as times says.
+func (b *bus) publish(p events.VerificationRequested, times int) events.Event {
+	b.t.Helper()
+	e := events.New(p, time.Now(), events.About{Source: "/usher/verification", Actor: "client", RequestID: "request-1"})
+	data, err := e.Encode()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for range times {
+		if _, err := b.api.Publish(b.t.Context(), events.Subject(e.Type), data); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return e
+}
