@@ -6,18 +6,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// NewVerification gives a verification flow that begins with its code already
-// asked for, to be sent to an address.
-func NewVerification(t Type, address string, now time.Time, lifespan time.Duration) *Flow {
+// NewVerification makes the verification flow that another flow leads to, in
+// the state that follows the entering of an address: its code was asked for.
+// Of that other flow it takes Type, RequestURL, ReturnTo and CSRF; what else is
+// in it does not matter.
+func NewVerification(from Flow, address string, now time.Time, lifespan time.Duration) *Flow {
 	now = now.UTC().Truncate(time.Microsecond) // as the store gives it back
 	return &Flow{
-		ID:        uuid.New(),
-		Kind:      Verification,
-		Type:      t,
-		State:     SentEmail,
-		Active:    "code",
-		Form:      Form{Values: map[string]any{"email": address}},
-		IssuedAt:  now,
-		ExpiresAt: now.Add(lifespan),
+		ID:         uuid.New(),
+		Kind:       Verification,
+		Type:       from.Type,
+		State:      SentEmail,
+		Active:     "code",
+		RequestURL: from.RequestURL,
+		ReturnTo:   from.ReturnTo,
+		CSRF:       from.CSRF,
+		Form:       Form{Values: map[string]any{"email": address}},
+		IssuedAt:   now,
+		ExpiresAt:  now.Add(lifespan),
 	}
 }

@@ -16,8 +16,8 @@ import (
 // commit that makes the person also asks for its code, so neither is there
 // without the other.
 func (s *Service) openVerification(i *identity.Identity, a identity.Address, in Submit) *Verification {
-	f := flow.NewVerification(in.Flow.Type, a.Value, i.CreatedAt, s.VerificationLifespan)
-	f.RequestURL, f.ReturnTo, f.CSRF = in.Flow.RequestURL, in.Flow.AfterVerificationReturnTo, in.CSRF
+	from := flow.Flow{Type: in.Flow.Type, RequestURL: in.Flow.RequestURL, ReturnTo: in.Flow.AfterVerificationReturnTo, CSRF: in.CSRF}
+	f := flow.NewVerification(from, a.Value, i.CreatedAt, s.VerificationLifespan)
 	return &Verification{Flow: f, Event: events.New(events.VerificationRequested{
 		FlowID:     f.ID.String(),
 		Via:        a.Via,

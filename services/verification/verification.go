@@ -3,6 +3,12 @@
 //
 //	address entered ─▶ Send ─▶ verification.requested ─▶ courier ─▶ mail
 //	code entered    ─▶ Check ─▶ ONE commit: code used, address verified, events
+//	                         ─▶ waiting hooks ─▶ flow has passed
+//
+// An address that was entered may be anybody's or nobody's: all that is done
+// with it here is the same, and who it belongs to the courier finds out behind
+// the answer. A flow that another one leads to, by [Service.Open], is about an
+// address that is known.
 package verification
 
 import (
@@ -30,7 +36,8 @@ var (
 	ErrDone = errors.New("verification: flow has passed")
 )
 
-// Service verifies addresses. All fields are needed; it is safe for concurrent use.
+// Service verifies addresses. All fields but Trouble are needed; it is safe for
+// concurrent use.
 type Service struct {
 	Store Store
 	Hooks Caller
@@ -41,6 +48,8 @@ type Service struct {
 	// Lifespan of flows that [Service.Open] makes.
 	Lifespan time.Duration
 	Now      func() time.Time
+	// Trouble is told what broke and changed nothing of the answer, for a log.
+	Trouble func(error)
 }
 
 // Store keeps flows, codes and addresses.
