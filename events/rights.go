@@ -20,7 +20,8 @@ const (
 	UserAPIEvents = "api-events"
 	// UserProvision declares the stream and its durable consumers.
 	UserProvision = "provision"
-	// UserHooks takes events from any durable consumer: Usher's own workers.
+	// UserHooks takes events from any durable consumer, and wakes the relay when
+	// that has led to another event: Usher's own workers.
 	UserHooks = "hooks"
 )
 
@@ -70,7 +71,7 @@ var rights = []right{
 	},
 	{
 		user: UserHooks, account: accountEvents,
-		publish: consume("*"),
+		publish: append(consume("*"), SubjectOutboxKick),
 	},
 }
 

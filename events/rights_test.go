@@ -39,7 +39,7 @@ var publishing = []try{
 
 	{subject: "usher.evt.v1.identity.created", may: []string{"api-events"}},
 	{subject: "usher.hook.v1.crm.retry"},
-	{subject: "usher.ctl.v1.outbox.kick", may: []string{"session-events", "api-events"}},
+	{subject: "usher.ctl.v1.outbox.kick", may: []string{"session-events", "api-events", "hooks"}},
 	{subject: "usher.ctl.v1.session.revoked", may: []string{"api-events"}},
 	{subject: "usher.ctl.v1.identity.updated", may: []string{"api-events"}},
 	{subject: "usher.ctl.v1.anything"},

@@ -25,6 +25,9 @@ type SessionIssue struct {
 	HTTPRequest string    `json:"http_request,omitempty"`
 	TraceParent string    `json:"traceparent,omitempty"`
 	RequestedAt time.Time `json:"requested_at"`
+	// Sequence is that of the last event about the identity, as far as whoever asks
+	// knows; it spares a question.
+	Sequence int64 `json:"sequence,omitempty"`
 	// Bypass says that the grant lets a person in who must verify first.
 	Bypass bool `json:"bypass,omitempty"`
 	// Login is the event id of login.succeeded, which is stored with the session;

@@ -39,7 +39,9 @@ type Identity struct {
 	MetadataAdmin  json.RawMessage
 	// Epoch is what a session's epoch must equal for the session to be valid:
 	// raising it revokes all sessions with one write.
-	Epoch       int64
+	Epoch int64
+	// Sequence is that of the last event about the identity when it was read.
+	Sequence    int64
 	Addresses   []Address
 	Credentials []Credential
 	CreatedAt   time.Time

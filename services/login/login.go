@@ -1,13 +1,20 @@
 // Package login signs a person in who comes back. [Service.Login] is the whole
 // way, top to bottom:
 //
-//	identifier → hash, always one → state → refusing hooks → gate → session → result
+//	identifier → hash, always one → state → refusing hooks → gate
+//	→ waiting hooks → session → other sessions, verification, rehash → result
+//
+// Until the password was right, nothing that is answered depends on whether the
+// identifier is somebody's. The session is issued behind the waiting hooks, so
+// that a login that one of them breaks leaves none; the bodies of web_hooks
+// therefore see no session (ctx.session).
 package login
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,12 +64,8 @@ type Service struct {
 	Now        func() time.Time
 	// Observe is told how each login went.
 	Observe func(Outcome)
-}
 
-// Outcome is how one submit went.
-type Outcome struct {
-	Method, Result string
-	Hash, Hop      time.Duration
+	failures failures
 }
 
 // Store keeps identities and events.
@@ -70,8 +73,6 @@ type Store interface {
 	// IdentityByIdentifier gives the identity with a canonical sign-in identifier,
 	// with addresses and credentials, or [identity.ErrNotFound].
 	IdentityByIdentifier(ctx context.Context, identifier string) (*identity.Identity, error)
-	// Identity gives an identity with addresses and credentials, or [identity.ErrNotFound].
-	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
 	// ReplaceCredential puts config in the place of former, if that is still there,
 	// without waiting for the disk.
 	ReplaceCredential(ctx context.Context, id uuid.UUID, kind string, former, config json.RawMessage) error
@@ -96,7 +97,8 @@ type Hasher interface {
 
 // Caller calls the endpoints of web_hook by name.
 type Caller interface {
-	// Refuse asks an endpoint, which may give [*webhook.Refusal].
+	// Refuse asks an endpoint, which may give [*webhook.Refusal]. What it changes of
+	// c.Identity is not kept.
 	Refuse(ctx context.Context, endpoint string, c *webhook.Call) error
 	// Notify calls an endpoint and waits for it.
 	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
@@ -143,4 +145,50 @@ type Result struct {
 	Verification *flow.Flow
 	// VerificationAddress is where its code goes.
 	VerificationAddress string
+}
+
+// Login signs in whom in's identifier and password are of. It takes one hash
+// until the password was right, whoever and whatever was entered.
+//
+// Once the session was asked for it may exist: from there on the end of ctx
+// changes nothing. A login that fails behind that leaves a session whose token
+// reached nobody.
+func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
+	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
+	defer func() { s.observe(t.outcome, err) }()
+
+	if err := entered(in); err != nil {
+		return nil, err
+	}
+	plan := s.Plan(in.Method)
+	p, err := s.prove(ctx, in, &t)
+	if err == nil {
+		err = s.admit(ctx, plan, p.identity, in)
+	}
+	if err != nil {
+		s.tell(ctx, p.identity, in, err, &t)
+		return nil, err
+	}
+	eventID, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("event id: %w", err)
+	}
+	if err := s.prepare(ctx, plan, p.identity, in, eventID); err != nil {
+		return nil, err
+	}
+
+	// The session may be there from here on: what follows does not end with the request.
+	ctx = context.WithoutCancel(ctx)
+	result, err := s.issue(ctx, p.identity, in, eventID, &t)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
+	}
+	if plan.RevokeOthers {
+		if err := s.revokeOthers(ctx, result.Session, in); err != nil {
+			return nil, err
+		}
+	}
+	t.trouble(s.openVerification(ctx, plan, result, in))
+	t.trouble(s.rehash(ctx, p, in))
+	return result, nil
 }

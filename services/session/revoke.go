@@ -49,8 +49,9 @@ func (s *Service) Others(ctx context.Context, current *Session, offset, limit in
 	switch {
 	case at >= 0:
 		page = slices.Delete(page, at, at+1)
-	case offset > 0 && len(page) > 0 && !current.IssuedAt.Before(page[len(page)-1].IssuedAt):
-		page = page[1:] // current is on a page before: without it, all behind move up by one
+	case offset > 0 && len(page) > 0 && !current.IssuedAt.Before(page[0].IssuedAt):
+		// Current stands before this page: without it, all behind it move up by one.
+		page = page[1:]
 	}
 	return page[:min(len(page), limit)], max(total-1, 0), nil
 }

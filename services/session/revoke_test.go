@@ -83,14 +83,15 @@ func TestOthersPageByPage(t *testing.T) {
 		}
 		limit := rapid.IntRange(1, 5).Draw(rt, "limit")
 		current := rapid.IntRange(0, len(all)-1).Draw(rt, "current")
-		// More sessions of one microsecond than a page holds cannot be told apart.
+		// That more sessions than a page holds were issued in the current one's
+		// microsecond is not catered for.
 		same := 0
 		for _, s := range all {
 			if s.IssuedAt.Equal(all[current].IssuedAt) {
 				same++
 			}
 		}
-		if same > limit {
+		if same > limit+1 {
 			rt.Skip("too many at once")
 		}
 		var want []uuid.UUID

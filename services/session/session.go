@@ -97,6 +97,9 @@ type Request struct {
 	TraceParent, HTTPRequest string
 	// RequestedAt is when the session was asked for.
 	RequestedAt time.Time
+	// Sequence is that of the last event about the identity, as far as whoever asks
+	// knows, or zero: it spares the store a question.
+	Sequence int64
 	// Bypass says that the grant lets a person in who must verify first.
 	Bypass bool
 	// Login is the id of login.succeeded, which the session is stored with; zero

@@ -66,6 +66,7 @@ func encodeRequest(r session.Request) ([]byte, error) {
 		HTTPRequest: r.HTTPRequest,
 		TraceParent: r.TraceParent,
 		RequestedAt: r.RequestedAt,
+		Sequence:    r.Sequence,
 		Bypass:      r.Bypass,
 		Login:       text(r.Login),
 		Refresh:     text(r.Refresh),
@@ -92,6 +93,7 @@ func decodeRequest(in events.Request) (session.Request, error) {
 		HTTPRequest: w.HTTPRequest,
 		TraceParent: w.TraceParent,
 		RequestedAt: w.RequestedAt,
+		Sequence:    w.Sequence,
 		Bypass:      w.Bypass,
 		Again:       w.Again,
 	}

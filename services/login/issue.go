@@ -1,0 +1,166 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// prepare does what must be done before there is a session: the hooks that the
+// answer waits for, and what the background ones will need once
+// login.succeeded, which is to have that id, is there.
+func (s *Service) prepare(ctx context.Context, plan hook.LoginPlan, i *identity.Identity, in Submit, eventID uuid.UUID) error {
+	for _, step := range plan.Waiting {
+		if err := s.Hooks.Notify(ctx, step.Endpoint, in.call(i, eventID)); err != nil {
+			return err
+		}
+	}
+	if len(plan.Background) == 0 {
+		return nil
+	}
+	var due []webhook.Due
+	for _, step := range plan.Background {
+		due = append(due, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
+	}
+	if err := s.Store.SaveDue(ctx, due); err != nil {
+		return fmt.Errorf("save due hooks: %w", err)
+	}
+	return nil
+}
+
+// issue asks for the session: a new one with a new token, or for a refresh by
+// the same person the one that is there, which keeps its token.
+func (s *Service) issue(ctx context.Context, i *identity.Identity, in Submit, eventID uuid.UUID, t *timer) (*Result, error) {
+	r := session.Request{
+		Login:       eventID,
+		FlowID:      in.Flow.ID,
+		IdentityID:  i.ID,
+		Method:      in.Method,
+		AAL:         "aal1",
+		Epoch:       i.Epoch,
+		Sequence:    i.Sequence,
+		Lifespan:    s.Lifespan,
+		ClientAddr:  in.Client.Addr,
+		UserAgent:   in.Client.UserAgent,
+		TraceParent: in.Client.TraceParent,
+		HTTPRequest: in.Client.RequestID,
+	}
+	result := &Result{Identity: shown(i)}
+	now := t.step(nil)
+	var err error
+	if in.Flow.Refresh && in.Current != nil && in.Current.Session.IdentityID == i.ID {
+		t.outcome.Result = Refreshed
+		r.Refresh, r.Digest = in.Current.Session.ID, in.Current.Token.Digest()
+		result.Token = in.Current.Token
+		result.Session, err = session.Ask(ctx, s.Sessions, s.IssueTimeout, now, r)
+	} else {
+		prefix := session.NativePrefix
+		if in.Flow.Type == flow.Browser {
+			prefix = session.BrowserPrefix
+		}
+		result.Session, result.Token, err = session.Obtain(ctx, s.Sessions, prefix, s.IssueTimeout, now, r)
+	}
+	t.step(&t.outcome.Hop)
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// revokeOthers ends all sessions of the person but the one that was given.
+func (s *Service) revokeOthers(ctx context.Context, given *session.Session, in Submit) error {
+	by := session.By{
+		Actor:       "person:" + given.IdentityID.String(),
+		RequestID:   in.Client.RequestID,
+		TraceParent: in.Client.TraceParent,
+		Source:      source,
+	}
+	which := session.Which{IdentityID: given.IdentityID, But: given.ID}
+	if _, err := s.Store.RevokeSessions(ctx, which, by.Revoked(given.IdentityID, "login", s.Now())); err != nil {
+		return fmt.Errorf("revoke other sessions: %w", err)
+	}
+	return nil
+}
+
+// openVerification opens a verification of the first address that waits for
+// one, where the plan has that. It keeps nobody out, and neither does its failure.
+func (s *Service) openVerification(ctx context.Context, plan hook.LoginPlan, r *Result, in Submit) error {
+	pending, _ := verifiable(r.Identity)
+	if !plan.Verification || pending == nil {
+		return nil
+	}
+	f, err := s.Verification.Open(ctx, r.Identity, *pending, in)
+	if err != nil {
+		return fmt.Errorf("open verification: %w", err)
+	}
+	if plan.ShowVerification {
+		r.Verification, r.VerificationAddress = f, pending.Value
+	}
+	return nil
+}
+
+// rehash makes a stored hash anew that new ones would not be made like. Only
+// now the password is at hand, and known to be right.
+func (s *Service) rehash(ctx context.Context, p proof, in Submit) error {
+	if !s.Passwords.Outdated(p.hash) {
+		return nil
+	}
+	hash, err := s.Passwords.Hash(ctx, in.Password)
+	if errors.Is(err, password.ErrTooLong) {
+		return nil // the new algorithm takes less: the old hash stays good
+	}
+	if err != nil {
+		return fmt.Errorf("rehash: %w", err)
+	}
+	config, err := json.Marshal(passwordConfig{Hash: hash})
+	if err != nil {
+		return fmt.Errorf("rehash: %w", err)
+	}
+	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, "password", p.config, config); err != nil {
+		return fmt.Errorf("rehash: %w", err)
+	}
+	return nil
+}
+
+// call is what a hook that is called at once is told; the event's id, if there
+// will be one, is what the endpoint knows a repeated call by.
+func (in Submit) call(i *identity.Identity, eventID uuid.UUID) *webhook.Call {
+	c := &webhook.Call{Input: in.hookInput(), Identity: shown(i)}
+	c.Request.Cookies = in.Request.Cookies
+	if eventID != uuid.Nil {
+		c.EventID = eventID.String()
+	}
+	return c
+}
+
+// hookInput is what hook bodies may see besides the identity; cookies are
+// added only where nothing is stored.
+func (in Submit) hookInput() webhook.Input {
+	f := in.Flow
+	request := in.Request
+	request.Cookies = nil
+	return webhook.Input{
+		Flow: webhook.Flow{
+			ID:               f.ID.String(),
+			Type:             string(f.Type),
+			RequestURL:       f.RequestURL,
+			ReturnTo:         f.ReturnTo,
+			IssuedAt:         f.IssuedAt.UTC(),
+			ExpiresAt:        f.ExpiresAt.UTC(),
+			TransientPayload: in.TransientPayload,
+		},
+		Request:     request,
+		RequestID:   in.Client.RequestID,
+		TraceParent: in.Client.TraceParent,
+	}
+}
