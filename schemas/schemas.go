@@ -1,5 +1,5 @@
 // Package schemas embeds what is written in a language of its own: SQL
-// migrations, identity schemas, event schemas.
+// migrations, identity schemas, event schemas, the description of the HTTP API.
 package schemas
 
 import "embed"
@@ -18,3 +18,8 @@ var Identity embed.FS
 //
 //go:embed events
 var Events embed.FS
+
+// OpenAPI describes every route of the public and the admin listener.
+//
+//go:embed openapi.yaml
+var OpenAPI []byte
