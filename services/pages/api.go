@@ -5,14 +5,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // Paths of the public API, relative to its base URL.
 const (
-	pathInit   = "self-service/registration/browser"
-	pathFlow   = "self-service/registration/flows"
-	pathErrors = "self-service/errors"
-	pathWhoami = "sessions/whoami"
+	pathErrors   = "self-service/errors"
+	pathLogout   = "self-service/logout/browser"
+	pathSessions = "sessions"
+	pathWhoami   = "sessions/whoami"
 )
 
 const (
@@ -20,8 +21,12 @@ const (
 	typeHTML = "text/html"
 )
 
-// forwarded are the headers of the browser that the API goes by.
-var forwarded = []string{"Cookie", "User-Agent", "X-Forwarded-For", "Traceparent", "Tracestate"}
+// forwarded are the headers of the browser that the API goes by, and origin those
+// by which it also judges where an unsafe request comes from.
+var (
+	forwarded = []string{"Cookie", "User-Agent", "X-Forwarded-For", "Traceparent", "Tracestate"}
+	origin    = []string{"Origin", "Sec-Fetch-Site"}
+)
 
 // answer is what the API said.
 type answer struct {
@@ -34,9 +39,18 @@ type answer struct {
 // and address, and under the id that the browser's own request has in the
 // logs. Cookies that the API sets are passed on to the browser.
 func (p *pages) ask(w http.ResponseWriter, r *http.Request, accept, path string, query url.Values) *answer {
+	return p.send(w, r, http.MethodGet, accept, path, query, forwarded)
+}
+
+// order asks for a change that the person has ordered by a form of ours.
+func (p *pages) order(w http.ResponseWriter, r *http.Request, method, path string) *answer {
+	return p.send(w, r, method, typeJSON, path, nil, slices.Concat(forwarded, origin))
+}
+
+func (p *pages) send(w http.ResponseWriter, r *http.Request, method, accept, path string, query url.Values, headers []string) *answer {
 	target := &url.URL{Path: "/" + path, RawQuery: query.Encode()}
 	asked := (&http.Request{
-		Method:     http.MethodGet,
+		Method:     method,
 		URL:        target,
 		RequestURI: target.RequestURI(),
 		Proto:      "HTTP/1.1",
@@ -48,7 +62,7 @@ func (p *pages) ask(w http.ResponseWriter, r *http.Request, accept, path string,
 		RemoteAddr: r.RemoteAddr,
 		TLS:        r.TLS,
 	}).WithContext(r.Context())
-	for _, name := range forwarded {
+	for _, name := range headers {
 		if values := r.Header.Values(name); len(values) > 0 {
 			asked.Header[name] = values
 		}

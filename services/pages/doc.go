@@ -2,7 +2,10 @@
 // bring none of their own:
 //
 //	/ui/registration?flow=…   the form of a flow
+//	/ui/login?flow=…          the same
+//	/ui/verification?flow=…   the same
 //	/ui/welcome               who is signed in
+//	/ui/sessions              where else, and the end of that
 //	/ui/error?id=…            what went wrong
 //	/ui/assets/…              the stylesheet and the icon
 //
@@ -11,6 +14,11 @@
 //
 //	browser ─▶ /ui/registration ─▶ GET /self-service/registration/flows ─▶ nodes ─▶ HTML
 //	   └──────────────── POST the form to the flow's own action ───────▶ the API
+//
+// Only what the API takes from no form, the end of other sessions, is posted to a
+// page, which asks the API for it:
+//
+//	browser ─▶ POST /ui/sessions ─▶ own origin? ─▶ DELETE /sessions/{id} ─▶ 303 /ui/sessions
 //
 // So they can do nothing that a UI of somebody else could not, every check is
 // the API's (above all that a flow is shown only to the browser that began

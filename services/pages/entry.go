@@ -24,11 +24,12 @@ func entry(i *item) templ.Attributes {
 	if i.Attributes.Required && i.kind() != checkbox {
 		a["required"] = true
 	}
-	if i.Attributes.Autocomplete != "" {
-		a["autocomplete"] = i.Attributes.Autocomplete
+	if purpose := i.purpose(); purpose != "" {
+		a["autocomplete"] = purpose
 	}
 	if i.kind() == field {
 		byType(a, i.Attributes.Type)
+		byPurpose(a, i.purpose())
 	}
 	return a
 }
@@ -44,6 +45,17 @@ func byType(a templ.Attributes, inputType string) {
 	}
 	switch inputType {
 	case "email", "password", "url":
+		a["autocapitalize"] = "none"
+	}
+}
+
+// byPurpose adds what helps to type a value whose type says too little: codes
+// and identifiers are text.
+func byPurpose(a templ.Attributes, purpose string) {
+	switch purpose {
+	case "one-time-code":
+		a["inputmode"] = "numeric"
+	case "username":
 		a["autocapitalize"] = "none"
 	}
 }

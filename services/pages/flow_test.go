@@ -163,9 +163,10 @@ func TestWhatCannotBeDrawnIsLeftOutButItsMessagesAreNot(t *testing.T) {
 		node("hologram", "later", object{"name": "hologram"}, "Hologram"),
 		input("webauthn", "button", "webauthn_trigger", object{"onclick": "alert(1)"}, "Use a key"),
 		input("default", "hidden", "csrf_token", object{"value": "masked"}, "", message("info", "Nearly there.")),
+		submit("password", "method", "password", "Sign up"),
 	))
-	if n := len(page.all(func(e element) bool { return e.Data == "input" || e.Data == "button" })); n != 1 {
-		t.Errorf("drawn inputs: %d, want csrf_token only", n)
+	if n := len(page.all(func(e element) bool { return e.Data == "input" || e.Data == "button" })); n != 2 {
+		t.Errorf("drawn inputs: %d, want csrf_token and the button", n)
 	}
 	if text := page.one(t, "role", "alert").text(); text != "There is a problem No key was found." {
 		t.Errorf("summary says %q", text)
@@ -255,7 +256,8 @@ func TestEachGroupWithAButtonIsAFormOfItsOwn(t *testing.T) {
 	}
 	want := [][]string{
 		{"csrf_token=masked", "provider=google", "provider=github"},
-		{"csrf_token=masked", "traits.email=", "password=", "method=password", "screen=previous"},
+		{"csrf_token=masked", "traits.email=", "password=", "method=password"},
+		{"csrf_token=masked", "screen=previous"},
 	}
 	if !slices.EqualFunc(forms, want, slices.Equal) {
 		t.Errorf("forms = %q, want %q", forms, want)
@@ -276,26 +278,6 @@ func TestTraitsStandBeforeTheButtonOfTheFirstOfTwoSteps(t *testing.T) {
 	form := page.tags("form")[1]
 	if form.input(t, "traits.email"); form.input(t, "method").attr("value") != "profile" {
 		t.Errorf("the traits are not in the form of method=profile: %v", form.Attr)
-	}
-}
-
-func TestTheCodeOfAVerificationIsDrawn(t *testing.T) {
-	t.Parallel()
-	page := show(t, registration(
-		csrf(),
-		input("code", "hidden", "method", object{"value": "code"}, ""),
-		input("code", "text", "code", object{"required": true, "autocomplete": "one-time-code"}, "Verification code"),
-		submit("code", "method", "code", "Continue"),
-		submit("code", "email", "ada@example.com", "Resend code"),
-	))
-	if n := len(page.tags("form")); n != 1 {
-		t.Fatalf("forms: %d, want 1", n)
-	}
-	if code := page.input(t, "code"); code.attr("autocomplete") != "one-time-code" || code.label(t, page) != "Verification code" {
-		t.Errorf("code = %v, labelled %q", code.Attr, code.label(t, page))
-	}
-	if resend := page.input(t, "email"); resend.attr("value") != "ada@example.com" || strings.Contains(resend.attr("class"), "primary") {
-		t.Errorf("resend = %v, want a second button", resend.Attr)
 	}
 }
 

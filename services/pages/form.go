@@ -1,8 +1,10 @@
 package pages
 
 import (
+	"iter"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // view is a flow's UI, put in order for a page.
@@ -23,8 +25,15 @@ type fault struct {
 type form struct {
 	action, method string
 	group          string
+	aside          bool // does something else than the form before it, of the same group
 	hidden         []node
 	items          []item
+}
+
+// submits tells whether there is anything to submit f with. Otherwise it is no
+// form, such as the link at the end of a verification.
+func (f *form) submits() bool {
+	return slices.ContainsFunc(f.items, func(i item) bool { return i.kind() == button || i.entered() })
 }
 
 // item is a node as it is drawn.
@@ -34,39 +43,43 @@ type item struct {
 	focus   bool   // the cursor stands here at first
 	primary bool   // the button that leads on
 	retype  bool   // a password that is not shown again though nothing is wrong with it
+	mends   bool   // what is wrong of the whole flow is mended here
 }
+
+// idFaults is the id of the summary of what is wrong.
+const idFaults = "faults"
 
 // said is the id of the element that holds the messages.
 func (i *item) said() string { return i.id + "-said" }
 
-// described is the id of what describes the element, "" if nothing does.
+// speaks tells whether there is anything in that element.
+func (i *item) speaks() bool { return len(i.Messages) > 0 || i.retype }
+
+// described are the ids of what describes the element, "" if nothing does.
 func (i *item) described() string {
-	if len(i.Messages) == 0 && !i.retype {
-		return ""
+	var ids []string
+	if i.mends {
+		ids = append(ids, idFaults)
 	}
-	return i.said()
+	if i.speaks() {
+		ids = append(ids, i.said())
+	}
+	return strings.Join(ids, " ")
 }
 
 // arrange puts a UI in order: its nodes in forms, everything that is wrong in
-// the summary, the cursor at the first field that has to be mended. No message
-// is lost: those of nodes that are not drawn are said of the whole flow.
+// the summary, the cursor where it is mended. No message is lost: those of nodes
+// that are not drawn are said of the whole flow.
 func arrange(u ui) view {
 	var v view
 	for _, m := range u.Messages {
 		v.say(m)
 	}
 	v.forms = split(u)
-	focused := false
-	for _, f := range v.forms {
-		for n := range f.items {
-			i := &f.items[n]
-			for _, m := range i.Messages {
-				if m.faulty() {
-					v.faults = append(v.faults, fault{i.id, i.label(), m.Text})
-				}
-			}
-			if i.faulty() && i.entered() && !focused {
-				i.focus, focused = true, true
+	for i := range v.items() {
+		for _, m := range i.Messages {
+			if m.faulty() {
+				v.faults = append(v.faults, fault{i.id, i.label(), m.Text})
 			}
 		}
 	}
@@ -77,8 +90,44 @@ func arrange(u ui) view {
 			}
 		}
 	}
-	v.remindOfPasswords()
+	if len(v.faults) > 0 {
+		v.remindOfPasswords()
+		v.focus()
+	}
 	return v
+}
+
+// items are those of all forms.
+func (v *view) items() iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		for _, f := range v.forms {
+			for n := range f.items {
+				if !yield(&f.items[n]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// focus puts the cursor at the first element that is wrong. If none is, but the
+// whole flow, such as by a wrong code, it stands where something has to be
+// entered again, and the summary is read there.
+func (v *view) focus() {
+	var empty *item
+	for i := range v.items() {
+		switch {
+		case !i.entered() || i.Attributes.Disabled:
+		case i.faulty():
+			i.focus = true
+			return
+		case empty == nil && i.kind() == field && i.value() == "":
+			empty = i
+		}
+	}
+	if empty != nil {
+		empty.focus, empty.mends = true, true
+	}
 }
 
 // say puts a message where those of the whole flow stand.
@@ -93,46 +142,35 @@ func (v *view) say(m message) {
 // remindOfPasswords marks passwords that were right but have to be typed again
 // because something else is wrong: the API never gives one back.
 func (v *view) remindOfPasswords() {
-	if len(v.faults) == 0 {
-		return
-	}
-	for _, f := range v.forms {
-		for n := range f.items {
-			i := &f.items[n]
-			i.retype = i.kind() == field && i.Attributes.Type == "password" && len(i.Messages) == 0
-		}
+	for i := range v.items() {
+		i.retype = i.kind() == field && i.Attributes.Type == "password" && len(i.Messages) == 0
 	}
 }
 
 // split deals the nodes out to forms: each group with a button of its own gets
 // one, so that Enter in a field presses a button that belongs to the field, and
-// never the first on the page, such as that of an identity provider. What
-// belongs to no such group goes into the main form; what all of them need, such
-// as the CSRF token, into each.
+// never the first on the page, such as that of an identity provider. A button of
+// another name than the first of its group does something else with what the API
+// knows, such as to send a code again: it gets a form of its own, so that nothing
+// is sent along that was entered. What belongs to no such group goes into the
+// main form; what all of them need, such as the CSRF token, into each.
 func split(u ui) []*form {
-	var forms []*form
-	in := map[string]*form{}
-	for n := range u.Nodes {
-		if group := u.Nodes[n].Group; u.Nodes[n].kind() == button && in[group] == nil {
-			in[group] = &form{action: u.Action, method: u.Method, group: group}
-			forms = append(forms, in[group])
-		}
-	}
-	if len(forms) == 0 {
-		forms = append(forms, &form{action: u.Action, method: u.Method})
-	}
+	forms, in, asides := formsOf(u)
 	main := mainForm(forms, u.Nodes)
 	for n, node := range u.Nodes {
 		f := in[node.Group]
-		switch k := node.kind(); {
-		case k == undrawn:
-		case k == hidden && f == nil:
+		switch k := node.kind(); k {
+		case undrawn:
+		case hidden:
 			for _, each := range forms {
-				each.hidden = append(each.hidden, node)
+				if f == nil || each.group == node.Group {
+					each.hidden = append(each.hidden, node)
+				}
 			}
-		case k == hidden:
-			f.hidden = append(f.hidden, node)
 		default:
+			if aside := asides[[2]string{node.Group, node.Attributes.Name}]; k == button && aside != nil {
+				f = aside
+			}
 			if f == nil {
 				f = main
 			}
@@ -143,6 +181,35 @@ func split(u ui) []*form {
 		f.choosePrimary()
 	}
 	return forms
+}
+
+// formsOf gives the empty forms of a UI in the order of their buttons: all of
+// them, those of the groups, and those aside by group and name of the button.
+func formsOf(u ui) (forms []*form, in map[string]*form, asides map[[2]string]*form) {
+	in, asides = map[string]*form{}, map[[2]string]*form{}
+	names := map[string]string{} // of the first button of each group
+	for n := range u.Nodes {
+		b := &u.Nodes[n]
+		if b.kind() != button {
+			continue
+		}
+		f := &form{action: u.Action, method: u.Method, group: b.Group}
+		key := [2]string{b.Group, b.Attributes.Name}
+		switch {
+		case in[b.Group] == nil:
+			in[b.Group], names[b.Group] = f, b.Attributes.Name
+		case names[b.Group] != b.Attributes.Name && asides[key] == nil:
+			f.aside = true
+			asides[key] = f
+		default:
+			continue
+		}
+		forms = append(forms, f)
+	}
+	if len(forms) == 0 {
+		forms = append(forms, &form{action: u.Action, method: u.Method})
+	}
+	return forms, in, asides
 }
 
 // mainForm is the first one of a group in which something is entered, else the
@@ -167,7 +234,7 @@ const groupProviders = "oidc"
 // choosePrimary marks the button that leads on: the first. Identity providers
 // are equal.
 func (f *form) choosePrimary() {
-	if f.group == groupProviders {
+	if f.group == groupProviders || f.aside {
 		return
 	}
 	for n := range f.items {

@@ -5,88 +5,9 @@ import (
 	"net/url"
 )
 
-// again marks the page of a flow that was begun because the browser could not
-// show the cookie of the flow before.
-const again = "again"
-
 // start leads to the page that fits whoever comes.
 func (p *pages) start(w http.ResponseWriter, r *http.Request) {
 	redirect(w, root(r)+"ui/welcome")
-}
-
-// registration shows a flow. Without one, or with one that is gone, it begins
-// another; what else the query says, such as return_to, goes along.
-func (p *pages) registration(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	id, second := query.Get("flow"), query.Has(again)
-	query.Del("flow")
-	query.Del(again)
-	begin := root(r) + pathInit + encoded(query)
-	if id == "" {
-		redirect(w, begin)
-		return
-	}
-	a := p.ask(w, r, typeJSON, pathFlow, url.Values{"id": {id}})
-	switch a.status {
-	case http.StatusOK:
-		p.showFlow(w, r, a, begin)
-	case http.StatusNotFound:
-		redirect(w, begin)
-	case http.StatusGone:
-		if to := a.problem().Details.RedirectTo; to != "" {
-			begin = to
-		}
-		redirect(w, begin)
-	case http.StatusForbidden:
-		if second {
-			p.draw(w, r, http.StatusForbidden, cookiesPage(p.document(r, "Cookies are needed")))
-			return
-		}
-		p.beginAgain(w, r, query)
-	default:
-		p.refused(w, r, a)
-	}
-}
-
-// beginAgain begins a flow for a browser that did not show the cookie of the
-// one it asked for: the cookie may be gone, or it keeps none. The page of the
-// new flow knows by its mark that this was tried, so that a browser without
-// cookies is not sent round in circles.
-func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, query url.Values) {
-	a := p.ask(w, r, typeHTML, pathInit, query)
-	to, ok := a.location()
-	if !ok {
-		p.refused(w, r, a)
-		return
-	}
-	if q := to.Query(); q.Has("flow") {
-		q.Set(again, "1")
-		to.RawQuery = q.Encode()
-	}
-	redirect(w, to.String())
-}
-
-// showFlow draws the form of a flow, unless the flow is an app's: that can not
-// be submitted from a page.
-func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, a *answer, begin string) {
-	var f struct {
-		Type string `json:"type"`
-		UI   ui     `json:"ui"`
-	}
-	if !p.read(w, r, a, &f) {
-		return
-	}
-	if f.Type != "browser" {
-		redirect(w, begin)
-		return
-	}
-	v := arrange(f.UI)
-	title := "Create your account"
-	d := p.document(r, title)
-	if len(v.faults) > 0 {
-		d.title = "Error: " + title // what a screen reader says first
-	}
-	p.draw(w, r, http.StatusOK, flowPage(d, title, v))
 }
 
 // welcome shows who is signed in, or the way to become it.
@@ -98,12 +19,16 @@ func (p *pages) welcome(w http.ResponseWriter, r *http.Request) {
 		if !p.read(w, r, a, &s) {
 			return
 		}
-		p.draw(w, r, http.StatusOK, welcomePage(p.document(r, "You are signed in"), s))
+		p.draw(w, r, http.StatusOK, welcomePage(p.document(r, "You are signed in"), s, p.logout(w, r)))
 	case http.StatusUnauthorized:
-		p.draw(w, r, http.StatusOK, signedOutPage(p.document(r, "You are not signed in")))
+		p.signedOut(w, r)
 	default:
 		p.refused(w, r, a)
 	}
+}
+
+func (p *pages) signedOut(w http.ResponseWriter, r *http.Request) {
+	p.draw(w, r, http.StatusOK, signedOutPage(p.document(r, "You are not signed in")))
 }
 
 // savedError shows an error that the API sent the browser here for.

@@ -32,7 +32,7 @@ func (e element) has(name string) bool {
 }
 
 // blocks begin on a line of their own.
-var blocks = []string{"div", "h1", "h2", "p", "li", "dt", "dd"}
+var blocks = []string{"div", "h1", "h2", "p", "li", "dt", "dd", "form"}
 
 // text is what can be read in e, with single spaces.
 func (e element) text() string {
@@ -139,11 +139,19 @@ func checkPage(t *testing.T, target string, page element) {
 		}
 	}
 	for _, e := range page.all(func(element) bool { return true }) {
-		for _, reference := range []string{e.attr("aria-describedby"), e.attr("for")} {
-			if reference != "" && !ids[reference] {
+		for _, reference := range append(strings.Fields(e.attr("aria-describedby")), strings.Fields(e.attr("for"))...) {
+			if !ids[reference] {
 				t.Errorf("GET %s: <%s> refers to %q, which is not there", target, e.Data, reference)
 			}
 		}
+	}
+	for _, e := range page.all(isEntered) {
+		if labels := page.all(func(l element) bool { return l.Data == "label" && l.attr("for") == e.attr("id") }); len(labels) != 1 {
+			t.Errorf("GET %s: %q has %d labels, want 1", target, e.attr("name"), len(labels))
+		}
+	}
+	if n := len(page.all(func(e element) bool { return e.has("autofocus") })); n > 1 {
+		t.Errorf("GET %s: the cursor is to stand at %d places", target, n)
 	}
 	if n := len(page.tags("h1")); n != 1 {
 		t.Errorf("GET %s: got %d <h1>, want 1", target, n)
@@ -151,6 +159,11 @@ func checkPage(t *testing.T, target string, page element) {
 	if lang := page.tags("html")[0].attr("lang"); lang != "en" {
 		t.Errorf("GET %s: lang = %q, want en", target, lang)
 	}
+}
+
+// isEntered tells whether something is entered at e.
+func isEntered(e element) bool {
+	return e.Data == "select" || e.Data == "input" && e.attr("type") != "hidden"
 }
 
 func heading(page element) string { return page.tags("h1")[0].text() }

@@ -115,6 +115,20 @@ func (n *node) label() string {
 	return readable(n.Attributes.Name[strings.LastIndexByte(n.Attributes.Name, '.')+1:])
 }
 
+// purpose is what browsers and password managers know a value by. Where the API
+// says none, the contract's names and types do.
+func (n *node) purpose() string {
+	switch {
+	case n.Attributes.Autocomplete != "":
+		return n.Attributes.Autocomplete
+	case n.Attributes.Name == "identifier":
+		return "username"
+	case n.Attributes.Type == "email":
+		return "email"
+	}
+	return ""
+}
+
 func (n *node) value() string { return written(n.Attributes.Value) }
 
 func (n *node) checked() bool {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -21,31 +23,45 @@ type Options struct {
 	Log         *slog.Logger
 }
 
-// New gives the handler of everything below /ui/. It answers GET and HEAD.
+// New gives the handler of everything below /ui/. It answers GET and HEAD, and
+// POST from its own forms.
 func New(o Options) http.Handler {
 	p := &pages{Options: o, assets: loadAssets()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ui", p.start)
 	mux.HandleFunc("/ui/{$}", p.start)
-	mux.HandleFunc("/ui/registration", p.registration)
+	for _, k := range []flowKind{registration, login, verification} {
+		mux.HandleFunc("/ui/"+string(k), p.flow(k))
+	}
 	mux.HandleFunc("/ui/welcome", p.welcome)
+	mux.HandleFunc(routeSessions, p.sessions)
+	mux.HandleFunc("POST "+routeSessions, p.endSessions)
 	mux.HandleFunc("/ui/error", p.savedError)
 	mux.HandleFunc("/ui/assets/{name}", p.asset)
 	mux.HandleFunc("/", p.unknown)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			p.fail(w, r, http.StatusMethodNotAllowed, "A page can only be looked at.")
+		allowed := []string{http.MethodGet, http.MethodHead}
+		if r.URL.Path == routeSessions {
+			allowed = append(allowed, http.MethodPost)
+		}
+		if !slices.Contains(allowed, r.Method) {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			p.fail(w, r, http.StatusMethodNotAllowed, "This cannot be done with this page.")
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
+// routeSessions is the only page that forms are posted to.
+const routeSessions = "/ui/sessions"
+
 type pages struct {
 	Options
 	assets assets
+	// own knows the posts of other sites' pages by what the browser says of them.
+	own http.CrossOriginProtection
 }
 
 // secure sets the headers of every answer (S62). There is no form-action: it
@@ -70,6 +86,11 @@ type document struct {
 
 // link gives the relative URL of a page or asset.
 func (d document) link(name string) templ.SafeURL { return templ.SafeURL(d.root + "ui/" + name) }
+
+// begin gives the relative URL of a page that begins a flow as the query asks.
+func (d document) begin(k flowKind, query url.Values) templ.SafeURL {
+	return d.link(string(k) + encoded(query))
+}
 
 func (p *pages) document(r *http.Request, title string) document {
 	return document{

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,11 +28,18 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	initPath   = "/self-service/registration/browser"
-	flowsPath  = "/self-service/registration/flows"
-	whoamiPath = "/sessions/whoami"
-	errorsPath = "/self-service/errors"
+	initPath         = "/self-service/registration/browser"
+	flowsPath        = "/self-service/registration/flows"
+	loginPath        = "/self-service/login/flows"
+	verificationPath = "/self-service/verification/flows"
+	logoutPath       = "/self-service/logout/browser"
+	sessionsPath     = "/sessions"
+	whoamiPath       = "/sessions/whoami"
+	errorsPath       = "/self-service/errors"
 )
+
+// kinds are the flows that have a page.
+var kinds = []string{"registration", "login", "verification"}
 
 func answers(status int, body any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -81,7 +89,13 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		{"GET", "/ui/error?id=1", 500},
 		{"GET", "/ui/nothing", 404},
 		{"GET", "/ui/assets/nothing.css", 404},
+		{"GET", "/ui/login", 303},
+		{"GET", "/ui/verification", 303},
+		{"GET", "/ui/sessions", 200},
 		{"POST", "/ui/registration?flow=1", 405},
+		{"POST", "/ui/login", 405},
+		{"POST", "/ui/sessions", 400},
+		{"PUT", "/ui/sessions", 405},
 		{"DELETE", "/ui/welcome", 405},
 	} {
 		w := httptest.NewRecorder()
@@ -104,8 +118,12 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		if c.status != 303 && w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%s %s: Content-Type = %q, want HTML", c.method, c.target, w.Header().Get("Content-Type"))
 		}
-		if c.status == 405 && w.Header().Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s %s: Allow = %q, want GET, HEAD", c.method, c.target, w.Header().Get("Allow"))
+		allow := "GET, HEAD"
+		if c.target == "/ui/sessions" {
+			allow += ", POST"
+		}
+		if got := w.Header().Get("Allow"); c.status == 405 && got != allow {
+			t.Errorf("%s %s: Allow = %q, want %q", c.method, c.target, got, allow)
 		}
 	}
 }
@@ -267,8 +285,12 @@ func TestWelcomeWithoutSessionShowsTheWay(t *testing.T) {
 	if got.status != http.StatusOK || heading(got.page) != "You are not signed in" {
 		t.Fatalf("welcome = %d %q, want 200 and the way in", got.status, heading(got.page))
 	}
-	if to := resolve(t, "/ui/welcome", got.page.tags("a")[0].attr("href")); to != "/ui/registration" {
-		t.Errorf("the way leads to %s, want /ui/registration", to)
+	var ways []string
+	for _, a := range got.page.tags("a") {
+		ways = append(ways, resolve(t, "/ui/welcome", a.attr("href")))
+	}
+	if want := []string{"/ui/login", "/ui/registration"}; !slices.Equal(ways, want) {
+		t.Errorf("the ways lead to %q, want %q", ways, want)
 	}
 }
 
@@ -319,6 +341,12 @@ func TestRefusalsOfTheAPIAreReadable(t *testing.T) {
 		{"flow that is no JSON", "/ui/registration?flow=1", api{flowsPath: garbage}, 500, "Something went wrong"},
 		{"session that is no JSON", "/ui/welcome", api{whoamiPath: garbage}, 500, "Something went wrong"},
 		{"error that is no JSON", "/ui/error?id=1", api{errorsPath: garbage}, 500, "Something went wrong"},
+		{"login", "/ui/login?flow=1", api{loginPath: busy}, 503, "Too many people register at this moment."},
+		{"verification that is switched off", "/ui/verification?flow=1", api{verificationPath: fails(http.StatusBadRequest, "It is off.")}, 400, "It is off."},
+		{"login that is no JSON", "/ui/login?flow=1", api{loginPath: garbage}, 500, "Something went wrong"},
+		{"sessions of whom", "/ui/sessions", api{whoamiPath: busy}, 503, "Too many people register at this moment."},
+		{"sessions", "/ui/sessions", api{whoamiPath: answers(http.StatusOK, object{}), sessionsPath: busy}, 503, "Too many people register at this moment."},
+		{"sessions that are no list", "/ui/sessions", api{whoamiPath: answers(http.StatusOK, object{}), sessionsPath: answers(http.StatusOK, object{})}, 500, "Something went wrong"},
 		{"an answer that nobody expects", "/ui/welcome", api{whoamiPath: leads(http.StatusFound, "/elsewhere")}, 500, "Something went wrong"},
 		{"no envelope", "/ui/welcome", api{whoamiPath: leads(http.StatusBadGateway, "")}, 502, "Something went wrong"},
 	} {

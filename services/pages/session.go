@@ -10,10 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// session is what the welcome page reads of whoami's answer.
+// session is what the pages read of one.
 type session struct {
+	ID              string    `json:"id"`
 	AuthenticatedAt time.Time `json:"authenticated_at"`
 	ExpiresAt       time.Time `json:"expires_at"`
+	Devices         []device  `json:"devices"`
 	Identity        struct {
 		ID                  string         `json:"id"`
 		Traits              map[string]any `json:"traits"`
@@ -23,7 +25,28 @@ type session struct {
 }
 
 type address struct {
-	Value string `json:"value"`
+	Value    string `json:"value"`
+	Verified bool   `json:"verified"`
+	Status   string `json:"status"`
+}
+
+// device is the one that the session was used with last.
+func (s session) device() device {
+	if len(s.Devices) == 0 {
+		return device{}
+	}
+	return s.Devices[len(s.Devices)-1]
+}
+
+// awaited is the address that a verification was begun for and not finished, ""
+// if there is none.
+func (s session) awaited() string {
+	for _, a := range s.Identity.VerifiableAddresses {
+		if !a.Verified && a.Status == "sent" {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // name is what a person knows the account by.
