@@ -26,7 +26,8 @@ func demoCommand(g *global) *cobra.Command {
 		Long: `Starts everything on embedded parts (SQLite, the bus) in a temporary folder and on
 free ports; registers a person as an app would and another as a browser would,
 prints both answers, asks whoami with each, and shows the events and their
-hooks while they happen. Then it stays up until Ctrl-C.`,
+hooks while they happen. The first of them comes back: refused until the address
+is verified with the code from the mailbox. Then it stays up until Ctrl-C.`,
 		Example: "  usher demo --once",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +83,11 @@ func runDemo(ctx context.Context, out, errOut io.Writer, once bool) error {
 					"id": "welcome-mail", "url": endpoint.URL, "method": "POST", "body": demoBody,
 					"response": map[string]any{"ignore": true},
 				}},
+				map[string]any{"hook": "show_verification_ui"},
 				map[string]any{"hook": "session"},
+			},
+			"selfservice.flows.login.after.password.hooks": []any{
+				map[string]any{"hook": "require_verified_address"},
 			},
 		}})
 	}

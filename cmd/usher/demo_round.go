@@ -77,6 +77,9 @@ func (d *demoRound) play(ctx context.Context) error {
 	if err := d.asBrowser(ctx); err != nil {
 		return fmt.Errorf("register as a browser: %w", err)
 	}
+	if err := d.comesBack(ctx); err != nil {
+		return fmt.Errorf("come back: %w", err)
+	}
 	return nil
 }
 
@@ -95,7 +98,7 @@ func (d *demoRound) asApp(ctx context.Context) error {
 		Identity     struct{ ID string }
 	}
 	body, err := json.Marshal(map[string]any{
-		"method": "password", "password": "a demo only secret",
+		"method": "password", "password": demoPassword,
 		"traits": map[string]any{"email": "app@example.org"},
 	})
 	if err != nil {
@@ -131,7 +134,7 @@ func (d *demoRound) asBrowser(ctx context.Context) error {
 	if err := c.json(ctx, "GET", "/self-service/registration/browser", http.Header{"Accept": {"application/json"}}, nil, &flow); err != nil {
 		return err
 	}
-	form := url.Values{"method": {"password"}, "password": {"a demo only secret"}, "traits.email": {"browser@example.org"}}
+	form := url.Values{"method": {"password"}, "password": {demoPassword}, "traits.email": {"browser@example.org"}}
 	for _, n := range flow.UI.Nodes {
 		if n.Attributes.Name == "csrf_token" {
 			form.Set("csrf_token", fmt.Sprint(n.Attributes.Value))
@@ -199,7 +202,7 @@ func (d *demoRound) tree(ctx context.Context, identity string, began time.Time) 
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(d.out, "  ├─ %-17s committed after %7s, in the log and on the stream\n", e.Type, e.Time.Sub(began).Round(100*time.Microsecond))
+			fmt.Fprintf(d.out, "  ├─ %-22s committed after %7s, in the log and on the stream\n", e.Type, e.Time.Sub(began).Round(100*time.Microsecond))
 			delete(want, e.Type)
 		}
 		if at, ok := d.endpoint.calledFor(identity); ok && len(want) == 0 {

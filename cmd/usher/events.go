@@ -150,7 +150,7 @@ func printEvents(w io.Writer, page []json.RawMessage, asJSON bool) error {
 		if err != nil {
 			return fmt.Errorf("event: %w", err)
 		}
-		fmt.Fprintf(w, "%s  %-18s %-36s %s\n", e.Time.Format("2006-01-02 15:04:05.000"), e.Type, e.Subject, e.Data)
+		fmt.Fprintf(w, "%s  %-22s %-36s %s\n", e.Time.Format("2006-01-02 15:04:05.000"), e.Type, e.Subject, e.Data)
 	}
 	return nil
 }

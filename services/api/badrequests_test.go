@@ -3,11 +3,13 @@ package api_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -23,7 +25,7 @@ import (
 // nothing), {pad:N} (N letters) and {parts:N} (N parts of a multipart form).
 type badRequest struct {
 	Name    string
-	To      string // "native", "browser", "stranger" (a browser without the flow's cookie), "admin"
+	To      string // "native", "browser", "stranger" (a browser without the flow's cookie), "login" and "verification" (an app's), "admin"
 	Method  string // POST, if it is not said
 	Path    string // the submit of the flow, if it is not said
 	Header  map[string]string
@@ -53,6 +55,9 @@ func TestBadRequests(t *testing.T) {
 		case "stranger":
 			c = w.browser()
 			f = w.browser().browserFlow()
+		case "login", "verification":
+			f = app.begin("/self-service/" + b.To)
+			b.Path = cmp.Or(b.Path, f.at("/self-service/"+b.To))
 		case "admin":
 			c = admin
 		}
@@ -127,7 +132,17 @@ func (c *client) send(b badRequest, path, body string) got {
 		fmt.Fprintf(&raw, "Content-Length: %d\r\n", len(body))
 	}
 	raw.WriteString("\r\n" + body)
-	return c.sendRaw(raw.Bytes(), b.Method)
+	return c.verified(sent(b, path), c.sendRaw(raw.Bytes(), b.Method))
+}
+
+// sent is what an answer is judged by.
+func sent(b badRequest, path string) *http.Request {
+	r := &http.Request{Method: b.Method, URL: &url.URL{}, Header: http.Header{}}
+	r.URL.Path, r.URL.RawQuery, _ = strings.Cut(path, "?")
+	for name, value := range b.Header {
+		r.Header.Set(name, value)
+	}
+	return r
 }
 
 func (c *client) sendRaw(raw []byte, method string) got {

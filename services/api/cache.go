@@ -18,7 +18,7 @@ const cacheLife = 5 * time.Second
 // for five seconds at most, and less when it hears that the session or its
 // identity has changed. Sessions that do not exist are not remembered.
 type Cache struct {
-	next Sessions
+	next Recognizer
 	now  func() time.Time
 	// known holds sessions by their token's digest; changed holds what was
 	// revoked or updated, by id, for as long as an older answer may be known.
@@ -33,7 +33,7 @@ type cachedWho struct {
 }
 
 // NewCache puts a cache of so many sessions in front of next.
-func NewCache(next Sessions, size int, now func() time.Time) (*Cache, error) {
+func NewCache(next Recognizer, size int, now func() time.Time) (*Cache, error) {
 	known, err := otter.New(&otter.Options[session.Digest, cachedWho]{
 		MaximumSize:      size,
 		ExpiryCalculator: otter.ExpiryCreating[session.Digest, cachedWho](cacheLife),
@@ -51,7 +51,7 @@ func NewCache(next Sessions, size int, now func() time.Time) (*Cache, error) {
 	return &Cache{next: next, now: now, known: known, changed: changed}, nil
 }
 
-// Whoami is [Sessions.Whoami].
+// Whoami is [Recognizer.Whoami].
 func (c *Cache) Whoami(ctx context.Context, d session.Digest) (*Who, error) {
 	now := c.now()
 	if hit, ok := c.known.GetIfPresent(d); ok && now.Sub(hit.asked) < cacheLife && c.current(hit) {

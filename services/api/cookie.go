@@ -85,7 +85,7 @@ func (s *Sealer) open(value string, now time.Time) (session.Token, error) {
 }
 
 // setCookie sets a cookie that JavaScript cannot read. life counts only for a
-// persistent one.
+// persistent one; below zero it ends the cookie.
 func (x *exchange) setCookie(c Cookie, value string, life time.Duration) {
 	cookie := http.Cookie{
 		Name:     c.Name,
@@ -102,10 +102,18 @@ func (x *exchange) setCookie(c Cookie, value string, life time.Duration) {
 	if cookie.SameSite == 0 {
 		cookie.SameSite = http.SameSiteLaxMode
 	}
-	if c.Persistent {
+	switch {
+	case life < 0:
+		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
+	case c.Persistent:
 		cookie.MaxAge = max(1, int(life.Seconds()))
 	}
 	http.SetCookie(x.w, &cookie)
+}
+
+// clearSession takes the session cookie from the browser.
+func (x *exchange) clearSession() {
+	x.setCookie(x.settings.SessionCookie, "", -1)
 }
 
 // setSession hands the session out as a cookie.

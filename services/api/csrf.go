@@ -111,11 +111,26 @@ func (x *exchange) ensureCSRF() csrfSecret {
 // renewCSRF gives the browser a new secret: what was handed out before is void.
 func (x *exchange) renewCSRF() csrfSecret {
 	s := newCSRFSecret()
+	x.setCSRF(s)
+	return s
+}
+
+// setCSRF gives the browser a secret, once per request.
+func (x *exchange) setCSRF(s csrfSecret) {
 	c := x.settings.CSRFCookie
 	c.Name, c.Persistent = x.settings.csrfCookie, true
 	x.setCookie(c, base64.RawURLEncoding.EncodeToString(s[:]), csrfLife)
 	x.secret = &s
-	return s
+}
+
+// nextCSRF makes the secret that a sign-in is to leave a browser with, and its
+// digest: a flow that the sign-in opens belongs to the new cookie. Apps have none.
+func nextCSRF(t flow.Type) (next csrfSecret, digest []byte) {
+	if t != flow.Browser {
+		return next, nil
+	}
+	next = newCSRFSecret()
+	return next, next.digest()
 }
 
 // fromOurPages is the first gate of browser submits: what the browser itself

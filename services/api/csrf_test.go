@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,14 +10,31 @@ import (
 	"github.com/usher-auth/usher/services/api"
 )
 
+// gated are the submits that the gates stand before, each with one that passes.
+var gated = map[string]func(token string) string{
+	routeRegistration: func(token string) string { return submitBody(token, uuid.NewString()+"@example.org", goodPassword) },
+	routeLogin:        func(token string) string { return loginBody(token, "known@example.org", goodPassword) },
+	routeVerification: func(token string) string { return emailBody(token, "known@example.org") },
+}
+
 // TestBrowserGates is S58: what the browser says of the page, and the token.
 func TestBrowserGates(t *testing.T) {
 	t.Parallel()
+	for route, body := range gated {
+		t.Run(route, func(t *testing.T) {
+			t.Parallel()
+			testBrowserGates(t, route, body)
+		})
+	}
+}
+
+func testBrowserGates(t *testing.T, route string, body func(token string) string) {
 	w := newWorld(t, func(w *world) {
 		w.settings.CORS = api.CORS{Enabled: true, Origins: []string{"https://cors.example"}, Credentials: true}
 	})
+	w.signUp("known@example.org")
 	const ui, foreign = "http://127.0.0.1:4455", "https://evil.example"
-	other := w.browser().browserFlow()
+	other := w.browser().begin(route)
 	for _, tt := range []struct {
 		name   string
 		token  func(shown) string
@@ -51,7 +69,7 @@ func TestBrowserGates(t *testing.T) {
 		{"cookie as token", func(shown) string { return "cookie" }, nil, 403},
 	} {
 		c := w.browser()
-		earlier, f := c.browserFlow(), c.browserFlow()
+		earlier, f := c.begin(route), c.begin(route)
 		token := ""
 		if tt.token != nil {
 			token = tt.token(f)
@@ -62,15 +80,16 @@ func TestBrowserGates(t *testing.T) {
 		case "earlier":
 			token = earlier.csrf()
 		}
-		for n := range tt.header {
-			if tt.header[n] == "token" {
-				tt.header[n] = f.csrf()
+		header := slices.Clone(tt.header)
+		for n := range header {
+			if header[n] == "token" {
+				header[n] = f.csrf()
 			}
 		}
 		if tt.name == "changed token" && f.csrf()[0] == 'A' {
 			continue
 		}
-		g := c.postJSON(f.submit(), submitBody(token, uuid.NewString()+"@example.org", goodPassword), tt.header...)
+		g := c.postJSON(f.at(route), body(token), header...)
 		if g.status != tt.status {
 			t.Errorf("%s: submit = %d %s, want %d", tt.name, g.status, g.body, tt.status)
 		}
@@ -104,6 +123,7 @@ func TestTokenNeedsItsCookie(t *testing.T) {
 func TestNativeGate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.signUp("known@example.org")
 	for _, tt := range []struct {
 		header []string
 		status int
@@ -118,13 +138,15 @@ func TestNativeGate(t *testing.T) {
 		{[]string{"Origin", "null"}, 400},
 	} {
 		c := w.app()
-		g := c.postJSON(c.nativeFlow().submit(), submitBody("", uuid.NewString()+"@example.org", goodPassword), tt.header...)
-		if g.status != tt.status {
-			t.Errorf("native submit with %q = %d %s, want %d", tt.header, g.status, g.body, tt.status)
-			continue
-		}
-		if tt.status == 400 && (len(g.shown(t).UI.Messages) != 1 || g.shown(t).UI.Messages[0].ID != 4000001) {
-			t.Errorf("native submit with %q = %s, want the flow with 4000001", tt.header, g.body)
+		for route, body := range gated {
+			g := c.postJSON(c.begin(route).at(route), body(""), tt.header...)
+			if g.status != tt.status {
+				t.Errorf("native submit at %s with %q = %d %s, want %d", route, tt.header, g.status, g.body, tt.status)
+				continue
+			}
+			if tt.status == 400 && (len(g.shown(t).UI.Messages) != 1 || g.shown(t).UI.Messages[0].ID != 4000001) {
+				t.Errorf("native submit at %s with %q = %s, want the flow with 4000001", route, tt.header, g.body)
+			}
 		}
 	}
 }
@@ -133,10 +155,12 @@ func TestBrowserFlowsRefuseTokenHeaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, header := range [][]string{{"X-Session-Token", "x"}, {"Authorization", "Bearer x"}} {
-		c := w.browser()
-		f := c.browserFlow()
-		if g := c.postJSON(f.submit(), submitBody(f.csrf(), "a@example.org", goodPassword), header...); g.status != 400 {
-			t.Errorf("submit with %q = %d %s, want 400", header, g.status, g.body)
+		for route, body := range gated {
+			c := w.browser()
+			f := c.begin(route)
+			if g := c.postJSON(f.at(route), body(f.csrf()), header...); g.status != 400 {
+				t.Errorf("submit at %s with %q = %d %s, want 400", route, header, g.status, g.body)
+			}
 		}
 	}
 }
@@ -151,6 +175,8 @@ func TestCSRFCookie(t *testing.T) {
 	c := w.app()
 	for path, want := range map[string]bool{
 		routeRegistration + "/browser": true, routeRegistration + "/flows": true, "/schemas": true, "/self-service/errors?id=stub:500": true, "/nowhere": true,
+		routeLogin + "/browser": true, routeLogin + "/flows": true, routeVerification + "/browser": true, routeVerification + "/flows": true, routeLogout + "/browser": true,
+		routeLogin + "/api": false, routeLogin: false, routeVerification + "/api": false, routeVerification: false, routeLogout: false, "/sessions": false,
 		routeRegistration + "/api": false, routeRegistration: false, "/sessions/whoami": false, "/health/alive": false, "/health/ready": false,
 	} {
 		cookie := c.get(path).header.Get("Set-Cookie")

@@ -34,12 +34,14 @@ type submission struct {
 	password  password.Plain
 	traits    json.RawMessage // as sent; nil when it was a form
 	transient json.RawMessage
-	form      url.Values // when it was a form; a schema knows the types of its traits
+	form      url.Values        // when it was a form; a schema knows the types of its traits
+	texts     map[string]string // what else the kind of flow asks for, by name
 }
 
 // decodeSubmit reads the body of a submit in any of the contract's encodings.
-// What cannot be read is an [*undecodable].
-func decodeSubmit(r *http.Request) (submission, error) {
+// The names are those of the texts that the kind of flow asks for. What cannot be
+// read is an [*undecodable].
+func decodeSubmit(r *http.Request, names ...string) (submission, error) {
 	body, err := readBody(r)
 	if err != nil {
 		return submission{}, err
@@ -57,7 +59,7 @@ func decodeSubmit(r *http.Request) (submission, error) {
 	}
 	switch media {
 	case typeJSON:
-		return fromJSON(body)
+		return fromJSON(body, names)
 	case typeForm:
 		if !utf8.Valid(body) {
 			return submission{}, refuse("the form is not UTF-8")
@@ -66,13 +68,13 @@ func decodeSubmit(r *http.Request) (submission, error) {
 		if err != nil {
 			return submission{}, refuse("the form cannot be read")
 		}
-		return fromForm(form)
+		return fromForm(form, names)
 	case typeMultipart:
 		form, err := multipartForm(body, params["boundary"])
 		if err != nil {
 			return submission{}, err
 		}
-		return fromForm(form)
+		return fromForm(form, names)
 	}
 	return submission{}, refuse("the Content-Type is neither JSON nor a form")
 }
@@ -103,7 +105,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-func fromJSON(body []byte) (submission, error) {
+func fromJSON(body []byte, names []string) (submission, error) {
 	members, err := scanObject(body)
 	if err != nil {
 		return submission{}, refuse("%v", err)
@@ -125,6 +127,13 @@ func fromJSON(body []byte) (submission, error) {
 	}
 	if secret != nil {
 		s.password = password.New(*secret)
+	}
+	for _, name := range names {
+		var text string
+		if raw, ok := members[name]; ok && json.Unmarshal(raw, &text) != nil {
+			return submission{}, refuse("%s must be a string", name)
+		}
+		s.put(name, text)
 	}
 	if s.traits, err = objectMember(members, "traits"); err != nil {
 		return submission{}, err
@@ -148,7 +157,7 @@ func objectMember(members map[string]json.RawMessage, name string) (json.RawMess
 	return raw, nil
 }
 
-func fromForm(form url.Values) (submission, error) {
+func fromForm(form url.Values, names []string) (submission, error) {
 	for name, values := range form {
 		if strings.Count(name, ".") >= maxDepth {
 			return submission{}, refuse("the form is nested too deep")
@@ -162,20 +171,46 @@ func fromForm(form url.Values) (submission, error) {
 	s := submission{form: form}
 	var secret string
 	for name, to := range map[string]*string{"method": &s.method, "csrf_token": &s.csrf, "password": &secret} {
-		values := form[name]
-		for n, value := range values {
-			if n > 0 && value != values[0] {
-				return submission{}, refuse("%s stands twice in the form", name)
-			}
-			*to = value
+		var err error
+		if *to, err = single(form, name); err != nil {
+			return submission{}, err
 		}
 	}
 	if secret != "" {
 		s.password = password.New(secret)
 	}
+	for _, name := range names {
+		text, err := single(form, name)
+		if err != nil {
+			return submission{}, err
+		}
+		s.put(name, text)
+	}
 	var err error
 	s.transient, err = transientPayload(form)
 	return s, err
+}
+
+// put keeps a text, if there is one.
+func (s *submission) put(name, text string) {
+	if text == "" {
+		return
+	}
+	if s.texts == nil {
+		s.texts = map[string]string{}
+	}
+	s.texts[name] = text
+}
+
+// single is a value of a form that may stand there twice only if it is the same.
+func single(form url.Values, name string) (string, error) {
+	values := form[name]
+	for _, value := range values {
+		if value != values[0] {
+			return "", refuse("%s stands twice in the form", name)
+		}
+	}
+	return form.Get(name), nil
 }
 
 // transientPayload makes the object of the fields "transient_payload.*"; all

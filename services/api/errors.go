@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -20,15 +22,18 @@ import (
 
 // Errors of the edge itself.
 var (
-	errUnknownRoute = errors.New("unknown route")
-	errMethod       = errors.New("method is not allowed")
-	errSignedIn     = errors.New("signed in already")
-	errDisabled     = errors.New("registration is disabled")
-	errNoSchema     = errors.New("unknown identity schema")
-	errFlowID       = errors.New("flow id is missing or malformed")
-	errNoToken      = errors.New("no admin token")
-	errScope        = errors.New("admin token lacks the scope")
-	errHost         = errors.New("wrong host for the admin listener")
+	errUnknownRoute  = errors.New("unknown route")
+	errMethod        = errors.New("method is not allowed")
+	errSignedIn      = errors.New("signed in already")
+	errDisabled      = errors.New("flow is disabled")
+	errNoFirstFactor = errors.New("second factor without a first")
+	errToken         = errors.New("token of no session")
+	errInactive      = errors.New("no session to end")
+	errNoSchema      = errors.New("unknown identity schema")
+	errFlowID        = errors.New("flow id is missing or malformed")
+	errNoToken       = errors.New("no admin token")
+	errScope         = errors.New("admin token lacks the scope")
+	errHost          = errors.New("wrong host for the admin listener")
 )
 
 // table says what the client is told about an error. What is not in it is a
@@ -44,28 +49,34 @@ var table = []struct {
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
+	{errInactive, problem{status: 401, id: "session_inactive", reason: "No active session was found in this request."}},
+	{errNoFirstFactor, problem{status: 401, id: "session_aal1_required", reason: "A second factor needs somebody who is signed in with the first."}},
+	{errToken, problem{status: 403, reason: "The token belongs to no session, or to another one."}},
 	{errSignedIn, problem{status: 400, id: "session_already_available", reason: "A valid session was found, but this needs somebody who is not signed in."}},
-	{errDisabled, problem{status: 400, id: "self_service_flow_disabled", reason: "Registration is switched off."}},
+	{errDisabled, problem{status: 400, id: "self_service_flow_disabled", reason: "This self-service flow is switched off."}},
 	{errReturnTo, problem{status: 400, id: "self_service_flow_return_to_forbidden", reason: "return_to leads to where this server does not send people."}},
 	{errFlowID, problem{status: 400, reason: "The query parameter flow is missing or is no id."}},
 	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
 	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
-	{password.ErrBusy, problem{status: 503, retry: true, reason: "Too many people register at this moment. Try again shortly."}},
-	{registration.ErrNoSession, problem{status: 503, retry: true, reason: "The account exists, but signing in did not work. Send the same again."}},
-	{context.Canceled, problem{status: 503, retry: true}},
-	{context.DeadlineExceeded, problem{status: 503, retry: true}},
+	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},
+	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Send the same again."}},
+	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "The password was right, but signing in did not work. Send the same again."}},
+	{login.ErrNoAddress, problem{status: 500, reason: "Signing in needs a verified address, and this account has none that could be verified."}},
+	{context.Canceled, problem{status: 503, retry: soon}},
+	{context.DeadlineExceeded, problem{status: 503, retry: soon}},
 }
 
 // problem is an error as clients see it.
 type problem struct {
 	status  int
+	code    int // in the envelope, where it is not the status
 	id      string
 	reason  string
 	details map[string]any
-	retry   bool // soon, so Retry-After is set
-	// What stands beside the error in the envelope of a flow that is over.
+	retry   time.Duration // says Retry-After, 0 says nothing
+	// What stands beside the error in the envelope of a flow that is over, if it is known.
 	useFlow   uuid.UUID
 	expiredAt time.Time
 	since     time.Duration
@@ -73,7 +84,8 @@ type problem struct {
 
 func (p *problem) Error() string { return http.StatusText(p.status) + ": " + p.reason }
 
-const retryAfter = "1" // seconds
+// soon is when what failed for now may work again.
+const soon = time.Second
 
 // classify finds what an error is to clients.
 func classify(err error) *problem {
@@ -94,7 +106,7 @@ func classify(err error) *problem {
 		}
 		return &problem{status: status, reason: "A service that takes part in this did not answer as it should."}
 	case errors.As(err, &store) && store.Unavailable():
-		return &problem{status: http.StatusServiceUnavailable, retry: true}
+		return &problem{status: http.StatusServiceUnavailable, retry: soon}
 	}
 	for n := range table {
 		if errors.Is(err, table[n].err) {
@@ -116,8 +128,8 @@ func (s *Server) fail(x *exchange, err error) {
 		x.redirect(http.StatusSeeOther, withQuery(x.settings.ErrorURL, "id", id))
 		return
 	}
-	if p.retry {
-		x.w.Header()["Retry-After"] = []string{retryAfter}
+	if p.retry > 0 {
+		x.w.Header()["Retry-After"] = []string{retryAfter(p.retry)}
 	}
 	if p.status == http.StatusUnauthorized && errors.Is(err, errNoToken) {
 		x.w.Header()["Www-Authenticate"] = []string{"Bearer"}
@@ -159,18 +171,22 @@ type envelopeError struct {
 }
 
 func (p *problem) envelope(requestID string) envelope {
+	code := cmp.Or(p.code, p.status)
 	e := envelope{Error: envelopeError{
 		ID:      p.id,
-		Code:    p.status,
-		Status:  http.StatusText(p.status),
+		Code:    code,
+		Status:  http.StatusText(code),
 		Request: requestID,
 		Reason:  p.reason,
 		Details: p.details,
-		Message: messages[p.status],
+		Message: messages[code],
 	}}
 	if p.useFlow != uuid.Nil {
+		e.UseFlowID = p.useFlow.String()
+	}
+	if !p.expiredAt.IsZero() {
 		at := stamp(p.expiredAt)
-		e.UseFlowID, e.ExpiredAt, e.Since = p.useFlow.String(), &at, p.since.Nanoseconds()
+		e.ExpiredAt, e.Since = &at, p.since.Nanoseconds()
 	}
 	return e
 }
@@ -185,6 +201,7 @@ var messages = map[int]string{
 	http.StatusRequestTimeout:      "The request did not come in time",
 	http.StatusConflict:            "The resource could not be created due to a conflict",
 	http.StatusGone:                "The flow is over",
+	http.StatusTooManyRequests:     "The requests are too many",
 	http.StatusMisdirectedRequest:  "The request came to the wrong place",
 	http.StatusInternalServerError: "An internal error occurred",
 	http.StatusBadGateway:          "A service behind this one failed",

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"testing"
 	"time"
 
 	"github.com/usher-auth/usher/services/password"
@@ -21,6 +22,21 @@ var (
 	ErrReturnTo   = errReturnTo
 	BrowserSecret = parseCSRFCookie
 )
+
+// Routes are the methods and paths that a listener has, such as "GET /schemas".
+// A handler from outside counts as one that is looked at.
+func Routes(h http.Handler) (all []string) {
+	for _, e := range h.(*listener).endpoints {
+		if e.kind&foreign != 0 {
+			all = append(all, http.MethodGet+" "+e.route)
+			continue
+		}
+		for method := range e.methods {
+			all = append(all, method+" "+e.route)
+		}
+	}
+	return all
+}
 
 // Resolve judges a return_to.
 func (c *Compiled) Resolve(raw string) (string, error) { return c.returns.resolve(raw) }
@@ -45,4 +61,16 @@ type Decoded struct {
 func DecodeSubmit(r *http.Request) (Decoded, error) {
 	s, err := decodeSubmit(r)
 	return Decoded{s.method, s.csrf, string(s.traits), string(s.transient), s.password, s.form != nil}, err
+}
+
+// NewTestLimiter gives a function that spends a token of a class of its own.
+func NewTestLimiter(t testing.TB, l Limit, networks int) func(addr string, at time.Time) bool {
+	c, err := newClassLimiter(l, networks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(addr string, at time.Time) bool {
+		_, ok := c.spend(network(addr), at)
+		return ok
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -100,17 +101,11 @@ func (w *world) FlowAndGrant(ctx context.Context, id uuid.UUID) (*flow.Flow, boo
 	return f, granted, err
 }
 
-func (w *world) SaveForm(_ context.Context, id uuid.UUID, active string, form flow.Form) error {
-	defer w.lock()()
-	f := w.flows[id]
-	f.Active, f.Form = active, form
-	w.flows[id] = f
-	return w.broken
-}
-
 func (w *world) SaveFlow(_ context.Context, f *flow.Flow) error {
 	defer w.lock()()
-	w.flows[f.ID] = *f
+	kept := w.flows[f.ID]
+	kept.State, kept.Active, kept.CSRF, kept.Form = f.State, f.Active, f.CSRF, f.Form
+	w.flows[f.ID] = kept
 	return w.broken
 }
 
@@ -166,7 +161,7 @@ func (w *world) Issue(_ context.Context, r session.Request) (*session.Session, e
 
 func (w *world) Whoami(_ context.Context, d session.Digest) (*api.Who, error) {
 	defer w.lock()()
-	if who, ok := w.sessions[d]; ok && w.broken == nil {
+	if who, ok := w.sessions[d]; ok && w.broken == nil && !who.Session.Revoked {
 		return who, nil
 	}
 	return nil, errors.Join(w.broken, session.ErrNotFound)
@@ -209,9 +204,15 @@ func (w *world) SavedError(_ context.Context, id uuid.UUID) (json.RawMessage, ti
 func (w *world) Events(_ context.Context, q audit.Query) ([]audit.Record, error) {
 	var page []audit.Record
 	for seq := q.After + 1; seq <= 5 && len(page) < q.Limit; seq++ {
-		page = append(page, audit.Record{Seq: seq, Payload: []byte(`{"n":` + string(rune('0'+seq)) + `}`)})
+		page = append(page, audit.Record{Seq: seq, Payload: []byte(logged(seq))})
 	}
 	return page, w.broken
+}
+
+// logged is the event at a place in the log.
+func logged(seq int64) string {
+	return fmt.Sprintf(`{"actor":"client","data":{},"datacontenttype":"application/json","dataschema":"urn:usher:event:identity.created:1",`+
+		`"id":"00000000-0000-7000-8000-00000000000%d","source":"/usher/api","specversion":"1.0","time":"2026-11-24T12:00:00Z","type":"identity.created"}`, seq)
 }
 
 func (w *world) EventHead(context.Context) (int64, audit.Hash, error) {

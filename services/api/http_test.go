@@ -11,14 +11,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/usher-auth/usher/services/api/apitest"
 	"github.com/usher-auth/usher/services/flow"
 )
 
 // client is one browser or app.
 type client struct {
-	t    testing.TB
-	http *http.Client
-	base string
+	t        testing.TB
+	http     *http.Client
+	base     string
+	listener apitest.Listener
+	foreign  bool // a handler of the test's own may answer
 }
 
 // browser has a cookie jar, an app has none. Redirects are looked at, not followed.
@@ -32,9 +35,9 @@ func (w *world) browser() *client {
 	return c
 }
 
-func (w *world) app() *client { return w.client(w.public()) }
+func (w *world) app() *client { return w.client(apitest.Public, w.public()) }
 
-func (w *world) admin() *client { return w.client(w.adminBase()) }
+func (w *world) admin() *client { return w.client(apitest.Admin, w.adminBase()) }
 
 // serve starts a listener of the world.
 func (w *world) serve(handler func() http.Handler) func() string {
@@ -45,8 +48,8 @@ func (w *world) serve(handler func() http.Handler) func() string {
 	})
 }
 
-func (w *world) client(base string) *client {
-	return &client{t: w.t, base: base, http: &http.Client{
+func (w *world) client(l apitest.Listener, base string) *client {
+	return &client{t: w.t, base: base, listener: l, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -76,7 +79,19 @@ func (c *client) do(method, path, body string, header ...string) got {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return got{resp.StatusCode, resp.Header, string(answered)}
+	return c.verified(r, got{resp.StatusCode, resp.Header, string(answered)})
+}
+
+// verified holds an answer against the API's description and the rules of all answers.
+func (c *client) verified(r *http.Request, g got) got {
+	c.t.Helper()
+	if !c.foreign {
+		apitest.Verify(c.t, apitest.Answer{
+			Listener: c.listener, Method: r.Method, URL: r.URL, Sent: r.Header,
+			Status: g.status, Header: g.header, Body: []byte(g.body),
+		})
+	}
+	return g
 }
 
 func (c *client) get(path string, header ...string) got { return c.do("GET", path, "", header...) }

@@ -42,17 +42,20 @@ const (
 
 // router collects endpoints.
 type router struct {
-	server *Server
-	mux    *http.ServeMux
+	server    *Server
+	mux       *http.ServeMux
+	endpoints []*endpoint
 }
 
-func (rt router) add(route string, m methods, k kind) {
-	rt.mux.Handle(route, &endpoint{server: rt.server, route: route, methods: m, kind: k})
+func (rt *router) add(route string, m methods, k kind) {
+	e := &endpoint{server: rt.server, route: route, methods: m, kind: k}
+	rt.endpoints = append(rt.endpoints, e)
+	rt.mux.Handle(route, e)
 }
 
 // mount gives a handler of another package a place, with everything below it
 // if the route ends with a slash.
-func (rt router) mount(route string, h http.Handler, k kind) {
+func (rt *router) mount(route string, h http.Handler, k kind) {
 	if h == nil {
 		return
 	}
@@ -67,16 +70,26 @@ func (rt router) mount(route string, h http.Handler, k kind) {
 }
 
 // done gives the handler; what was not added is unknown.
-func (rt router) done(k kind) http.Handler {
+func (rt *router) done(k kind) http.Handler {
 	unknown := &endpoint{server: rt.server, route: "unknown", kind: k}
 	rt.mux.Handle("/", unknown)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !clean(r.URL.Path) {
-			unknown.ServeHTTP(w, r) // the mux would redirect
-			return
-		}
-		rt.mux.ServeHTTP(w, r)
-	})
+	return &listener{rt.mux, rt.endpoints, unknown}
+}
+
+// listener answers on one port.
+type listener struct {
+	mux       *http.ServeMux
+	endpoints []*endpoint // but unknown
+	unknown   *endpoint
+}
+
+// ServeHTTP finds the endpoint.
+func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !clean(r.URL.Path) {
+		l.unknown.ServeHTTP(w, r) // the mux would redirect
+		return
+	}
+	l.mux.ServeHTTP(w, r)
 }
 
 func clean(p string) bool {
@@ -100,6 +113,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := e.run(x)
 	begun := x.status != 0
 	if err != nil && !begun {
+		if e.kind&foreign != 0 {
+			x.ourHeaders()
+		}
 		s.fail(x, err)
 	}
 	e.observe(x, err)
@@ -161,20 +177,26 @@ var (
 	headerTLSOnly    = []string{"max-age=31536000"}
 )
 
-// headers sets what every answer carries. Foreign handlers say the rest themselves.
+// headers sets what every answer carries. Foreign handlers say the rest
+// themselves; what they give is not kept by anybody unless they say so.
 func (e *endpoint) headers(x *exchange) {
 	h := x.w.Header()
 	h["X-Request-Id"] = []string{x.id}
 	h["X-Content-Type-Options"] = headerNoSniff
+	h["Cache-Control"] = headerNoStore
 	if x.settings.secure && e.kind&public != 0 {
 		h["Strict-Transport-Security"] = headerTLSOnly
 	}
-	if e.kind&foreign != 0 {
-		return
+	if e.kind&foreign == 0 {
+		x.ourHeaders()
 	}
+}
+
+// ourHeaders sets what every answer of this package carries besides.
+func (x *exchange) ourHeaders() {
+	h := x.w.Header()
 	h["Content-Type"] = headerJSON
-	h["Cache-Control"] = headerNoStore
-	h["Vary"] = headerVary
+	h["Vary"] = append(headerVary[:1:1], h["Vary"]...)
 	h["Content-Security-Policy"] = headerPolicy
 	h["Referrer-Policy"] = headerNoReferrer
 }

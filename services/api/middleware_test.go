@@ -180,8 +180,9 @@ func TestMountedHandlers(t *testing.T) {
 		}
 	})
 	for path, c := range map[string]*client{"/ui/x": w.app(), "/ui": w.app(), "/metrics": w.admin(), "/admin/plan": w.admin()} {
+		c.foreign = true
 		g := c.get(path)
-		if g.status != http.StatusTeapot || g.body != path || g.header.Get("Content-Security-Policy") != "" || g.header.Get("X-Content-Type-Options") != "nosniff" {
+		if g.status != http.StatusTeapot || g.body != path || g.header.Get("Content-Security-Policy") != "" || g.header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(g.header.Get("Cache-Control"), "no-store") {
 			t.Errorf("GET %s = %d %s %v, want the mounted handler's answer", path, g.status, g.body, g.header)
 		}
 	}

@@ -12,8 +12,10 @@ import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/verification"
 )
 
 // Options are what a server is made of. All fields are needed but those that
@@ -27,12 +29,20 @@ type Options struct {
 	Schemas      Schemas
 	Flows        Flows
 	Registration Registrar
+	Login        Authenticator
+	Verification Verifier
 	Sessions     Sessions
+	OwnSessions  OwnSessions
+	Finder       Finder
 	Identities   Identities
-	Creator      Creator
 	Errors       Errors
 	Events       Events
 	Tokens       Tokens
+	// Administrator, Ledger, Messages and Grants are for the admin listener.
+	Administrator Administrator
+	Ledger        session.Ledger
+	Messages      Messages
+	Grants        Grants
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
@@ -43,12 +53,17 @@ type Options struct {
 	// Guarded says that the admin listener can be reached from other machines:
 	// then every route but health wants a bearer token.
 	Guarded bool
-	Version string
-	Log     *slog.Logger
-	Now     func() time.Time
+	// ShowMails shows administrators what mails say, which holds codes: in
+	// development.
+	ShowMails bool
+	Version   string
+	Log       *slog.Logger
+	Now       func() time.Time
 	// Observe is told of each answer; nil is fine. The route is a pattern, never
 	// a path; a method that HTTP does not know is "other".
 	Observe func(route, method string, status int, d time.Duration)
+	// ObserveLimit is told of each request that a limit has refused; nil is fine.
+	ObserveLimit func(class string)
 }
 
 // Schemas are the configured identity schemas.
@@ -76,8 +91,8 @@ type Flows interface {
 	// FlowAndGrant also tells whether the flow has made an identity. The flow is
 	// nil when only the grant is left; [flow.ErrNotFound] when neither is.
 	FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error)
-	// SaveForm keeps what was entered and what was wrong with it.
-	SaveForm(ctx context.Context, id uuid.UUID, active string, form flow.Form) error
+	// SaveFlow keeps the state, the active method, the form and the CSRF digest of f.
+	SaveFlow(ctx context.Context, f *flow.Flow) error
 }
 
 // Registrar registers people, see [registration.Service].
@@ -86,11 +101,51 @@ type Registrar interface {
 	Repeat(ctx context.Context, in registration.Submit) (*registration.Result, error)
 }
 
-// Sessions knows whose a token is.
-type Sessions interface {
+// Authenticator signs people in, see [login.Service].
+type Authenticator interface {
+	Login(ctx context.Context, in login.Submit) (*login.Result, error)
+}
+
+// Verifier verifies addresses, see [verification.Service]. Where it succeeds the
+// submitted flow is in its new state, and stored.
+type Verifier interface {
+	// Send asks for a code to be sent.
+	Send(ctx context.Context, in verification.Submit) error
+	// Check holds a code against the flow's.
+	Check(ctx context.Context, in verification.Submit) error
+}
+
+// Recognizer knows whose a token is.
+type Recognizer interface {
 	// Whoami gives the valid session with a token of this digest, or
 	// [session.ErrNotFound]. It may give the same *Who to many callers.
 	Whoami(ctx context.Context, d session.Digest) (*Who, error)
+}
+
+// Sessions knows whose a token is and can be told that this has changed, see [Cache].
+type Sessions interface {
+	Recognizer
+	// Changed forgets what is known of a session, or of all sessions of an identity.
+	Changed(id uuid.UUID)
+}
+
+// OwnSessions lists the sessions of a person and ends them, see [session.Service].
+type OwnSessions interface {
+	// Others gives the live sessions of the person of current but that one,
+	// newest first, from the offset on, and how many there are in all.
+	Others(ctx context.Context, current *session.Session, offset, limit int) ([]session.Session, int, error)
+	// Revoke ends a session of an identity, or gives [session.ErrNotFound].
+	Revoke(ctx context.Context, by session.By, identityID, id uuid.UUID, reason string) error
+	// RevokeOthers ends all live sessions of the person of current but that one,
+	// and tells how many.
+	RevokeOthers(ctx context.Context, by session.By, current *session.Session) (int, error)
+}
+
+// Finder finds sessions, see [session.Store].
+type Finder interface {
+	// SessionByDigest gives a session, whatever its state, and its identity, or
+	// [session.ErrNotFound].
+	SessionByDigest(ctx context.Context, d session.Digest) (*session.Session, *identity.Identity, error)
 }
 
 // Identities reads identities, with their credentials.
@@ -99,11 +154,12 @@ type Identities interface {
 	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
 	// Identities gives those behind an id, by id.
 	Identities(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error)
-}
-
-// Creator creates identities for administrators, see [registration.Creator].
-type Creator interface {
-	Create(ctx context.Context, in registration.Creation) (*identity.Identity, error)
+	// IdentitiesAt gives those from an offset on, by id, and how many there are in all.
+	IdentitiesAt(ctx context.Context, offset, limit int) ([]identity.Identity, int, error)
+	// IdentitiesByID gives those with the given ids that there are, by id.
+	IdentitiesByID(ctx context.Context, ids []uuid.UUID) ([]identity.Identity, error)
+	// IdentitiesByIdentifier gives the one with a canonical sign-in identifier, or none.
+	IdentitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error)
 }
 
 // Errors keeps the errors that browsers are sent to a page for.
@@ -149,19 +205,26 @@ func New(o Options) *Server {
 
 // Routes that are named elsewhere too.
 const (
-	routeRegistration = "/self-service/registration"
-	routeSchemas      = "/schemas"
-	routeIdentities   = "/admin/identities"
-	routeEvents       = "/admin/events"
+	routeLogout        = "/self-service/logout"
+	routeSessions      = "/sessions"
+	routeSchemas       = "/schemas"
+	routeIdentities    = "/admin/identities"
+	routeAdminSessions = "/admin/sessions"
+	routeMessages      = "/admin/courier/messages"
+	routeEvents        = "/admin/events"
 )
 
 // Public is the handler of the listener that everybody may reach.
 func (s *Server) Public() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeRegistration+"/api", get(s.initNative), public)
-	rt.add(routeRegistration+"/browser", get(s.initBrowser), public|withCSRF)
-	rt.add(routeRegistration+"/flows", get(s.fetchRegistration), public|withCSRF)
-	rt.add(routeRegistration, methods{http.MethodGet: s.linkRegistration, http.MethodPost: s.submitRegistration}, public)
+	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration))
+	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login))
+	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
+	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)
+	rt.add(routeLogout, get(s.logout), public)
+	rt.add(routeLogout+"/api", methods{http.MethodDelete: s.logoutNative}, public)
+	rt.add(routeSessions, methods{http.MethodGet: s.otherSessions, http.MethodDelete: s.revokeOthers}, public)
+	rt.add(routeSessions+"/{id}", methods{http.MethodDelete: s.revokeOwn}, public)
 	rt.add("/self-service/errors", get(s.savedError), public|withCSRF)
 	rt.add("/sessions/whoami", every(s.whoami), public|quiet)
 	rt.add(routeSchemas, get(s.schemas), public|withCSRF)
@@ -176,7 +239,16 @@ func (s *Server) Public() http.Handler {
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
 	rt.add(routeIdentities, methods{http.MethodGet: s.listIdentities, http.MethodPost: s.createIdentity}, guarded)
-	rt.add(routeIdentities+"/{id}", get(s.showIdentity), guarded)
+	rt.add(routeIdentities+"/{id}", methods{
+		http.MethodGet: s.showIdentity, http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
+	}, guarded)
+	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.listSessionsOf, http.MethodDelete: s.deleteSessionsOf}, guarded)
+	rt.add(routeIdentities+"/{id}/grants", get(s.listGrants), guarded)
+	rt.add(routeAdminSessions, get(s.listSessions), guarded)
+	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.showSession, http.MethodDelete: s.revokeSession}, guarded)
+	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.extendSession}, guarded)
+	rt.add(routeMessages, get(s.listMessages), guarded)
+	rt.add(routeMessages+"/{id}", get(s.showMessage), guarded)
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {

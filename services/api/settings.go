@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,8 +25,9 @@ type Settings struct {
 	// with "*.") and path prefix.
 	AllowedReturnURLs []string
 	// ErrorURL is the page that shows an error, by its id in the query.
-	ErrorURL     string
-	Registration Registration
+	ErrorURL                          string
+	Registration, Login, Verification FlowSettings
+	Logout                            Logout
 	// DefaultSchema is the identity schema of a flow that names none.
 	DefaultSchema string
 	// SessionCookie and CSRFCookie say how cookies are set; the name of the
@@ -38,10 +40,11 @@ type Settings struct {
 	TrustedProxies []netip.Prefix
 	// HeaderAllowlist names the request headers that hooks may see.
 	HeaderAllowlist []string
+	Limits          Limits
 }
 
-// Registration is what is configured for the registration flow.
-type Registration struct {
+// FlowSettings are what is configured for one kind of flow.
+type FlowSettings struct {
 	Enabled  bool
 	Lifespan time.Duration
 	// URL is the page that shows the flow, by its id in the query.
@@ -51,6 +54,15 @@ type Registration struct {
 	// ReturnURL and MethodReturnURLs take precedence over the general default.
 	ReturnURL        string
 	MethodReturnURLs map[string]string
+}
+
+// Logout is what is configured for the end of a browser's session.
+type Logout struct {
+	// ReturnURL takes precedence over the general default.
+	ReturnURL string
+	// ClearBrowserData asks the browser to forget what it keeps of this site. It
+	// does so over TLS only.
+	ClearBrowserData bool
 }
 
 // Cookie is how a cookie is set.
@@ -85,6 +97,14 @@ type Compiled struct {
 	cors       corsHeaders
 	headers    []string // HeaderAllowlist, canonical
 	secure     bool     // the public listener is reached by TLS
+	limiter    *limiter // nil limits nothing
+}
+
+// KeepLimits goes on counting where former was, if the limits are the same.
+func (c *Compiled) KeepLimits(former *Compiled) {
+	if former != nil && former.Limits == c.Limits {
+		c.limiter = former.limiter
+	}
 }
 
 // Compile checks s. What it refuses would be unsafe or could never work.
@@ -100,6 +120,9 @@ func (s Settings) Compile() (*Compiled, error) {
 	}
 	c.public, c.admin, c.adminHost = strings.TrimRight(public.String(), "/"), strings.TrimRight(admin.String(), "/"), admin.Hostname()
 	c.secure = public.Scheme == "https"
+	if c.limiter, err = newLimiter(s.Limits); err != nil {
+		return nil, err
+	}
 	c.csrfCookie = csrfCookieName(s.PublicURL)
 	if c.returns, err = newReturnURLs(c.public, s.DefaultReturnURL, s.AllowedReturnURLs); err != nil {
 		return nil, err
@@ -125,9 +148,10 @@ func (s Settings) Compile() (*Compiled, error) {
 // listOrigins collects the origins whose pages may submit browser flows.
 func (c *Compiled) listOrigins(public *url.URL) error {
 	c.origins = map[string]bool{origin(public): true}
-	pages := []string{c.ErrorURL, c.Registration.URL, c.DefaultReturnURL, c.Registration.ReturnURL}
-	for _, u := range c.Registration.MethodReturnURLs {
-		pages = append(pages, u)
+	pages := []string{c.ErrorURL, c.DefaultReturnURL, c.Logout.ReturnURL}
+	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification} {
+		pages = append(pages, f.URL, f.ReturnURL)
+		pages = slices.AppendSeq(pages, maps.Values(f.MethodReturnURLs))
 	}
 	for _, raw := range pages {
 		if raw == "" {
@@ -143,11 +167,6 @@ func (c *Compiled) listOrigins(public *url.URL) error {
 		c.origins[o] = c.CORS.Enabled && o != "*"
 	}
 	return nil
-}
-
-// registrationURL is where a flow is submitted.
-func (c *Compiled) registrationURL(flowID string) string {
-	return c.public + routeRegistration + "?flow=" + flowID
 }
 
 func baseURL(raw string) (*url.URL, error) {

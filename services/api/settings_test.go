@@ -11,6 +11,7 @@ import (
 
 const (
 	publicURL = "http://127.0.0.1:4433/"
+	ui        = "http://127.0.0.1:4455/"
 	welcome   = "http://127.0.0.1:4455/welcome"
 )
 
@@ -27,16 +28,13 @@ func newSettings(t testing.TB) api.Settings {
 		DefaultReturnURL:  welcome,
 		AllowedReturnURLs: []string{"http://127.0.0.1:4455/", "https://*.apps.example.com"},
 		ErrorURL:          "http://127.0.0.1:4455/error",
-		Registration: api.Registration{
-			Enabled:  true,
-			Lifespan: time.Hour,
-			URL:      "http://127.0.0.1:4455/registration",
-			Methods:  []string{"password"},
-		},
-		DefaultSchema: "person",
-		SessionCookie: api.Cookie{Name: "ory_kratos_session", Path: "/", SameSite: http.SameSiteLaxMode, Persistent: true},
-		CSRFCookie:    api.Cookie{Path: "/", SameSite: http.SameSiteLaxMode},
-		Cookies:       sealer,
+		Registration:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "registration", Methods: []string{"password"}},
+		Login:             api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "login", Methods: []string{"password"}},
+		Verification:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "verification", Methods: []string{"code"}},
+		DefaultSchema:     "person",
+		SessionCookie:     api.Cookie{Name: "ory_kratos_session", Path: "/", SameSite: http.SameSiteLaxMode, Persistent: true},
+		CSRFCookie:        api.Cookie{Path: "/", SameSite: http.SameSiteLaxMode},
+		Cookies:           sealer,
 	}
 }
 

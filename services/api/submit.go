@@ -8,82 +8,11 @@ import (
 	"slices"
 
 	"github.com/usher-auth/usher/services/flow"
-	"github.com/usher-auth/usher/services/registration"
 )
 
-// submitRegistration is the way of a submit, in the contract's order:
-//
-//	flow → signed in? → over? → body → method → header rule or CSRF → use case
-func (s *Server) submitRegistration(x *exchange) error {
-	x.page = !jsonRequest(x.r.Header)
-	f, granted, err := s.submittedFlow(x)
-	if err != nil {
-		return err
-	}
-	if f.Type == flow.API {
-		x.page = false
-	}
-	if err := s.signedIn(x); err != nil {
-		if errors.Is(err, errSignedIn) && x.page {
-			x.redirect(http.StatusFound, x.settings.DefaultReturnURL)
-			return nil
-		}
-		return err
-	}
-	if !granted && f.Expired(x.at) {
-		return s.replace(x, f)
-	}
-	in, err := decodeSubmit(x.r)
-	if err != nil {
-		return s.mend(x, f, err, nil)
-	}
-	if !slices.Contains(x.settings.Registration.Methods, in.method) {
-		return s.mend(x, f, noMethod(), in.transient)
-	}
-	if err := s.checkSubmit(x, f, in.csrf); err != nil {
-		return s.mend(x, f, err, in.transient)
-	}
-	waited, done, err := s.submits.take(x.r.Context(), f.ID)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if waited { // the one before may have completed the flow
-		if f, granted, err = s.submittedFlow(x); err != nil {
-			return err
-		}
-	}
-	result, err := s.register(x, f, granted, in)
-	if errors.Is(err, registration.ErrFlowUsed) {
-		return s.replace(x, f)
-	}
-	if err != nil {
-		f.Active = in.method
-		return s.mend(x, f, err, in.transient)
-	}
-	return s.succeed(x, result, in.method)
-}
-
-// linkRegistration answers a GET: no method that is built can be used by a
-// link. Nothing is stored.
-func (s *Server) linkRegistration(x *exchange) error {
-	x.page = !jsonRequest(x.r.Header)
-	f, _, err := s.submittedFlow(x)
-	if err != nil {
-		return err
-	}
-	if f.Type == flow.API {
-		x.page = false
-	} else if !x.began(f) {
-		return errCSRF
-	}
-	f.Form = noMethod().Form
-	return s.show(x, http.StatusBadRequest, f, nil)
-}
-
-// submittedFlow gives the flow that the query names. A completed flow whose
-// row is gone is made up from what the request shows; its grant knows the rest.
-func (s *Server) submittedFlow(x *exchange) (f *flow.Flow, granted bool, err error) {
+// submitted gives the flow of a kind that the query names, nil if only the
+// grant of a completed registration is left of it.
+func (s *Server) submitted(x *exchange, k flow.Kind) (f *flow.Flow, granted bool, err error) {
 	id, err := parseID(x.query("flow"))
 	if err != nil {
 		return nil, false, errFlowID
@@ -92,16 +21,23 @@ func (s *Server) submittedFlow(x *exchange) (f *flow.Flow, granted bool, err err
 	if err != nil {
 		return nil, false, fmt.Errorf("submitted flow: %w", err)
 	}
-	if f == nil {
-		f = &flow.Flow{ID: id, Kind: flow.Registration, Type: flow.Browser, State: flow.ChooseMethod, SchemaID: x.settings.DefaultSchema}
-		if checkNativeSubmit(x.r) == nil {
-			f.Type = flow.API
-		}
-	}
-	if f.Kind != flow.Registration {
+	if f != nil && f.Kind != k || f == nil && k != flow.Registration {
 		return nil, false, flow.ErrNotFound
 	}
 	return f, granted, nil
+}
+
+// read decodes a submit, with the texts of these names, and holds it against the
+// methods of its kind and the rules for its sender.
+func (s *Server) read(x *exchange, f *flow.Flow, names ...string) (submission, error) {
+	in, err := decodeSubmit(x.r, names...)
+	if err != nil {
+		return in, err
+	}
+	if !slices.Contains(x.settings.of(f.Kind).Methods, in.method) {
+		return in, noMethod(f.Kind)
+	}
+	return in, s.checkSubmit(x, f, in.csrf)
 }
 
 // checkSubmit keeps the two kinds of client apart, and other people's pages out.
@@ -115,37 +51,25 @@ func (s *Server) checkSubmit(x *exchange, f *flow.Flow, token string) error {
 	return s.checkBrowserSubmit(x, f, token)
 }
 
-// register asks the use case.
-func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission) (*registration.Result, error) {
-	traits := in.traits
-	if in.form != nil {
-		schema, ok := s.Schemas.Schema(f.SchemaID)
-		if !ok {
-			return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
+// link answers a GET of a submit: no method that is built can be used by a link.
+// Nothing is stored.
+func (s *Server) link(k flow.Kind) action {
+	return func(x *exchange) error {
+		x.page = !jsonRequest(x.r.Header)
+		f, _, err := s.submitted(x, k)
+		switch {
+		case err != nil:
+			return err
+		case f == nil:
+			return flow.ErrNotFound
+		case f.Type == flow.API:
+			x.page = false
+		case !x.began(f):
+			return errCSRF
 		}
-		var err error
-		if traits, err = schema.Coerce(in.form); err != nil {
-			return nil, refuse("%v", err)
-		}
+		f.Form.Messages = noMethod(k).Form.Messages
+		return s.show(x, http.StatusBadRequest, f, nil)
 	}
-	submit := registration.Submit{
-		Flow:             f,
-		Method:           in.method,
-		Traits:           traits,
-		Password:         in.password,
-		TransientPayload: in.transient,
-		Client:           x.client(),
-		Request:          x.shown(),
-		ReceivedAt:       x.at,
-	}
-	if !granted {
-		return s.Registration.Register(x.r.Context(), submit)
-	}
-	result, err := s.Registration.Repeat(x.r.Context(), submit)
-	if err == nil && result.FlowType != f.Type {
-		return nil, registration.ErrFlowUsed // the gate of the other kind of client was passed
-	}
-	return result, err
 }
 
 // mend shows the flow again with what is wrong, if a person can mend it.
@@ -153,23 +77,41 @@ func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission
 func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMessage) error {
 	var invalid *flow.Invalid
 	var bad *undecodable
+	entered := f.Form.Values
 	switch {
 	case errors.As(err, &invalid):
 		f.Form = invalid.Form
 	case errors.As(err, &bad):
-		f.Form = flow.Form{Messages: map[string][]flow.Message{"": {flow.Generic(bad.reason)}}}
+		f.Form = said(flow.Generic(bad.reason))
 	default:
 		return err
 	}
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF // what is wrong is said only to whoever began the flow
 	}
-	if err := s.Flows.SaveForm(x.r.Context(), f.ID, f.Active, f.Form); err != nil {
-		return fmt.Errorf("save form: %w", err)
+	if f.Form.Values == nil {
+		f.Form.Values = entered // nothing else was read
+	}
+	if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+		return fmt.Errorf("save flow: %w", err)
 	}
 	return s.show(x, http.StatusBadRequest, f, transient)
 }
 
-func noMethod() *flow.Invalid {
-	return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"": {flow.NoStrategy(flow.Registration)}}}}
+// said is the form of a flow that has one thing to say.
+func said(m flow.Message) flow.Form {
+	return flow.Form{Messages: map[string][]flow.Message{"": {m}}}
+}
+
+func noMethod(k flow.Kind) *flow.Invalid { return &flow.Invalid{Form: said(flow.NoStrategy(k))} }
+
+// veiled is f as somebody sees it who may not have begun it: without what was
+// asked for and entered.
+func (x *exchange) veiled(f *flow.Flow) *flow.Flow {
+	if f.Type == flow.API || x.began(f) {
+		return f
+	}
+	v := *f
+	v.Form.Values, v.ReturnTo, v.RequestURL = nil, "", x.settings.begins(f)
+	return &v
 }

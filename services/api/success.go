@@ -3,7 +3,10 @@ package api
 import (
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 )
 
@@ -16,29 +19,59 @@ type success struct {
 	ContinueWith []continuation `json:"continue_with"`
 }
 
-// continuation tells the client what to do next.
-type continuation struct {
-	Action       string `json:"action"`
-	RedirectTo   string `json:"redirect_browser_to,omitempty"`
-	SessionToken string `json:"ory_session_token,omitempty"`
+// welcome is the answer to a login.
+type welcome struct {
+	SessionToken string         `json:"session_token,omitempty"`
+	Session      sessionView    `json:"session"`
+	ContinueWith []continuation `json:"continue_with"`
 }
 
-// succeed answers in the shape of the flow: a redirect with a cookie, JSON
+// continuation tells the client what to do next.
+type continuation struct {
+	Action       string    `json:"action"`
+	RedirectTo   string    `json:"redirect_browser_to,omitempty"`
+	Flow         *nextFlow `json:"flow,omitempty"`
+	SessionToken string    `json:"ory_session_token,omitempty"`
+}
+
+// nextFlow is a flow that waits for the person.
+type nextFlow struct {
+	ID      uuid.UUID `json:"id"`
+	Address string    `json:"verifiable_address"`
+	URL     string    `json:"url,omitempty"`
+}
+
+// showVerification leads to a verification flow; an app draws it itself.
+func (c *Compiled) showVerification(f *flow.Flow, address string) continuation {
+	next := &nextFlow{ID: f.ID, Address: address}
+	if f.Type == flow.Browser {
+		next.URL = c.page(f)
+	}
+	return continuation{Action: "show_verification_ui", Flow: next}
+}
+
+// registered answers in the shape of the flow: a redirect with a cookie, JSON
 // with a cookie, or JSON with a token.
-func (s *Server) succeed(x *exchange, r *registration.Result, method string) error {
+func (s *Server) registered(x *exchange, r *registration.Result, method string) error {
 	browser := r.FlowType == flow.Browser
-	to := x.settings.afterRegistration(r.ReturnTo, method)
+	verify := r.ShowVerification && r.Verification != nil
+	to := x.settings.after(flow.Registration, r.ReturnTo, method)
 	if browser && r.Session != nil {
 		x.setSession(r.Session, r.Token)
-		x.renewCSRF()
 	}
 	if browser && x.page {
+		if verify {
+			to = x.settings.page(r.Verification)
+		}
 		x.redirect(http.StatusSeeOther, to)
 		return nil
 	}
 	answer := success{Identity: x.settings.viewIdentity(r.Identity)}
 	if browser {
 		answer.ContinueWith = append(answer.ContinueWith, continuation{Action: "redirect_browser_to", RedirectTo: to})
+	}
+	if verify {
+		answer.ContinueWith = append(answer.ContinueWith, x.settings.showVerification(r.Verification, r.VerificationAddress))
 	}
 	if r.Session != nil {
 		view := viewSession(r.Session, answer.Identity, x.at)
@@ -51,18 +84,28 @@ func (s *Server) succeed(x *exchange, r *registration.Result, method string) err
 	return x.encode(http.StatusOK, answer)
 }
 
-// afterRegistration is where a browser goes at the end: where the flow asked
-// for, if that is still allowed, else where the most particular setting says.
-func (c *Compiled) afterRegistration(returnTo, method string) string {
-	if returnTo != "" {
-		if to, err := c.returns.resolve(returnTo); err == nil {
-			return to
-		}
+// loggedIn answers in the shape of the flow, as [Server.registered] does.
+func (s *Server) loggedIn(x *exchange, f *flow.Flow, r *login.Result, method string) error {
+	browser := f.Type == flow.Browser
+	to := x.settings.after(flow.Login, f.ReturnTo, method)
+	if browser {
+		x.setSession(r.Session, r.Token)
 	}
-	for _, to := range []string{c.Registration.MethodReturnURLs[method], c.Registration.ReturnURL} {
-		if to != "" {
-			return to
+	if browser && x.page {
+		if r.Verification != nil {
+			to = x.settings.page(r.Verification)
 		}
+		x.redirect(http.StatusSeeOther, to)
+		return nil
 	}
-	return c.DefaultReturnURL
+	answer := welcome{Session: viewSession(r.Session, x.settings.viewIdentity(r.Identity), x.at)}
+	if browser {
+		answer.ContinueWith = append(answer.ContinueWith, continuation{Action: "redirect_browser_to", RedirectTo: to})
+	} else {
+		answer.SessionToken = r.Token.Reveal()
+	}
+	if r.Verification != nil {
+		answer.ContinueWith = append(answer.ContinueWith, x.settings.showVerification(r.Verification, r.VerificationAddress))
+	}
+	return x.encode(http.StatusOK, answer)
 }

@@ -95,14 +95,20 @@ func (x *exchange) credential() (session.Token, error) {
 	return session.Token{}, session.ErrNotFound
 }
 
+// whoIfAny is who, but nobody is no error.
+func (s *Server) whoIfAny(x *exchange) (*Who, error) {
+	who, err := s.who(x)
+	if err != nil && classify(err).status == http.StatusUnauthorized {
+		return nil, nil
+	}
+	return who, err
+}
+
 // signedIn gives errSignedIn when the request has a valid session.
 func (s *Server) signedIn(x *exchange) error {
-	_, err := s.who(x)
-	switch {
-	case err == nil:
+	who, err := s.whoIfAny(x)
+	if who != nil {
 		return errSignedIn
-	case classify(err).status == http.StatusUnauthorized:
-		return nil
 	}
 	return err
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
@@ -50,6 +52,12 @@ type world struct {
 	identities map[uuid.UUID]*identity.Identity
 	sessions   map[session.Digest]*api.Who
 	errors     map[uuid.UUID]json.RawMessage
+	tries      map[uuid.UUID]int // of codes, by flow
+	changed    []uuid.UUID       // what the cache was told to forget
+	revoked    []string          // "actor reason", of each session that was ended
+	told       []events.Event    // by administrators, of identities
+	ledger     ledger
+	mails      mailbox
 	broken     error // what every store answers, if it is set
 }
 
@@ -67,17 +75,21 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		identities: map[uuid.UUID]*identity.Identity{},
 		sessions:   map[session.Digest]*api.Who{},
 		errors:     map[uuid.UUID]json.RawMessage{},
+		tries:      map[uuid.UUID]int{},
 	}
 	w.options = api.Options{
 		Settings: func() *api.Compiled { return w.compiled },
 		Schemas:  schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}},
-		Flows:    w, Sessions: w, Identities: w, Errors: w, Events: w, Tokens: w,
+		Flows:    w, Sessions: w, OwnSessions: w, Finder: w, Login: memoryLogin{w}, Verification: memoryVerification{w}, Identities: w, Errors: w, Events: w, Tokens: w,
 		Registration: &registration.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{}, Sessions: w,
 			Plan: func(string, flow.Type) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
 			Now:  time.Now, Lifespan: time.Hour, IssueTimeout: time.Second,
 		},
-		Creator: &registration.Creator{Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Now: time.Now},
+		Administrator: &admin.Service{
+			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
+		},
+		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w},
 		CSRFKey: []byte("a csrf key that is long enough.."),
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),

@@ -208,3 +208,25 @@ func TestRepeatFollowsThePlanOfTheGrant(t *testing.T) {
 		t.Errorf("Repeat with session off = %+v, %v, want no session", got, err)
 	}
 }
+
+// The grant, not the submit, says that the person is let in who must verify first.
+func TestBypassOfTheGrantIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, bypass := range []bool{false, true} {
+		f := newFakes(t)
+		s := f.service()
+		in := submit(flow.API)
+		if _, err := s.Register(t.Context(), in); err != nil {
+			t.Fatalf("Register: %v", err)
+		}
+		g := f.grants[in.Flow.ID]
+		g.Bypass = bypass
+		f.grants[in.Flow.ID] = g
+		if _, err := s.Repeat(t.Context(), in); err != nil {
+			t.Fatalf("Repeat: %v", err)
+		}
+		if got := f.requests[1].Bypass; got != bypass {
+			t.Errorf("the request says bypass: %t, the grant %t", got, bypass)
+		}
+	}
+}

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
 // batch is the rows of one commit, of one registration or of many.
@@ -21,26 +24,44 @@ type batch struct {
 	handles     []handleRow
 	grants      []grantRow
 	inputs      []hookInputRow
+	flows       []flowRow
 	outbox      []outboxRow
 }
 
-// registration adds what one registration stores.
-func (b *batch) registration(r registration.Record) error {
-	event, err := newOutboxRow(r.Event)
-	if err != nil {
-		return err
-	}
+// registration adds what one registration stores, with the flow that it opens
+// where flows are in the same database.
+func (b *batch) registration(r registration.Record, flowsToo bool) error {
 	b.identity(r.Identity)
 	b.grants = append(b.grants, newGrantRow(r.Grant))
-	for _, in := range r.Inputs {
-		row, err := b.ring.newHookInputRow(in, r.Grant.CreatedAt)
+	if err := b.due(r.Inputs, r.Grant.CreatedAt); err != nil {
+		return err
+	}
+	if err := b.event(r.Event); err != nil || r.Verification == nil {
+		return err
+	}
+	if flowsToo {
+		b.flows = append(b.flows, newFlowRow(r.Verification.Flow))
+	}
+	return b.event(r.Verification.Event)
+}
+
+// due adds what background hooks are to get.
+func (b *batch) due(due []webhook.Due, at time.Time) error {
+	for _, in := range due {
+		row, err := b.ring.newHookInputRow(in, at)
 		if err != nil {
 			return err
 		}
 		b.inputs = append(b.inputs, row)
 	}
-	b.outbox = append(b.outbox, event)
 	return nil
+}
+
+// event adds an event to the outbox.
+func (b *batch) event(e events.Event) error {
+	row, err := newOutboxRow(e)
+	b.outbox = append(b.outbox, row)
+	return err
 }
 
 func (b *batch) identity(i *identity.Identity) {
@@ -112,6 +133,7 @@ func (b *batch) inserts() []insert {
 		addresses.insert(b.addresses...),
 		handles.insert(b.handles...),
 		hookInputs.insert(b.inputs...),
+		flows.insert(b.flows...),
 		outbox.insert(b.outbox...),
 	}
 }

@@ -41,6 +41,40 @@ func BenchmarkIssueSession(b *testing.B) {
 	})
 }
 
+// A login of one of a thousand people, as often as each comes back.
+func BenchmarkLogin(b *testing.B) {
+	onEach(b, func(b *testing.B, s *store.Store, _ *sql.DB, flight int) {
+		records := people(b, s)
+		inFlight(b, flight, func(ctx context.Context, n int) error {
+			_, err := s.IssueSession(ctx, storetest.NewLogin(records[n%len(records)]))
+			return err
+		})
+	})
+}
+
+func BenchmarkIdentityByIdentifier(b *testing.B) {
+	onEach(b, func(b *testing.B, s *store.Store, _ *sql.DB, flight int) {
+		records := people(b, s)
+		inFlight(b, flight, func(ctx context.Context, n int) error {
+			_, err := s.IdentityByIdentifier(ctx, records[n%len(records)].Identity.Addresses[0].Value)
+			return err
+		})
+	})
+}
+
+// people registers a thousand.
+func people(b *testing.B, s *store.Store) []registration.Record {
+	b.Helper()
+	records := make([]registration.Record, 1000)
+	for n := range records {
+		records[n] = storetest.NewRecord(fmt.Sprintf("a%d@example.org", n))
+		if err := s.Register(b.Context(), records[n]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return records
+}
+
 func BenchmarkCreateFlow(b *testing.B) {
 	onEach(b, func(b *testing.B, s *store.Store, _ *sql.DB, flight int) {
 		inFlight(b, flight, func(context.Context, int) error { createFlow(b, s); return nil })

@@ -4,6 +4,9 @@
 //	registration ─▶ Register      identity, credential, address, grant, hook inputs,
 //	                              outbox row: ONE durable commit
 //	session      ─▶ IssueSession  session, grant used, events: one durable commit
+//	login        ─▶ IdentityByIdentifier, then IssueSession: session, events
+//	verification ─▶ Verify        code used, address verified, hook inputs, events: one durable commit
+//	courier      ─▶ Queue, Settle message, code, address: one durable commit each
 //	relay        ─▶ Pending, Move outbox ─▶ event log, each record bound to the former by its hash
 //	api          ─▶ flows, errors commits that do not wait for the disk
 //
@@ -13,7 +16,7 @@
 // statement on PostgreSQL, where each statement is a round trip:
 //
 //	Register      collector ─▶ registerTogether ─▶ pool.insert: one statement, or a transaction
-//	IssueSession  collector ─▶ issueTogether ─▶ issueFirst (postgresissue.go), or a transaction
+//	IssueSession  collector ─▶ issueTogether ─▶ issueDirect (postgresissue.go), or a transaction
 //	Move          moveDirect (postgresmove.go), or a transaction
 //
 // A collector lets those that wait at the same time share a commit; one that

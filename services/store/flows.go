@@ -34,7 +34,7 @@ var flows = tableOf[flowRow]("flows")
 // flowCap keeps the number of flows bounded, whoever makes them.
 type flowCap struct {
 	max  int
-	made atomic.Int64
+	made atomic.Int64 // since the oldest were deleted
 }
 
 const defaultMaxFlows = 100_000
@@ -47,29 +47,41 @@ func (c *flowCap) limit() int64 {
 }
 
 // due tells now and then that the oldest flows are to be deleted.
-func (c *flowCap) due() bool { return c.made.Add(1)%max(1, c.limit()/100) == 0 }
+func (c *flowCap) due() bool {
+	if c.made.Add(1) < max(1, c.limit()/100) {
+		return false
+	}
+	c.made.Store(0)
+	return true
+}
 
 // CreateFlow stores a flow, without waiting for the disk. When there are too
 // many the oldest go.
 func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
-	row := newFlowRow(f)
-	err := s.backend.withFlows(ctx, func(p *pool) error {
-		for _, st := range flows.insert(row).statements() {
-			if _, err := p.exec(ctx, st.query, st.args...); err != nil {
-				return err
-			}
-		}
-		if !s.flows.due() {
-			return nil
-		}
-		_, err := p.exec(ctx, `DELETE FROM flows WHERE n <= (SELECT max(n) FROM flows) - ?`, s.flows.limit())
-		return err
-	})
+	err := s.insertFlow(ctx, f)
+	if err == nil && s.flows.due() {
+		err = s.backend.withFlows(ctx, func(p *pool) error {
+			_, err := p.exec(ctx, `DELETE FROM flows WHERE n <= (SELECT max(n) FROM flows) - ?`, s.flows.limit())
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("create flow: %w", err)
 	}
 	s.fresh.Set(f.ID, *f)
 	return nil
+}
+
+func (s *Store) insertFlow(ctx context.Context, f *flow.Flow) error {
+	row := newFlowRow(f)
+	return s.backend.withFlows(ctx, func(p *pool) error {
+		for _, st := range flows.insert(row).statements() {
+			if _, err := p.exec(ctx, st.query, st.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // maxFresh bounds the memory of flows that were just made, a few KiB each.
@@ -135,30 +147,36 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 	return f, granted, err
 }
 
-// SaveForm keeps what was entered and what was wrong with it, without waiting
-// for the disk.
-func (s *Store) SaveForm(ctx context.Context, id uuid.UUID, active string, form flow.Form) error {
-	err := s.backend.withFlows(ctx, func(p *pool) error {
-		_, err := p.exec(ctx, `UPDATE flows SET active = ?, form = ? WHERE id = ?`, active, formDocument(form), id)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("save form of flow %s: %w", id, err)
-	}
-	return nil
-}
-
 // SaveFlow keeps the state, the active method, the form and the CSRF digest of a
-// flow, without waiting for the disk.
+// flow, without waiting for the disk. A flow that has passed its challenge does
+// not go back, whoever comes late with what it was before.
 func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
+	s.fresh.Invalidate(f.ID)
 	err := s.backend.withFlows(ctx, func(p *pool) error {
-		_, err := p.exec(ctx, `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ? WHERE id = ?`, f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID)
+		_, err := p.exec(ctx, `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ? WHERE id = ? AND state IN (?, ?, ?)`,
+			f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.ChooseMethod, flow.SentEmail, f.State)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("save flow %s: %w", f.ID, err)
 	}
 	return nil
+}
+
+// CountTry counts a code that is tried and gives the number so far, this one
+// included, or [flow.ErrNotFound]. It does not wait for the disk.
+func (s *Store) CountTry(ctx context.Context, flowID uuid.UUID) (int, error) {
+	var tries []int
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		return p.list(ctx, &tries, `UPDATE flows SET tries = tries + 1 WHERE id = ? RETURNING tries`, flowID)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count try of flow %s: %w", flowID, err)
+	}
+	if len(tries) == 0 {
+		return 0, flow.ErrNotFound
+	}
+	return tries[0], nil
 }
 
 // DeleteExpiredFlows deletes at most limit flows whose time is over, the

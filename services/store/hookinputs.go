@@ -73,20 +73,12 @@ func (k *keyring) newHookInputRow(in webhook.Due, at time.Time) (hookInputRow, e
 		return hookInputRow{}, fmt.Errorf("hook input: %w", err)
 	}
 	r := hookInputRow{EventID: in.EventID, Endpoint: in.Endpoint, CreatedAt: moment{at}}
-	r.Sealed = append(k.sealsWith[:], seal(k.sealing[k.sealsWith], plain, r.about())...)
+	r.Sealed = k.seal(plain, r.about())
 	return r, nil
 }
 
 func (k *keyring) openHookInput(r hookInputRow) (in webhook.Input, err error) {
-	if len(r.Sealed) < len(uuid.UUID{}) {
-		return in, errors.New("sealed data is too short")
-	}
-	id, sealed := uuid.UUID(r.Sealed[:16]), r.Sealed[16:]
-	key, ok := k.sealing[id]
-	if !ok {
-		return in, fmt.Errorf("sealed with key %s, which is not here", id)
-	}
-	plain, err := open(key, sealed, r.about())
+	plain, err := k.open(r.Sealed, r.about())
 	if err != nil {
 		return in, err
 	}

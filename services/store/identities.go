@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -106,20 +107,71 @@ func identityTaken(err error) error {
 
 // Identity gives an identity with addresses and credentials, or [identity.ErrNotFound].
 func (s *Store) Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error) {
+	i, err := s.identityWhere(ctx, `i.id = ?`, id)
+	if err != nil {
+		return nil, fmt.Errorf("identity %s: %w", id, err)
+	}
+	return i, nil
+}
+
+// identityWhere gives the identity i that a condition names, with addresses and
+// credentials, or [identity.ErrNotFound]. On PostgreSQL, where each statement is
+// a round trip, it is one.
+func (s *Store) identityWhere(ctx context.Context, condition string, args ...any) (*identity.Identity, error) {
+	if !s.Embedded() {
+		return s.identityAtOnce(ctx, condition, args...)
+	}
 	var row identityRow
-	err := s.reads.get(ctx, &row, `SELECT `+identities.list()+` FROM identities WHERE id = ?`, id)
+	err := s.reads.get(ctx, &row, `SELECT `+identities.list()+` FROM identities i WHERE `+condition, args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, identity.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("identity %s: %w", id, err)
+		return nil, err
 	}
 	i := row.identity()
 	if err := s.addAddresses(ctx, i); err != nil {
 		return nil, err
 	}
-	if err := s.addCredentials(ctx, i); err != nil {
+	return i, s.addCredentials(ctx, i)
+}
+
+// identityAtOnce reads addresses and credentials as one value each.
+func (s *Store) identityAtOnce(ctx context.Context, condition string, args ...any) (*identity.Identity, error) {
+	var row struct {
+		identityRow
+		Addresses   document `db:"addresses"`
+		Credentials document `db:"credentials"`
+	}
+	keyless := strings.Replace(addresses.list(), "address_key", "NULL", 1) // JSON has no bytes, and nobody asks for them
+	err := s.reads.get(ctx, &row, `SELECT `+identities.list()+`,
+		(SELECT json_agg(json_build_array(`+keyless+`) ORDER BY position) FROM addresses WHERE identity_id = i.id) AS addresses,
+		(SELECT json_agg(json_build_array(`+credentials.list()+`) ORDER BY type) FROM credentials WHERE identity_id = i.id) AS credentials
+		FROM identities i WHERE `+condition, args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, identity.ErrNotFound
+	}
+	if err != nil {
 		return nil, err
+	}
+	i := row.identity()
+	addressRows, err := addresses.decode(row.Addresses)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range addressRows {
+		i.Addresses = append(i.Addresses, r.address())
+	}
+	credentialRows, err := credentials.decode(row.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range credentialRows {
+		c, err := r.credential()
+		if err != nil {
+			return nil, err
+		}
+		i.Credentials = append(i.Credentials, c)
 	}
 	return i, nil
 }
@@ -132,21 +184,7 @@ func (s *Store) Identities(ctx context.Context, after uuid.UUID, limit int) ([]i
 	if err != nil {
 		return nil, fmt.Errorf("identities: %w", err)
 	}
-	page := make([]*identity.Identity, len(rows))
-	for n := range rows {
-		page[n] = rows[n].identity()
-	}
-	if err := s.addAddresses(ctx, page...); err != nil {
-		return nil, err
-	}
-	if err := s.addCredentials(ctx, page...); err != nil {
-		return nil, err
-	}
-	all := make([]identity.Identity, len(page))
-	for n := range page {
-		all[n] = *page[n]
-	}
-	return all, nil
+	return s.completePage(ctx, rows)
 }
 
 // addAddresses reads the addresses of identities that are sorted by id, all
@@ -161,13 +199,16 @@ func (s *Store) addAddresses(ctx context.Context, page ...*identity.Identity) er
 	if err != nil {
 		return fmt.Errorf("addresses: %w", err)
 	}
-	of := byID(page)
+	attachAddresses(byID(page), rows)
+	return nil
+}
+
+func attachAddresses(of map[uuid.UUID]*identity.Identity, rows []addressRow) {
 	for _, r := range rows {
 		if i := of[r.IdentityID]; i != nil { // nil: made since the page was read
 			i.Addresses = append(i.Addresses, r.address())
 		}
 	}
-	return nil
 }
 
 // addCredentials reads credentials as [Store.addAddresses] does addresses.
@@ -181,15 +222,18 @@ func (s *Store) addCredentials(ctx context.Context, page ...*identity.Identity) 
 	if err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	of := byID(page)
+	return attachCredentials(byID(page), rows)
+}
+
+func attachCredentials(of map[uuid.UUID]*identity.Identity, rows []credentialRow) error {
 	for _, r := range rows {
 		i := of[r.IdentityID]
 		if i == nil {
 			continue
 		}
-		c := identity.Credential{Type: r.Type, Config: json.RawMessage(r.Config), CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time}
-		if err := r.Identifiers.decode(&c.Identifiers); err != nil {
-			return fmt.Errorf("credential %s of %s: %w", r.Type, r.IdentityID, err)
+		c, err := r.credential()
+		if err != nil {
+			return err
 		}
 		i.Credentials = append(i.Credentials, c)
 	}
@@ -214,9 +258,18 @@ func (r identityRow) identity() *identity.Identity {
 		MetadataPublic: json.RawMessage(r.MetadataPublic),
 		MetadataAdmin:  json.RawMessage(r.MetadataAdmin),
 		Epoch:          r.Epoch,
+		Sequence:       r.Sequence,
 		CreatedAt:      r.CreatedAt.Time,
 		UpdatedAt:      r.UpdatedAt.Time,
 	}
+}
+
+func (r credentialRow) credential() (identity.Credential, error) {
+	c := identity.Credential{Type: r.Type, Config: json.RawMessage(r.Config), CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time}
+	if err := r.Identifiers.decode(&c.Identifiers); err != nil {
+		return c, fmt.Errorf("credential %s of %s: %w", r.Type, r.IdentityID, err)
+	}
+	return c, nil
 }
 
 func (r addressRow) address() identity.Address {

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,11 +18,12 @@ import (
 const (
 	KeyAddress = "address" // of the address keys
 	KeyCSRF    = "csrf"    // of CSRF tokens
-	KeySealing = "sealing" // of hook inputs
+	KeySealing = "sealing" // of hook inputs and messages
+	KeyCode    = "code"    // of the digests of codes
 )
 
 // purposes are those that [Store.Migrate] makes a key for.
-var purposes = [...]string{KeyAddress, KeyCSRF, KeySealing}
+var purposes = [...]string{KeyAddress, KeyCSRF, KeySealing, KeyCode}
 
 const keySize = 32
 
@@ -87,6 +89,23 @@ func (k *keyring) addressKey(via, value string) []byte {
 	mac.Write([]byte{0})
 	mac.Write([]byte(value))
 	return mac.Sum(nil)
+}
+
+// seal gives key id ‖ nonce ‖ ciphertext. What it is about is bound to it and not in it.
+func (k *keyring) seal(plain, about []byte) []byte {
+	return append(k.sealsWith[:], seal(k.sealing[k.sealsWith], plain, about)...)
+}
+
+func (k *keyring) open(sealed, about []byte) ([]byte, error) {
+	if len(sealed) < len(uuid.UUID{}) {
+		return nil, errors.New("sealed data is too short")
+	}
+	id := uuid.UUID(sealed[:16])
+	key, ok := k.sealing[id]
+	if !ok {
+		return nil, fmt.Errorf("sealed with key %s, which is not here", id)
+	}
+	return open(key, sealed[16:], about)
 }
 
 // loadKeys opens the keys that are stored. There are none before the first migration.

@@ -43,22 +43,28 @@ func newOutboxRow(e events.Event) (outboxRow, error) {
 // Append stores an event in a durable commit of its own, to be published by the
 // relay. An event about an identity that has no sequence gets the identity's next.
 func (s *Store) Append(ctx context.Context, e events.Event) error {
-	err := s.durable.commit(ctx, func(tx *tx) error {
-		if subject, err := uuid.Parse(e.Subject); err == nil && e.Sequence == "" {
-			if e.Sequence, err = nextSequence(tx, subject); err != nil {
-				return err
-			}
-		}
-		row, err := newOutboxRow(e)
-		if err != nil {
-			return err
-		}
-		return tx.insert(outbox.insert(row))
-	})
+	return s.append(ctx, s.durable, e)
+}
+
+func (s *Store) append(ctx context.Context, p *pool, e events.Event) error {
+	err := p.commit(ctx, func(tx *tx) error { return appendEvent(tx, e) })
 	if err != nil {
 		return fmt.Errorf("append %s: %w", e.Type, err)
 	}
 	return nil
+}
+
+func appendEvent(tx *tx, e events.Event) error {
+	if subject, err := uuid.Parse(e.Subject); err == nil && e.Sequence == "" {
+		if e.Sequence, err = nextSequence(tx, subject); err != nil {
+			return err
+		}
+	}
+	row, err := newOutboxRow(e)
+	if err != nil {
+		return err
+	}
+	return tx.insert(outbox.insert(row))
 }
 
 // nextSequence gives "" for an identity that is gone.

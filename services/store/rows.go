@@ -42,6 +42,28 @@ func (t table[Row]) of(alias string) string {
 	return strings.Join(list, ", ")
 }
 
+// decode reads rows out of one value that PostgreSQL made: an array of arrays,
+// each with the columns in the order of [table.list]. NULL holds none.
+func (t table[Row]) decode(from document) ([]Row, error) {
+	if from == nil {
+		return nil, nil
+	}
+	var all [][]json.RawMessage
+	if err := from.decode(&all); err != nil {
+		return nil, err
+	}
+	rows := make([]Row, len(all))
+	for n, values := range all {
+		row := reflect.ValueOf(&rows[n]).Elem()
+		for i, f := range t.fields {
+			if err := json.Unmarshal(values[i], row.Field(f).Addr().Interface()); err != nil {
+				return nil, fmt.Errorf("column %s of %s: %w", t.columns[i], t.name, err)
+			}
+		}
+	}
+	return rows, nil
+}
+
 // insert makes the insert of rows.
 func (t table[Row]) insert(rows ...Row) insert {
 	in := insert{table: t.name, columns: t.columns}
@@ -116,6 +138,15 @@ func (m *moment) Scan(src any) error {
 	return nil
 }
 
+// UnmarshalJSON reads what [table.decode] is given.
+func (m *moment) UnmarshalJSON(data []byte) error {
+	var micro *int64
+	if err := json.Unmarshal(data, &micro); err != nil || micro == nil {
+		return err
+	}
+	return m.Scan(*micro)
+}
+
 // document is JSON, kept byte for byte; nil is NULL.
 type document json.RawMessage
 
@@ -141,6 +172,9 @@ func (d *document) Scan(src any) error {
 	}
 	return nil
 }
+
+// UnmarshalJSON reads what [table.decode] is given.
+func (d *document) UnmarshalJSON(data []byte) error { return d.Scan(data) }
 
 // encode gives v as a document. It panics when v cannot be encoded, which is a
 // bug of its type.

@@ -48,6 +48,7 @@ type Store struct {
 	// Registrations, and sessions, that wait at the same time share a commit.
 	registrations *collector[registration.Record]
 	issues        *collector[*issueJob]
+	logins        *collector[*issueJob]
 
 	keys  atomic.Pointer[keyring]
 	seal  *sealer
@@ -113,7 +114,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.registrations = newCollector(s.registerTogether, s.registerAlone)
 	s.issues = newCollector(s.issueTogether, s.issueAlone)
-	s.issues.refuse = s.refuseLate
+	s.logins = newCollector(s.issueTogether, s.issueAlone)
+	s.issues.refuse, s.logins.refuse = s.refuseLate, s.refuseLate
 	if err := s.loadKeys(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}

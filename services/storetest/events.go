@@ -14,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -32,7 +33,8 @@ func testAppend(t *testing.T, s *suite) {
 	for _, e := range []events.Event{about(r.Identity.ID.String()), given, about(uuid.NewString()), about("something"), about("")} {
 		s.must(st.Append(s.ctx(), e))
 	}
-	want := []string{"identity.created 1", "session.refused 2", "session.refused 77", "session.refused ", "session.refused ", "session.refused "}
+	s.must(st.AppendSoon(s.ctx(), about(r.Identity.ID.String())))
+	want := []string{"identity.created 1", "session.refused 2", "session.refused 77", "session.refused ", "session.refused ", "session.refused ", "session.refused 3"}
 	if got := s.types(st); !slices.Equal(got, want) {
 		t.Errorf("outbox = %q, want %q", got, want)
 	}
@@ -41,8 +43,8 @@ func testAppend(t *testing.T, s *suite) {
 	if len(rows) != 2 || rows[1].IdentityID != r.Identity.ID.String() || rows[1].Type != "session.refused" || !rows[1].CreatedAt.Equal(s.clock()) {
 		t.Errorf("Pending(2) = %+v, want the two oldest", rows)
 	}
-	if depth, oldest, err := st.OutboxStats(s.ctx()); err != nil || depth != 6 || !oldest.Equal(s.clock()) {
-		t.Errorf("OutboxStats = %d, %v, %v, want 6 since %v", depth, oldest, err, s.clock())
+	if depth, oldest, err := st.OutboxStats(s.ctx()); err != nil || depth != 7 || !oldest.Equal(s.clock()) {
+		t.Errorf("OutboxStats = %d, %v, %v, want 7 since %v", depth, oldest, err, s.clock())
 	}
 	if err := st.Append(s.ctx(), events.Event{ID: "x", Type: "session.refused"}); err == nil {
 		t.Error("Append stored an event without a proper id")
@@ -150,7 +152,7 @@ func testMoveAfterAPowerCut(_ *testing.T, s *suite) {
 func testDurable(t *testing.T, s *suite) {
 	st := s.store(nil)
 	s.exec(`CREATE TABLE relaxed (name text)`)
-	for _, table := range []string{"identities", "grants", "sessions", "outbox"} {
+	for _, table := range []string{"identities", "grants", "sessions", "outbox", "messages", "codes"} {
 		if s.Driver == "postgres" {
 			s.exec(`CREATE FUNCTION durable_` + table + `() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF current_setting('synchronous_commit') <> 'on' THEN INSERT INTO relaxed VALUES ('` + table + `'); END IF;
@@ -181,6 +183,16 @@ func testDurable(t *testing.T, s *suite) {
 	issue(false)
 	s.advance(time.Second)
 	issue(true) // in the place of the former ones
+	for _, err := range atOnce(len(people), func(n int) error {
+		_, err := st.IssueSession(s.ctx(), s.loginFor(people[n]))
+		return err
+	}) {
+		s.must(err)
+	}
+	_, err := st.Verify(s.ctx(), s.proof(s.mail(st, people[0], 0), rightCode))
+	s.must(err)
+	_, err = st.RevokeSessions(s.ctx(), session.Which{IdentityID: people[0].Identity.ID}, s.revocation(people[0]))
+	s.must(err)
 	s.must(st.Append(s.ctx(), newRefused(s.clock(), people[0])))
 	var relaxed int
 	s.must(s.raw().QueryRowContext(s.ctx(), `SELECT count(*) FROM relaxed`).Scan(&relaxed))

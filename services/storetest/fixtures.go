@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
@@ -25,6 +26,14 @@ func NewRecord(addresses ...string) registration.Record {
 func NewIssue(r registration.Record) session.Issue {
 	return newIssue(time.Now().UTC().Truncate(time.Microsecond), r)
 }
+
+// NewLogin asks for the session of a person who comes back, with a fresh token.
+func NewLogin(r registration.Record) session.Issue {
+	return newLogin(time.Now().UTC().Truncate(time.Microsecond), r)
+}
+
+// anySequence compares identities whatever events there were about them since.
+var anySequence = cmpopts.IgnoreFields(identity.Identity{}, "Sequence")
 
 func newRecord(now time.Time, addresses ...string) registration.Record {
 	i := &identity.Identity{
@@ -86,6 +95,12 @@ func newIssue(now time.Time, r registration.Record) session.Issue {
 	})
 }
 
+func newLogin(now time.Time, r registration.Record) session.Issue {
+	q := newIssue(now, r).Request
+	q.GrantID, q.Login = uuid.Nil, uuid.Must(uuid.NewV7())
+	return issueOf(now, q)
+}
+
 // issueOf makes a session for a request, as the session service does.
 func issueOf(now time.Time, q session.Request) session.Issue {
 	made := session.Session{
@@ -99,7 +114,18 @@ func issueOf(now time.Time, q session.Request) session.Issue {
 		e.Sequence = strconv.FormatInt(sequence, 10)
 		return e
 	}
+	var login func(int64, uuid.UUID) events.Event
+	if q.Login != uuid.Nil {
+		login = func(sequence int64, id uuid.UUID) events.Event {
+			e := event(events.LoginSucceeded{
+				IdentityID: q.IdentityID.String(), SessionID: id.String(), Method: q.Method, Refreshed: q.Refresh != uuid.Nil,
+			}, sequence)
+			e.ID = q.Login.String()
+			return e
+		}
+	}
 	return session.Issue{
+		Login:   login,
 		Request: q,
 		Session: made,
 		Event: func(sequence int64, bypassed bool) events.Event {

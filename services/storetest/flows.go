@@ -47,16 +47,28 @@ func testFlows(t *testing.T, s *suite) {
 		Values:   map[string]any{"traits.email": "a\u0000b", "traits.age": json.Number("3").String()},
 		Messages: map[string][]flow.Message{"": {{ID: 4000007, Text: "taken", Type: "error", Context: json.RawMessage(`{"b":1,"a":2}`)}}},
 	}
-	s.must(st.SaveForm(s.ctx(), api.ID, "password", form))
+	api.State, api.Active, api.Form, api.CSRF = flow.SentEmail, "password", form, []byte{7}
+	s.must(st.SaveFlow(s.ctx(), api))
 	got, err := st.Flow(s.ctx(), api.ID)
 	s.must(err)
-	api.Active, api.Form = "password", form
 	if diff := cmp.Diff(api, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("Flow after SaveForm: want(-) got(+):\n%s", diff)
+		t.Errorf("Flow after SaveFlow: want(-) got(+):\n%s", diff)
 	}
-	s.must(st.SaveForm(s.ctx(), api.ID, "", flow.Form{}))
+	if got, _, err = st.FlowAndGrant(s.ctx(), api.ID); err != nil || !cmp.Equal(api, got, cmpopts.EquateEmpty()) {
+		t.Errorf("FlowAndGrant after SaveFlow = %+v, %v, want what was saved", got, err)
+	}
+	api.Form = flow.Form{}
+	s.must(st.SaveFlow(s.ctx(), api))
 	if got, err = st.Flow(s.ctx(), api.ID); err != nil || !got.Form.Empty() {
-		t.Errorf("Flow after an empty SaveForm = %+v, %v, want no form", got, err)
+		t.Errorf("Flow after an empty SaveFlow = %+v, %v, want no form", got, err)
+	}
+	for _, state := range []string{flow.PassedChallenge, flow.SentEmail, flow.ChooseMethod} {
+		late := *api
+		late.State = state
+		s.must(st.SaveFlow(s.ctx(), &late))
+	}
+	if got, err = st.Flow(s.ctx(), api.ID); err != nil || got.State != flow.PassedChallenge {
+		t.Errorf("state = %q, %v, want %q whoever comes late", got.State, err, flow.PassedChallenge)
 	}
 	if _, err := st.Flow(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("Flow of an unknown id: %v, want %v", err, flow.ErrNotFound)

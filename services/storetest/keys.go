@@ -36,7 +36,7 @@ func testMigrate(t *testing.T, s *suite) {
 	}
 }
 
-var purposes = []string{store.KeyAddress, store.KeyCSRF, store.KeySealing}
+var purposes = []string{store.KeyAddress, store.KeyCSRF, store.KeySealing, store.KeyCode}
 
 func testKeysAreSealed(t *testing.T, s *suite) {
 	st := s.store(nil)
@@ -70,6 +70,25 @@ func testKeysAreSealed(t *testing.T, s *suite) {
 	}
 	if _, err := s.open(func(o *store.Options) { o.CipherSecrets = nil }); err == nil {
 		t.Error("Open without a secret succeeded")
+	}
+}
+
+// A database of a former version has no key of a purpose that came later.
+func testMigrateMakesMissingKeys(t *testing.T, s *suite) {
+	former := s.store(nil)
+	s.exec(`DELETE FROM keys WHERE purpose = '` + store.KeyCode + `'`)
+	st, err := s.open(nil)
+	s.must(err)
+	t.Cleanup(func() { s.must(st.Close()) })
+	if ok, err := st.Migrated(s.ctx()); ok || err != nil {
+		t.Errorf("Migrated without a key = %t, %v, want false", ok, err)
+	}
+	s.must(st.Migrate(s.ctx()))
+	if ok, err := st.Migrated(s.ctx()); !ok || err != nil || len(st.Key(store.KeyCode)) != 32 {
+		t.Errorf("Migrated after Migrate = %t, %v, want true and a key", ok, err)
+	}
+	if !bytes.Equal(st.Key(store.KeyAddress), former.Key(store.KeyAddress)) {
+		t.Error("Migrate changed a key that was there")
 	}
 }
 

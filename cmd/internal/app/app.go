@@ -53,9 +53,11 @@ type process struct {
 	// ways to the bus. All are nil in a process without the API.
 	issuer              *workersession.Client
 	provisioner, events *nats.Conn
-	live                *live
-	stages              *stages
-	ports               struct{ public, admin int } // that are listened on
+	// kicker wakes the relay of another process, in one without the API.
+	kicker *nats.Conn
+	live   *live
+	stages *stages
+	ports  struct{ public, admin int } // that are listened on
 	// kicks wakes this process's relay; leading tells whether it is the active one.
 	kicks   chan struct{}
 	leading atomic.Bool

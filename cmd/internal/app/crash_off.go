@@ -3,9 +3,11 @@
 package app
 
 import (
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/verification"
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
 
@@ -13,6 +15,8 @@ import (
 
 func crashRegistrations(s registration.Store) registration.Store       { return s }
 func crashSessions(s session.Store) session.Store                      { return s }
+func crashVerifications(s verification.Store) verification.Store       { return s }
+func crashMessages(s courier.Store) courier.Store                      { return s }
 func crashOutbox(s relay.Store) relay.Store                            { return s }
 func crashPublisher(p relay.Publisher) relay.Publisher                 { return p }
 func crashEndpoints(e workerwebhook.Endpoints) workerwebhook.Endpoints { return e }

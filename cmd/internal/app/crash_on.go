@@ -7,10 +7,14 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
@@ -43,6 +47,35 @@ func (s sessions) IssueSession(ctx context.Context, i session.Issue) (*session.S
 	issued, err := s.Store.IssueSession(ctx, i)
 	crash("after-issue")
 	return issued, err
+}
+
+type verifications struct{ verification.Store }
+
+func crashVerifications(s verification.Store) verification.Store { return verifications{s} }
+
+func (s verifications) Verify(ctx context.Context, p verification.Proof) (verification.Verified, error) {
+	crash("before-verify")
+	v, err := s.Store.Verify(ctx, p)
+	crash("after-verify")
+	return v, err
+}
+
+type messages struct{ courier.Store }
+
+func crashMessages(s courier.Store) courier.Store { return messages{s} }
+
+func (s messages) Queue(ctx context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {
+	crash("before-queue")
+	queued, err := s.Store.Queue(ctx, m, code)
+	crash("after-queue")
+	return queued, err
+}
+
+func (s messages) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {
+	crash("before-settle")
+	err := s.Store.Settle(ctx, id, status, attempts, keep, e)
+	crash("after-settle")
+	return err
 }
 
 type outbox struct{ relay.Store }

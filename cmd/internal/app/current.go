@@ -4,19 +4,25 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -27,24 +33,36 @@ type current struct {
 	settings     *api.Compiled
 	schemas      schemas
 	plans        map[string]hook.Plan // by method
+	loginPlans   map[string]hook.LoginPlan
+	verified     hook.VerificationPlan
 	hooks        *webhook.Client
 	passwords    *password.Pool
 	registration *registration.Service
-	creator      *registration.Creator
+	verification *verification.Service
+	login        *login.Service
+	courier      *courier.Service
+	admin        *admin.Service
 	shown        Plans
 }
 
 // foundation is what a current stands on and a reload leaves alone.
 type foundation struct {
-	store     registration.Store
-	creations registration.CreationStore
-	sessions  session.Issuer
-	observe   func(registration.Outcome)
+	registrations  registration.Store
+	administration admin.Store
+	ledger         session.Ledger
+	logins         login.Store
+	verifications  verification.Store
+	messages       courier.Store
+	sessions       session.Issuer
+	log            *slog.Logger
+	observe        func(registration.Outcome)
+	observeLogin   func(login.Outcome)
+	trouble        func(error)
 }
 
 // compile makes a configuration ready to be used, or says what is wrong with it.
 func compile(cfg *config.Config, f foundation, former *current) (*current, error) {
-	c := &current{cfg: cfg, plans: map[string]hook.Plan{}}
+	c := &current{cfg: cfg, plans: map[string]hook.Plan{}, loginPlans: map[string]hook.LoginPlan{}}
 	var err error
 	if c.settings, err = settings(cfg); err != nil {
 		return nil, err
@@ -57,16 +75,29 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	}
 	for _, method := range cfg.Methods() {
 		c.plans[method] = hook.Compile(method, cfg.Lists(method))
+		c.loginPlans[method] = hook.CompileLogin(method, cfg.LoginLists(method))
 	}
+	c.verified = hook.CompileVerification(cfg.VerificationHooks())
 	c.shown = PlansOf(cfg)
 	if former != nil {
+		c.settings.KeepLimits(former.settings)
 		c.shown.Revision = former.shown.Revision + 1
 	}
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err
 	}
+	if c.courier, err = newCourier(cfg, f); err != nil {
+		return nil, err
+	}
+	c.useCases(f)
+	return c, nil
+}
+
+// useCases puts together what answers requests.
+func (c *current) useCases(f foundation) {
+	cfg := c.cfg
 	c.registration = &registration.Service{
-		Store:              f.store,
+		Store:              f.registrations,
 		Schemas:            c.schemas,
 		Policy:             policy(cfg),
 		Passwords:          c.passwords,
@@ -79,20 +110,92 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 		Now:                time.Now,
 		Observe:            f.observe,
 	}
-	c.creator = &registration.Creator{Store: f.creations, Schemas: c.schemas, Passwords: c.passwords, Now: time.Now}
-	return c, nil
+	if v := cfg.SelfService.Flows.Verification; v.Enabled {
+		c.registration.VerificationLifespan = v.Lifespan
+	}
+	c.verification = &verification.Service{
+		Store:    f.verifications,
+		Hooks:    c.hooks,
+		Plan:     func() hook.VerificationPlan { return c.verified },
+		MaxTries: cfg.SelfService.Methods.Code.Config.MaxSubmissions,
+		Lifespan: cfg.SelfService.Flows.Verification.Lifespan,
+		Now:      time.Now,
+		Trouble:  f.trouble,
+	}
+	c.login = &login.Service{
+		Store:        f.logins,
+		Passwords:    c.passwords,
+		Hooks:        c.hooks,
+		Sessions:     f.sessions,
+		Verification: opener{c.verification},
+		Plan:         func(method string) hook.LoginPlan { return c.loginPlans[method] },
+		Lifespan:     cfg.Session.Lifespan,
+		IssueTimeout: cfg.Session.Issue.Timeout,
+		LegacyGate:   cfg.FeatureFlags.LegacyRequireVerifiedLoginError,
+		Now:          time.Now,
+		Observe:      f.observeLogin,
+	}
+	c.admin = &admin.Service{
+		Store:          f.administration,
+		Schemas:        c.schemas,
+		Passwords:      c.passwords,
+		Sessions:       f.ledger,
+		Lifespan:       cfg.Session.Lifespan,
+		EarliestExtend: cfg.Session.EarliestPossibleExtend,
+		Now:            time.Now,
+	}
+}
+
+// opener opens the verification flows that logins ask for.
+type opener struct{ verifications *verification.Service }
+
+// Open is [verification.Service.Open].
+func (o opener) Open(ctx context.Context, i *identity.Identity, a identity.Address, in login.Submit) (*flow.Flow, error) {
+	return o.verifications.Open(ctx, verification.Opening{
+		Identity:   i,
+		Address:    a,
+		Type:       in.Flow.Type,
+		RequestURL: in.Flow.RequestURL,
+		ReturnTo:   in.Flow.ReturnTo,
+		CSRF:       in.CSRF,
+		Client:     in.Client,
+	})
 }
 
 // compile puts a configuration in force, at the ports that were listened on.
 func (p *process) compile(cfg *config.Config) error {
-	f := foundation{creations: kicking{p.store, p.wake}, sessions: p.issuer, observe: p.metrics.registration}
-	f.store = crashRegistrations(kicking{p.store, p.wake})
-	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), f, p.live.now())
+	stored := kicking{p.store, p.wake}
+	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), foundation{
+		registrations:  crashRegistrations(stored),
+		administration: stored,
+		ledger:         stored,
+		logins:         stored,
+		verifications:  crashVerifications(stored),
+		messages:       crashMessages(stored),
+		sessions:       p.issuer,
+		log:            p.log,
+		observe:        p.metrics.registration,
+		observeLogin:   p.observeLogin,
+		trouble:        p.trouble,
+	}, p.live.now())
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	p.live.p.Store(c)
 	return nil
+}
+
+// observeLogin counts a login and says what broke on its way without changing its answer.
+func (p *process) observeLogin(o login.Outcome) {
+	p.metrics.login(o)
+	if o.Trouble != nil {
+		p.trouble(o.Trouble)
+	}
+}
+
+// trouble says what broke and changed no answer.
+func (p *process) trouble(err error) {
+	p.log.Error("something broke that no answer tells of", "error", err)
 }
 
 // schemas are the configured identity schemas in their order.
@@ -141,11 +244,6 @@ func (l *live) Repeat(ctx context.Context, in registration.Submit) (*registratio
 	return l.now().registration.Repeat(ctx, in)
 }
 
-// Create creates by the configuration in force.
-func (l *live) Create(ctx context.Context, in registration.Creation) (*identity.Identity, error) {
-	return l.now().creator.Create(ctx, in)
-}
-
 // Schema gives a schema of the configuration in force.
 func (l *live) Schema(id string) (*identity.Schema, bool) { return l.now().schemas.Schema(id) }
 
@@ -157,16 +255,45 @@ func (l *live) Deliver(ctx context.Context, endpoint string, call *webhook.Call)
 	return l.now().hooks.Deliver(ctx, endpoint, call)
 }
 
-// background names the endpoints that are called from the event, over all methods.
-func (l *live) background() (endpoints []string) {
-	for _, plan := range l.now().plans {
-		for _, step := range plan.Background {
-			if !slices.Contains(endpoints, step.Endpoint) {
-				endpoints = append(endpoints, step.Endpoint)
+// Login signs in by the configuration in force.
+func (l *live) Login(ctx context.Context, in login.Submit) (*login.Result, error) {
+	return l.now().login.Login(ctx, in)
+}
+
+// Send asks for a code by the configuration in force.
+func (l *live) Send(ctx context.Context, in verification.Submit) error {
+	return l.now().verification.Send(ctx, in)
+}
+
+// Check checks a code by the configuration in force.
+func (l *live) Check(ctx context.Context, in verification.Submit) error {
+	return l.now().verification.Check(ctx, in)
+}
+
+// Verification writes the mail of a verification by the configuration in force.
+func (l *live) Verification(ctx context.Context, r courier.Request) error {
+	return l.now().courier.Verification(ctx, r)
+}
+
+// background gives the event types of the endpoints that are called from events.
+func (l *live) background() map[string][]string {
+	types := map[string][]string{}
+	add := func(steps []hook.Step, p events.Payload) {
+		for _, step := range steps {
+			if !slices.Contains(types[step.Endpoint], p.EventType()) {
+				types[step.Endpoint] = append(types[step.Endpoint], p.EventType())
 			}
 		}
 	}
-	return endpoints
+	c := l.now()
+	for method := range c.plans {
+		add(c.plans[method].Background, events.IdentityCreated{})
+	}
+	for method := range c.loginPlans {
+		add(c.loginPlans[method].Background, events.LoginSucceeded{})
+	}
+	add(c.verified.Background, events.AddressVerified{})
+	return types
 }
 
 // plan shows the plans in force.

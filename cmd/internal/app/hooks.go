@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/workers"
+	workercourier "github.com/usher-auth/usher/workers/courier"
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
 
@@ -21,6 +22,10 @@ func (p *process) startHooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.kicker == nil && !p.Parts.API {
+		p.kicker = nc
+	}
+	p.startCourier(ctx, nc)
 	h := hookWorkers{
 		conn: nc, log: p.log, observe: p.metrics.attempt,
 		delivery: workerwebhook.Delivery{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
@@ -51,16 +56,14 @@ type hookWorkers struct {
 }
 
 // follow starts and ends workers so that exactly the endpoints have one.
-func (h *hookWorkers) follow(ctx context.Context, endpoints []string) {
-	wanted := map[string]bool{}
-	for _, name := range endpoints {
-		wanted[name] = true
+func (h *hookWorkers) follow(ctx context.Context, endpoints map[string][]string) {
+	for name := range endpoints {
 		if h.running[name] == nil {
 			h.start(ctx, name)
 		}
 	}
 	for name, cancel := range h.running {
-		if !wanted[name] {
+		if endpoints[name] == nil {
 			cancel()
 			delete(h.running, name)
 		}
@@ -70,16 +73,31 @@ func (h *hookWorkers) follow(ctx context.Context, endpoints []string) {
 func (h *hookWorkers) start(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	h.running[name] = cancel
-	// What waiting does not help, an operator may mend: a right, an account.
-	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
-	run := func() error {
-		return h.delivery.Worker(name,
-			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16),
-			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })).Run(ctx)
-	}
 	h.all.Go(func() {
-		_ = backoff.RetryNotify(run, backoff.WithContext(pauses, ctx), func(err error, next time.Duration) {
-			h.log.Error("hook worker ended", "hook", name, "error", err, "again_in", next)
-		})
+		keepRunning(ctx, h.log, h.delivery.Worker(name,
+			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16),
+			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })), name)
+	})
+}
+
+// keepRunning runs a worker until ctx ends. What ends it before, and waiting does
+// not help, an operator may mend: a right, an account.
+func keepRunning(ctx context.Context, log *slog.Logger, w *workers.Worker, name string) {
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
+	run := func() error { return w.Run(ctx) }
+	_ = backoff.RetryNotify(run, backoff.WithContext(pauses, ctx), func(err error, next time.Duration) {
+		log.Error("hook worker ended", "hook", name, "error", err, "again_in", next)
+	})
+}
+
+// startCourier runs the worker that writes mails, by the configuration in force
+// when the event comes.
+func (p *process) startCourier(ctx context.Context, nc *nats.Conn) {
+	w := workercourier.Worker(p.live,
+		workers.WithConn(nc), workers.AwaitConsumer(), workers.Logger(p.log), workers.Concurrency(8),
+		workers.Observe(func(a workers.Attempt) { p.metrics.attempt(workercourier.Name, a) }))
+	p.stages.start(ctx, "courier", func(ctx context.Context) error {
+		keepRunning(ctx, p.log, w, workercourier.Name)
+		return nil
 	})
 }

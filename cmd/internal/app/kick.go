@@ -3,12 +3,17 @@ package app
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/admin"
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
+	"github.com/usher-auth/usher/services/verification"
 )
 
 // kicking wakes the relay after each commit that has an event.
@@ -17,39 +22,77 @@ type kicking struct {
 	wake func()
 }
 
-// Register is [store.Store.Register].
-func (k kicking) Register(ctx context.Context, r registration.Record) error {
-	err := k.Store.Register(ctx, r)
+// kicked wakes the relay unless there is an error, which it gives.
+func (k kicking) kicked(err error) error {
 	if err == nil {
 		k.wake()
 	}
 	return err
+}
+
+// Register is [store.Store.Register].
+func (k kicking) Register(ctx context.Context, r registration.Record) error {
+	return k.kicked(k.Store.Register(ctx, r))
 }
 
 // Append is [store.Store.Append].
 func (k kicking) Append(ctx context.Context, e events.Event) error {
-	err := k.Store.Append(ctx, e)
-	if err == nil {
-		k.wake()
-	}
-	return err
+	return k.kicked(k.Store.Append(ctx, e))
+}
+
+// AppendSoon is [store.Store.AppendSoon].
+func (k kicking) AppendSoon(ctx context.Context, e events.Event) error {
+	return k.kicked(k.Store.AppendSoon(ctx, e))
 }
 
 // CreateIdentity is [store.Store.CreateIdentity].
 func (k kicking) CreateIdentity(ctx context.Context, i *identity.Identity, e events.Event) error {
-	err := k.Store.CreateIdentity(ctx, i, e)
-	if err == nil {
-		k.wake()
-	}
-	return err
+	return k.kicked(k.Store.CreateIdentity(ctx, i, e))
+}
+
+// Verify is [store.Store.Verify].
+func (k kicking) Verify(ctx context.Context, p verification.Proof) (verification.Verified, error) {
+	v, err := k.Store.Verify(ctx, p)
+	return v, k.kicked(err)
+}
+
+// RevokeSessions is [store.Store.RevokeSessions].
+func (k kicking) RevokeSessions(ctx context.Context, w session.Which, event session.Revocation) (int, error) {
+	n, err := k.Store.RevokeSessions(ctx, w, event)
+	return n, k.kicked(err)
+}
+
+// DeleteSessions is [store.Store.DeleteSessions].
+func (k kicking) DeleteSessions(ctx context.Context, identityID uuid.UUID, event session.Revocation) (int, error) {
+	n, err := k.Store.DeleteSessions(ctx, identityID, event)
+	return n, k.kicked(err)
+}
+
+// Settle is [store.Store.Settle].
+func (k kicking) Settle(ctx context.Context, id uuid.UUID, s courier.Status, attempts int, keep bool, e *events.Event) error {
+	return k.kicked(k.Store.Settle(ctx, id, s, attempts, keep, e))
+}
+
+// UpdateIdentity is [store.Store.UpdateIdentity].
+func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
+	return k.kicked(k.Store.UpdateIdentity(ctx, id, decide))
+}
+
+// DeleteIdentity is [store.Store.DeleteIdentity].
+func (k kicking) DeleteIdentity(ctx context.Context, id uuid.UUID, d admin.Deletion) error {
+	return k.kicked(k.Store.DeleteIdentity(ctx, id, d))
 }
 
 // wake wakes the relay after a commit: the one of this process, and where
 // another process leads also that one.
 func (p *process) wake() {
 	p.wakeRelay()
-	if p.events != nil && !p.leading.Load() {
+	switch {
+	case p.leading.Load():
+	case p.events != nil:
 		kick(p.events)
+	case p.kicker != nil:
+		kick(p.kicker)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/workers"
@@ -21,6 +22,9 @@ type metrics struct {
 	registry      *prometheus.Registry
 	requests      *prometheus.HistogramVec
 	registrations *prometheus.CounterVec
+	logins        *prometheus.CounterVec
+	swept         *prometheus.CounterVec
+	limited       *prometheus.CounterVec
 	steps         *prometheus.HistogramVec
 	published     prometheus.Counter
 	relayErrors   prometheus.Counter
@@ -48,6 +52,18 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "registrations_total",
 			Help: "Submitted registrations by method and outcome.",
 		}, []string{"method", "outcome"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "logins_total",
+			Help: "Submitted logins by method and outcome.",
+		}, []string{"method", "outcome"}),
+		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "swept_total",
+			Help: "Rows that were over and were deleted, by kind.",
+		}, []string{"kind"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "limited_total",
+			Help: "Requests that a rate limit has refused, by its class.",
+		}, []string{"class"}),
 		steps:       histogram("registration_step_duration_seconds", "Steps of registrations: check, hash (queue included), commit, wait (for hooks), hop (to the session worker).", "step"),
 		published:   counter("events_published_total", "Events that the relay of this process published and moved into the event log."),
 		relayErrors: counter("relay_errors_total", "Rounds of the relay that failed and are tried again."),
@@ -57,7 +73,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
+		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -82,6 +98,10 @@ func (m *metrics) registration(o registration.Outcome) {
 		}
 	}
 }
+
+func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }
+
+func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.Result).Inc() }
 
 func (m *metrics) relay(s relay.Stats) {
 	m.published.Add(float64(s.Published))

@@ -10,6 +10,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
+	workercourier "github.com/usher-auth/usher/workers/courier"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
 
@@ -33,19 +34,16 @@ func (p *process) startSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wake := p.wake
 	if !p.Parts.API {
-		kicker, err := p.bus.connect(ctx, events.UserSessionEvents)
-		if err != nil {
+		if p.kicker, err = p.bus.connect(ctx, events.UserSessionEvents); err != nil {
 			return err
 		}
-		wake = func() { kick(kicker) }
 	}
 	options := workersession.Options{
 		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},
 		Version: p.Version,
 		Log:     p.log,
-		Kick:    wake,
+		Kick:    p.wake,
 		Observe: p.metrics.issue,
 	}
 	p.stages.start(ctx, "session worker", func(ctx context.Context) error { return workersession.Run(ctx, nc, options) })
@@ -102,9 +100,9 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 
 // provision declares the stream and a durable consumer for each background hook.
 func (p *process) provision(ctx context.Context) error {
-	var durables []events.Durable
-	for _, endpoint := range p.live.background() {
-		durables = append(durables, events.Durable{Name: endpoint, Types: []string{events.IdentityCreated{}.EventType()}})
+	durables := []events.Durable{{Name: workercourier.Name, Types: []string{events.VerificationRequested{}.EventType()}}}
+	for endpoint, types := range p.live.background() {
+		durables = append(durables, events.Durable{Name: endpoint, Types: types})
 	}
 	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, durables)
 	for _, change := range changes {

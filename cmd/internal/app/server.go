@@ -10,6 +10,7 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
+	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -76,26 +77,36 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	stored := kicking{p.store, p.wake}
 	o := api.Options{
-		Settings:     func() *api.Compiled { return p.live.now().settings },
-		Schemas:      p.live,
-		Flows:        p.store,
-		Registration: p.live,
-		Sessions:     sessions,
-		Identities:   p.store,
-		Creator:      p.live,
-		Errors:       p.store,
-		Events:       p.store,
-		Tokens:       p.store,
-		Checks:       p.checks(),
-		Plan:         p.live.plan(),
-		Metrics:      p.metrics.handler(),
-		CSRFKey:      p.store.Key(store.KeyCSRF),
-		Guarded:      guarded,
-		Version:      p.Version,
-		Log:          p.log,
-		Now:          time.Now,
-		Observe:      p.metrics.request,
+		Settings:      func() *api.Compiled { return p.live.now().settings },
+		Schemas:       p.live,
+		Flows:         p.store,
+		Registration:  p.live,
+		Login:         p.live,
+		Verification:  p.live,
+		Sessions:      sessions,
+		OwnSessions:   &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
+		Finder:        p.store,
+		Identities:    p.store,
+		Administrator: administration{p.live},
+		Ledger:        stored,
+		Messages:      p.store,
+		Grants:        p.store,
+		Errors:        p.store,
+		Events:        p.store,
+		Tokens:        p.store,
+		Checks:        p.checks(),
+		Plan:          p.live.plan(),
+		Metrics:       p.metrics.handler(),
+		CSRFKey:       p.store.Key(store.KeyCSRF),
+		Guarded:       guarded,
+		ShowMails:     p.cfg.Dev,
+		Version:       p.Version,
+		Log:           p.log,
+		Now:           time.Now,
+		Observe:       p.metrics.request,
+		ObserveLimit:  p.metrics.limit,
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})

@@ -73,23 +73,34 @@ func (b broadcasting) PublishTogether(ctx context.Context, messages []events.Mes
 	return acks, err
 }
 
-// broadcast tells what messages revoke, also when they were not acknowledged:
-// a cache that forgets too early asks once more.
+// broadcast tells what messages change about sessions and identities, also when
+// they were not acknowledged: a cache that forgets too early asks once more.
 func (b broadcasting) broadcast(messages []events.Message) {
 	for _, m := range messages {
-		if m.Type == (events.SessionRevoked{}).EventType() {
-			b.revoked(m)
+		switch m.Type {
+		case (events.SessionRevoked{}).EventType(), (events.LoginSucceeded{}).EventType():
+			b.session(m)
+		case (events.IdentityUpdated{}).EventType(), (events.IdentityDeleted{}).EventType(),
+			(events.AddressVerified{}).EventType(), (events.MailSent{}).EventType():
+			b.identity(m)
 		}
 	}
 }
 
-func (b broadcasting) revoked(m events.Message) {
-	e, err := events.Decode(m.Payload)
-	if err != nil {
-		return // the stream's readers will say so
+// session tells which session was revoked or made fresh. A cache that misses it
+// forgets by itself.
+func (b broadcasting) session(m events.Message) {
+	var data struct {
+		SessionID string `json:"session_id"`
 	}
-	var data events.SessionRevoked
-	if json.Unmarshal(e.Data, &data) == nil {
-		_ = b.conn.Publish(events.SubjectSessionRevoked, []byte(data.SessionID)) // a cache that misses it forgets by itself
+	if e, err := events.Decode(m.Payload); err == nil && json.Unmarshal(e.Data, &data) == nil && data.SessionID != "" {
+		_ = b.conn.Publish(events.SubjectSessionRevoked, []byte(data.SessionID))
+	}
+}
+
+// identity tells which identity has changed.
+func (b broadcasting) identity(m events.Message) {
+	if e, err := events.Decode(m.Payload); err == nil && e.Subject != "" {
+		_ = b.conn.Publish(events.SubjectIdentityUpdated, []byte(e.Subject))
 	}
 }

@@ -13,7 +13,7 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	flow := cfg.SelfService.Flows.Registration
+	flows := &cfg.SelfService.Flows
 	cookie, cors := cfg.Session.Cookie, cfg.Serve.Public.CORS
 	return api.Settings{
 		PublicURL:         cfg.PublicURL(),
@@ -21,13 +21,32 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 		DefaultReturnURL:  cfg.DefaultReturnURL(),
 		AllowedReturnURLs: cfg.SelfService.AllowedReturnURLs,
 		ErrorURL:          cfg.ErrorURL(),
-		Registration: api.Registration{
-			Enabled:          flow.Enabled,
-			Lifespan:         flow.Lifespan,
+		Registration: api.FlowSettings{
+			Enabled:          flows.Registration.Enabled,
+			Lifespan:         flows.Registration.Lifespan,
 			URL:              cfg.RegistrationURL(),
 			Methods:          cfg.Methods(),
-			ReturnURL:        flow.After.DefaultBrowserReturnURL,
+			ReturnURL:        flows.Registration.After.DefaultBrowserReturnURL,
 			MethodReturnURLs: cfg.MethodReturnURLs(),
+		},
+		Login: api.FlowSettings{
+			Enabled:          true,
+			Lifespan:         flows.Login.Lifespan,
+			URL:              cfg.LoginURL(),
+			Methods:          cfg.Methods(),
+			ReturnURL:        flows.Login.After.DefaultBrowserReturnURL,
+			MethodReturnURLs: map[string]string{"password": flows.Login.After.Password.DefaultBrowserReturnURL},
+		},
+		Verification: api.FlowSettings{
+			Enabled:   flows.Verification.Enabled,
+			Lifespan:  flows.Verification.Lifespan,
+			URL:       cfg.VerificationURL(),
+			Methods:   []string{"code"},
+			ReturnURL: flows.Verification.After.DefaultBrowserReturnURL,
+		},
+		Logout: api.Logout{
+			ReturnURL:        flows.Logout.After.DefaultBrowserReturnURL,
+			ClearBrowserData: flows.Logout.ClearBrowserData,
 		},
 		DefaultSchema: cfg.Identity.DefaultSchemaID,
 		SessionCookie: api.Cookie{
@@ -45,7 +64,21 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 		},
 		TrustedProxies:  cfg.Serve.TrustedProxies,
 		HeaderAllowlist: cfg.Clients.WebHook.HeaderAllowlist,
+		Limits:          limits(cfg),
 	}.Compile()
+}
+
+// limits gives the API its rate limits.
+func limits(cfg *config.Config) api.Limits {
+	l := cfg.RateLimits
+	return api.Limits{
+		Enabled:      l.Enabled,
+		Registration: api.Limit(l.Registration),
+		FailedLogin:  api.Limit(l.LoginFailed),
+		CodeTry:      api.Limit(l.CodeTry),
+		MailStart:    api.Limit(l.MailStart),
+		FlowCreation: api.Limit(l.FlowCreation),
+	}
 }
 
 func webhookOptions(cfg *config.Config, settings *api.Compiled) webhook.Options {

@@ -12,6 +12,11 @@ const (
 	sweepBatch = 1000
 	// errorLife is how long the page that shows an error can be opened again.
 	errorLife = 24 * time.Hour
+	// sessionLife is how long a session that is over can be listed, codeLife and
+	// messageLife how long what has become of a code or mail can be seen.
+	sessionLife = 24 * time.Hour
+	codeLife    = 24 * time.Hour
+	messageLife = 30 * 24 * time.Hour
 	// inputLife is how long what a background hook needs is kept: as long as the
 	// stream keeps the event, and a day.
 	inputLife = events.StreamAge + 24*time.Hour
@@ -47,12 +52,16 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 	}{
 		{"flows", func() (int, error) { return p.store.DeleteExpiredFlows(ctx, sweepBatch) }},
 		{"errors", func() (int, error) { return p.store.DeleteErrors(ctx, now.Add(-errorLife), sweepBatch) }},
+		{"sessions", func() (int, error) { return p.store.DeleteExpiredSessions(ctx, now.Add(-sessionLife), sweepBatch) }},
+		{"codes", func() (int, error) { return p.store.DeleteExpiredCodes(ctx, now.Add(-codeLife), sweepBatch) }},
+		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {
 		deleted, err := kind.del()
 		if err != nil && ctx.Err() == nil {
 			p.log.Error("sweep", "kind", kind.name, "error", err)
 		}
+		p.metrics.swept.WithLabelValues(kind.name).Add(float64(deleted))
 		more = more || deleted == sweepBatch
 	}
 	return more

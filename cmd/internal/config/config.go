@@ -62,6 +62,7 @@ type Config struct {
 	Hashers     Hashers     `yaml:"hashers"`
 	SelfService SelfService `yaml:"selfservice"`
 	Courier     Courier     `yaml:"courier"`
+	RateLimits  RateLimits  `yaml:"rate_limits"`
 	Clients     struct {
 		HTTP struct {
 			// DisallowPrivateIPRanges refuses hooks on addresses that are not on

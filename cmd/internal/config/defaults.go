@@ -3,7 +3,7 @@ package config
 // defaults are the contract's, and ours where it has none or ours is safer
 // (hashing, the address of the admin listener).
 func defaults() map[string]any {
-	return map[string]any{
+	all := map[string]any{
 		"data_dir":                                              "./usher-data",
 		"dsn":                                                   "",
 		"bus.listen":                                            "127.0.0.1:4222",
@@ -56,6 +56,10 @@ func defaults() map[string]any {
 		"log.level":  "info",
 		"log.format": "text",
 	}
+	for name, usual := range usualLimits {
+		all[join(rateLimits, name)+".burst"], all[join(rateLimits, name)+".per_hour"] = usual[0], usual[1]
+	}
+	return all
 }
 
 // builtIn lies over the defaults where the configuration has no identity

@@ -131,7 +131,7 @@ func TestWrongValues(t *testing.T) {
 		{"selfservice: {flows: {login: {after: {password: {default_browser_return_url: here}}}}}", "selfservice.flows.login.after.password.default_browser_return_url", "absolute"},
 		{"selfservice: {flows: {logout: {after: {default_browser_return_url: here}}}}", "selfservice.flows.logout.after.default_browser_return_url", "absolute"},
 		{"selfservice: {flows: {login: {after: {hooks: [{hook: session}]}}}}", "selfservice.flows.login.after.hooks[0].hook", "registration.after.password.hooks"},
-		{"selfservice: {flows: {login: {after: {hooks: [{hook: require_verified_adress}]}}}}", "selfservice.flows.login.after.hooks[0].hook", "did you mean require_verified_address"},
+		{"selfservice: {flows: {login: {after: {hooks: [{hook: requires_verified_address}]}}}}", "selfservice.flows.login.after.hooks[0].hook", "did you mean require_verified_address"},
 		{"selfservice: {flows: {login: {after: {hooks: [{hook: require_verified_address}]}}, verification: {enabled: false}}}", "selfservice.flows.login.after.hooks[0].hook", "verification.enabled"},
 		{"selfservice: {flows: {verification: {use: link}}}", "selfservice.flows.verification.use", "want code"},
 		{"selfservice: {flows: {verification: {lifespan: 0s}}}", "selfservice.flows.verification.lifespan", "1s or more"},
@@ -140,6 +140,9 @@ func TestWrongValues(t *testing.T) {
 		{"selfservice: {methods: {code: {enabled: false}}}", "selfservice.methods.code.enabled", "want true"},
 		{"selfservice: {methods: {code: {config: {lifespan: 25h}}}}", "selfservice.methods.code.config.lifespan", "24h"},
 		{"selfservice: {methods: {code: {config: {max_submissions: 0}}}}", "selfservice.methods.code.config.max_submissions", "1 to 100"},
+		{"rate_limits: {registration: {burst: 0}}", "rate_limits.registration.burst", "1 or more"},
+		{"rate_limits: {code_try: {per_hour: 0}}", "rate_limits.code_try.per_hour", "1 or more"},
+		{"rate_limits: {flow_creation: {global_per_second: -1}}", "rate_limits.flow_creation.global_per_second", "0 or more"},
 		{"courier: {delivery_strategy: http}", "courier.delivery_strategy", "want smtp"},
 		{"courier: {message_retries: 0}", "courier.message_retries", "1 to 100"},
 		{"courier: {smtp: {connection_uri: 'imap://u:s3cr3t@mail/', from_address: a@example.org}}", "courier.smtp.connection_uri", "smtps://"},
@@ -183,7 +186,6 @@ func TestWhatIsNotBuilt(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ text, key string }{
 		{"security: {account_enumeration: {mitigate: true}}", "security.account_enumeration.mitigate"},
-		{"rate_limits: {enabled: true}", "rate_limits.enabled"},
 		{"events: {registration_failed: true}", "events.registration_failed"},
 		{"audit: {retention: 720h}", "audit"},
 		{"workers: [{name: crm}]", "workers"},

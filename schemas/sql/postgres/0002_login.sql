@@ -3,6 +3,7 @@
 -- The verification flow that the registration has opened.
 ALTER TABLE grants ADD COLUMN verification_flow_id uuid;
 CREATE INDEX grants_identity_id_idx ON grants (identity_id);
+CREATE INDEX handles_identity_id_idx ON handles (identity_id);
 
 CREATE INDEX sessions_identity_id_idx ON sessions (identity_id, issued_at);
 CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
@@ -40,4 +41,6 @@ CREATE TABLE messages (
 	updated_at    bigint  NOT NULL
 );
 CREATE INDEX messages_identity_id_idx ON messages (identity_id);
-CREATE INDEX messages_recipient_key_idx ON messages (recipient_key, created_at);
+CREATE INDEX messages_recipient_key_idx ON messages (recipient_key, n);
+CREATE INDEX messages_created_at_idx ON messages (created_at);
+CREATE INDEX messages_status_idx ON messages (status, n) WHERE status <> 'sent';

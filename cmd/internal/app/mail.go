@@ -1,0 +1,56 @@
+package app
+
+import (
+	"time"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/courier"
+)
+
+// newCourier makes what writes the mails. Without a mail server development
+// keeps them in its mailbox; anything else that needs mails has not started.
+func newCourier(cfg *config.Config, f foundation) (*courier.Service, error) {
+	given := cfg.Courier.Templates.VerificationCode
+	templates, err := courier.NewTemplates(courier.TemplateOptions{
+		Code:    courier.Texts(given.Valid.Texts),
+		Unknown: courier.Texts(given.Invalid.Texts),
+		Folder:  cfg.Courier.TemplateOverridePath,
+	})
+	if err != nil {
+		return nil, err
+	}
+	sender, err := newSender(cfg, f)
+	if err != nil {
+		return nil, err
+	}
+	return &courier.Service{
+		Store:         f.messages,
+		Sender:        sender,
+		Templates:     templates,
+		CodeLifespan:  cfg.SelfService.Methods.Code.Config.Lifespan,
+		MaxAttempts:   cfg.Courier.MessageRetries,
+		PublicURL:     cfg.PublicURL(),
+		NotifyUnknown: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients,
+		KeepContent:   cfg.KeepsMails(),
+		Now:           time.Now,
+	}, nil
+}
+
+func newSender(cfg *config.Config, f foundation) (courier.Sender, error) {
+	smtp := cfg.Courier.SMTP
+	uri := smtp.ConnectionURI.Reveal()
+	if uri == "" {
+		return courier.Mailbox{Log: f.log}, nil
+	}
+	server, err := courier.ParseSMTP(uri)
+	if err != nil {
+		return nil, err
+	}
+	return courier.NewSMTP(courier.SMTPOptions{
+		Server:      server,
+		FromAddress: smtp.FromAddress,
+		FromName:    smtp.FromName,
+		Headers:     smtp.Headers,
+		LocalName:   smtp.LocalName,
+	})
+}

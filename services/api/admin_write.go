@@ -1,0 +1,219 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/services/admin"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
+)
+
+// wantedIdentity is the body that makes or replaces an identity. Members that it
+// does not know are refused: an administrator's typing error must not pass as
+// success.
+type wantedIdentity struct {
+	SchemaID            string            `json:"schema_id"`
+	Traits              json.RawMessage   `json:"traits"`
+	State               identity.State    `json:"state"`
+	MetadataPublic      json.RawMessage   `json:"metadata_public"`
+	MetadataAdmin       json.RawMessage   `json:"metadata_admin"`
+	Credentials         wantedCredentials `json:"credentials"`
+	VerifiableAddresses []wantedAddress   `json:"verifiable_addresses"`
+	RecoveryAddresses   []wantedAddress   `json:"recovery_addresses"`
+	// Known to the contract, but nothing that is built could keep them.
+	ExternalID     string  `json:"external_id"`
+	OrganizationID *string `json:"organization_id"`
+}
+
+type wantedCredentials struct {
+	Password *struct {
+		Config struct {
+			Password       string `json:"password"`
+			HashedPassword string `json:"hashed_password"`
+		} `json:"config"`
+	} `json:"password"`
+	OIDC json.RawMessage `json:"oidc"`
+}
+
+type wantedAddress struct {
+	Value    string `json:"value"`
+	Via      string `json:"via"`
+	Verified bool   `json:"verified"`
+	Status   string `json:"status"`
+}
+
+// createIdentity makes an identity that an administrator describes.
+func (s *Server) createIdentity(x *exchange) error {
+	in, err := decodeIdentity(x)
+	if err != nil {
+		return err
+	}
+	c := admin.Creation{
+		SchemaID:       in.SchemaID,
+		Traits:         in.Traits,
+		State:          in.State,
+		MetadataPublic: unlessNull(in.MetadataPublic),
+		MetadataAdmin:  unlessNull(in.MetadataAdmin),
+		Author:         x.author(),
+	}
+	if c.SchemaID == "" {
+		c.SchemaID = x.settings.DefaultSchema
+	}
+	c.Password, c.HashedPassword = in.password()
+	for _, a := range in.VerifiableAddresses {
+		if a.Verified {
+			c.Verified = append(c.Verified, a.Value)
+		}
+	}
+	for _, a := range in.RecoveryAddresses {
+		c.Recovery = append(c.Recovery, a.Value)
+	}
+	i, err := s.Administrator.Create(x.r.Context(), c)
+	if err != nil {
+		return fmt.Errorf("create identity: %w", mended(err))
+	}
+	x.w.Header()["Location"] = []string{x.settings.admin + routeIdentities + "/" + i.ID.String()}
+	return x.encode(http.StatusCreated, x.viewForAdmin(i))
+}
+
+// replaceIdentity makes an identity what an administrator describes. What was
+// left out is gone, but the schema, the state and the password stay.
+func (s *Server) replaceIdentity(x *exchange) error {
+	id, err := x.pathID(identity.ErrNotFound)
+	if err != nil {
+		return err
+	}
+	in, err := decodeIdentity(x)
+	if err != nil {
+		return err
+	}
+	if len(in.VerifiableAddresses) > 0 || len(in.RecoveryAddresses) > 0 {
+		return refuse("addresses of an identity that exists follow its traits")
+	}
+	u := admin.Update{ID: id, Author: x.author(), Want: func(*identity.Identity) (admin.Wanted, error) {
+		return admin.Wanted{
+			SchemaID:       in.SchemaID,
+			State:          in.State,
+			Traits:         in.Traits,
+			MetadataPublic: unlessNull(in.MetadataPublic),
+			MetadataAdmin:  unlessNull(in.MetadataAdmin),
+		}, nil
+	}}
+	u.Password, u.HashedPassword = in.password()
+	return s.update(x, u)
+}
+
+// patchIdentity changes parts of an identity, see [decodePatch].
+func (s *Server) patchIdentity(x *exchange) error {
+	id, err := x.pathID(identity.ErrNotFound)
+	if err != nil {
+		return err
+	}
+	body, err := x.bodyOf(typeJSON, "application/json-patch+json")
+	if err != nil {
+		return err
+	}
+	p, err := decodePatch(body)
+	if err != nil {
+		return err
+	}
+	return s.update(x, admin.Update{ID: id, Author: x.author(), Want: p.apply})
+}
+
+func (s *Server) update(x *exchange, u admin.Update) error {
+	i, err := s.Administrator.Update(x.r.Context(), u)
+	if err != nil {
+		return fmt.Errorf("update identity: %w", mended(err))
+	}
+	return x.encode(http.StatusOK, x.viewForAdmin(i))
+}
+
+// deleteIdentity deletes an identity and all that belongs to it.
+func (s *Server) deleteIdentity(x *exchange) error {
+	id, err := x.pathID(identity.ErrNotFound)
+	if err != nil {
+		return err
+	}
+	if err := s.Administrator.Delete(x.r.Context(), id, x.author()); err != nil {
+		return fmt.Errorf("delete identity: %w", err)
+	}
+	x.answer(http.StatusNoContent, nil)
+	return nil
+}
+
+// bodyOf reads a body of one of these types.
+func (x *exchange) bodyOf(types ...string) ([]byte, error) {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(types, media) {
+		return nil, refuse("the Content-Type must be %s", types[0])
+	}
+	return readBody(x.r)
+}
+
+func decodeIdentity(x *exchange) (in wantedIdentity, err error) {
+	body, err := x.bodyOf(typeJSON)
+	if err != nil {
+		return in, err
+	}
+	if _, err := scanObject(body); err != nil {
+		return in, refuse("%v", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var wrong *json.UnmarshalTypeError
+	if err := d.Decode(&in); errors.As(err, &wrong) {
+		return in, refuse("%s has the wrong type", wrong.Field)
+	} else if err != nil {
+		return in, refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
+	}
+	return in, in.check()
+}
+
+func (in *wantedIdentity) check() error {
+	switch {
+	case len(in.Traits) == 0 || in.Traits[0] != '{':
+		return refuse("traits must be an object")
+	case in.State != "" && in.State != identity.Active && in.State != identity.Inactive:
+		return refuse("state must be %s or %s", identity.Active, identity.Inactive)
+	case in.ExternalID != "" || in.OrganizationID != nil:
+		return refuse("external_id and organization_id are not supported")
+	case unlessNull(in.Credentials.OIDC) != nil:
+		return refuse("credentials of the type oidc are not supported: give a password, or none")
+	}
+	if p := in.Credentials.Password; p != nil && p.Config.HashedPassword != "" && p.Config.Password != "" {
+		return refuse("give either password or hashed_password")
+	}
+	for _, a := range slices.Concat(in.VerifiableAddresses, in.RecoveryAddresses) {
+		if a.Via != "" && a.Via != "email" {
+			return refuse("via must be email")
+		}
+	}
+	return nil
+}
+
+// password gives what is set of the two, or neither.
+func (in *wantedIdentity) password() (plain password.Plain, hash string) {
+	p := in.Credentials.Password
+	if p == nil {
+		return plain, ""
+	}
+	if p.Config.Password != "" {
+		plain = password.New(p.Config.Password)
+	}
+	return plain, p.Config.HashedPassword
+}
+
+// unlessNull gives nil for a member that is absent or null.
+func unlessNull(raw json.RawMessage) json.RawMessage {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
+}

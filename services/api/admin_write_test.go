@@ -1,0 +1,263 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/identity"
+)
+
+// annas makes one identity and gives its path and id.
+func annas(t *testing.T, c *client) (path, id string) {
+	t.Helper()
+	g := c.postJSON("/admin/identities", `{"traits":{"email":"anna@example.org","name":{"first":"A"}},"metadata_admin":{"a":1},
+		"credentials":{"password":{"config":{"password":"short"}}},"verifiable_addresses":[{"value":"anna@example.org","via":"email","verified":true,"status":"completed"}]}`)
+	if g.status != 201 {
+		t.Fatalf("create = %d %s, want 201", g.status, g.body)
+	}
+	id = g.shown(t).ID
+	return "/admin/identities/" + id, id
+}
+
+func (c *client) putJSON(path, body string) got {
+	return c.do("PUT", path, body, "Content-Type", "application/json")
+}
+
+func (c *client) patch(path, body string) got {
+	return c.do("PATCH", path, body, "Content-Type", "application/json")
+}
+
+// person is what these tests look at in an identity.
+type person struct {
+	SchemaID       string          `json:"schema_id"`
+	State          string          `json:"state"`
+	Traits         json.RawMessage `json:"traits"`
+	MetadataPublic json.RawMessage `json:"metadata_public"`
+	MetadataAdmin  json.RawMessage `json:"metadata_admin"`
+	Addresses      []struct {
+		ID       string
+		Value    string
+		Verified bool
+	} `json:"verifiable_addresses"`
+	Credentials map[string]struct{ Identifiers []string }
+}
+
+func (g got) person(t *testing.T) (p person) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(g.body), &p); err != nil || g.status != 200 {
+		t.Fatalf("answer %d %s, want an identity", g.status, g.body)
+	}
+	return p
+}
+
+func TestReplaceIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.admin()
+	path, id := annas(t, c)
+	p := c.putJSON(path, `{"schema_id":"person","state":"inactive","traits":{"email":"ben@example.org"},"metadata_public":{"b":2}}`).person(t)
+	if p.State != "inactive" || string(p.Traits) != `{"email":"ben@example.org"}` || string(p.MetadataPublic) != `{"b":2}` || string(p.MetadataAdmin) != "null" {
+		t.Errorf("put gives %+v, want what was sent", p)
+	}
+	if len(p.Addresses) != 1 || p.Addresses[0].Value != "ben@example.org" || p.Addresses[0].Verified || p.Credentials["password"].Identifiers[0] != "ben@example.org" {
+		t.Errorf("put gives %+v, want a new address that is not verified, to sign in with", p)
+	}
+	stored := w.identities[uuid.MustParse(id)]
+	if config := string(stored.Credentials[0].Config); config != `{"hashed_password":"hash of short"}` {
+		t.Errorf("credential = %s, want the password that was there", config)
+	}
+	c.putJSON(path, `{"traits":{"email":"ben@example.org"},"credentials":{"password":{"config":{"password":"other"}}}}`).person(t)
+	if stored := w.identities[stored.ID]; stored.State != identity.Inactive || string(stored.Credentials[0].Config) != `{"hashed_password":"hash of other"}` || stored.Epoch != 2 {
+		t.Errorf("stored = %+v, want inactive as before, the new password, no session", stored)
+	}
+	c.postJSON("/admin/identities", `{"traits":{"email":"carl@example.org"}}`)
+	if g := c.putJSON(path, `{"traits":{"email":"Carl@example.org"}}`); g.status != 409 {
+		t.Errorf("put of a taken address = %d %s, want 409", g.status, g.body)
+	}
+	if e := w.told[0]; e.Type != "identity.updated" || e.Actor != "admin:local" || e.Subject != id || e.RequestID == "" || e.TraceParent == "" {
+		t.Errorf("event = %+v, want identity.updated by this administrator", e)
+	}
+	for _, body := range []string{
+		`{}`, `{"traits":[]}`, `{"traits":{}}`, `{"traits":{"email":"x"}}`, `{"traits":{"email":"a@b.example"},"state":"gone"}`, `{"traits":{"email":"a@b.example"},"id":"` + id + `"}`,
+		`{"schema_id":"unknown","traits":{"email":"a@b.example"}}`, `{"traits":{"email":"a@b.example"},"credentials":{"oidc":{"config":{"providers":[]}}}}`,
+		`{"traits":{"email":"a@b.example"},"credentials":{"password":{"config":{"hashed_password":"md5"}}}}`, `{"traits":{"email":"a@b.example"},"organization_id":"x"}`,
+	} {
+		if g := c.putJSON(path, body); g.status != 400 || g.shown(t).Error.Reason == "" {
+			t.Errorf("put %s = %d %s, want 400 with a reason", body, g.status, g.body)
+		}
+	}
+}
+
+func TestPatchIdentity(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	path, _ := annas(t, c)
+	before := c.get(path).person(t)
+	p := c.patch(path, `[{"op":"test","path":"/traits/email","value":"anna@example.org"},{"op":"replace","path":"/traits/name/first","value":"<&>\u00fc"},
+		{"op":"add","path":"/metadata_public","value":{"x":[1]}},{"op":"add","path":"/metadata_public/x/-","value":2.50},{"op":"copy","from":"/metadata_admin","path":"/metadata_public/y"},
+		{"op":"remove","path":"/metadata_admin"},{"op":"replace","path":"/state","value":"inactive"}]`).person(t)
+	if string(p.Traits) != `{"email":"anna@example.org","name":{"first":"<&>\u00fc"}}` || string(p.MetadataPublic) != `{"x":[1,2.50],"y":{"a":1}}` ||
+		string(p.MetadataAdmin) != "null" || p.State != "inactive" {
+		t.Errorf("patch gives %+v, want what it says", p)
+	}
+	if p.Addresses[0] != before.Addresses[0] || !p.Addresses[0].Verified {
+		t.Errorf("address = %+v, want that of before: %+v", p.Addresses[0], before.Addresses[0])
+	}
+	if p := c.do("PATCH", path, `[{"op":"move","from":"/traits/name","path":"/metadata_admin"}]`, "Content-Type", "application/json-patch+json").person(t); string(p.MetadataAdmin) == "null" {
+		t.Errorf("patch gives %+v, want what was moved", p)
+	}
+}
+
+func TestPatchIdentityRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.admin()
+	path, _ := annas(t, c)
+	before := c.get(path).body
+	nest := strings.Repeat(`{"op":"copy","from":"/metadata_admin","path":"/metadata_admin/a"},`, 20)
+	for _, body := range []string{
+		`[{"op":"replace","path":"/id","value":"x"}]`, `[{"op":"replace","path":"/stateChangedAt","value":"x"}]`, `[{"op":"replace","path":"/state_changed_at","value":"x"}]`,
+		`[{"op":"remove","path":"/credentials"}]`, `[{"op":"add","path":"/credentials/password/config/hashed_password","value":"x"}]`, `[{"op":"test","path":"/credentials","value":{}}]`,
+		`[{"op":"add","path":"/credentials~1x","value":1}]`, `[{"op":"replace","path":"","value":{}}]`, `[{"op":"replace","path":"/","value":{}}]`, `[{"op":"replace","path":"//state","value":"x"}]`,
+		`[{"op":"replace","path":"state","value":"inactive"}]`, `[{"op":"replace","PATH":"/state","path":"/id","value":"x"}]`, `[{"op":"replace","Path":"/state","value":"inactive"}]`,
+		`[{"op":"copy","from":"/credentials","path":"/metadata_public"}]`, `[{"op":"move","from":"/id","path":"/metadata_public"}]`, `[{"op":"copy","from":"","path":"/metadata_public"}]`,
+		`[{"op":"copy","path":"/metadata_public"}]`, `[{"op":"add","path":"/state"}]`, `[{"op":"test","path":"/state"}]`, `[{"op":"unknown","path":"/state","value":1}]`, `[{"path":"/state","value":1}]`, `[{"op":1,"path":"/state"}]`,
+		`[{"op":"test","path":"/state","value":"inactive"}]`, `[{"op":"test","path":"/metadata_admin/none","value":1}]`, `[{"op":"remove","path":"/traits/none"}]`, `[{"op":"replace","path":"/traits/none","value":1}]`,
+		`[{"op":"remove","path":"/traits"}]`, `[{"op":"replace","path":"/traits","value":null}]`, `[{"op":"replace","path":"/traits","value":[]}]`, `[{"op":"replace","path":"/traits/email","value":"no"}]`,
+		`[{"op":"add","path":"/traits/other","value":1}]`, `[{"op":"remove","path":"/state"}]`, `[{"op":"replace","path":"/state","value":"gone"}]`, `[{"op":"replace","path":"/state","value":1}]`,
+		`[{"op":"remove","path":"/schema_id"}]`, `[{"op":"replace","path":"/schema_id","value":"unknown"}]`, `[{"op":"add","path":"/metadata_public/x","value":1}]`,
+		`[{"op":"add","path":"/metadata_admin/a","value":[null]},{"op":"test","path":"/metadata_admin/a","value":[null]}]`,
+		`[{"op":"add","path":"/metadata_admin/a","value":[]},{"op":"add","path":"/metadata_admin/a/1000000000","value":1}]`, `[{"op":"add","path":"/metadata_admin/a","value":[1]},{"op":"replace","path":"/metadata_admin/a/-1","value":1}]`,
+		"[" + nest + `{"op":"test","path":"/state","value":"active"}]`,
+		"[" + strings.TrimSuffix(strings.Repeat(`{"op":"test","path":"/state","value":"active"},`, 101), ",") + "]",
+	} {
+		g := c.patch(path, body)
+		if g.status != 400 || g.shown(t).Error.Reason == "" || strings.Contains(g.body, "/credentials") {
+			t.Errorf("patch %.200s = %d %s, want 400 with a reason", body, g.status, g.body)
+		}
+	}
+	if after := c.get(path).body; after != before || len(w.told) != 0 {
+		t.Errorf("refused patches have changed\n%s to\n%s", before, after)
+	}
+	if log := w.log.String(); strings.Contains(log, "panic") || strings.Contains(log, `"level":"ERROR"`) {
+		t.Errorf("log holds a panic or an error:\n%s", log)
+	}
+}
+
+// Copies of copies double what is there each time.
+func TestPatchedCopiesAreBounded(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	path, _ := annas(t, c)
+	operations := make([]string, 16)
+	for n := range operations {
+		operations[n] = fmt.Sprintf(`{"op":"copy","from":"/metadata_admin","path":"/metadata_admin/%d"}`, n)
+	}
+	operations = append(operations, `{"op":"remove","path":"/metadata_admin"}`) // what is left would be small
+	if g := c.patch(path, "["+strings.Join(operations, ",")+"]"); g.status != 400 || !strings.Contains(g.shown(t).Error.Reason, "copies") {
+		t.Errorf("patch with copies of copies = %d %s, want 400 for what it copies", g.status, g.body)
+	}
+}
+
+// Metadata grows to the limit over many patches, and not further.
+func TestPatchedIdentityIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	path, _ := annas(t, c)
+	for n := range 4 {
+		want := map[bool]int{true: 200, false: 400}[n < 2]
+		if g := c.patch(path, fmt.Sprintf(`[{"op":"add","path":"/metadata_admin/%d","value":"%s"}]`, n, strings.Repeat("x", 30_000))); g.status != want {
+			t.Errorf("patch %d with 30,000 bytes = %d, want %d", n, g.status, want)
+		}
+	}
+}
+
+func TestDeleteIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.admin()
+	path, id := annas(t, c)
+	if g := c.do("DELETE", path, ""); g.status != 204 || g.body != "" {
+		t.Errorf("delete = %d %q, want 204 and nothing", g.status, g.body)
+	}
+	if e := w.told[len(w.told)-1]; e.Type != "identity.deleted" || e.Actor != "admin:local" || e.Subject != id {
+		t.Errorf("event = %+v, want identity.deleted", e)
+	}
+	for _, g := range []got{c.do("DELETE", path, ""), c.get(path)} {
+		if g.status != 404 {
+			t.Errorf("the deleted identity = %d, want 404", g.status)
+		}
+	}
+}
+
+func TestFilterIdentities(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	_, anna := annas(t, c)
+	ben := c.postJSON("/admin/identities", `{"traits":{"email":"ben@example.org"}}`).shown(t).ID
+	many := strings.Repeat("&ids="+uuid.NewString(), 499)
+	for _, tt := range []struct {
+		query       string
+		want        []string
+		credentials bool
+	}{
+		{"ids=" + anna, []string{anna}, false},
+		{"ids=" + anna + "&ids=" + anna + "&ids=" + uuid.NewString(), []string{anna}, false},
+		{"ids=" + anna + "&include_credential=password", []string{anna}, true},
+		{"ids=" + anna + many, []string{anna}, false},
+		{"ids=&credentials_identifier=", []string{anna, ben}, false},
+		{"credentials_identifier=Anna@EXAMPLE.org", []string{anna}, true},
+		{"credentials_identifier=nobody", nil, false},
+		{"credentials_identifier=%01", nil, false},
+	} {
+		var found []shown
+		g := c.get("/admin/identities?" + tt.query)
+		if err := json.Unmarshal([]byte(g.body), &found); err != nil || g.status != 200 || found == nil {
+			t.Errorf("list with %.100s = %d %s, want a list", tt.query, g.status, g.body)
+		}
+		ids := map[string]bool{}
+		for _, i := range found {
+			ids[i.ID] = true
+		}
+		for _, id := range tt.want {
+			if !ids[id] || len(found) != len(tt.want) {
+				t.Errorf("list with %.100s = %v, want %v", tt.query, ids, tt.want)
+			}
+		}
+		if strings.Contains(g.body, `"credentials"`) != tt.credentials {
+			t.Errorf("list with %.100s = %s, want credentials: %t", tt.query, g.body, tt.credentials)
+		}
+	}
+	for _, query := range []string{"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "organization_id=" + ben, "preview_credentials_identifier_similar=a"} {
+		if g := c.get("/admin/identities?" + query); g.status != 400 || g.shown(t).Error.Reason == "" {
+			t.Errorf("list with %.100s = %d %s, want 400 with a reason", query, g.status, g.body)
+		}
+	}
+}
+
+func TestNumberedIdentities(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	for n := range 5 {
+		c.postJSON("/admin/identities", fmt.Sprintf(`{"traits":{"email":"person-%d@example.org"}}`, n))
+	}
+	for _, tt := range []struct {
+		query, link string
+		items       int
+	}{
+		{"page=0&per_page=2", `</admin/identities?page=1&per_page=2>; rel="first",</admin/identities?page=2&per_page=2>; rel="next",</admin/identities?page=3&per_page=2>; rel="last"`, 2},
+		{"page=1&page_size=2", `</admin/identities?page=1&per_page=2>; rel="first",</admin/identities?page=2&per_page=2>; rel="next",</admin/identities?page=3&per_page=2>; rel="last"`, 2},
+		{"page=3&per_page=2", `</admin/identities?page=1&per_page=2>; rel="first",</admin/identities?page=2&per_page=2>; rel="prev",</admin/identities?page=3&per_page=2>; rel="last"`, 1},
+		{"page=9&per_page=2", `</admin/identities?page=1&per_page=2>; rel="first",</admin/identities?page=3&per_page=2>; rel="prev",</admin/identities?page=3&per_page=2>; rel="last"`, 0},
+	} {
+		var found []shown
+		g := c.get("/admin/identities?" + tt.query)
+		if err := json.Unmarshal([]byte(g.body), &found); err != nil || len(found) != tt.items || g.header.Get("Link") != tt.link || g.header.Get("X-Total-Count") != "5" {
+			t.Errorf("list with %s = %d items, Link %s, of %s; want %d, %s, of 5", tt.query, len(found), g.header.Get("Link"), g.header.Get("X-Total-Count"), tt.items, tt.link)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package api_test
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/verification"
+)
+
+// memoryLogin signs in whoever the world has registered.
+type memoryLogin struct{ w *world }
+
+func (m memoryLogin) Login(ctx context.Context, in login.Submit) (*login.Result, error) {
+	values := map[string]any{"identifier": in.Identifier}
+	missing := map[string][]flow.Message{}
+	if in.Identifier == "" {
+		missing["identifier"] = []flow.Message{flow.Missing("identifier")}
+	}
+	if in.Password.Empty() {
+		missing["password"] = []flow.Message{flow.Missing("password")}
+	}
+	if len(missing) > 0 {
+		return nil, &flow.Invalid{Form: flow.Form{Values: values, Messages: missing}}
+	}
+	i := m.w.person(in.Identifier)
+	if i == nil || (hasher{}).Verify(ctx, in.Password, string(i.Credentials[0].Config)) != nil && in.Password.Reveal() != goodPassword {
+		return nil, &flow.Invalid{Form: flow.Form{Values: values, Messages: map[string][]flow.Message{"": {flow.WrongCredentials()}}}}
+	}
+	result := &login.Result{Identity: i, Token: session.NewToken(session.NativePrefix)}
+	if in.Current != nil && in.Current.Session.IdentityID == i.ID {
+		kept := *in.Current.Session
+		kept.AuthenticatedAt = time.Now().UTC()
+		result.Session, result.Token = &kept, in.Current.Token
+		return result, nil
+	}
+	var err error
+	result.Session, err = m.w.Issue(ctx, session.Request{
+		IdentityID: i.ID, AAL: "aal1", Method: in.Method, Digest: result.Token.Digest(), RequestedAt: in.ReceivedAt, Lifespan: time.Hour,
+	})
+	return result, err
+}
+
+// person is who signs in with an identifier, nil if there is nobody.
+func (w *world) person(identifier string) *identity.Identity {
+	defer w.lock()()
+	for _, i := range w.identities {
+		if slices.Contains(i.Credentials[0].Identifiers, identifier) {
+			return i
+		}
+	}
+	return nil
+}
+
+const rightCode = "123456"
+
+// memoryVerification takes one code for all addresses.
+type memoryVerification struct{ w *world }
+
+func (m memoryVerification) Send(ctx context.Context, in verification.Submit) error {
+	switch {
+	case in.Flow.State == flow.PassedChallenge:
+		return verification.ErrDone
+	case in.Email == "":
+		return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"email": {flow.Missing("email")}}}}
+	}
+	in.Flow.State, in.Flow.Active = flow.SentEmail, "code"
+	in.Flow.Form = flow.Form{Values: map[string]any{"email": in.Email}}
+	return m.w.SaveFlow(ctx, in.Flow)
+}
+
+func (m memoryVerification) Check(ctx context.Context, in verification.Submit) error {
+	if in.Flow.State == flow.PassedChallenge {
+		return verification.ErrDone
+	}
+	m.w.mu.Lock()
+	m.w.tries[in.Flow.ID]++
+	tries := m.w.tries[in.Flow.ID]
+	m.w.mu.Unlock()
+	switch {
+	case tries > 5:
+		return verification.ErrTooManyTries
+	case in.Code != rightCode:
+		return verification.ErrWrongCode
+	}
+	in.Flow.State, in.Flow.Active = flow.PassedChallenge, "code"
+	return m.w.SaveFlow(ctx, in.Flow)
+}
+
+func (w *world) Changed(id uuid.UUID) {
+	defer w.lock()()
+	w.changed = append(w.changed, id)
+}
+
+func (w *world) SessionByDigest(_ context.Context, d session.Digest) (*session.Session, *identity.Identity, error) {
+	defer w.lock()()
+	if who, ok := w.sessions[d]; ok {
+		return who.Session, who.Identity, w.broken
+	}
+	return nil, nil, cmp.Or(w.broken, session.ErrNotFound)
+}
+
+// live are the sessions of an identity that are not revoked, but one.
+func (w *world) live(identityID, but uuid.UUID) (all []*session.Session) {
+	for _, who := range w.sessions {
+		if who.Session.IdentityID == identityID && who.Session.ID != but && !who.Session.Revoked {
+			all = append(all, who.Session)
+		}
+	}
+	slices.SortFunc(all, func(a, b *session.Session) int { return b.IssuedAt.Compare(a.IssuedAt) })
+	return all
+}
+
+func (w *world) Others(_ context.Context, current *session.Session, offset, limit int) (page []session.Session, total int, err error) {
+	defer w.lock()()
+	all := w.live(current.IdentityID, current.ID)
+	for _, s := range all[min(offset, len(all)):min(offset+limit, len(all))] {
+		page = append(page, *s)
+	}
+	return page, len(all), w.broken
+}
+
+func (w *world) Revoke(_ context.Context, by session.By, identityID, id uuid.UUID, reason string) error {
+	defer w.lock()()
+	if w.broken != nil {
+		return w.broken
+	}
+	for _, s := range w.live(identityID, uuid.Nil) {
+		if s.ID == id {
+			s.Revoked = true
+			w.revoked = append(w.revoked, by.Actor+" "+reason)
+			return nil
+		}
+	}
+	return session.ErrNotFound
+}
+
+func (w *world) RevokeOthers(_ context.Context, by session.By, current *session.Session) (int, error) {
+	defer w.lock()()
+	others := w.live(current.IdentityID, current.ID)
+	for _, s := range others {
+		s.Revoked = true
+		w.revoked = append(w.revoked, by.Actor+" others")
+	}
+	return len(others), w.broken
+}

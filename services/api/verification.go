@@ -1,0 +1,191 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/verification"
+)
+
+// initVerification begins a flow for anybody, signed in or not.
+func (s *Server) initVerification(x *exchange, t flow.Type) error {
+	f, err := x.asked(flow.Verification, t)
+	if err != nil {
+		return err
+	}
+	return s.begin(x, f)
+}
+
+// submitVerification takes an address that a code is to go to, or a code:
+//
+//	flow → over? → body → method → code:    use case
+//	                             → address: header rule or CSRF → use case
+//
+// Whoever has the code needs nothing else: it may be entered where the mail is read.
+func (s *Server) submitVerification(x *exchange) error {
+	f, err := s.verificationFlow(x)
+	if err != nil {
+		return err
+	}
+	if f.Expired(x.at) {
+		return s.lead(x, f)
+	}
+	in, err := decodeSubmit(x.r, "email", "code")
+	if err != nil {
+		return s.mend(x, f, err, nil)
+	}
+	code := in.texts["code"]
+	if in.method == "" && code != "" {
+		in.method = "code"
+	}
+	submit := verification.Submit{
+		Flow:             f,
+		Email:            in.texts["email"],
+		TransientPayload: in.transient,
+		Client:           x.client(),
+		Request:          x.shown(),
+	}
+	switch {
+	case !slices.Contains(x.settings.Verification.Methods, in.method):
+		return s.mend(x, f, noMethod(f.Kind), in.transient)
+	case code != "":
+		if err := s.allow(x, codeTries); err != nil {
+			return err
+		}
+		submit.Email, submit.Code = "", code
+		return s.checkCode(x, submit)
+	}
+	if err := s.checkSubmit(x, f, in.csrf); err != nil {
+		return s.mend(x, f, err, in.transient)
+	}
+	if err := s.allow(x, mailStarts); err != nil {
+		return err
+	}
+	return s.sendCode(x, submit)
+}
+
+// verificationFlow gives the submitted flow. The link in a mail leads browsers to
+// flows of apps too: a page is whoever sends cookies and wants no JSON.
+func (s *Server) verificationFlow(x *exchange) (*flow.Flow, error) {
+	x.page = !jsonRequest(x.r.Header)
+	if !x.settings.Verification.Enabled {
+		return nil, errDisabled
+	}
+	f, _, err := s.submitted(x, flow.Verification)
+	if err == nil && f.Type == flow.API {
+		x.page = x.page && len(x.r.Header["Cookie"]) > 0
+	}
+	return f, err
+}
+
+func (s *Server) sendCode(x *exchange, in verification.Submit) error {
+	err := s.Verification.Send(x.r.Context(), in)
+	switch {
+	case errors.Is(err, verification.ErrDone):
+		return s.usedUp(x, in.Flow, flow.PassedAlready())
+	case err != nil:
+		in.Flow.Active = "code"
+		return s.mend(x, in.Flow, err, in.TransientPayload)
+	}
+	return s.show(x, http.StatusOK, in.Flow, in.TransientPayload)
+}
+
+func (s *Server) checkCode(x *exchange, in verification.Submit) error {
+	f := in.Flow
+	err := s.Verification.Check(x.r.Context(), in)
+	switch {
+	case errors.Is(err, verification.ErrDone):
+		return s.usedUp(x, f, flow.PassedAlready())
+	case errors.Is(err, verification.ErrTooManyTries):
+		return s.usedUp(x, f, flow.Generic("Too many codes were tried. Please ask for a new one."))
+	case errors.Is(err, verification.ErrWrongCode):
+		f.Active = "code"
+		f.Form.Messages = said(flow.WrongCode()).Messages
+		delete(f.Form.Values, "code")
+		if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+			return fmt.Errorf("save flow: %w", err)
+		}
+		return s.show(x, http.StatusOK, x.veiled(f), in.TransientPayload)
+	case err != nil:
+		return s.mend(x, f, err, in.TransientPayload)
+	}
+	if err := s.bind(x, f); err != nil {
+		return err
+	}
+	return s.show(x, http.StatusOK, f, in.TransientPayload)
+}
+
+// bind gives a browser's flow to the browser that has entered the right code, if
+// it is another's: else that one could not see that it is done.
+func (s *Server) bind(x *exchange, f *flow.Flow) error {
+	if f.Type != flow.Browser || x.began(f) {
+		return nil
+	}
+	f.CSRF = x.ensureCSRF().digest()
+	if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+		return fmt.Errorf("bind flow: %w", err)
+	}
+	return nil
+}
+
+// usedUp answers a submit of a flow that takes nothing any more with a new one.
+func (s *Server) usedUp(x *exchange, over *flow.Flow, why flow.Message) error {
+	f, err := s.replace(x, over, why)
+	switch {
+	case err != nil:
+		return err
+	case x.page:
+		x.redirect(http.StatusSeeOther, x.settings.page(f))
+		return nil
+	}
+	return &problem{
+		status:  http.StatusGone,
+		id:      "self_service_flow_replaced",
+		reason:  "The flow takes nothing any more. Go on with the one that use_flow_id names.",
+		useFlow: f.ID,
+	}
+}
+
+// linkVerification answers the link in a mail. It verifies nothing, for programs
+// open links too: it fills the code in and leads the browser to the flow, which
+// is that browser's from now on. Whoever has the code may see the flow.
+func (s *Server) linkVerification(x *exchange) error {
+	code := x.query("code")
+	if !codeLike(code) {
+		return s.link(flow.Verification)(x)
+	}
+	f, err := s.verificationFlow(x)
+	if err != nil {
+		return err
+	}
+	if f.Expired(x.at) {
+		x.page = true
+		return s.lead(x, f)
+	}
+	secret := x.renewCSRF()
+	if f.Type == flow.Browser {
+		f.CSRF = secret.digest()
+	}
+	if f.State == flow.SentEmail {
+		values := map[string]any{"code": code}
+		if address := f.Form.Values["email"]; address != nil {
+			values["email"] = address
+		}
+		f.Form = flow.Form{Values: values}
+	}
+	if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+		return fmt.Errorf("follow link: %w", err)
+	}
+	x.redirect(http.StatusSeeOther, x.settings.page(f))
+	return nil
+}
+
+// codeLike tells whether a text could be a code; other texts are not stored.
+func codeLike(text string) bool {
+	return text != "" && len(text) <= maxCode && !slices.ContainsFunc([]byte(text), func(c byte) bool { return c < '0' || c > '9' })
+}
+
+const maxCode = 16

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/verification"
+)
+
+type codeRow struct {
+	FlowID     uuid.UUID `db:"flow_id"`
+	IdentityID uuid.UUID `db:"identity_id"`
+	AddressID  uuid.UUID `db:"address_id"`
+	Digest     []byte    `db:"digest"`
+	UsedAt     moment    `db:"used_at"`
+	CreatedAt  moment    `db:"created_at"`
+	ExpiresAt  moment    `db:"expires_at"`
+}
+
+var sentCodes = tableOf[codeRow]("codes")
+
+// codeDigests gives what a code of a flow is stored as, by the current key and
+// the former ones. It is bound to the address as it was when the code was sent.
+func (k *keyring) codeDigests(flowID uuid.UUID, addressKey []byte, code string) [][]byte {
+	var all [][]byte
+	for _, key := range k.byPurpose[KeyCode] {
+		mac := hmac.New(sha256.New, key)
+		mac.Write(flowID[:])
+		mac.Write(addressKey)
+		mac.Write([]byte("verification\x00"))
+		mac.Write([]byte(code))
+		all = append(all, mac.Sum(nil))
+	}
+	return all
+}
+
+// sentCode is a code that was right, and the address that it was sent to.
+type sentCode struct {
+	C codeRow    `db:"c"`
+	A addressRow `db:"a"`
+}
+
+func (c sentCode) verified() verification.Verified {
+	return verification.Verified{IdentityID: c.C.IdentityID, AddressID: c.C.AddressID, Via: c.A.Via, Again: !c.C.UsedAt.IsZero()}
+}
+
+// Verify holds p's code against the flow's, and in one durable commit marks the
+// code as used and the address as verified and stores the events and the inputs
+// of their background hooks. A code that this flow has used already succeeds
+// again, with nothing changed. Otherwise [verification.ErrWrongCode]: no such
+// code, over, or its address is not what it was.
+func (s *Store) Verify(ctx context.Context, p verification.Proof) (verification.Verified, error) {
+	sent, err := s.rightCode(ctx, p)
+	if err != nil || !sent.C.UsedAt.IsZero() {
+		return sent.verified(), err
+	}
+	err = s.durable.commit(ctx, func(tx *tx) error { return s.verify(tx, sent, p) })
+	if errors.Is(err, errStored) { // used or replaced since it was read
+		if sent, err = s.rightCode(ctx, p); err == nil && sent.C.UsedAt.IsZero() {
+			err = verification.ErrWrongCode
+		}
+	}
+	if err != nil && !errors.Is(err, verification.ErrWrongCode) {
+		err = fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
+	}
+	return sent.verified(), err
+}
+
+// rightCode gives the flow's code, used or not, if it is p's. It takes as long
+// where there is none.
+func (s *Store) rightCode(ctx context.Context, p verification.Proof) (sentCode, error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
+	}
+	sent := sentCode{C: codeRow{Digest: make([]byte, sha256.Size)}, A: addressRow{AddressKey: make([]byte, sha256.Size)}}
+	err = s.reads.get(ctx, &sent, `SELECT `+sentCodes.of("c")+`, `+addresses.of("a")+` FROM codes c
+		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned' WHERE c.flow_id = ?`, p.FlowID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
+	}
+	right := false
+	for _, digest := range ring.codeDigests(p.FlowID, sent.A.AddressKey, p.Code) {
+		right = hmac.Equal(digest, sent.C.Digest) || right
+	}
+	unused := sent.C.UsedAt.IsZero()
+	if err != nil || !right || unused && !p.At.Before(sent.C.ExpiresAt.Time) {
+		return sentCode{}, verification.ErrWrongCode
+	}
+	return sent, nil
+}
+
+// verify gives errStored when the code is not what it was when it was read.
+func (s *Store) verify(tx *tx, sent sentCode, p verification.Proof) error {
+	ring, err := s.keyring()
+	if err != nil {
+		return err
+	}
+	who, err := lock(tx, sent.C.IdentityID, 1)
+	if errors.Is(err, sql.ErrNoRows) {
+		return verification.ErrWrongCode
+	}
+	if err != nil {
+		return err
+	}
+	at := moment{p.At}
+	used, err := tx.exec(`UPDATE codes SET used_at = ? WHERE flow_id = ? AND digest = ? AND used_at IS NULL`, at, p.FlowID, sent.C.Digest)
+	if err != nil {
+		return err
+	}
+	if used == 0 {
+		return errStored
+	}
+	var first bool
+	if err := tx.get(&first, `SELECT NOT EXISTS (SELECT 1 FROM addresses WHERE identity_id = ? AND verified)`, who.id); err != nil {
+		return err
+	}
+	// Its key too must be what it was: the person may have changed it meanwhile.
+	changed, err := tx.exec(`UPDATE addresses SET verified = ?, verified_at = coalesce(verified_at, ?), status = ?, updated_at = ?
+		WHERE id = ? AND address_key = ? AND state = 'owned'`, true, at, string(identity.AddressCompleted), at, sent.A.ID, sent.A.AddressKey)
+	if err != nil {
+		return err
+	}
+	if changed == 0 {
+		return verification.ErrWrongCode
+	}
+	b := batch{ring: ring}
+	for _, e := range p.Events(sent.verified(), first, who.next) {
+		if err := b.event(e); err != nil {
+			return err
+		}
+	}
+	if err := b.due(p.Due, p.At); err != nil {
+		return err
+	}
+	if err := tx.insert(hookInputs.insert(b.inputs...), outbox.insert(b.outbox...)); err != nil {
+		return err
+	}
+	return who.settle()
+}
+
+// DeleteExpiredCodes deletes at most limit codes that were over before the given
+// time, the first to end first, and tells how many.
+func (s *Store) DeleteExpiredCodes(ctx context.Context, before time.Time, limit int) (int, error) {
+	deleted, err := s.relaxed.exec(ctx, `DELETE FROM codes WHERE flow_id IN
+		(SELECT flow_id FROM codes WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`, moment{before}, limit)
+	if err != nil {
+		return 0, fmt.Errorf("delete expired codes: %w", err)
+	}
+	return int(deleted), nil
+}

@@ -1,0 +1,315 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+)
+
+type messageRow struct {
+	ID           uuid.UUID     `db:"id"`
+	EventID      uuid.UUID     `db:"event_id"`
+	IdentityID   uuid.NullUUID `db:"identity_id"`
+	Status       string        `db:"status"`
+	Template     string        `db:"template"`
+	Recipient    []byte        `db:"recipient"` // sealed, as the content is
+	RecipientKey []byte        `db:"recipient_key"`
+	Content      []byte        `db:"content"`
+	Attempts     int           `db:"attempts"`
+	ExpiresAt    moment        `db:"expires_at"`
+	CreatedAt    moment        `db:"created_at"`
+	UpdatedAt    moment        `db:"updated_at"`
+}
+
+var messages = tableOf[messageRow]("messages")
+
+// foundMessage is a message with its number, which the database gives.
+type foundMessage struct {
+	N int64 `db:"n"`
+	messageRow
+}
+
+const channel = "email" // the only one so far
+
+// about binds a sealed column to its row.
+func (r messageRow) about(column string) []byte { return append(r.ID[:], column...) }
+
+// content is what is sealed of a [courier.Content].
+type content struct {
+	Subject string `json:"subject"`
+	Plain   string `json:"plain"`
+	HTML    string `json:"html,omitempty"`
+}
+
+func (k *keyring) newMessageRow(m courier.Message) (messageRow, error) {
+	r := messageRow{
+		ID:           m.ID,
+		EventID:      m.EventID,
+		IdentityID:   uuid.NullUUID{UUID: m.IdentityID, Valid: m.IdentityID != uuid.Nil},
+		Status:       string(m.Status),
+		Template:     m.Template,
+		RecipientKey: k.addressKey(channel, m.Recipient),
+		Attempts:     m.Attempts,
+		ExpiresAt:    moment{m.ExpiresAt},
+		CreatedAt:    moment{m.CreatedAt},
+		UpdatedAt:    moment{m.UpdatedAt},
+	}
+	c := m.Content
+	plain, err := json.Marshal(content{Subject: c.Subject.Reveal(), Plain: c.Plain.Reveal(), HTML: c.HTML.Reveal()})
+	if err != nil {
+		return messageRow{}, fmt.Errorf("content: %w", err)
+	}
+	r.Recipient = k.seal([]byte(m.Recipient), r.about("recipient"))
+	r.Content = k.seal(plain, r.about("content"))
+	return r, nil
+}
+
+func (k *keyring) openMessage(f foundMessage) (courier.Message, error) {
+	r := f.messageRow
+	m := courier.Message{
+		N:          f.N,
+		ID:         r.ID,
+		EventID:    r.EventID,
+		IdentityID: r.IdentityID.UUID,
+		Status:     courier.Status(r.Status),
+		Template:   r.Template,
+		Attempts:   r.Attempts,
+		ExpiresAt:  r.ExpiresAt.Time,
+		CreatedAt:  r.CreatedAt.Time,
+		UpdatedAt:  r.UpdatedAt.Time,
+	}
+	recipient, err := k.open(r.Recipient, r.about("recipient"))
+	if err != nil {
+		return m, fmt.Errorf("recipient: %w", err)
+	}
+	m.Recipient = string(recipient)
+	if r.Content == nil {
+		return m, nil
+	}
+	plain, err := k.open(r.Content, r.about("content"))
+	if err != nil {
+		return m, fmt.Errorf("content: %w", err)
+	}
+	var c content
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return m, fmt.Errorf("content: %w", err)
+	}
+	m.Content = courier.Content{Subject: secret(c.Subject), Plain: secret(c.Plain), HTML: secret(c.HTML)}
+	return m, nil
+}
+
+// secret gives the zero Secret for no text.
+func secret(text string) courier.Secret {
+	if text == "" {
+		return courier.Secret{}
+	}
+	return courier.NewSecret(text)
+}
+
+// Message gives the message of an event with its content, or [courier.ErrNotFound].
+func (s *Store) Message(ctx context.Context, eventID uuid.UUID) (*courier.Message, error) {
+	return s.oneMessage(ctx, `event_id = ?`, eventID)
+}
+
+// MessageByID gives a message with its content, or [courier.ErrNotFound].
+func (s *Store) MessageByID(ctx context.Context, id uuid.UUID) (*courier.Message, error) {
+	return s.oneMessage(ctx, `id = ?`, id)
+}
+
+func (s *Store) oneMessage(ctx context.Context, condition string, id uuid.UUID) (*courier.Message, error) {
+	found, err := s.messages(ctx, condition, id)
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	if len(found) == 0 {
+		return nil, courier.ErrNotFound
+	}
+	return &found[0], nil
+}
+
+// Messages gives the messages that q selects, newest first, with their content.
+func (s *Store) Messages(ctx context.Context, q courier.Query) ([]courier.Message, error) {
+	where, args := []string{`1 = 1`}, []any{}
+	if q.Before > 0 {
+		where, args = append(where, `n < ?`), append(args, q.Before)
+	}
+	switch q.Status {
+	case "":
+	case courier.Sent: // as most are
+		where = append(where, `status = 'sent'`)
+	default:
+		where, args = append(where, `status <> 'sent' AND status = ?`), append(args, string(q.Status)) // by its index
+	}
+	if q.Recipient != "" {
+		ring, err := s.keyring()
+		if err != nil {
+			return nil, fmt.Errorf("messages: %w", err)
+		}
+		where, args = append(where, `recipient_key = ?`), append(args, ring.addressKey(channel, q.Recipient))
+	}
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 100
+	}
+	found, err := s.messages(ctx, strings.Join(where, ` AND `)+` ORDER BY n DESC LIMIT ?`, append(args, limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("messages: %w", err)
+	}
+	return found, nil
+}
+
+func (s *Store) messages(ctx context.Context, condition string, args ...any) ([]courier.Message, error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return nil, err
+	}
+	var rows []foundMessage
+	if err := s.reads.list(ctx, &rows, `SELECT n, `+messages.list()+` FROM messages WHERE `+condition, args...); err != nil {
+		return nil, err
+	}
+	all := make([]courier.Message, len(rows))
+	for n, r := range rows {
+		if all[n], err = ring.openMessage(r); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.ID, err)
+		}
+	}
+	return all, nil
+}
+
+// Recipient finds whom r is about, or gives [courier.ErrNotFound]: the flow, the
+// identity or its address is gone, or the flow is over or has passed already.
+// Where only the flow knows the address, that may be nobody's.
+func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recipient, error) {
+	f, err := s.Flow(ctx, r.FlowID)
+	switch {
+	case errors.Is(err, flow.ErrNotFound):
+		return courier.Recipient{}, courier.ErrNotFound
+	case err != nil:
+		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
+	case f.Kind != flow.Verification, f.State == flow.PassedChallenge, f.Expired(s.now()):
+		return courier.Recipient{}, courier.ErrNotFound
+	}
+	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt}
+	if r.IdentityID != uuid.Nil || r.AddressID != uuid.Nil {
+		return s.recipientWhere(ctx, found, `a.id = ? AND a.identity_id = ? AND a.state = 'owned'`, r.AddressID, r.IdentityID)
+	}
+	entered, _ := f.Form.Values["email"].(string)
+	if found.Address, err = identity.Canonical(entered); err != nil {
+		return courier.Recipient{}, courier.ErrNotFound // nobody can be written to there
+	}
+	ring, err := s.keyring()
+	if err != nil {
+		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
+	}
+	known, err := s.recipientWhere(ctx, found, `a.address_key = ? AND a.state = 'owned'`, ring.addressKey(channel, found.Address))
+	if errors.Is(err, courier.ErrNotFound) {
+		return found, nil
+	}
+	return known, err
+}
+
+// recipientWhere adds to r whose address a condition names.
+func (s *Store) recipientWhere(ctx context.Context, r courier.Recipient, condition string, args ...any) (courier.Recipient, error) {
+	var row struct {
+		AddressID  uuid.UUID `db:"id"`
+		IdentityID uuid.UUID `db:"identity_id"`
+		Value      string    `db:"value"`
+		Traits     document  `db:"traits"`
+	}
+	err := s.reads.get(ctx, &row, `SELECT a.id, a.identity_id, a.value, i.traits FROM addresses a
+		JOIN identities i ON i.id = a.identity_id WHERE `+condition, args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return courier.Recipient{}, courier.ErrNotFound
+	}
+	if err != nil {
+		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
+	}
+	r.Address, r.IdentityID, r.AddressID, r.Traits = row.Value, row.IdentityID, row.AddressID, json.RawMessage(row.Traits)
+	return r, nil
+}
+
+// Queue stores a message, its code in place of the flow's former one, and that
+// the address was sent something, in one durable commit. code is nil where the
+// address is nobody's. A message of the same event gives the stored one, with
+// nothing changed.
+func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return nil, fmt.Errorf("queue message: %w", err)
+	}
+	row, err := ring.newMessageRow(m)
+	if err != nil {
+		return nil, fmt.Errorf("queue message %s: %w", m.ID, err)
+	}
+	err = s.durable.commit(ctx, func(tx *tx) error {
+		if err := tx.insert(messages.insert(row)); err != nil || code == nil {
+			return err
+		}
+		// The digest is that of the address which the mail goes to, whatever the
+		// person makes of it meanwhile.
+		digest := ring.codeDigests(code.FlowID, row.RecipientKey, code.Text.Reveal())[0]
+		return queueCode(tx, code, digest, row.CreatedAt)
+	})
+	if err != nil && takenColumn(err) != "messages.event_id" {
+		return nil, fmt.Errorf("queue message %s: %w", m.ID, err)
+	}
+	return s.Message(ctx, m.EventID)
+}
+
+func queueCode(tx *tx, c *courier.Code, digest []byte, at moment) error {
+	row := codeRow{FlowID: c.FlowID, IdentityID: c.IdentityID, AddressID: c.AddressID, Digest: digest, CreatedAt: at, ExpiresAt: moment{c.ExpiresAt}}
+	for _, st := range sentCodes.insert(row).statements() {
+		if _, err := tx.exec(st.query+` ON CONFLICT (flow_id) DO UPDATE SET identity_id = excluded.identity_id, address_id = excluded.address_id,
+			digest = excluded.digest, used_at = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at`, st.args...); err != nil {
+			return err
+		}
+	}
+	_, err := tx.exec(`UPDATE addresses SET status = ?, updated_at = ? WHERE id = ? AND identity_id = ? AND status = ?`,
+		string(identity.AddressSent), at, c.AddressID, c.IdentityID, string(identity.AddressPending))
+	return err
+}
+
+// Settle stores how far a message is and appends the event, nil for none, in
+// one durable commit. Its content is deleted unless keep says otherwise.
+func (s *Store) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {
+	err := s.durable.commit(ctx, func(tx *tx) error {
+		changed, err := tx.exec(`UPDATE messages SET status = ?, attempts = ?, updated_at = ?, content = CASE WHEN ? THEN content END WHERE id = ?`,
+			string(status), attempts, moment{s.now()}, keep, id)
+		if err != nil {
+			return err
+		}
+		if changed == 0 {
+			return courier.ErrNotFound
+		}
+		if e == nil {
+			return nil
+		}
+		return appendEvent(tx, *e)
+	})
+	if err != nil {
+		return fmt.Errorf("settle message %s: %w", id, err)
+	}
+	return nil
+}
+
+// DeleteMessages deletes at most limit messages that were sent or abandoned and
+// are older than the given time, the oldest first, and tells how many.
+func (s *Store) DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error) {
+	deleted, err := s.relaxed.exec(ctx, `DELETE FROM messages WHERE n IN (SELECT n FROM messages
+		WHERE created_at < ? AND status IN ('sent', 'abandoned') ORDER BY created_at LIMIT ?)`, moment{before}, limit)
+	if err != nil {
+		return 0, fmt.Errorf("delete messages: %w", err)
+	}
+	return int(deleted), nil
+}

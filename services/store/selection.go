@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/identity"
+)
+
+// maxIDs is how many identities are read by their ids with one statement.
+const maxIDs = 1024
+
+// IdentitiesByID gives the identities with the given ids that there are, by id,
+// with addresses and credentials. There may be 1024 ids at most.
+func (s *Store) IdentitiesByID(ctx context.Context, ids []uuid.UUID) ([]identity.Identity, error) {
+	if len(ids) == 0 {
+		return []identity.Identity{}, nil
+	}
+	if len(ids) > maxIDs {
+		return nil, fmt.Errorf("identities by id: %d ids, at most %d are read at once", len(ids), maxIDs)
+	}
+	list, args := idList(ids)
+	var rows []identityRow
+	if err := s.reads.list(ctx, &rows, `SELECT `+identities.list()+` FROM identities WHERE id IN (`+list+`) ORDER BY id`, args...); err != nil {
+		return nil, fmt.Errorf("identities by id: %w", err)
+	}
+	return s.complete(ctx, rows, `identity_id IN (`+list+`)`, args...)
+}
+
+// IdentitiesByIdentifier gives the identity with a canonical sign-in identifier,
+// with addresses and credentials, or none.
+func (s *Store) IdentitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return nil, fmt.Errorf("identities by identifier: %w", err)
+	}
+	var id uuid.UUID
+	err = s.reads.get(ctx, &id, `SELECT identity_id FROM addresses WHERE address_key = ? AND state = 'owned' AND identifier
+		UNION ALL SELECT identity_id FROM handles WHERE value = ? LIMIT 1`, ring.addressKey("email", identifier), identifier)
+	if errors.Is(err, sql.ErrNoRows) {
+		return []identity.Identity{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identities by identifier: %w", err)
+	}
+	return s.IdentitiesByID(ctx, []uuid.UUID{id})
+}
+
+// IdentitiesAt gives at most limit identities from the offset on, by id, and how
+// many there are in all. It reads through all that come before, and counts all:
+// [Store.Identities] costs the same however many there are.
+func (s *Store) IdentitiesAt(ctx context.Context, offset, limit int) ([]identity.Identity, int, error) {
+	var total int
+	if err := s.reads.get(ctx, &total, `SELECT count(*) FROM identities`); err != nil {
+		return nil, 0, fmt.Errorf("identities at %d: %w", offset, err)
+	}
+	var rows []identityRow
+	if err := s.reads.list(ctx, &rows, `SELECT `+identities.list()+` FROM identities ORDER BY id LIMIT ? OFFSET ?`, limit, offset); err != nil {
+		return nil, 0, fmt.Errorf("identities at %d: %w", offset, err)
+	}
+	page, err := s.completePage(ctx, rows)
+	return page, total, err
+}
+
+// completePage is [Store.complete] for identities that follow each other by id.
+func (s *Store) completePage(ctx context.Context, rows []identityRow) ([]identity.Identity, error) {
+	if len(rows) == 0 {
+		return []identity.Identity{}, nil
+	}
+	return s.complete(ctx, rows, `identity_id >= ? AND identity_id <= ?`, rows[0].ID, rows[len(rows)-1].ID)
+}
+
+// complete adds addresses and credentials to identities, with one statement
+// each: of those that which means.
+func (s *Store) complete(ctx context.Context, rows []identityRow, which string, args ...any) ([]identity.Identity, error) {
+	all := make([]identity.Identity, len(rows))
+	of := make(map[uuid.UUID]*identity.Identity, len(rows))
+	for n := range rows {
+		all[n] = *rows[n].identity()
+		of[all[n].ID] = &all[n]
+	}
+	var at []addressRow
+	if err := s.reads.list(ctx, &at, `SELECT `+addresses.list()+` FROM addresses WHERE `+which+` ORDER BY position`, args...); err != nil {
+		return nil, fmt.Errorf("addresses: %w", err)
+	}
+	var by []credentialRow
+	if err := s.reads.list(ctx, &by, `SELECT `+credentials.list()+` FROM credentials WHERE `+which+` ORDER BY type`, args...); err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	attachAddresses(of, at)
+	return all, attachCredentials(of, by)
+}
+
+// idList gives ids as parameters, the last one repeated until there are as many
+// as the next power of four: so there are few different statements to prepare.
+func idList(ids []uuid.UUID) (list string, args []any) {
+	n := 1
+	for n < len(ids) {
+		n *= 4
+	}
+	args = make([]any, n)
+	for at := range args {
+		args[at] = ids[min(at, len(ids)-1)]
+	}
+	return marks(n), args
+}
