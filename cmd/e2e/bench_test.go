@@ -33,6 +33,10 @@ func TestBench(t *testing.T) {
 		{"cost12", b.registrationCost12},
 		{"whoami", b.whoami},
 		{"deliver", b.delivery},
+		{"login", b.login},
+		{"verify", b.verification},
+		{"revoke", b.revocation},
+		{"pages", b.pagesOfLists},
 		{"memory", b.memory},
 	} {
 		if only == "" || strings.Contains(only, part.name) {

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestPagesInABrowser drives the built-in pages in Chromium: register by
-// typing, mistakes at their fields, keyboard only, light and dark, axe.
+// TestPagesInABrowser drives the built-in pages in Chromium: register, sign in,
+// verify and log out by typing, mistakes at their fields, keyboard only, light
+// and dark, axe.
 func TestPagesInABrowser(t *testing.T) {
 	for _, needed := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(needed); err != nil {
@@ -18,15 +19,35 @@ func TestPagesInABrowser(t *testing.T) {
 	if _, err := os.Stat("browser/node_modules/playwright-core"); err != nil {
 		leftOut(t, "cmd/e2e/browser has no node_modules: npm ci makes them")
 	}
-	s := newSystem(t, "sqlite", nil)
-	cmd := exec.CommandContext(t.Context(), "node", "registration.mjs")
+	t.Run("registration", func(t *testing.T) { browse(t, "registration.mjs", hooks(sessionHook)) })
+	t.Run("login", func(t *testing.T) { browse(t, "login.mjs", mustVerify()) })
+}
+
+// mustVerify is a configuration in which people must verify before they sign in,
+// and registration signs them in all the same.
+func mustVerify() settings {
+	return merge(hooks(settings{"hook": "show_verification_ui"}, sessionHook), settings{
+		"selfservice": settings{"flows": settings{
+			"verification": settings{"enabled": true},
+			"login": settings{"after": settings{"password": settings{
+				"hooks": []any{settings{"hook": "require_verified_address"}},
+			}}},
+		}},
+	})
+}
+
+// browse runs a script of the browser folder against a system of its own.
+func browse(t *testing.T, script string, config settings) {
+	t.Helper()
+	s := newSystem(t, "sqlite", config)
+	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Dir = "browser"
-	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_SCREENSHOTS="+t.TempDir())
+	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0], "USHER_SCREENSHOTS="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	t.Log(lines[len(lines)-1])
 	if err != nil {
-		t.Errorf("registration.mjs: %v\n%s", err, out)
+		t.Errorf("%s: %v\n%s", script, err, out)
 	}
 }
 

@@ -3,12 +3,14 @@ package e2e_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestSecretsStayWhereTheyBelong is T7: a password, a token, an address and a
@@ -16,8 +18,10 @@ import (
 // leaves behind: logs, metrics, events, the bus' files, the database's files.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	const secret, trait = "canary-Pa55word-7f3e9d", "Canaryname7f3e9d"
+	office := newPostOffice(t)
+	office.open()
 	inEveryShape(t, func(background *endpoint) settings {
-		over := signInAndTell(background)
+		over := merge(mailsTo(office), hooks(settings{"hook": "show_verification_ui"}, sessionHook, background.webHook("crm", settings{"ignore": true})))
 		over["log"] = settings{"level": "debug"}
 		return over
 	}, func(t *testing.T, s *system, background *endpoint) {
@@ -46,13 +50,26 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 		}
 		s.allHooked(background, []string{r.Identity.ID})
 
+		// Coming back: a wrong password, the right one, a wrong code, the right one.
+		code := office.codeFor(address)
+		wrongs := login(t, app, address, secret+"-mistyped")
+		in := login(t, app, address, secret)
+		if wrongs.SessionToken != "" || in.SessionToken == "" {
+			t.Fatalf("logins gave %+v and %+v, want a session for the right password only", wrongs, in)
+		}
+		for _, c := range []string{"000000", code} {
+			app.must("POST", "/self-service/verification?flow="+verificationFlow(r.ContinueWith), asJSON, fmt.Appendf(nil, `{"method":"code","code":%q}`, c))
+		}
+		eventually(t, 20*time.Second, func() error { return s.count(r.Identity.ID, "address.verified", 1) })
+		s.canLogOut(app, in.SessionToken)
+
 		seen := map[string]string{"logs": s.logs()}
 		for _, admin := range s.admins {
 			seen["metrics of "+admin] = string(newApp(t, admin).must("GET", "/metrics", nil, nil).body)
 			seen["events of "+admin] = string(newApp(t, admin).must("GET", "/admin/events?limit=1000", nil, nil).body)
 		}
 		s.stop()
-		everywhere := []string{secret, r.SessionToken, "canary-transient-7f3e9d"}
+		everywhere := []string{secret, r.SessionToken, in.SessionToken, "canary-transient-7f3e9d", "code " + code, "=" + code, `"` + code + `"`}
 		nowhereBut := []string{address, trait} // the database holds people
 		for where, text := range seen {
 			find(t, where, []byte(text), append(everywhere, nowhereBut...))
@@ -68,6 +85,27 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 			find(t, "PostgreSQL", dump(t, s.dsn), everywhere)
 		}
 	})
+}
+
+// login signs in, or does not.
+func login(t *testing.T, app *client, address, password string) (r registered) {
+	t.Helper()
+	var f flowView
+	app.must("GET", "/self-service/login/api", nil, nil).json(t, &f)
+	body, err := json.Marshal(map[string]any{"method": "password", "identifier": address, "password": password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.must("POST", "/self-service/login?flow="+f.ID, asJSON, body).json(t, &r)
+	return r
+}
+
+// canLogOut ends the session of a token.
+func (s *system) canLogOut(app *client, token string) {
+	s.t.Helper()
+	if a := app.must("DELETE", "/self-service/logout/api", asJSON, fmt.Appendf(nil, `{"session_token":%q}`, token)); a.status != http.StatusNoContent {
+		s.t.Errorf("log out = %d %s", a.status, a.body)
+	}
 }
 
 func find(t *testing.T, where string, data []byte, words []string) {

@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/usher-auth/usher/services/api/apitest"
 )
 
 // client is a person's browser or app.
@@ -19,11 +22,17 @@ type client struct {
 	t    testing.TB
 	base string
 	http *http.Client
+	// verify holds each answer against the API's description and the rules of all
+	// answers. Benchmarks do without: it costs more than what they measure.
+	verify bool
 }
 
 // newApp is a client without cookies.
 func newApp(t testing.TB, base string) *client {
-	return &client{t: t, base: base, http: &http.Client{Timeout: 30 * time.Second, CheckRedirect: stay}}
+	return &client{
+		t: t, base: base, verify: os.Getenv("USHER_BENCH") == "",
+		http: &http.Client{Timeout: 30 * time.Second, CheckRedirect: stay},
+	}
 }
 
 // newBrowser keeps cookies and does not follow redirects by itself.
@@ -56,6 +65,7 @@ func (a *answer) json(t testing.TB, v any) {
 
 // do sends a request; an error means that no answer came.
 func (c *client) do(method, path string, header map[string]string, body []byte) (*answer, error) {
+	c.t.Helper()
 	target := path
 	if strings.HasPrefix(path, "/") {
 		target = c.base + path
@@ -75,6 +85,9 @@ func (c *client) do(method, path string, header map[string]string, body []byte) 
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
+	}
+	if c.verify && strings.HasPrefix(target, c.base) {
+		apitest.Verify(c.t, apitest.Answer{Method: method, URL: req.URL, Sent: req.Header, Status: resp.StatusCode, Header: resp.Header, Body: b})
 	}
 	return &answer{status: resp.StatusCode, header: resp.Header, body: b}, nil
 }

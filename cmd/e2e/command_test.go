@@ -43,7 +43,8 @@ func TestServeWithoutAFile(t *testing.T) {
 	eventually(t, 10*time.Second, func() error {
 		stdout, stderr, code := usher(t, env, "events", "list", "--json", "--subject", r.Identity.ID)
 		lines := strings.Split(strings.TrimSpace(stdout), "\n")
-		if code != 0 || len(lines) != 2 || !strings.Contains(lines[0], `"type":"identity.created"`) {
+		// Built in: registered, mail asked for and kept, signed in.
+		if code != 0 || len(lines) != 4 || !strings.Contains(lines[0], `"type":"identity.created"`) {
 			return fmt.Errorf("usher events list --json = %d %s%s", code, stdout, stderr)
 		}
 		for _, l := range lines {
@@ -92,7 +93,7 @@ func TestRefusals(t *testing.T) {
 		{"command", "", []string{"sevre"}, "serve"},
 		{"key", "selfservice: {flows: {registraton: {}}}", []string{"config", "check"}, "registration"},
 		{"protected mode", "security: {account_enumeration: {mitigate: true}}", []string{"config", "check"}, "mitigate"},
-		{"hook of later", "selfservice: {flows: {registration: {after: {password: {hooks: [{hook: show_verification_ui}]}}}}}", []string{"config", "check"}, "show_verification_ui"},
+		{"hook of another place", "selfservice: {flows: {registration: {after: {password: {hooks: [{hook: require_verified_address}]}}}}}", []string{"config", "check"}, "selfservice.flows.login.after"},
 		{"parts on SQLite", "log: {level: info}", []string{"serve", "api", "--dev"}, "SQLite is for one process"},
 	} {
 		args := c.args

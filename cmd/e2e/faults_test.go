@@ -158,11 +158,7 @@ func (s *system) reviveDead(within time.Duration) (dead int) {
 	s.t.Helper()
 	deadline := time.Now().Add(within)
 	for dead == 0 && time.Now().Before(deadline) {
-		for _, name := range s.order {
-			if !s.processes[name].running() {
-				dead++
-			}
-		}
+		dead = s.dead()
 		time.Sleep(20 * time.Millisecond) // asking, not hoping: the deadline decides
 	}
 	for _, name := range s.order {
@@ -178,6 +174,16 @@ func (s *system) reviveDead(within time.Duration) (dead int) {
 		}
 	}
 	return dead
+}
+
+// dead counts the processes that have ended.
+func (s *system) dead() (n int) {
+	for _, name := range s.order {
+		if !s.processes[name].running() {
+			n++
+		}
+	}
+	return n
 }
 
 func withoutCrash(env []string) (kept []string) {

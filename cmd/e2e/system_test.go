@@ -56,6 +56,8 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 			"admin":  settings{"host": "127.0.0.1"},
 		},
 		"hashers": settings{"algorithm": "bcrypt", "bcrypt": settings{"cost": 4}},
+		// As long as a test wants no mails.
+		"selfservice": settings{"flows": settings{"verification": settings{"enabled": false}}},
 	}
 	if s.dsn != "" {
 		base["dsn"] = s.dsn

@@ -2,9 +2,11 @@
 // printed as TAP, accessibility by axe, and screenshots.
 //
 //   USHER_URL          base URL of the public listener
+//   USHER_ADMIN_URL    base URL of the admin listener, where a script reads mails
 //   USHER_SCREENSHOTS  folder for screenshots; without it none are taken
 //   CHROMIUM           the browser, default /usr/bin/chromium
 
+import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -109,6 +111,33 @@ export async function look(page, name) {
       });
     }
   }
+}
+
+/** Asserts that the page shows who is signed in. */
+export async function signedIn(page, address) {
+  await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
+  await page.getByText(address).first().waitFor();
+}
+
+/** Asserts that a field is marked as wrong, described by its message, and has the focus. */
+export async function faulty(page, field, message) {
+  await page.getByRole('alert').getByText(message).waitFor();
+  assert.equal(await field.getAttribute('aria-invalid'), 'true');
+  const described = await field.getAttribute('aria-describedby');
+  assert.ok(described, 'the field is described by nothing');
+  assert.match(await page.locator(`[id="${described}"]`).innerText(), message);
+  assert.ok(await focused(field), 'the cursor is not at the field');
+  assert.match(await page.title(), /^Error: /);
+}
+
+/** Tells whether the cursor stands at an element. */
+export const focused = (locator) => locator.evaluate((element) => element === document.activeElement);
+
+/** Checks that nothing was blocked, missing or failing on the way. */
+export function quiet(page, what) {
+  return check(`${what}: nothing to complain about in the console`, async () => {
+    assert.deepEqual(page.complaints, []);
+  });
 }
 
 async function accessible(page) {

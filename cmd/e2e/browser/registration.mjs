@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { check, look, main, open, openWithoutCookies } from './browser.mjs';
+import { check, faulty, focused, look, main, open, openWithoutCookies, quiet, signedIn } from './browser.mjs';
 
 const password = 'correct-horse-battery-staple';
 
@@ -136,32 +136,6 @@ async function errors(browser, base) {
     await email(page).waitFor();
   });
   await quiet(page, 'errors');
-}
-
-/** Asserts that the page shows who is signed in. */
-async function signedIn(page, address) {
-  await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
-  await page.getByText(address).first().waitFor();
-}
-
-/** Asserts that a field is marked as wrong, described by its message, and has the focus. */
-async function faulty(page, field, message) {
-  await page.getByRole('alert').getByText(message).waitFor();
-  assert.equal(await field.getAttribute('aria-invalid'), 'true');
-  const described = await field.getAttribute('aria-describedby');
-  assert.ok(described, 'the field is described by nothing');
-  assert.match(await page.locator(`[id="${described}"]`).innerText(), message);
-  assert.ok(await focused(field), 'the cursor is not at the field');
-  assert.match(await page.title(), /^Error: /);
-}
-
-const focused = (locator) => locator.evaluate((element) => element === document.activeElement);
-
-/** Checks that nothing was blocked, missing or failing on the way. */
-function quiet(page, what) {
-  return check(`${what}: nothing to complain about in the console`, async () => {
-    assert.deepEqual(page.complaints, []);
-  });
 }
 
 await main(async (browser, base) => {

@@ -102,6 +102,10 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	return counts.failed > 0 || ci && len(left) > 0, nil
 }
 
+// wholeSystems is how many whole systems are tested at a time, on any machine:
+// they wait most of the time, for a redelivery or the end of an outage.
+const wholeSystems = "6"
+
 // everything gives all packages, those of the whole program in a run of their own.
 func everything(ctx context.Context) ([][]string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "./...").Output()
@@ -114,7 +118,7 @@ func everything(ctx context.Context) ([][]string, error) {
 			parts = append(parts, p)
 		}
 	}
-	return [][]string{parts, {"./cmd/e2e"}}, nil
+	return [][]string{parts, {"-parallel=" + wholeSystems, "./cmd/e2e"}}, nil
 }
 
 // provide installs what is missing, where it may, and tells what stays missing.
