@@ -1,14 +1,12 @@
 package api
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"time"
-
-	"github.com/maypok86/otter/v2"
-	"golang.org/x/time/rate"
 )
 
 // limited is a class of requests that one network cannot make without end (S72).
@@ -57,80 +55,26 @@ func newLimiter(l Limits) (*limiter, error) {
 	for c, limit := range [classes]Limit{l.Registration, l.FailedLogin, l.CodeTry, l.MailStart, l.FlowCreation} {
 		one, err := newClassLimiter(limit, maxNetworks)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("limit of %s: %w", limitNames[c], err)
 		}
 		made.classes[c] = one
 	}
 	return made, nil
 }
 
-const (
-	// maxNetworks bounds what is remembered of each class, about 100 bytes each.
-	maxNetworks = 100_000
-	// forgotten is how long a network is remembered that does nothing: by then
-	// what it had spent has come back, or most of it.
-	forgotten = time.Hour
-)
+// maxNetworks bounds what is remembered of each class, about 250 bytes each.
+const maxNetworks = 100_000
 
-// classLimiter has a bucket for each network that was seen lately. When it is
-// full, one that is not known begins with a single token: whoever cycles through
-// networks to be forgotten wins nothing by it, and a newcomer can do one thing at
-// once and the rest at the pace of the limit.
-type classLimiter struct {
-	limit   Limit
-	max     int
-	buckets *otter.Cache[netip.Prefix, *rate.Limiter]
-	global  *rate.Limiter // nil for none
-}
-
-func newClassLimiter(l Limit, most int) (*classLimiter, error) {
-	buckets, err := otter.New(&otter.Options[netip.Prefix, *rate.Limiter]{
-		MaximumSize:      most,
-		ExpiryCalculator: otter.ExpiryAccessing[netip.Prefix, *rate.Limiter](forgotten),
-	})
-	if err != nil {
-		return nil, err
+// keep goes on counting where former was, in the classes whose limit is the same.
+func (l *limiter) keep(former *limiter) {
+	if l == nil || former == nil {
+		return
 	}
-	c := &classLimiter{limit: l, max: most, buckets: buckets}
-	if l.GlobalPerSecond > 0 {
-		c.global = rate.NewLimiter(rate.Limit(l.GlobalPerSecond), l.GlobalPerSecond)
-	}
-	return c, nil
-}
-
-func (c *classLimiter) bucket(of netip.Prefix, now time.Time) *rate.Limiter {
-	b, _ := c.buckets.ComputeIfAbsent(of, func() (*rate.Limiter, bool) {
-		made := rate.NewLimiter(rate.Limit(float64(c.limit.PerHour)/time.Hour.Seconds()), c.limit.Burst)
-		if c.buckets.EstimatedSize() >= c.max {
-			made.AllowN(now, c.limit.Burst-1)
+	for c, was := range former.classes {
+		if was.limit == l.classes[c].limit {
+			l.classes[c] = was
 		}
-		return made, false
-	})
-	return b
-}
-
-// spend takes a token, or tells how long until there is one. It takes none in
-// advance: what is refused costs nothing.
-func (c *classLimiter) spend(of netip.Prefix, now time.Time) (wait time.Duration, ok bool) {
-	own := c.bucket(of, now)
-	switch {
-	case !own.AllowN(now, 1):
-		return until(own, now), false
-	case c.global != nil && !c.global.AllowN(now, 1):
-		return until(c.global, now), false
 	}
-	return 0, true
-}
-
-// exhausted tells without taking a token whether there is none.
-func (c *classLimiter) exhausted(of netip.Prefix, now time.Time) (wait time.Duration, is bool) {
-	own := c.bucket(of, now)
-	return until(own, now), own.TokensAt(now) < 1
-}
-
-// until is how long it takes until there is a token.
-func until(b *rate.Limiter, now time.Time) time.Duration {
-	return time.Duration((1 - b.TokensAt(now)) / float64(b.Limit()) * float64(time.Second))
 }
 
 // network is what limits count by. An address that cannot be read is one of its own.

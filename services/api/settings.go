@@ -100,10 +100,11 @@ type Compiled struct {
 	limiter    *limiter // nil limits nothing
 }
 
-// KeepLimits goes on counting where former was, if the limits are the same.
+// KeepLimits goes on counting where former was, in each class whose limit is the
+// same. It is called before c is in force.
 func (c *Compiled) KeepLimits(former *Compiled) {
-	if former != nil && former.Limits == c.Limits {
-		c.limiter = former.limiter
+	if former != nil {
+		c.limiter.keep(former.limiter)
 	}
 }
 
