@@ -63,14 +63,32 @@ func DecodeSubmit(r *http.Request) (Decoded, error) {
 	return Decoded{s.method, s.csrf, string(s.traits), string(s.transient), s.password, s.form != nil}, err
 }
 
-// NewTestLimiter gives a function that spends a token of a class of its own.
-func NewTestLimiter(t testing.TB, l Limit, networks int) func(addr string, at time.Time) bool {
+// TestLimiter is a class of its own.
+type TestLimiter struct{ class *classLimiter }
+
+// NewTestLimiter remembers so many networks.
+func NewTestLimiter(t testing.TB, l Limit, networks int) TestLimiter {
 	c, err := newClassLimiter(l, networks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(addr string, at time.Time) bool {
-		_, ok := c.spend(network(addr), at)
-		return ok
-	}
+	return TestLimiter{c}
 }
+
+// Spend spends a token of an address.
+func (l TestLimiter) Spend(addr string, at time.Time) bool {
+	_, ok := l.class.spend(network(addr), at)
+	return ok
+}
+
+// Wait is how long an address has to wait.
+func (l TestLimiter) Wait(addr string, at time.Time) time.Duration {
+	wait, _ := l.class.exhausted(network(addr), at)
+	return wait
+}
+
+// Owe spends a token that need not be there.
+func (l TestLimiter) Owe(addr string, at time.Time) { l.class.owe(network(addr), at) }
+
+// Remembered is how many networks have a bucket.
+func (l TestLimiter) Remembered() int { return len(l.class.buckets) }

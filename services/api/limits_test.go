@@ -162,7 +162,7 @@ func TestLimitsAtOnceAndOverTime(t *testing.T) {
 		mu.Lock()
 		at := now
 		mu.Unlock()
-		return limits(addr, at)
+		return limits.Spend(addr, at)
 	}
 	var passed atomic.Int64
 	var wg sync.WaitGroup
@@ -210,6 +210,12 @@ func TestLimitsSurviveAReload(t *testing.T) {
 	w.compiled.KeepLimits(former)
 	if g := c.get("/self-service/login/api"); g.status != http.StatusTooManyRequests {
 		t.Errorf("after a reload with the same limits = %d, want 429", g.status)
+	}
+	w.settings.Limits.MailStart.Burst = 5
+	w.compiled = compile(t, w.settings)
+	w.compiled.KeepLimits(former)
+	if g := c.get("/self-service/login/api"); g.status != http.StatusTooManyRequests {
+		t.Errorf("after a reload with another limit of another class = %d, want 429", g.status)
 	}
 	w.settings.Limits.FlowCreation.Burst = 5
 	w.compiled = compile(t, w.settings)
