@@ -141,8 +141,12 @@ func (s *Server) fail(x *exchange, err error) {
 	x.answer(p.status, body)
 }
 
-// keep stores a problem for the error page and gives its id.
+// keep stores a problem for the error page and gives its id. What a rate limit
+// refuses is not stored: a refusal must not cost what it saves.
 func (s *Server) keep(x *exchange, p *problem) (string, error) {
+	if p.status == http.StatusTooManyRequests {
+		return limitedError, nil
+	}
 	body, err := encode(p.envelope(x.id).Error)
 	if err != nil {
 		return "", err
@@ -209,16 +213,18 @@ var messages = map[int]string{
 	http.StatusGatewayTimeout:      "A service behind this one did not answer in time",
 }
 
-// Errors that need no store: what error pages are tested with, and what a
-// browser is shown while nothing can be stored.
+// Errors that need no store: what error pages are tested with, what a browser
+// is shown while nothing can be stored, and what is refused too often to be stored.
 const (
 	cannedError      = "stub:500"
 	unavailableError = "stub:503"
+	limitedError     = "stub:429"
 )
 
 var canned = map[string]problem{
 	cannedError:      {status: http.StatusInternalServerError, reason: "This is a stub error, for tests of error pages."},
 	unavailableError: {status: http.StatusServiceUnavailable, reason: "This does not work at the moment. Try again in a minute."},
+	limitedError:     {status: http.StatusTooManyRequests, reason: beyondLimit},
 }
 
 // savedError is what the error page asks for.

@@ -224,6 +224,9 @@ func (c *Compiled) expired(f *flow.Flow) *problem {
 
 // replace begins a new flow in place of one that is over and says why in it.
 func (s *Server) replace(x *exchange, over *flow.Flow, why flow.Message) (*flow.Flow, error) {
+	if err := s.allow(x, flowCreations); err != nil {
+		return nil, err
+	}
 	f := x.newFlow(over.Kind, over.Type)
 	f.SchemaID = over.SchemaID
 	f.RequestURL = x.settings.begins(over)

@@ -114,6 +114,16 @@ func (s *Server) allowed(x *exchange, c limited) error {
 	return nil
 }
 
+// owe spends a token of a class for what was done already, see [Server.allowed].
+func (s *Server) owe(x *exchange, c limited) {
+	if x.settings.limiter != nil {
+		x.settings.limiter.classes[c].owe(network(x.client().Addr), x.at)
+	}
+}
+
+// beyondLimit is all that is said of a refusal: it would be the same for any account.
+const beyondLimit = "Too many requests of this kind came from this network. Try again later."
+
 func (s *Server) refuseBeyond(c limited, wait time.Duration) error {
 	if s.ObserveLimit != nil {
 		s.ObserveLimit(limitNames[c])
@@ -121,7 +131,7 @@ func (s *Server) refuseBeyond(c limited, wait time.Duration) error {
 	return &problem{
 		status: http.StatusTooManyRequests,
 		retry:  max(time.Second, wait),
-		reason: "Too many requests of this kind came from this network. Try again later.",
+		reason: beyondLimit,
 	}
 }
 

@@ -104,7 +104,9 @@ func (s *Server) submitLogin(x *exchange) error {
 	case errors.As(err, &gate):
 		return x.unverified(gate, page)
 	case err != nil:
-		_ = s.allow(x, failedLogins) // the next one is refused, if this one was too many
+		if x.mistaken(err) {
+			s.owe(x, failedLogins)
+		}
 		f.Active = in.method
 		return s.mend(x, f, err, in.transient)
 	}
@@ -112,6 +114,14 @@ func (s *Server) submitLogin(x *exchange) error {
 		s.Sessions.Changed(result.Session.ID) // it was kept, and is known as it was before
 	}
 	return s.loggedIn(x, f, result, in.method)
+}
+
+// mistaken tells whether a login failed by what was sent, not by a part of this
+// system: an outage must not use up what people may try. Whoever does not wait
+// for the answer has tried too.
+func (x *exchange) mistaken(err error) bool {
+	var invalid *flow.Invalid
+	return errors.As(err, &invalid) || x.r.Context().Err() != nil
 }
 
 // current is the session that a request came with, nil if there is none.
