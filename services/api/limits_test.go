@@ -185,7 +185,7 @@ func TestLimitsAtOnceAndOverTime(t *testing.T) {
 			t.Errorf("3 s later request %d passes: %t, want 3 that do", n+1, got)
 		}
 	}
-	// Whoever comes from ever new networks to be forgotten gets one token each, not a burst.
+	// Who is new where others have filled the store shares what is left with all of them.
 	for n := range 1000 {
 		spend(fmt.Sprintf("10.1.%d.%d", n/256, n%256))
 	}
@@ -193,8 +193,8 @@ func TestLimitsAtOnceAndOverTime(t *testing.T) {
 	for spend("198.51.100.7") {
 		fresh++
 	}
-	if fresh > 1 {
-		t.Errorf("a new network got %d at once where the store is full, want 1", fresh)
+	if fresh > 0 {
+		t.Errorf("a new network got %d at once where others have filled the store and used up what is left, want none", fresh)
 	}
 }
 
