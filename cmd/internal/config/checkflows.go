@@ -28,7 +28,7 @@ func (l *loader) checkLogin(c *Config) {
 	for _, list := range c.hookLists() {
 		at := slices.IndexFunc(list.hooks, func(h Hook) bool { return h.Kind == hook.KindRequireVerified })
 		if at >= 0 {
-			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true", verification)
+			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true and a way to write mails, courier.smtp.connection_uri and from_address (a file without identity.schemas has both with --dev)", verification)
 		}
 	}
 }
@@ -50,7 +50,7 @@ func (l *loader) checkVerification(c *Config) {
 		l.refuseKey("selfservice.methods.code.enabled", "want true, since %s.enabled is: addresses are verified by code", verification)
 	}
 	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
-		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (only --dev keeps them in a mailbox)", verification)
+		l.refuseKey(connectionURI, "this is needed, with courier.smtp.from_address, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
 	}
 }
 
