@@ -165,10 +165,13 @@ func (s *Server) linkVerification(x *exchange) error {
 		x.page = true
 		return s.lead(x, f)
 	}
-	secret := x.renewCSRF()
-	if f.Type == flow.Browser {
-		f.CSRF = secret.digest()
+	if f.Type == flow.API || x.r.Method == http.MethodHead {
+		// Whoever began an app's flow can fetch it by its id: they may have entered
+		// somebody else's address, and must not be shown the code of its mail.
+		x.redirect(http.StatusSeeOther, x.settings.page(f))
+		return nil
 	}
+	f.CSRF = x.renewCSRF().digest()
 	if f.State == flow.SentEmail {
 		values := map[string]any{"code": code}
 		if address := f.Form.Values["email"]; address != nil {

@@ -189,12 +189,28 @@ func TestCodeNeedsNoCookie(t *testing.T) {
 	}
 }
 
+// Whoever began an app's flow with somebody else's address can fetch it: the link
+// in the mail must not show them the code.
+func TestVerificationLinkGivesAppsNoCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	app := w.app()
+	f := app.sent()
+	g := w.browser().get(f.at(routeVerification)+"&code="+rightCode, "Accept", "text/html")
+	if g.status != 303 || g.header.Get("Location") != ui+"verification?flow="+f.ID {
+		t.Errorf("link = %d to %q, want 303 to the UI", g.status, g.header.Get("Location"))
+	}
+	if g := app.get(routeVerification + "/flows?id=" + f.ID); strings.Contains(g.body, rightCode) {
+		t.Errorf("the flow shows the code: %s", g.body)
+	}
+}
+
 // TestVerificationLink: the link verifies nothing, and leads whoever opens it to
 // the flow with the code in it.
 func TestVerificationLink(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, c := range []*client{w.app(), w.browser()} {
+	for _, c := range []*client{w.browser()} {
 		f := c.sent()
 		b := w.browser()
 		b.begin(routeVerification)
