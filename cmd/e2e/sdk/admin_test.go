@@ -1,0 +1,171 @@
+package sdk_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ory/client-go"
+)
+
+func TestAdminIdentities(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	address, made := newVerified(t)
+	equal(t, "state", made.GetState(), "active")
+	equal(t, "verified", made.VerifiableAddresses[0].Verified, true)
+
+	got := call(api.GetIdentity(t.Context(), made.Id).IncludeCredential([]string{"password"}).Execute()).ok(t, http.StatusOK)
+	credentials := (*got.Credentials)["password"]
+	equal(t, "identifiers", strings.Join(credentials.Identifiers, " "), address)
+	if hash, ok := credentials.Config["hashed_password"].(string); !ok || hash == "" {
+		t.Errorf("config = %v, want the hash", credentials.Config)
+	}
+	found := call(api.ListIdentities(t.Context()).CredentialsIdentifier(address).Execute()).ok(t, http.StatusOK)
+	if len(found) != 1 || found[0].Id != made.Id {
+		t.Errorf("list by identifier = %v, want the one person", found)
+	}
+
+	patched := call(api.PatchIdentity(t.Context(), made.Id).JsonPatch([]client.JsonPatch{
+		{Op: "add", Path: "/traits/name", Value: map[string]any{"first": "Ann"}},
+		{Op: "replace", Path: "/metadata_public", Value: map[string]any{"plan": "free"}},
+	}).Execute()).ok(t, http.StatusOK)
+	equal(t, "metadata", patched.MetadataPublic["plan"], any("free"))
+	refusedAs(t, call(api.PatchIdentity(t.Context(), made.Id).
+		JsonPatch([]client.JsonPatch{{Op: "replace", Path: "/id", Value: nowhere}}).Execute()), http.StatusBadRequest, "")
+
+	body := client.NewUpdateIdentityBody("default", "inactive", map[string]any{"email": address})
+	body.MetadataAdmin = map[string]any{"note": "left"}
+	put := call(api.UpdateIdentity(t.Context(), made.Id).UpdateIdentityBody(*body).Execute()).ok(t, http.StatusOK)
+	equal(t, "state", put.GetState(), "inactive")
+	equal(t, "metadata for admins", put.MetadataAdmin["note"], any("left"))
+
+	done(api.DeleteIdentity(t.Context(), made.Id).Execute()).ok(t, http.StatusNoContent)
+	refusedAs(t, call(api.GetIdentity(t.Context(), made.Id).Execute()), http.StatusNotFound, "")
+	refusedAs(t, done(api.DeleteIdentity(t.Context(), made.Id).Execute()), http.StatusNotFound, "")
+}
+
+func TestAdminIdentityRefused(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	address, _ := newVerified(t)
+	create := func(schema string, traits map[string]any) called[*client.Identity] {
+		return call(api.CreateIdentity(t.Context()).CreateIdentityBody(*client.NewCreateIdentityBody(schema, traits)).Execute())
+	}
+	refusedAs(t, create("default", map[string]any{"email": address}), http.StatusConflict, "")
+	refusedAs(t, create("default", map[string]any{"email": "no address"}), http.StatusBadRequest, "")
+	refusedAs(t, create("no-such-schema", map[string]any{"email": newAddress()}), http.StatusBadRequest, "")
+}
+
+// TestAdminIdentityPages reads the list page by page, by the link to the next one.
+func TestAdminIdentityPages(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	var made, listed []string
+	for range 3 {
+		_, person := newVerified(t)
+		made = append(made, person.Id)
+	}
+	for token := ""; ; {
+		ask := api.ListIdentities(t.Context()).PageSize(2)
+		if token != "" {
+			ask = ask.PageToken(token)
+		}
+		asked := call(ask.Execute())
+		for _, i := range asked.ok(t, http.StatusOK) {
+			listed = append(listed, i.Id)
+		}
+		if token = nextPage(t, asked.response); token == "" {
+			break
+		}
+	}
+	for _, id := range made {
+		if !slices.Contains(listed, id) {
+			t.Errorf("no page has %s", id)
+		}
+	}
+	if slices.Sort(listed); len(slices.Compact(slices.Clone(listed))) != len(listed) {
+		t.Error("somebody is on two pages")
+	}
+}
+
+// nextPage is the token of the next page, "" on the last one.
+func nextPage(t *testing.T, r *http.Response) string {
+	t.Helper()
+	for link := range strings.SplitSeq(strings.Join(r.Header.Values("Link"), ","), ",") {
+		target, rel, _ := strings.Cut(link, ";")
+		if strings.TrimSpace(rel) != `rel="next"` {
+			continue
+		}
+		u, err := url.Parse(strings.Trim(strings.TrimSpace(target), "<>"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Query().Get("page_token")
+	}
+	return ""
+}
+
+func TestAdminSessions(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	address, person := newVerified(t)
+	in := signIn(t, address)
+
+	bare := call(api.GetSession(t.Context(), in.Session.Id).Execute()).ok(t, http.StatusOK)
+	if bare.Identity != nil {
+		t.Error("the identity is there, unasked")
+	}
+	whole := call(api.GetSession(t.Context(), in.Session.Id).Expand([]string{"identity", "devices"}).Execute()).ok(t, http.StatusOK)
+	equal(t, "identity", whole.Identity.Id, person.Id)
+	equal(t, "number of devices", len(whole.Devices), 1)
+	refusedAs(t, call(api.GetSession(t.Context(), nowhere).Execute()), http.StatusNotFound, "")
+
+	listed := call(api.ListSessions(t.Context()).Active(true).PageSize(500).Expand([]string{"identity"}).Execute()).ok(t, http.StatusOK)
+	if !slices.ContainsFunc(listed, func(s client.Session) bool { return s.Id == in.Session.Id && s.Identity.Id == person.Id }) {
+		t.Error("the list does not have the session")
+	}
+
+	extended := call(api.ExtendSession(t.Context(), in.Session.Id).Execute()).ok(t, http.StatusOK)
+	if !extended.GetExpiresAt().After(in.Session.GetExpiresAt()) {
+		t.Errorf("expires at %v, want after %v", extended.GetExpiresAt(), in.Session.GetExpiresAt())
+	}
+
+	done(api.DisableSession(t.Context(), in.Session.Id).Execute()).ok(t, http.StatusNoContent)
+	refusedAs(t, call(newApp().ToSession(t.Context()).XSessionToken(in.GetSessionToken()).Execute()), http.StatusUnauthorized, "")
+	ended := call(api.GetSession(t.Context(), in.Session.Id).Execute()).ok(t, http.StatusOK)
+	equal(t, "active", ended.GetActive(), false)
+}
+
+func TestAdminIdentitySessions(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	address, person := newVerified(t)
+	in := signIn(t, address)
+	signIn(t, address)
+	listed := call(api.ListIdentitySessions(t.Context(), person.Id).Active(true).Execute()).ok(t, http.StatusOK)
+	equal(t, "number of sessions", len(listed), 2)
+	done(api.DeleteIdentitySessions(t.Context(), person.Id).Execute()).ok(t, http.StatusNoContent)
+	refusedAs(t, call(newApp().ToSession(t.Context()).XSessionToken(in.GetSessionToken()).Execute()), http.StatusUnauthorized, "")
+	refusedAs(t, done(api.DeleteIdentitySessions(t.Context(), person.Id).Execute()), http.StatusNotFound, "")
+}
+
+func TestAdminCourier(t *testing.T) {
+	t.Parallel()
+	api := admin().CourierAPI
+	address := newAddress()
+	made := register(t, address)
+	mailedCode(t, address, made.ContinueWith[0].ContinueWithVerificationUi.Flow.Id)
+	listed := call(api.ListCourierMessages(t.Context()).Recipient(address).PageSize(10).Execute()).ok(t, http.StatusOK)
+	equal(t, "number of mails", len(listed), 1)
+	mail := call(api.GetCourierMessage(t.Context(), listed[0].Id).Execute()).ok(t, http.StatusOK)
+	equal(t, "recipient", mail.Recipient, address)
+	equal(t, "type", mail.Type, client.COURIERMESSAGETYPE_EMAIL)
+	equal(t, "template", mail.TemplateType, "verification_code_valid")
+	refusedAs(t, call(api.GetCourierMessage(t.Context(), nowhere).Execute()), http.StatusNotFound, "")
+	for _, m := range call(api.ListCourierMessages(t.Context()).Status(client.COURIERMESSAGESTATUS_SENT).Execute()).ok(t, http.StatusOK) {
+		equal(t, "status", m.Status, client.COURIERMESSAGESTATUS_SENT)
+	}
+}
