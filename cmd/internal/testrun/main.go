@@ -3,6 +3,7 @@
 // it may, runs the tests, and says in its last line what had to be left out.
 //
 //	look ─▶ install (root or CI) ─▶ start PostgreSQL ─▶ go test -json ─▶ counts
+//	                                      └─▶ build the tests with the SDK meanwhile
 package main
 
 import (
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	ci := os.Getenv("CI") == "true"
 	left := provide(ctx, []need{
 		{"PostgreSQL", foundPostgreSQL, []string{"postgresql"}, "everything on PostgreSQL"},
-		{"Node 20", foundNode, []string{"nodejs", "npm"}, "the browser tests"},
+		{"Node 20", foundNode, []string{"nodejs", "npm"}, "the browser tests, the tests with the SDK for JavaScript"},
 		{"Chromium", foundCommand("chromium"), []string{"chromium"}, "the browser tests"},
 		{"a C compiler", foundCommand("gcc"), []string{"gcc", "libc6-dev"}, "the race detector"},
 	}, ci || os.Geteuid() == 0)
@@ -68,11 +69,8 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 		defer stop()
 		env = append(env, "USHER_TEST_POSTGRES="+dsn)
 	}
-	if foundNode() && foundCommand("chromium")() {
-		if err := command(ctx, "cmd/e2e/browser", "npm", "ci", "--no-audit", "--no-fund", "--silent").Run(); err != nil {
-			left = append(left, "the browser tests (npm ci: "+err.Error()+")")
-		}
-	}
+	left = append(left, nodeModules(ctx)...)
+	left = append(left, goModules(ctx)...)
 
 	goTest := []string{"test", "-json", "-shuffle=on", "-timeout=9m"}
 	if foundCommand("gcc")() {
@@ -81,14 +79,19 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	}
 	// The tests of the whole program come last and alone: they kill, freeze and
 	// overload real processes, and want the machine for themselves.
-	runs := [][]string{args}
+	runs, built := [][]string{args}, func() {}
 	if len(args) == 0 {
+		built = buildSDK(ctx)
+		defer built() // also when the tests end early
 		if runs, err = everything(ctx); err != nil {
 			return true, err
 		}
 	}
 	var counts counts
-	for _, args := range runs {
+	for i, args := range runs {
+		if i == len(runs)-1 {
+			built()
+		}
 		n, err := test(ctx, env, append(slices.Clone(goTest), args...))
 		if err != nil {
 			return true, err

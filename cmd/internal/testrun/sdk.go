@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// sdkFolder is a module of its own, which "go test ./..." does not see: a test
+// in cmd/e2e runs the tests there.
+const sdkFolder = "cmd/e2e/sdk"
+
+// nodeModules installs what the tests in JavaScript use, and tells what stays missing.
+func nodeModules(ctx context.Context) (left []string) {
+	if !foundNode() {
+		return nil // which has been said
+	}
+	install := func(folder, without string) {
+		if err := command(ctx, folder, "npm", "ci", "--no-audit", "--no-fund", "--silent").Run(); err != nil {
+			left = append(left, fmt.Sprintf("%s (npm ci: %v)", without, err))
+		}
+	}
+	install(sdkFolder, "the tests with the SDK for JavaScript")
+	if foundCommand("chromium")() {
+		install("cmd/e2e/browser", "the browser tests")
+	}
+	return left
+}
+
+// goModules gets what the tests with the SDK for Go use, and tells what stays missing.
+func goModules(ctx context.Context) (left []string) {
+	c := exec.CommandContext(ctx, "go", "mod", "download")
+	c.Dir = sdkFolder
+	if out, err := c.CombinedOutput(); err != nil {
+		return []string{fmt.Sprintf("the tests with the SDK for Go (go mod download: %v %s)", err, strings.TrimSpace(string(out)))}
+	}
+	return nil
+}
+
+// buildSDK begins to build the tests with the SDK for Go, and gives what waits
+// for that. It takes two cores half a minute with nothing in the cache, most of
+// it for the one package that the SDK is: it gives way to the tests that run at
+// the same time. What goes wrong is said by the test that builds it again.
+func buildSDK(ctx context.Context) (wait func()) {
+	c := exec.CommandContext(ctx, "nice", "-n", "19", "go", "test", "-c", "-o", os.DevNull, ".")
+	c.Dir = sdkFolder
+	c.Env = append(os.Environ(), "CGO_ENABLED=0") // as the test has it
+	if c.Start() != nil {
+		return func() {}
+	}
+	return func() { _ = c.Wait() }
+}
