@@ -28,6 +28,8 @@ type SessionIssue struct {
 	// Sequence is that of the last event about the identity, as far as whoever asks
 	// knows; it spares a question.
 	Sequence int64 `json:"sequence,omitempty"`
+	// Verified says that the session is only for who has a verified address.
+	Verified bool `json:"verified,omitempty"`
 	// Bypass says that the grant lets a person in who must verify first.
 	Bypass bool `json:"bypass,omitempty"`
 	// Login is the event id of login.succeeded, which is stored with the session;

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -157,13 +158,21 @@ func (x *exchange) bodyOf(types ...string) ([]byte, error) {
 	return readBody(x.r)
 }
 
+var memberName = regexp.MustCompile(`^[a-z_]+$`)
+
 func decodeIdentity(x *exchange) (in wantedIdentity, err error) {
 	body, err := x.bodyOf(typeJSON)
 	if err != nil {
 		return in, err
 	}
-	if _, err := scanObject(body); err != nil {
+	members, err := scanObject(body)
+	if err != nil {
 		return in, refuse("%v", err)
+	}
+	for name := range members {
+		if !memberName.MatchString(name) { // encoding/json would take "STATE" for state
+			return in, refuse("unknown field %q", name)
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()

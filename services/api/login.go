@@ -102,6 +102,7 @@ func (s *Server) submitLogin(x *exchange) error {
 	}
 	switch {
 	case errors.As(err, &gate):
+		s.owe(x, mailStarts)
 		return x.unverified(gate, page)
 	case err != nil:
 		if x.mistaken(err) {

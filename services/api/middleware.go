@@ -37,6 +37,7 @@ const (
 	guarded                       // wants a bearer token where the listener is guarded
 	readsEvents                   // scope events:read will do
 	readsMetrics                  // scope metrics will do
+	acts                          // GET does something, so HEAD is not answered like it
 	foreign                       // another package's handler, with headers of its own
 )
 
@@ -152,7 +153,7 @@ func (e *endpoint) run(x *exchange) (err error) {
 		return errUnknownRoute
 	}
 	a, ok := e.methods[x.r.Method]
-	if !ok && x.r.Method == http.MethodHead {
+	if !ok && x.r.Method == http.MethodHead && e.kind&acts == 0 {
 		a, ok = e.methods[http.MethodGet]
 	}
 	if !ok {

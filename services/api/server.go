@@ -113,6 +113,9 @@ type Verifier interface {
 	Send(ctx context.Context, in verification.Submit) error
 	// Check holds a code against the flow's.
 	Check(ctx context.Context, in verification.Submit) error
+	// Holds tells whether a code is the flow's, and verifies nothing. A wrong one
+	// counts as a try.
+	Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error)
 }
 
 // Recognizer knows whose a token is.
@@ -221,7 +224,7 @@ func (s *Server) Public() http.Handler {
 	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
 	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)
-	rt.add(routeLogout, get(s.logout), public)
+	rt.add(routeLogout, get(s.logout), public|acts)
 	rt.add(routeLogout+"/api", methods{http.MethodDelete: s.logoutNative}, public)
 	rt.add(routeSessions, methods{http.MethodGet: s.otherSessions, http.MethodDelete: s.revokeOthers}, public)
 	rt.add(routeSessions+"/{id}", methods{http.MethodDelete: s.revokeOwn}, public)

@@ -76,6 +76,14 @@ func (m memoryVerification) Send(ctx context.Context, in verification.Submit) er
 	return m.w.SaveFlow(ctx, in.Flow)
 }
 
+func (m memoryVerification) Holds(_ context.Context, id uuid.UUID, code string) (bool, error) {
+	defer m.w.lock()()
+	if code != rightCode {
+		m.w.tries[id]++
+	}
+	return code == rightCode && m.w.tries[id] < 5, m.w.broken
+}
+
 func (m memoryVerification) Check(ctx context.Context, in verification.Submit) error {
 	if in.Flow.State == flow.PassedChallenge {
 		return verification.ErrDone

@@ -151,7 +151,8 @@ func (s *Server) usedUp(x *exchange, over *flow.Flow, why flow.Message) error {
 
 // linkVerification answers the link in a mail. It verifies nothing, for programs
 // open links too: it fills the code in and leads the browser to the flow, which
-// is that browser's from now on. Whoever has the code may see the flow.
+// is that browser's from now on. Only the right code does that, and a wrong one
+// counts as a try: otherwise who knows a flow's id could take it over.
 func (s *Server) linkVerification(x *exchange) error {
 	code := x.query("code")
 	if !codeLike(code) {
@@ -165,22 +166,20 @@ func (s *Server) linkVerification(x *exchange) error {
 		x.page = true
 		return s.lead(x, f)
 	}
-	if f.Type == flow.API || x.r.Method == http.MethodHead {
-		// Whoever began an app's flow can fetch it by its id: they may have entered
-		// somebody else's address, and must not be shown the code of its mail.
-		x.redirect(http.StatusSeeOther, x.settings.page(f))
-		return nil
-	}
-	f.CSRF = x.renewCSRF().digest()
-	if f.State == flow.SentEmail {
-		values := map[string]any{"code": code}
-		if address := f.Form.Values["email"]; address != nil {
-			values["email"] = address
+	// Whoever began an app's flow can fetch it by its id: they may have entered
+	// somebody else's address, and must not be shown the code of its mail.
+	fills := f.Type == flow.Browser && f.State == flow.SentEmail && x.r.Method != http.MethodHead
+	if fills {
+		if fills, err = s.Verification.Holds(x.r.Context(), f.ID, code); err != nil {
+			return fmt.Errorf("follow link: %w", err)
 		}
-		f.Form = flow.Form{Values: values}
 	}
-	if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
-		return fmt.Errorf("follow link: %w", err)
+	if fills {
+		f.CSRF = x.renewCSRF().digest()
+		f.Form = flow.Form{Values: map[string]any{"code": code, "email": f.Form.Values["email"]}}
+		if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+			return fmt.Errorf("follow link: %w", err)
+		}
 	}
 	x.redirect(http.StatusSeeOther, x.settings.page(f))
 	return nil

@@ -205,6 +205,26 @@ func TestVerificationLinkGivesAppsNoCode(t *testing.T) {
 	}
 }
 
+// Who knows a flow's id must not be able to take it over by a link of their own.
+func TestVerificationLinkWithAnotherCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	owner, other := w.browser(), w.browser()
+	f := owner.sent()
+	if g := other.get(f.at(routeVerification)+"&code=1", "Accept", "text/html"); g.status != 303 {
+		t.Errorf("link = %d, want 303 to the UI", g.status)
+	}
+	if g := other.get(routeVerification + "/flows?id=" + f.ID); g.status != 403 {
+		t.Errorf("whoever made the link up sees %d %s, want 403", g.status, g.body)
+	}
+	if g := owner.get(routeVerification + "/flows?id=" + f.ID); g.status != 200 {
+		t.Errorf("the owner sees %d %s, want the flow", g.status, g.body)
+	}
+	if w.tries[uuid.MustParse(f.ID)] != 1 {
+		t.Errorf("%d tries are counted, want 1", w.tries[uuid.MustParse(f.ID)])
+	}
+}
+
 // TestVerificationLink: the link verifies nothing, and leads whoever opens it to
 // the flow with the code in it.
 func TestVerificationLink(t *testing.T) {

@@ -126,6 +126,8 @@ type Store interface {
 	// Recipient finds whom r is about, or gives [ErrNotFound]: the flow, the
 	// identity or its address is gone, or the flow has passed already.
 	Recipient(ctx context.Context, r Request) (Recipient, error)
+	// Mailed counts the messages to an address since the given time.
+	Mailed(ctx context.Context, address string, since time.Time) (int, error)
 	// Queue stores a message, its code in place of the flow's former one, and that
 	// the address was sent something, in one durable commit. code is nil where the
 	// address is nobody's. A message of the same event gives the stored one, with

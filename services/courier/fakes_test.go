@@ -26,6 +26,7 @@ type memory struct {
 	recipient *courier.Recipient
 	messages  map[uuid.UUID]*courier.Message // by event
 	codes     []courier.Code
+	mailed    []time.Time // to the recipient, before
 	events    []events.Event
 	// settleFails is how many of the next calls of Settle fail.
 	settleFails int
@@ -49,6 +50,17 @@ func (s *memory) Recipient(_ context.Context, r courier.Request) (courier.Recipi
 		return courier.Recipient{}, courier.ErrNotFound
 	}
 	return *s.recipient, nil
+}
+
+func (s *memory) Mailed(_ context.Context, _ string, since time.Time) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.mailed {
+		if at.After(since) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func (s *memory) Queue(_ context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {

@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -90,6 +91,9 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 	if err != nil || unknown && !s.NotifyUnknown || !now.Before(to.FlowExpiresAt) {
 		return nil, ErrNotFound
 	}
+	if spent, err := s.spent(ctx, address, now); err != nil || spent {
+		return nil, cmp.Or(err, ErrNotFound)
+	}
 	m := Message{
 		ID: uuid.New(), EventID: r.EventID, IdentityID: to.IdentityID, Status: Queued,
 		Template: VerificationCodeUnknown, Recipient: address,
@@ -111,6 +115,27 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	return stored, nil
+}
+
+// An address gets so many mails at most, whoever asks for them: mails are no
+// weapon, and each code is a few tries at a million (S74).
+const (
+	mailsAnHour = 10
+	mailsADay   = 30
+)
+
+// spent tells whether an address has had all the mails that it gets for now.
+func (s *Service) spent(ctx context.Context, address string, now time.Time) (bool, error) {
+	for _, budget := range []struct {
+		most int
+		over time.Duration
+	}{{mailsAnHour, time.Hour}, {mailsADay, 24 * time.Hour}} {
+		n, err := s.Store.Mailed(ctx, address, now.Add(-budget.over))
+		if err != nil || n >= budget.most {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // withCode makes the text of a code and renders the mail that carries it.

@@ -15,6 +15,35 @@ import (
 
 var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
 
+// Nobody can have an address flooded, nor get tries at ever new codes for it.
+func TestAnAddressGetsSoManyMails(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		times int
+		ago   time.Duration
+		want  int
+	}{
+		"nine within the hour":     {9, 59 * time.Minute, 1},
+		"ten within the hour":      {10, 59 * time.Minute, 0},
+		"ten before it":            {10, 61 * time.Minute, 1},
+		"twenty-nine in a day":     {29, 23 * time.Hour, 1},
+		"thirty in a day":          {30, 23 * time.Hour, 0},
+		"thirty of the day before": {30, 25 * time.Hour, 1},
+	} {
+		s, r := newMemory(t)
+		for range c.times {
+			s.mailed = append(s.mailed, now.Add(-c.ago))
+		}
+		out := &sender{}
+		if err := newService(t, s, out).Verification(t.Context(), r); err != nil {
+			t.Errorf("%s: Verification = %v, want nil", name, err)
+		}
+		if len(out.got) != c.want || len(s.codes) != c.want {
+			t.Errorf("%s: %d mails, %d codes, want %d", name, len(out.got), len(s.codes), c.want)
+		}
+	}
+}
+
 func TestVerificationSendsTheCodeOfTheFlow(t *testing.T) {
 	t.Parallel()
 	s, r := newMemory(t)

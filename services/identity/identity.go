@@ -85,22 +85,20 @@ type Credential struct {
 	UpdatedAt time.Time
 }
 
-// Unverified gives the first address of i that waits for its verification, nil
-// if none does. waits tells whether i has addresses to verify and none is
-// verified: then it does not pass where a verified address is asked for.
-func (i *Identity) Unverified() (first *Address, waits bool) {
-	verified := false
+// Verifiable gives the first address of i that waits for its verification, nil
+// if none does, and tells whether another one is verified. Neither is for who has
+// no address to verify.
+func (i *Identity) Verifiable() (pending *Address, verified bool) {
 	for n := range i.Addresses {
-		a := &i.Addresses[n]
-		if !a.Verifiable {
-			continue
-		}
-		verified = verified || a.Verified
-		if !a.Verified && first == nil {
-			first = a
+		switch a := &i.Addresses[n]; {
+		case !a.Verifiable:
+		case a.Verified:
+			verified = true
+		case pending == nil:
+			pending = a
 		}
 	}
-	return first, first != nil && !verified
+	return pending, verified
 }
 
 // Handles are the identifiers of i that are not addresses of i. They are

@@ -140,7 +140,7 @@ func (s *Service) refuse(ctx context.Context, plan hook.LoginPlan, i *identity.I
 // gate lets through who has a verified address. For anybody else it opens a
 // verification of the first address that can be verified.
 func (s *Service) gate(ctx context.Context, i *identity.Identity, in Submit) error {
-	pending, verified := verifiable(i)
+	pending, verified := i.Verifiable()
 	if verified {
 		return nil
 	}
@@ -155,21 +155,6 @@ func (s *Service) gate(ctx context.Context, i *identity.Identity, in Submit) err
 		return &denied{NotVerified, invalid(in, said(flow.AddressNotVerified()))}
 	}
 	return &denied{NotVerified, &Unverified{Flow: f, Address: pending.Value}}
-}
-
-// verifiable gives the first address of i that is yet to be verified, or nil,
-// and tells whether another one is.
-func verifiable(i *identity.Identity) (pending *identity.Address, verified bool) {
-	for n := range i.Addresses {
-		switch a := &i.Addresses[n]; {
-		case !a.Verifiable:
-		case a.Verified:
-			verified = true
-		case pending == nil:
-			pending = a
-		}
-	}
-	return pending, verified
 }
 
 // shown is a copy of i as hooks and answers get it, without credentials.

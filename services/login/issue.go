@@ -40,7 +40,7 @@ func (s *Service) prepare(ctx context.Context, plan hook.LoginPlan, i *identity.
 
 // issue asks for the session: a new one with a new token, or for a refresh by
 // the same person the one that is there, which keeps its token.
-func (s *Service) issue(ctx context.Context, i *identity.Identity, in Submit, eventID uuid.UUID, t *timer) (*Result, error) {
+func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, in Submit, eventID uuid.UUID, t *timer) (*Result, error) {
 	r := session.Request{
 		Login:       eventID,
 		FlowID:      in.Flow.ID,
@@ -49,6 +49,7 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, in Submit, ev
 		AAL:         "aal1",
 		Epoch:       i.Epoch,
 		Sequence:    i.Sequence,
+		Verified:    gated,
 		Lifespan:    s.Lifespan,
 		ClientAddr:  in.Client.Addr,
 		UserAgent:   in.Client.UserAgent,
@@ -95,7 +96,7 @@ func (s *Service) revokeOthers(ctx context.Context, given *session.Session, in S
 // openVerification opens a verification of the first address that waits for
 // one, where the plan has that. It keeps nobody out, and neither does its failure.
 func (s *Service) openVerification(ctx context.Context, plan hook.LoginPlan, r *Result, in Submit) error {
-	pending, _ := verifiable(r.Identity)
+	pending, _ := r.Identity.Verifiable()
 	if !plan.Verification || pending == nil {
 		return nil
 	}

@@ -179,7 +179,7 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 
 	// The session may be there from here on: what follows does not end with the request.
 	ctx = context.WithoutCancel(ctx)
-	result, err := s.issue(ctx, p.identity, in, eventID, &t)
+	result, err := s.issue(ctx, p.identity, plan.RequireVerified, in, eventID, &t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
 	}

@@ -110,7 +110,8 @@ func (f *failures) allow(now time.Time) bool {
 }
 
 // tell stores login.failed where err is a denial of i, who is nil if the
-// identifier is nobody's. It takes the same steps for both.
+// identifier is nobody's. It takes the same steps for both: the event has no
+// sequence, so nothing of the identity is counted or locked.
 func (s *Service) tell(ctx context.Context, i *identity.Identity, in Submit, err error, t *timer) {
 	var d *denied
 	if !errors.As(err, &d) || !s.failures.allow(s.Now()) {

@@ -222,10 +222,10 @@ func (s *Service) newRecord(i *identity.Identity, in Submit, plan hook.Plan, ste
 			CreatedAt:  i.CreatedAt,
 		},
 	}
-	unverified, waits := i.Unverified()
-	r.Grant.Bypass = plan.Session.Bypass && waits
-	if s.VerificationLifespan > 0 && unverified != nil {
-		r.Verification = s.openVerification(i, *unverified, in)
+	pending, verified := i.Verifiable()
+	r.Grant.Bypass = plan.Session.Bypass && pending != nil && !verified
+	if s.VerificationLifespan > 0 && pending != nil {
+		r.Verification = s.openVerification(i, *pending, in)
 		r.Grant.VerificationFlowID = r.Verification.Flow.ID
 	}
 	for _, step := range plan.Background {

@@ -100,6 +100,9 @@ type Request struct {
 	// Sequence is that of the last event about the identity, as far as whoever asks
 	// knows, or zero: it spares the store a question.
 	Sequence int64
+	// Verified says that the session is only for who has a verified address: it was
+	// so when whoever asks looked.
+	Verified bool
 	// Bypass says that the grant lets a person in who must verify first.
 	Bypass bool
 	// Login is the id of login.succeeded, which the session is stored with; zero

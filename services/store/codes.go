@@ -74,6 +74,12 @@ func (s *Store) Verify(ctx context.Context, p verification.Proof) (verification.
 	return sent.verified(), err
 }
 
+// HoldsCode gives nil if p's code is the flow's, used or not, and changes nothing.
+func (s *Store) HoldsCode(ctx context.Context, p verification.Proof) error {
+	_, err := s.rightCode(ctx, p)
+	return err
+}
+
 // rightCode gives the flow's code, used or not, if it is p's. It takes as long
 // where there is none.
 func (s *Store) rightCode(ctx context.Context, p verification.Proof) (sentCode, error) {

@@ -68,7 +68,9 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	if err != nil {
 		return fmt.Errorf("create flow: %w", err)
 	}
-	s.fresh.Set(f.ID, *f)
+	if f.Kind != flow.Verification { // which lives through several submits, anywhere
+		s.fresh.Set(f.ID, *f)
+	}
 	return nil
 }
 
@@ -159,6 +161,18 @@ func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	})
 	if err != nil {
 		return fmt.Errorf("save flow %s: %w", f.ID, err)
+	}
+	return nil
+}
+
+// ForgiveTry takes back a try that was counted, without waiting for the disk.
+func (s *Store) ForgiveTry(ctx context.Context, id uuid.UUID) error {
+	err := s.backend.withFlows(ctx, func(p *pool) error {
+		_, err := p.exec(ctx, `UPDATE flows SET tries = tries - 1 WHERE id = ? AND tries > 0`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forgive try of flow %s: %w", id, err)
 	}
 	return nil
 }

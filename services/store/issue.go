@@ -157,8 +157,16 @@ func (i issue) identity() (*subject, error) {
 		return nil, err
 	case who.State != string(identity.Active), who.Epoch != i.Request.Epoch:
 		return nil, session.ErrIdentityInactive
+	case !i.Request.Verified:
+		return who, nil
 	}
-	return who, nil
+	// What was verified when the gate looked may have been changed since.
+	var verified bool
+	err = i.tx.get(&verified, `SELECT EXISTS (SELECT 1 FROM addresses WHERE identity_id = ? AND verifiable AND verified)`, who.id)
+	if err == nil && !verified {
+		err = session.ErrIdentityInactive
+	}
+	return who, err
 }
 
 // byGrant stores the session that a registration's grant entitles to.

@@ -60,7 +60,15 @@ func (s *Store) SaveDue(ctx context.Context, due []webhook.Due) error {
 	return nil
 }
 
-// AppendSoon is [Store.Append] without waiting for the disk.
+// AppendSoon stores an event as it is, without waiting for the disk: one about an
+// identity gets no sequence, so that it takes the same steps whether there is one.
 func (s *Store) AppendSoon(ctx context.Context, e events.Event) error {
-	return s.append(ctx, s.relaxed, e)
+	row, err := newOutboxRow(e)
+	if err == nil {
+		err = s.relaxed.insert(ctx, outbox.insert(row))
+	}
+	if err != nil {
+		return fmt.Errorf("append %s: %w", e.Type, err)
+	}
+	return nil
 }

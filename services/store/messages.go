@@ -280,22 +280,37 @@ func queueCode(tx *tx, c *courier.Code, digest []byte, at moment) error {
 	return err
 }
 
+// Mailed counts the messages to an address since the given time.
+func (s *Store) Mailed(ctx context.Context, address string, since time.Time) (n int, err error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return 0, fmt.Errorf("mailed: %w", err)
+	}
+	err = s.reads.get(ctx, &n, `SELECT count(*) FROM messages WHERE recipient_key = ? AND created_at > ?`, ring.addressKey(channel, address), moment{since})
+	if err != nil {
+		return 0, fmt.Errorf("mailed: %w", err)
+	}
+	return n, nil
+}
+
 // Settle stores how far a message is and appends the event, nil for none, in
-// one durable commit. Its content is deleted unless keep says otherwise.
+// one durable commit. Its content is deleted unless keep says otherwise. One that
+// was sent or abandoned before stays as it is: [courier.ErrNotFound].
 func (s *Store) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {
 	err := s.durable.commit(ctx, func(tx *tx) error {
-		changed, err := tx.exec(`UPDATE messages SET status = ?, attempts = ?, updated_at = ?, content = CASE WHEN ? THEN content END WHERE id = ?`,
-			string(status), attempts, moment{s.now()}, keep, id)
-		if err != nil {
-			return err
+		// The event first: it locks the identity, as whoever deletes one does before
+		// the messages go.
+		if e != nil {
+			if err := appendEvent(tx, *e); err != nil {
+				return err
+			}
 		}
-		if changed == 0 {
-			return courier.ErrNotFound
+		changed, err := tx.exec(`UPDATE messages SET status = ?, attempts = ?, updated_at = ?, content = CASE WHEN ? THEN content END
+			WHERE id = ? AND status NOT IN ('sent', 'abandoned')`, string(status), attempts, moment{s.now()}, keep, id)
+		if err == nil && changed == 0 {
+			err = courier.ErrNotFound
 		}
-		if e == nil {
-			return nil
-		}
-		return appendEvent(tx, *e)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("settle message %s: %w", id, err)
@@ -303,11 +318,11 @@ func (s *Store) Settle(ctx context.Context, id uuid.UUID, status courier.Status,
 	return nil
 }
 
-// DeleteMessages deletes at most limit messages that were sent or abandoned and
-// are older than the given time, the oldest first, and tells how many.
+// DeleteMessages deletes at most limit messages that were sent or abandoned, or
+// are over, and are older than the given time, the oldest first, and tells how many.
 func (s *Store) DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error) {
 	deleted, err := s.relaxed.exec(ctx, `DELETE FROM messages WHERE n IN (SELECT n FROM messages
-		WHERE created_at < ? AND status IN ('sent', 'abandoned') ORDER BY created_at LIMIT ?)`, moment{before}, limit)
+		WHERE created_at < ? AND (status IN ('sent', 'abandoned') OR expires_at < ?) ORDER BY created_at LIMIT ?)`, moment{before}, moment{before}, limit)
 	if err != nil {
 		return 0, fmt.Errorf("delete messages: %w", err)
 	}

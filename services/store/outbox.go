@@ -43,11 +43,7 @@ func newOutboxRow(e events.Event) (outboxRow, error) {
 // Append stores an event in a durable commit of its own, to be published by the
 // relay. An event about an identity that has no sequence gets the identity's next.
 func (s *Store) Append(ctx context.Context, e events.Event) error {
-	return s.append(ctx, s.durable, e)
-}
-
-func (s *Store) append(ctx context.Context, p *pool, e events.Event) error {
-	err := p.commit(ctx, func(tx *tx) error { return appendEvent(tx, e) })
+	err := s.durable.commit(ctx, func(tx *tx) error { return appendEvent(tx, e) })
 	if err != nil {
 		return fmt.Errorf("append %s: %w", e.Type, err)
 	}

@@ -35,7 +35,10 @@ func (s *Store) issueDirect(jobs []*issueJob) error {
 	var d direct
 	for _, j := range jobs {
 		sequence, known := former[j.Request.IdentityID]
-		if !known || j.Request.Refresh != uuid.Nil || s.late(j.Request) {
+		// A gate that looked at this sequence need not look again: a change of the
+		// addresses takes the next one.
+		looked := !j.Request.Verified || j.Request.Sequence == sequence
+		if !known || !looked || j.Request.Refresh != uuid.Nil || s.late(j.Request) {
 			return errNotDirect
 		}
 		if err := d.add(j.Issue, sequence); err != nil {

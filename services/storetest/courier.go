@@ -93,8 +93,14 @@ func testSettle(t *testing.T, s *suite, m courier.Message) {
 	if got, want := s.types(st), append(before, "mail.sent "); !slices.Equal(got, want) {
 		t.Errorf("outbox = %q, want %q", got, want)
 	}
-	if err := st.Settle(s.ctx(), uuid.New(), courier.Sent, 1, false, &sent); !errors.Is(err, courier.ErrNotFound) {
-		t.Errorf("Settle of an unknown message: %v, want %v", err, courier.ErrNotFound)
+	for what, id := range map[string]uuid.UUID{"an unknown message": uuid.New(), "a message that was sent": m.ID} {
+		again := events.New(events.MailSent{MessageID: id.String(), Template: m.Template, Attempts: 3}, s.clock(), events.About{Source: "/usher/courier"})
+		if err := st.Settle(s.ctx(), id, courier.Sent, 3, false, &again); !errors.Is(err, courier.ErrNotFound) {
+			t.Errorf("Settle of %s: %v, want %v", what, err, courier.ErrNotFound)
+		}
+	}
+	if got, want := s.types(st), append(before, "mail.sent "); !slices.Equal(got, want) {
+		t.Errorf("outbox after what Settle refused = %q, want %q", got, want)
 	}
 	s.exec(`UPDATE messages SET recipient = content WHERE content IS NOT NULL`)
 	if _, err := st.Messages(s.ctx(), courier.Query{}); err == nil {
@@ -200,6 +206,15 @@ func testMessages(t *testing.T, s *suite) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: Messages by pages = %d, want %d", name, got, c.want)
+		}
+	}
+	since := s.clock()
+	for address, want := range map[string]int{"bob@example.org": 3, "dan@example.org": 0} {
+		if n, err := st.Mailed(s.ctx(), address, since.Add(-1)); n != want || err != nil {
+			t.Errorf("Mailed(%q) = %d, %v, want %d", address, n, err, want)
+		}
+		if n, err := st.Mailed(s.ctx(), address, since.Add(time.Minute)); n != 0 || err != nil {
+			t.Errorf("Mailed(%q) of a later time = %d, %v, want none", address, n, err)
 		}
 	}
 	for _, unknown := range []func() (*courier.Message, error){

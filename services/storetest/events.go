@@ -34,7 +34,7 @@ func testAppend(t *testing.T, s *suite) {
 		s.must(st.Append(s.ctx(), e))
 	}
 	s.must(st.AppendSoon(s.ctx(), about(r.Identity.ID.String())))
-	want := []string{"identity.created 1", "session.refused 2", "session.refused 77", "session.refused ", "session.refused ", "session.refused ", "session.refused 3"}
+	want := []string{"identity.created 1", "session.refused 2", "session.refused 77", "session.refused ", "session.refused ", "session.refused ", "session.refused "}
 	if got := s.types(st); !slices.Equal(got, want) {
 		t.Errorf("outbox = %q, want %q", got, want)
 	}

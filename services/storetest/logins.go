@@ -61,6 +61,35 @@ func testLogin(t *testing.T, s *suite) {
 }
 
 // One request, hedged and repeated, is one login.
+// A gate that let somebody in holds until the session is there: the address it
+// was for may have been changed meanwhile.
+func testLoginOfTheVerified(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	for _, known := range []bool{false, true} {
+		for _, want := range []error{nil, session.ErrIdentityInactive} {
+			s.must(s.edit(st, r.Identity.ID, func(i *identity.Identity) { i.Addresses[0].Verified = true }))
+			i, err := st.Identity(s.ctx(), r.Identity.ID)
+			s.must(err)
+			q := s.loginFor(r).Request
+			q.Verified = true
+			if known {
+				q.Sequence = i.Sequence
+			}
+			if want != nil {
+				s.must(s.edit(st, r.Identity.ID, func(i *identity.Identity) { i.Addresses[0].Verified = false }))
+			}
+			before := len(s.types(st))
+			if _, err := st.IssueSession(s.ctx(), s.issue(q)); !errors.Is(err, want) {
+				t.Errorf("sequence known %t: IssueSession: %v, want %v", known, err, want)
+			}
+			if more := len(s.types(st)) - before; (more > 0) != (want == nil) {
+				t.Errorf("sequence known %t, %v: the outbox has %d more", known, want, more)
+			}
+		}
+	}
+}
+
 func testLoginAgain(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.registered(st, "ann@example.org")

@@ -54,6 +54,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"IssueSessionBypassesOnce":        testIssueSessionBypassesOnce,
 		"IssueSessionRefuses":             testIssueSessionRefuses,
 		"Login":                           testLogin,
+		"LoginOfTheVerified":              testLoginOfTheVerified,
 		"LoginAgain":                      testLoginAgain,
 		"LoginsAtOnce":                    testLoginsAtOnce,
 		"LoginRefuses":                    testLoginRefuses,

@@ -37,6 +37,10 @@ func testCountTry(t *testing.T, s *suite) {
 	if want := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}; !slices.Equal(tries, want) {
 		t.Errorf("CountTry = %d, want %d", tries, want)
 	}
+	s.must(st.ForgiveTry(s.ctx(), f.ID))
+	if n, err := st.CountTry(s.ctx(), f.ID); n != len(tries) || err != nil {
+		t.Errorf("CountTry after ForgiveTry = %d, %v, want %d once more", n, err, len(tries))
+	}
 	if _, err := st.CountTry(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("CountTry of an unknown flow: %v, want %v", err, flow.ErrNotFound)
 	}
@@ -86,6 +90,10 @@ func testVerify(t *testing.T, s *suite) {
 	for n, flowID := range flows {
 		s.advance(time.Second)
 		p := s.proof(flowID, rightCode)
+		s.must(st.HoldsCode(s.ctx(), p))
+		if err := st.HoldsCode(s.ctx(), s.proof(flowID, "654321")); !errors.Is(err, verification.ErrWrongCode) {
+			t.Errorf("HoldsCode of a wrong code: %v, want %v", err, verification.ErrWrongCode)
+		}
 		in := newInput(r, "crm")
 		in.EventID = p.EventID
 		p.Due = []webhook.Due{in}

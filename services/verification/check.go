@@ -67,6 +67,29 @@ func (s *Service) Check(ctx context.Context, in Submit) error {
 	return s.notify(ctx, plan, v, in, p.EventID)
 }
 
+// Holds tells whether a code is the flow's and still good, without verifying
+// anything. It counts the try before it looks, as [Service.Check] does, and takes
+// that back for the right one: a link is opened more than once, by programs too.
+func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error) {
+	tries, err := s.Store.CountTry(ctx, flowID)
+	if err != nil {
+		return false, fmt.Errorf("count try: %w", err)
+	}
+	if tries > s.MaxTries || len(code) > maxCode {
+		return false, nil
+	}
+	switch err := s.Store.HoldsCode(ctx, Proof{FlowID: flowID, Code: code, At: s.Now()}); {
+	case errors.Is(err, ErrWrongCode):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at code: %w", err)
+	}
+	if err := s.Store.ForgiveTry(ctx, flowID); err != nil {
+		return false, fmt.Errorf("forgive try: %w", err)
+	}
+	return true, nil
+}
+
 // pass puts f into its last state. The code that a link may have filled in is
 // of no use any more.
 func pass(f *flow.Flow) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
@@ -153,6 +154,35 @@ func TestTheLastTryMayBeRight(t *testing.T) {
 	in := coded(goodCode)
 	if err := f.service().Check(t.Context(), in); err != nil || in.Flow.State != flow.PassedChallenge {
 		t.Errorf("fifth try = %v in %s, want it to pass", err, in.Flow.State)
+	}
+}
+
+// A link may be opened as often as anybody likes; guesses by links count.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	s, id := f.service(), uuid.New()
+	for range 20 {
+		if ok, err := s.Holds(t.Context(), id, goodCode); !ok || err != nil {
+			t.Fatalf("Holds of the right code = %t, %v, want true", ok, err)
+		}
+	}
+	if f.tries != 0 || len(f.proofs)+len(f.stored)+len(f.saved) > 0 {
+		t.Errorf("%d tries are left counted, or something was stored", f.tries)
+	}
+	for range 5 {
+		if ok, err := s.Holds(t.Context(), id, "000000"); ok || err != nil {
+			t.Fatalf("Holds of a wrong code = %t, %v, want false", ok, err)
+		}
+	}
+	if ok, err := s.Holds(t.Context(), id, goodCode); ok || err != nil {
+		t.Errorf("Holds after five wrong codes = %t, %v, want false", ok, err)
+	}
+	f = newFakes()
+	broken := errors.New("broken")
+	f.verify = func() error { return broken }
+	if _, err := f.service().Holds(t.Context(), id, goodCode); !errors.Is(err, broken) {
+		t.Errorf("Holds with a broken store = %v", err)
 	}
 }
 

@@ -86,6 +86,21 @@ func (f *fakes) CountTry(ctx context.Context, _ uuid.UUID) (int, error) {
 	return f.tries, f.step(ctx, "count", f.count)
 }
 
+func (f *fakes) ForgiveTry(ctx context.Context, _ uuid.UUID) error {
+	f.tries--
+	return f.step(ctx, "forgive", nil)
+}
+
+func (f *fakes) HoldsCode(ctx context.Context, p verification.Proof) error {
+	if err := f.step(ctx, "look", f.verify); err != nil {
+		return err
+	}
+	if p.Code != goodCode {
+		return verification.ErrWrongCode
+	}
+	return nil
+}
+
 func (f *fakes) Append(ctx context.Context, e events.Event) error {
 	f.appended = append(f.appended, e)
 	return f.step(ctx, "append "+e.Type, f.append)

@@ -67,6 +67,11 @@ type Store interface {
 	// again, with nothing changed: the former answer may be lost. Otherwise
 	// [ErrWrongCode]: no such code, over, or its address is not what it was.
 	Verify(ctx context.Context, p Proof) (Verified, error)
+	// HoldsCode gives nil if p's code is the flow's, and changes nothing; else the
+	// errors of Verify.
+	HoldsCode(ctx context.Context, p Proof) error
+	// ForgiveTry takes back a try that was counted.
+	ForgiveTry(ctx context.Context, flowID uuid.UUID) error
 	// Append stores an event, to be published by the relay.
 	Append(ctx context.Context, e events.Event) error
 	// Identity gives an identity with its addresses, or [identity.ErrNotFound].

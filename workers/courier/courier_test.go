@@ -61,6 +61,8 @@ func (s *stored) Recipient(_ context.Context, r couriers.Request) (couriers.Reci
 	return s.recipient, nil
 }
 
+func (s *stored) Mailed(context.Context, string, time.Time) (int, error) { return 0, nil }
+
 func (s *stored) Queue(_ context.Context, m couriers.Message, code *couriers.Code) (*couriers.Message, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

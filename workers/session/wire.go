@@ -67,6 +67,7 @@ func encodeRequest(r session.Request) ([]byte, error) {
 		TraceParent: r.TraceParent,
 		RequestedAt: r.RequestedAt,
 		Sequence:    r.Sequence,
+		Verified:    r.Verified,
 		Bypass:      r.Bypass,
 		Login:       text(r.Login),
 		Refresh:     text(r.Refresh),
@@ -94,6 +95,7 @@ func decodeRequest(in events.Request) (session.Request, error) {
 		TraceParent: w.TraceParent,
 		RequestedAt: w.RequestedAt,
 		Sequence:    w.Sequence,
+		Verified:    w.Verified,
 		Bypass:      w.Bypass,
 		Again:       w.Again,
 	}

@@ -75,7 +75,7 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 	want := session.Request{
 		GrantID: uuid.New(), FlowID: uuid.New(), IdentityID: uuid.New(), Method: "oidc", Provider: "acme", AAL: "aal1",
 		Digest: session.NewToken(session.NativePrefix).Digest(), Epoch: 7, Lifespan: time.Hour, ClientAddr: "192.0.2.1:1", UserAgent: "test/1",
-		TraceParent: "00-1", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Sequence: 7, Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
+		TraceParent: "00-1", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Sequence: 7, Verified: true, Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
 	}
 	data, err := encodeRequest(want)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
@@ -268,6 +270,11 @@ func (l *live) Send(ctx context.Context, in verification.Submit) error {
 // Check checks a code by the configuration in force.
 func (l *live) Check(ctx context.Context, in verification.Submit) error {
 	return l.now().verification.Check(ctx, in)
+}
+
+// Holds looks at a code by the configuration in force.
+func (l *live) Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error) {
+	return l.now().verification.Holds(ctx, flowID, code)
 }
 
 // Verification writes the mail of a verification by the configuration in force.

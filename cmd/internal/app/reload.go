@@ -83,10 +83,11 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
 	}
-	changed, _ := config.Diff(p.live.now().cfg, cfg)
 	if _, restart := config.Diff(p.cfg, cfg); len(restart) > 0 { // what it started with
 		p.log.Warn("these keys take effect at the next start", "keys", strings.Join(restart, ", "))
 	}
+	cfg.Dev = p.cfg.Dev // what is allowed in development is not switched on in passing
+	changed, _ := config.Diff(p.live.now().cfg, cfg)
 	if len(changed) == 0 {
 		p.log.Info("configuration read again; nothing has changed")
 		return

@@ -107,9 +107,13 @@ func (d *document) find(l Listener, u *url.URL) *path {
 	return nil
 }
 
-// operation gives a method of p, nil if it is not described. HEAD is GET.
+// operation gives a method of p, nil if it is not described. HEAD is GET, unless
+// that does something.
 func (p *path) operation(method string) *operation {
-	if method == http.MethodHead {
+	if get := p.item.Get; get != nil && method == http.MethodHead {
+		if acts, _ := get.Extensions["x-usher-acts"].(bool); acts {
+			return nil
+		}
 		method = http.MethodGet
 	}
 	if o := p.item.Operations()[method]; o != nil {
