@@ -91,7 +91,8 @@ type Flows interface {
 	// FlowAndGrant also tells whether the flow has made an identity. The flow is
 	// nil when only the grant is left; [flow.ErrNotFound] when neither is.
 	FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error)
-	// SaveFlow keeps the state, the active method, the form and the CSRF digest of f.
+	// SaveFlow keeps the state, the active method, the form and the CSRF digest of
+	// f. [flow.ErrChanged] says that it is not what it was when it was read.
 	SaveFlow(ctx context.Context, f *flow.Flow) error
 }
 

@@ -77,25 +77,48 @@ func (s *Server) link(k flow.Kind) action {
 func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMessage) error {
 	var invalid *flow.Invalid
 	var bad *undecodable
-	entered := f.Form.Values
+	var form flow.Form
 	switch {
 	case errors.As(err, &invalid):
-		f.Form = invalid.Form
+		form = invalid.Form
 	case errors.As(err, &bad):
-		f.Form = said(flow.Generic(bad.reason))
+		form = said(flow.Generic(bad.reason))
 	default:
 		return err
 	}
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF // what is wrong is said only to whoever began the flow
 	}
-	if f.Form.Values == nil {
-		f.Form.Values = entered // nothing else was read
+	err = s.tell(x, f, func(f *flow.Flow) {
+		entered := f.Form.Values
+		if f.Form = form; form.Values == nil {
+			f.Form.Values = entered // nothing else was read
+		}
+	})
+	if errors.Is(err, errPassed) {
+		return s.usedUp(x, f, flow.PassedAlready())
 	}
-	if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
-		return fmt.Errorf("save flow: %w", err)
+	if err != nil {
+		return err
 	}
 	return s.show(x, http.StatusBadRequest, f, transient)
+}
+
+// errPassed says that a flow has passed while its submit was looked at.
+var errPassed = errors.New("flow has passed meanwhile")
+
+// tell saves what f says about a submit that was not taken. Another request may
+// have changed the flow meanwhile: that stays, and errPassed says that nothing
+// is to be said any more.
+func (s *Server) tell(x *exchange, f *flow.Flow, change func(f *flow.Flow)) error {
+	before := f.State
+	return flow.Change(x.r.Context(), s.Flows, f, func(f *flow.Flow) error {
+		if f.State == flow.PassedChallenge && f.State != before {
+			return errPassed
+		}
+		change(f)
+		return nil
+	})
 }
 
 // said is the form of a flow that has one thing to say.

@@ -102,13 +102,7 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, f, flow.Generic("Too many codes were tried. Please ask for a new one."))
 	case errors.Is(err, verification.ErrWrongCode):
-		f.Active = "code"
-		f.Form.Messages = said(flow.WrongCode()).Messages
-		delete(f.Form.Values, "code")
-		if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
-			return fmt.Errorf("save flow: %w", err)
-		}
-		return s.show(x, http.StatusOK, x.veiled(f), in.TransientPayload)
+		return s.wrongCode(x, in)
 	case err != nil:
 		return s.mend(x, f, err, in.TransientPayload)
 	}
@@ -116,6 +110,22 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 		return err
 	}
 	return s.show(x, http.StatusOK, f, in.TransientPayload)
+}
+
+func (s *Server) wrongCode(x *exchange, in verification.Submit) error {
+	f := in.Flow
+	err := s.tell(x, f, func(f *flow.Flow) {
+		f.Active = "code"
+		f.Form.Messages = said(flow.WrongCode()).Messages
+		delete(f.Form.Values, "code")
+	})
+	if errors.Is(err, errPassed) {
+		return s.usedUp(x, f, flow.PassedAlready())
+	}
+	if err != nil {
+		return err
+	}
+	return s.show(x, http.StatusOK, x.veiled(f), in.TransientPayload)
 }
 
 // bind gives a browser's flow to the browser that has entered the right code, if
@@ -175,9 +185,12 @@ func (s *Server) linkVerification(x *exchange) error {
 		}
 	}
 	if fills {
-		f.CSRF = x.renewCSRF().digest()
-		f.Form = flow.Form{Values: map[string]any{"code": code, "email": f.Form.Values["email"]}}
-		if err := s.Flows.SaveFlow(x.r.Context(), f); err != nil {
+		digest := x.renewCSRF().digest()
+		err := s.tell(x, f, func(f *flow.Flow) {
+			f.CSRF = digest
+			f.Form = flow.Form{Values: map[string]any{"code": code, "email": f.Form.Values["email"]}}
+		})
+		if err != nil && !errors.Is(err, errPassed) {
 			return fmt.Errorf("follow link: %w", err)
 		}
 	}

@@ -60,6 +60,33 @@ func TestVerification(t *testing.T) {
 	}
 }
 
+// While a submit is looked at, another process saves its flow.
+func TestVerificationIsNotTakenBackByALateAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.app()
+	for name, body := range map[string]string{"a wrong code": `{"code":"000000"}`, "no address": emailBody("", ""), "no method": `{"method":"x"}`} {
+		f := c.sent()
+		id := uuid.MustParse(f.ID)
+		w.overtake = func(f *flow.Flow) {
+			f.State, f.Form = flow.SentEmail, flow.Form{Values: map[string]any{"email": "b@example.org"}}
+		}
+		if g := c.postJSON(f.at(routeVerification), body); !strings.Contains(g.body, `"state":"sent_email"`) || len(g.shown(t).messages()) == 0 {
+			t.Errorf("%s in a flow that was sent an email = %d %s, want it in sent_email with what is wrong", name, g.status, g.body)
+		}
+		if got := w.flows[id]; got.State != flow.SentEmail || got.Form.Values["email"] != "b@example.org" {
+			t.Errorf("%s: flow = %+v, want the other's address to stay", name, got)
+		}
+		w.overtake = func(f *flow.Flow) { f.State, f.Form = flow.PassedChallenge, flow.Form{} }
+		if g := c.postJSON(f.at(routeVerification), body); g.status != 410 {
+			t.Errorf("%s in a flow that has passed by now = %d %s, want 410", name, g.status, g.body)
+		}
+		if got := w.flows[id]; got.State != flow.PassedChallenge || !got.Form.Empty() {
+			t.Errorf("%s: flow = %+v, want it passed and nothing said", name, got)
+		}
+	}
+}
+
 func TestVerificationOfAPage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -48,6 +48,7 @@ type world struct {
 
 	mu         sync.Mutex
 	flows      map[uuid.UUID]flow.Flow
+	overtake   func(f *flow.Flow) // what another request does before the next flow is saved
 	grants     map[uuid.UUID]registration.Grant
 	identities map[uuid.UUID]*identity.Identity
 	sessions   map[session.Digest]*api.Who

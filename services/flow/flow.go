@@ -9,8 +9,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrNotFound says that no such flow is stored (any more).
-var ErrNotFound = errors.New("flow: not found")
+// Errors that callers tell apart.
+var (
+	// ErrNotFound says that no such flow is stored (any more).
+	ErrNotFound = errors.New("flow: not found")
+	// ErrChanged says that a flow was saved by somebody else since it was read, or is gone.
+	ErrChanged = errors.New("flow: changed meanwhile")
+)
 
 // Kind says what a flow is for.
 type Kind string
@@ -58,10 +63,13 @@ type Flow struct {
 	// CSRF is the SHA-256 of the CSRF cookie's secret that began a browser flow; empty for api flows.
 	CSRF []byte
 	// Refresh says that a login is to make a session fresh that is there already.
-	Refresh   bool
-	Form      Form
-	IssuedAt  time.Time
-	ExpiresAt time.Time
+	Refresh bool
+	Form    Form
+	// Version is how often the flow was saved and Tries how many codes were
+	// tried, when it was read. Only the store changes them.
+	Version, Tries int
+	IssuedAt       time.Time
+	ExpiresAt      time.Time
 }
 
 // Expired tells whether f is dead at the given time.

@@ -39,8 +39,10 @@ func (s *Service) openedBefore(ctx context.Context, g Grant, in Submit) (*flow.F
 	if err != nil {
 		return nil, err
 	}
-	f.CSRF = in.CSRF
-	return f, s.Store.SaveFlow(ctx, f)
+	return f, flow.Change(ctx, s.Store, f, func(f *flow.Flow) error {
+		f.CSRF = in.CSRF
+		return nil
+	})
 }
 
 // show says which verification flow was opened, and whether the answer leads there.

@@ -31,6 +31,16 @@ type flowRow struct {
 
 var flows = tableOf[flowRow]("flows")
 
+// foundFlow is a flow with what the store counts about it.
+type foundFlow struct {
+	flowRow
+	Version int `db:"version"`
+	Tries   int `db:"tries"`
+}
+
+// foundFlows gives the columns of a foundFlow for a SELECT.
+func foundFlows() string { return flows.list() + `, version, tries` }
+
 // flowCap keeps the number of flows bounded, whoever makes them.
 type flowCap struct {
 	max  int
@@ -91,9 +101,9 @@ const maxFresh = 4096
 
 // Flow gives a flow, expired or not, or [flow.ErrNotFound].
 func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
-	var row flowRow
+	var row foundFlow
 	err := s.backend.withFlows(ctx, func(p *pool) error {
-		return p.get(ctx, &row, `SELECT `+flows.list()+` FROM flows WHERE id = ?`, id)
+		return p.get(ctx, &row, `SELECT `+foundFlows()+` FROM flows WHERE id = ?`, id)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, flow.ErrNotFound
@@ -133,10 +143,10 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 		f, err = s.Flow(ctx, id)
 	} else {
 		var row struct {
-			flowRow
+			foundFlow
 			Granted bool `db:"granted"`
 		}
-		err = s.reads.get(ctx, &row, `SELECT `+flows.list()+`, `+exists+` AS granted FROM flows WHERE id = ?`, id, id)
+		err = s.reads.get(ctx, &row, `SELECT `+foundFlows()+`, `+exists+` AS granted FROM flows WHERE id = ?`, id, id)
 		if err == nil {
 			f, err = row.flow()
 			return f, row.Granted, err
@@ -150,17 +160,32 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 }
 
 // SaveFlow keeps the state, the active method, the form and the CSRF digest of a
-// flow, without waiting for the disk. A flow that has passed its challenge does
-// not go back, whoever comes late with what it was before.
+// flow, without waiting for the disk, and gives f its new version.
+//
+// A verification flow takes several submits, by any process: where it was saved
+// since f was read, or is gone, nothing is changed and [flow.ErrChanged] says so.
+// Only that it has passed its challenge is saved whatever it was before, and from
+// there it does not go back.
 func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	s.fresh.Invalidate(f.ID)
+	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND state IN (?, ?, ?)`
+	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.ChooseMethod, flow.SentEmail, f.State}
+	compares := f.Kind == flow.Verification && f.State != flow.PassedChallenge
+	if compares {
+		query, args = query+` AND version = ?`, append(args, f.Version)
+	}
+	var version []int
 	err := s.backend.withFlows(ctx, func(p *pool) error {
-		_, err := p.exec(ctx, `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ? WHERE id = ? AND state IN (?, ?, ?)`,
-			f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.ChooseMethod, flow.SentEmail, f.State)
-		return err
+		return p.list(ctx, &version, query+` RETURNING version`, args...)
 	})
+	if err == nil && len(version) == 0 && compares {
+		err = flow.ErrChanged
+	}
 	if err != nil {
 		return fmt.Errorf("save flow %s: %w", f.ID, err)
+	}
+	if len(version) > 0 {
+		f.Version = version[0]
 	}
 	return nil
 }
@@ -227,7 +252,7 @@ func newFlowRow(f *flow.Flow) flowRow {
 	}
 }
 
-func (r flowRow) flow() (*flow.Flow, error) {
+func (r foundFlow) flow() (*flow.Flow, error) {
 	f := &flow.Flow{
 		ID:                        r.ID,
 		Kind:                      flow.Kind(r.Kind),
@@ -240,6 +265,8 @@ func (r flowRow) flow() (*flow.Flow, error) {
 		AfterVerificationReturnTo: r.AfterVerificationReturnTo,
 		CSRF:                      r.CSRF,
 		Refresh:                   r.Refresh,
+		Version:                   r.Version,
+		Tries:                     r.Tries,
 		IssuedAt:                  r.IssuedAt.Time,
 		ExpiresAt:                 r.ExpiresAt.Time,
 	}

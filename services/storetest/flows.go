@@ -35,7 +35,7 @@ func (s *suite) newFlow() *flow.Flow {
 func testFlows(t *testing.T, s *suite) {
 	st := s.store(nil)
 	api := s.newFlow()
-	api.Type, api.CSRF = flow.API, nil
+	api.Kind, api.Type, api.CSRF = flow.Verification, flow.API, nil
 	for _, f := range []*flow.Flow{s.newFlow(), api} {
 		s.must(st.CreateFlow(s.ctx(), f))
 		got, err := st.Flow(s.ctx(), f.ID)
@@ -62,16 +62,69 @@ func testFlows(t *testing.T, s *suite) {
 	if got, err = st.Flow(s.ctx(), api.ID); err != nil || !got.Form.Empty() {
 		t.Errorf("Flow after an empty SaveFlow = %+v, %v, want no form", got, err)
 	}
-	for _, state := range []string{flow.PassedChallenge, flow.SentEmail, flow.ChooseMethod} {
-		late := *api
-		late.State = state
-		s.must(st.SaveFlow(s.ctx(), &late))
-	}
-	if got, err = st.Flow(s.ctx(), api.ID); err != nil || got.State != flow.PassedChallenge {
-		t.Errorf("state = %q, %v, want %q whoever comes late", got.State, err, flow.PassedChallenge)
-	}
 	if _, err := st.Flow(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("Flow of an unknown id: %v, want %v", err, flow.ErrNotFound)
+	}
+}
+
+// Two processes read a flow and save it: the one that comes late changes
+// nothing and is told so.
+func testFlowsThatTwoSave(t *testing.T, s *suite) {
+	one, two := s.store(nil), s.store(nil)
+	f := s.newFlow()
+	f.Kind = flow.Verification
+	s.must(one.CreateFlow(s.ctx(), f))
+	late, _, err := two.FlowAndGrant(s.ctx(), f.ID)
+	s.must(err)
+
+	f.State, f.Form = flow.SentEmail, flow.Form{Values: map[string]any{"email": "ann@example.org"}}
+	s.must(one.SaveFlow(s.ctx(), f))
+	late.Form = flow.Form{Messages: map[string][]flow.Message{"": {flow.WrongCode()}}}
+	if err := two.SaveFlow(s.ctx(), late); !errors.Is(err, flow.ErrChanged) {
+		t.Errorf("SaveFlow of a flow that was saved meanwhile = %v, want %v", err, flow.ErrChanged)
+	}
+	got, err := two.Flow(s.ctx(), f.ID)
+	if diff := cmp.Diff(f, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("Flow: %v, want(-) got(+):\n%s", err, diff)
+	}
+	s.must(two.SaveFlow(s.ctx(), got)) // which is what was saved last
+
+	f.State = flow.PassedChallenge
+	s.must(one.SaveFlow(s.ctx(), f)) // whatever came between
+	for _, state := range []string{flow.SentEmail, flow.ChooseMethod} {
+		back := *got
+		if back.State = state; !errors.Is(two.SaveFlow(s.ctx(), &back), flow.ErrChanged) {
+			t.Errorf("SaveFlow puts a flow that has passed to %s", state)
+		}
+	}
+	if got, err = two.Flow(s.ctx(), f.ID); err != nil || got.State != flow.PassedChallenge || got.Version != f.Version {
+		t.Errorf("Flow = %+v, %v, want it passed in version %d", got, err, f.Version)
+	}
+	gone := s.newFlow()
+	gone.Kind = flow.Verification
+	if err := one.SaveFlow(s.ctx(), gone); !errors.Is(err, flow.ErrChanged) {
+		t.Errorf("SaveFlow of a flow that is gone = %v, want %v", err, flow.ErrChanged)
+	}
+}
+
+// Of many that change a flow at once none undoes what another did.
+func testFlowsThatManyChange(t *testing.T, s *suite) {
+	stores := []*store.Store{s.store(nil), s.store(nil)}
+	f := s.newFlow()
+	f.Kind = flow.Verification
+	s.must(stores[0].CreateFlow(s.ctx(), f))
+	const changes = 8
+	for _, err := range atOnce(changes, func(n int) error {
+		mine := *f
+		return flow.Change(s.ctx(), stores[n%2], &mine, func(f *flow.Flow) error {
+			f.Active += "x"
+			return nil
+		})
+	}) {
+		s.must(err)
+	}
+	if got, err := stores[0].Flow(s.ctx(), f.ID); err != nil || len(got.Active) != changes || got.Version != changes {
+		t.Errorf("Flow = %+v, %v, want all of %d changes", got, err, changes)
 	}
 }
 

@@ -80,6 +80,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"MoveTwoAtOnce":                   testMoveTwoAtOnce,
 		"Events":                          testEvents,
 		"Flows":                           testFlows,
+		"FlowsThatTwoSave":                testFlowsThatTwoSave,
+		"FlowsThatManyChange":             testFlowsThatManyChange,
 		"FlowAndGrant":                    testFlowAndGrant,
 		"FlowsExpire":                     testFlowsExpire,
 		"FlowsAreCapped":                  testFlowsAreCapped,

@@ -35,6 +35,7 @@ type fakes struct {
 	tries int
 
 	created, saved []flow.Flow
+	changed        flow.Flow // as another request has left it
 	appended       []events.Event
 	proofs         []verification.Proof
 	stored         []events.Event // with the verification
@@ -79,6 +80,11 @@ func (f *fakes) CreateFlow(ctx context.Context, created *flow.Flow) error {
 func (f *fakes) SaveFlow(ctx context.Context, saved *flow.Flow) error {
 	f.saved = append(f.saved, *saved)
 	return f.step(ctx, "save", f.save)
+}
+
+func (f *fakes) Flow(ctx context.Context, _ uuid.UUID) (*flow.Flow, error) {
+	changed := f.changed
+	return &changed, f.step(ctx, "flow", nil)
 }
 
 func (f *fakes) CountTry(ctx context.Context, _ uuid.UUID) (int, error) {

@@ -43,10 +43,16 @@ func (s *Service) Send(ctx context.Context, in Submit) error {
 		}))
 	}
 	f := *in.Flow
-	f.State, f.Active = flow.SentEmail, "code"
-	f.Form = flow.Form{Values: map[string]any{"email": address}}
-	if err := s.Store.SaveFlow(ctx, &f); err != nil {
-		return fmt.Errorf("save flow: %w", err)
+	err = flow.Change(ctx, s.Store, &f, func(f *flow.Flow) error {
+		if f.State == flow.PassedChallenge {
+			return ErrDone
+		}
+		f.State, f.Active = flow.SentEmail, "code"
+		f.Form = flow.Form{Values: map[string]any{"email": address}}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	// The flow knows the address by now: the courier reads it from there.
 	event := requested(&f, uuid.Nil, uuid.Nil, in.Client, s.Now())

@@ -119,6 +119,34 @@ func TestSendInAFlowThatHasPassed(t *testing.T) {
 	}
 }
 
+// Another request gets ahead between the reading of the flow and its saving.
+func TestSendBehindAnotherRequest(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]error{flow.SentEmail: nil, flow.PassedChallenge: verification.ErrDone} {
+		f := newFakes()
+		in := entered("anna@example.org")
+		f.changed = *in.Flow
+		f.changed.State, f.changed.Version, f.changed.CSRF = state, 7, []byte{9}
+		f.save = func() error {
+			if len(f.saved) == 1 {
+				return flow.ErrChanged
+			}
+			return nil
+		}
+		if err := f.service().Send(t.Context(), in); !errors.Is(err, want) {
+			t.Errorf("Send in a flow that is in %s by now = %v, want %v", state, err, want)
+		}
+		if want != nil {
+			equal(t, "steps", f.steps, []string{"save", "flow"})
+			continue
+		}
+		equal(t, "steps", f.steps, []string{"save", "flow", "save", "append verification.requested"})
+		if last := f.saved[1]; last.Version != 7 || last.CSRF[0] != 9 || last.Form.Values["email"] != "anna@example.org" {
+			t.Errorf("saved %+v, want the address in what the other request has left", last)
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	f := newFakes()

@@ -55,8 +55,11 @@ type Service struct {
 // Store keeps flows, codes and addresses.
 type Store interface {
 	CreateFlow(ctx context.Context, f *flow.Flow) error
+	// Flow gives a flow, or [flow.ErrNotFound].
+	Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error)
 	// SaveFlow keeps the state, the active method, the form and the CSRF digest of a
-	// flow, without waiting for the disk.
+	// flow, without waiting for the disk. [flow.ErrChanged] says that it is not what
+	// it was when it was read; that it has passed is saved all the same.
 	SaveFlow(ctx context.Context, f *flow.Flow) error
 	// CountTry counts a code that is tried and gives the number so far, this one
 	// included, or [flow.ErrNotFound]. It does not wait for the disk.

@@ -15,7 +15,8 @@ CREATE TABLE flows (
 	form                         TEXT, -- null until something was entered
 	refresh                      INTEGER NOT NULL DEFAULT 0,
 	tries                        INTEGER NOT NULL DEFAULT 0, -- codes that were tried
+	version                      INTEGER NOT NULL DEFAULT 0, -- how often it was saved
 	issued_at                    INTEGER NOT NULL,
 	expires_at                   INTEGER NOT NULL
 ) STRICT;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
