@@ -1,7 +1,7 @@
 // Package courier writes the mails that events ask for and hands them to a mail
 // server, or keeps them in the mailbox of development:
 //
-//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row ─▶ Sender ─▶ sent
+//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row ─▶ claim ─▶ Sender ─▶ sent
 //
 // The code is made here, so that it is nowhere but in the mail; the store keeps
 // its digest. A message has one id for all attempts, which is its Message-ID.
@@ -24,12 +24,15 @@ import (
 var (
 	// ErrNotFound says that there is no such message, or nobody to write to (any more).
 	ErrNotFound = errors.New("courier: not found")
+	// ErrClaimed says that somebody else is sending the message.
+	ErrClaimed = errors.New("courier: message is being sent")
 )
 
 // Status says how far a message is.
 type Status string
 
-// The states of a message, the contract's.
+// The states of a message, the contract's. One that is processing is being sent,
+// or whoever did so has died since the message was updated last.
 const (
 	Queued     Status = "queued"
 	Processing Status = "processing"
@@ -133,6 +136,11 @@ type Store interface {
 	// address is nobody's. A message of the same event gives the stored one, with
 	// nothing changed.
 	Queue(ctx context.Context, m Message, code *Code) (*Message, error)
+	// Claim makes the message the caller's to send, [Processing], until so long a
+	// lease from now, and gives when that was; held is what it gave the caller
+	// before, to begin the lease anew, or zero. [ErrClaimed] says that it is
+	// somebody else's, [ErrNotFound] that it was sent, abandoned or deleted.
+	Claim(ctx context.Context, id uuid.UUID, held time.Time, lease time.Duration) (at time.Time, err error)
 	// Settle stores how far a message is and appends the event, nil for none, in
 	// one durable commit. Its content is deleted unless keep says otherwise.
 	Settle(ctx context.Context, id uuid.UUID, s Status, attempts int, keep bool, e *events.Event) error

@@ -28,6 +28,7 @@ type memory struct {
 	codes     []courier.Code
 	mailed    []time.Time // to the recipient, before
 	events    []events.Event
+	now       func() time.Time
 	// settleFails is how many of the next calls of Settle fail.
 	settleFails int
 }
@@ -76,6 +77,22 @@ func (s *memory) Queue(_ context.Context, m courier.Message, code *courier.Code)
 	}
 	stored := m
 	return &stored, nil
+}
+
+func (s *memory) Claim(_ context.Context, id uuid.UUID, held time.Time, lease time.Duration) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.messages {
+		switch {
+		case m.ID != id || m.Status == courier.Sent || m.Status == courier.Abandoned:
+			continue
+		case m.Status == courier.Processing && !m.UpdatedAt.Equal(held) && s.now().Before(m.UpdatedAt.Add(lease)):
+			return time.Time{}, courier.ErrClaimed
+		}
+		m.Status, m.UpdatedAt = courier.Processing, s.now()
+		return m.UpdatedAt, nil
+	}
+	return time.Time{}, courier.ErrNotFound
 }
 
 func (s *memory) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {
@@ -135,7 +152,7 @@ func (s *sender) Send(_ context.Context, m *courier.Message) error {
 // newMemory has a person to write to, and gives the request of an event about them.
 func newMemory(t *testing.T) (*memory, courier.Request) {
 	t.Helper()
-	s := &memory{t: t, messages: map[uuid.UUID]*courier.Message{}, recipient: &courier.Recipient{
+	s := &memory{t: t, now: func() time.Time { return now }, messages: map[uuid.UUID]*courier.Message{}, recipient: &courier.Recipient{
 		Address: "ada@example.com", IdentityID: uuid.New(), AddressID: uuid.New(),
 		Traits: []byte(`{"email":"ada@example.com","name":{"first":"Ada"}}`),
 		FlowID: uuid.New(), FlowExpiresAt: now.Add(time.Hour),

@@ -60,7 +60,9 @@ func (d *Deferred) Unwrap() error { return d.Err }
 // to come again; a [*Deferred] says that this attempt counts.
 //
 // A message is sent twice only if the server's answer, or that it was given,
-// was lost; both then have the same Message-ID.
+// was lost; both then have the same Message-ID. Two that handle the same event
+// do not both send: the message is claimed before, and who dies with it loses
+// it with the lease.
 func (s *Service) Verification(ctx context.Context, r Request) error {
 	m, err := s.Store.Message(ctx, r.EventID)
 	if errors.Is(err, ErrNotFound) {
@@ -173,7 +175,15 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	if !s.Now().Before(m.ExpiresAt) {
 		return s.abandon(ctx, m, r, m.Attempts, "expired")
 	}
-	err := s.Sender.Send(ctx, m)
+	release, err := s.claim(ctx, m)
+	if errors.Is(err, ErrNotFound) {
+		return nil // done meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("claim message %s: %w", m.ID, err)
+	}
+	err = s.Sender.Send(ctx, m)
+	release()
 	attempts := m.Attempts + 1
 	var refused *Refused
 	switch {
@@ -181,6 +191,7 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 		s.taken.add(m.ID, attempts)
 		return s.sent(ctx, m, r, attempts)
 	case !errors.As(err, &refused):
+		err = errors.Join(err, s.settle(ctx, m, Queued, m.Attempts, nil))
 		return fmt.Errorf("send message %s: %w", m.ID, err)
 	case refused.Permanent:
 		return s.abandon(ctx, m, r, attempts, "refused")

@@ -293,6 +293,29 @@ func (s *Store) Mailed(ctx context.Context, address string, since time.Time) (n 
 	return n, nil
 }
 
+// Claim makes a message the caller's to send until so long a lease from now, see
+// [courier.Store]. The time of the claim is that of the message's last update.
+// It does not wait for the disk: a power cut gives the message back.
+func (s *Store) Claim(ctx context.Context, id uuid.UUID, held time.Time, lease time.Duration) (time.Time, error) {
+	at := moment{s.now().UTC().Truncate(time.Microsecond)}
+	claimed, err := s.relaxed.exec(ctx, `UPDATE messages SET status = 'processing', updated_at = ? WHERE id = ?
+		AND (status = 'queued' OR status = 'processing' AND (updated_at = ? OR updated_at <= ?))`, at, id, moment{held}, moment{at.Add(-lease)})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("claim message %s: %w", id, err)
+	}
+	if claimed > 0 {
+		return at.Time, nil
+	}
+	var others bool
+	if err := s.reads.get(ctx, &others, `SELECT EXISTS (SELECT 1 FROM messages WHERE id = ? AND status NOT IN ('sent', 'abandoned'))`, id); err != nil {
+		return time.Time{}, fmt.Errorf("claim message %s: %w", id, err)
+	}
+	if others {
+		return time.Time{}, courier.ErrClaimed
+	}
+	return time.Time{}, courier.ErrNotFound
+}
+
 // Settle stores how far a message is and appends the event, nil for none, in
 // one durable commit. Its content is deleted unless keep says otherwise. One that
 // was sent or abandoned before stays as it is: [courier.ErrNotFound].

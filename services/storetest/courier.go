@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/store"
 )
 
 // message is one to a person's n-th address; its content holds "canary".
@@ -105,6 +106,54 @@ func testSettle(t *testing.T, s *suite, m courier.Message) {
 	s.exec(`UPDATE messages SET recipient = content WHERE content IS NOT NULL`)
 	if _, err := st.Messages(s.ctx(), courier.Query{}); err == nil {
 		t.Error("Messages opened a recipient that was sealed as content")
+	}
+}
+
+// Of many processes one sends a message, until it has died for a lease.
+func testClaim(t *testing.T, s *suite) {
+	stores := []*store.Store{s.store(nil), s.store(nil)}
+	m := s.message(s.registered(stores[0], "ann@example.org"), 0)
+	_, err := stores[0].Queue(s.ctx(), m, nil)
+	s.must(err)
+	const lease = time.Minute
+	claim := func(held time.Time) (time.Time, error) { return stores[1].Claim(s.ctx(), m.ID, held, lease) }
+	claimed := 0
+	for _, err := range atOnce(8, func(n int) error {
+		_, err := stores[n%2].Claim(s.ctx(), m.ID, time.Time{}, lease)
+		return err
+	}) {
+		if err == nil {
+			claimed++
+		} else if !errors.Is(err, courier.ErrClaimed) {
+			t.Errorf("Claim = %v, want %v", err, courier.ErrClaimed)
+		}
+	}
+	held := s.clock()
+	if got, err := stores[0].Message(s.ctx(), m.EventID); err != nil || claimed != 1 || got.Status != courier.Processing || !got.UpdatedAt.Equal(held) {
+		t.Errorf("%d claimed, message = %+v, %v, want one and it %s", claimed, got, err, courier.Processing)
+	}
+	s.advance(lease - time.Second)
+	if held, err = claim(held); err != nil || !held.Equal(s.clock()) {
+		t.Errorf("Claim of who holds it = %v, %v, want %v", held, err, s.clock())
+	}
+	s.advance(lease - time.Second)
+	if _, err = claim(held.Add(-time.Second)); !errors.Is(err, courier.ErrClaimed) {
+		t.Errorf("Claim within the lease = %v, want %v", err, courier.ErrClaimed)
+	}
+	s.advance(time.Second)
+	if _, err = claim(time.Time{}); err != nil {
+		t.Errorf("Claim when the lease is over = %v, want nil", err)
+	}
+	s.must(stores[0].Settle(s.ctx(), m.ID, courier.Queued, 1, true, nil))
+	if _, err = claim(time.Time{}); err != nil {
+		t.Errorf("Claim of what was given back = %v, want nil", err)
+	}
+	s.must(stores[0].Settle(s.ctx(), m.ID, courier.Sent, 1, false, nil))
+	s.advance(lease)
+	for what, id := range map[string]uuid.UUID{"was sent": m.ID, "is unknown": uuid.New()} {
+		if _, err := stores[1].Claim(s.ctx(), id, time.Time{}, lease); !errors.Is(err, courier.ErrNotFound) {
+			t.Errorf("Claim of what %s = %v, want %v", what, err, courier.ErrNotFound)
+		}
 	}
 }
 

@@ -91,6 +91,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"VerifyAtOnce":                    testVerifyAtOnce,
 		"DeleteExpiredCodes":              testDeleteExpiredCodes,
 		"Queue":                           testQueue,
+		"Claim":                           testClaim,
 		"Recipient":                       testRecipient,
 		"Messages":                        testMessages,
 		"DeleteMessages":                  testDeleteMessages,

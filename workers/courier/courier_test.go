@@ -73,6 +73,22 @@ func (s *stored) Queue(_ context.Context, m couriers.Message, code *couriers.Cod
 	return &found, nil
 }
 
+func (s *stored) Claim(_ context.Context, id uuid.UUID, held time.Time, lease time.Duration) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.messages {
+		switch {
+		case m.ID != id || m.Status == couriers.Sent || m.Status == couriers.Abandoned:
+			continue
+		case m.Status == couriers.Processing && !m.UpdatedAt.Equal(held) && time.Now().Before(m.UpdatedAt.Add(lease)):
+			return time.Time{}, couriers.ErrClaimed
+		}
+		m.Status, m.UpdatedAt = couriers.Processing, time.Now()
+		return m.UpdatedAt, nil
+	}
+	return time.Time{}, couriers.ErrNotFound
+}
+
 func (s *stored) Settle(_ context.Context, id uuid.UUID, status couriers.Status, attempts int, keep bool, e *events.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
