@@ -153,7 +153,7 @@ type MailAbandoned struct {
 	MessageID string `json:"message_id"`
 	Template  string `json:"template"`
 	Attempts  int    `json:"attempts"`
-	Reason    string `json:"reason"` // "refused", "attempts", "expired"
+	Reason    string `json:"reason"` // "refused", "attempts", "expired", "superseded"
 }
 
 // EventType is "mail.abandoned".

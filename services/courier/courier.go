@@ -1,7 +1,8 @@
 // Package courier writes the mails that events ask for and hands them to a mail
 // server, or keeps them in the mailbox of development:
 //
-//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row ─▶ claim ─▶ Sender ─▶ sent
+//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row
+//	                       ─▶ claim ─▶ still of use? ─▶ Sender ─▶ sent
 //
 // The code is made here, so that it is nowhere but in the mail; the store keeps
 // its digest. A message has one id for all attempts, which is its Message-ID.
@@ -141,6 +142,10 @@ type Store interface {
 	// before, to begin the lease anew, or zero. [ErrClaimed] says that it is
 	// somebody else's, [ErrNotFound] that it was sent, abandoned or deleted.
 	Claim(ctx context.Context, id uuid.UUID, held time.Time, lease time.Duration) (at time.Time, err error)
+	// Useful tells whether what a message says is still of use to the flow that it
+	// was written for: the flow waits for a code, and for the message's, if that
+	// holds one.
+	Useful(ctx context.Context, m *Message, flowID uuid.UUID) (bool, error)
 	// Settle stores how far a message is and appends the event, nil for none, in
 	// one durable commit. Its content is deleted unless keep says otherwise.
 	Settle(ctx context.Context, id uuid.UUID, s Status, attempts int, keep bool, e *events.Event) error

@@ -29,6 +29,9 @@ type memory struct {
 	mailed    []time.Time // to the recipient, before
 	events    []events.Event
 	now       func() time.Time
+	// superseded is whether messages are of no use any more, looks how it fails to say so.
+	superseded bool
+	looks      error
 	// settleFails is how many of the next calls of Settle fail.
 	settleFails int
 }
@@ -93,6 +96,12 @@ func (s *memory) Claim(_ context.Context, id uuid.UUID, held time.Time, lease ti
 		return m.UpdatedAt, nil
 	}
 	return time.Time{}, courier.ErrNotFound
+}
+
+func (s *memory) Useful(context.Context, *courier.Message, uuid.UUID) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.superseded, s.looks
 }
 
 func (s *memory) Settle(ctx context.Context, id uuid.UUID, status courier.Status, attempts int, keep bool, e *events.Event) error {

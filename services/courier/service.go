@@ -59,6 +59,9 @@ func (d *Deferred) Unwrap() error { return d.Err }
 // event: sent, abandoned, nobody to write to. Any error means that the event is
 // to come again; a [*Deferred] says that this attempt counts.
 //
+// A message that has waited until its code passes no more, or its flow has passed,
+// is abandoned.
+//
 // A message is sent twice only if the server's answer, or that it was given,
 // was lost; both then have the same Message-ID. Two that handle the same event
 // do not both send: the message is claimed before, and who dies with it loses
@@ -182,8 +185,14 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	if err != nil {
 		return fmt.Errorf("claim message %s: %w", m.ID, err)
 	}
-	err = s.Sender.Send(ctx, m)
+	useful, err := s.Store.Useful(ctx, m, r.FlowID)
+	if err == nil && useful {
+		err = s.Sender.Send(ctx, m)
+	}
 	release()
+	if err == nil && !useful {
+		return s.abandon(ctx, m, r, m.Attempts, "superseded")
+	}
 	attempts := m.Attempts + 1
 	var refused *Refused
 	switch {

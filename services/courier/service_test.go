@@ -247,6 +247,30 @@ func TestEndingCourierStoresWhatWasTaken(t *testing.T) {
 	}
 }
 
+// A code that waits in the queue while a newer one goes out must not arrive
+// behind it.
+func TestMailOfASupersededCodeIsNotSent(t *testing.T) {
+	t.Parallel()
+	s, r := newMemory(t)
+	out := &sender{send: func(*courier.Message) error { return &courier.Refused{Err: errBroken} }}
+	c := newService(t, s, out)
+	if err := c.Verification(t.Context(), r); err == nil {
+		t.Fatal("Verification = nil, want it to be tried again")
+	}
+	s.looks = errBroken
+	if err := c.Verification(t.Context(), r); !errors.Is(err, errBroken) || s.only().Status != courier.Queued {
+		t.Errorf("Verification = %v, message %+v, want the store's error and it queued", err, s.only())
+	}
+	s.superseded, s.looks = true, nil
+	if err := c.Verification(t.Context(), r); err != nil {
+		t.Errorf("Verification = %v, want nil", err)
+	}
+	if m := s.only(); len(out.got) != 1 || m.Status != courier.Abandoned || m.Content != (courier.Content{}) {
+		t.Errorf("%d attempts, message %+v, want one and it abandoned", len(out.got), m)
+	}
+	checkEvent(t, s, "mail.abandoned", `{"message_id":"`+s.only().ID.String()+`","template":"verification_code_valid","attempts":1,"reason":"superseded"}`)
+}
+
 func TestPersonWhoIsDeletedMeanwhileIsNoError(t *testing.T) {
 	t.Parallel()
 	s, r := newMemory(t)

@@ -316,6 +316,32 @@ func (s *Store) Claim(ctx context.Context, id uuid.UUID, held time.Time, lease t
 	return time.Time{}, courier.ErrNotFound
 }
 
+// Useful tells whether what m says is still of use: its flow is open, and if m
+// holds a code, that is the one that passes there and nobody has verified the
+// address since. The code of a flow is that of the newest message, written at
+// the same time.
+func (s *Store) Useful(ctx context.Context, m *courier.Message, flowID uuid.UUID) (useful bool, err error) {
+	f, err := s.Flow(ctx, flowID)
+	switch {
+	case errors.Is(err, flow.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("message %s: %w", m.ID, err)
+	case f.State == flow.PassedChallenge, f.Expired(s.now()):
+		return false, nil
+	case m.Template != courier.VerificationCode:
+		return true, nil
+	}
+	err = s.reads.get(ctx, &useful, `SELECT EXISTS (SELECT 1 FROM messages m
+		JOIN codes c ON c.flow_id = ? AND c.created_at = m.created_at AND c.used_at IS NULL
+		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.address_key = m.recipient_key AND a.state = 'owned'
+		WHERE m.id = ? AND (a.verified_at IS NULL OR a.verified_at < m.created_at))`, flowID, m.ID)
+	if err != nil {
+		return false, fmt.Errorf("message %s: %w", m.ID, err)
+	}
+	return useful, nil
+}
+
 // Settle stores how far a message is and appends the event, nil for none, in
 // one durable commit. Its content is deleted unless keep says otherwise. One that
 // was sent or abandoned before stays as it is: [courier.ErrNotFound].

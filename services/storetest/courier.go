@@ -157,6 +157,70 @@ func testClaim(t *testing.T, s *suite) {
 	}
 }
 
+func testUseful(t *testing.T, s *suite) {
+	st := s.store(nil)
+	type waiting struct {
+		r registration.Record
+		f *flow.Flow
+		m courier.Message
+		c *courier.Code
+	}
+	queue := func(w *waiting) {
+		w.m, w.c = s.message(w.r, 0), s.codeFor(w.f.ID, w.r, 0)
+		_, err := st.Queue(s.ctx(), w.m, w.c)
+		s.must(err)
+	}
+	n := 0
+	mailed := func() *waiting {
+		n++
+		w := &waiting{r: s.registered(st, fmt.Sprintf("a%d@example.org", n)), f: s.newFlow()}
+		w.f.Kind, w.f.State = flow.Verification, flow.SentEmail
+		s.must(st.CreateFlow(s.ctx(), w.f))
+		queue(w)
+		return w
+	}
+	nobody := func(w *waiting) {
+		w.m.ID, w.m.EventID, w.m.Template = uuid.New(), uuid.New(), courier.VerificationCodeUnknown
+		_, err := st.Queue(s.ctx(), w.m, nil)
+		s.must(err)
+	}
+	pass := func(w *waiting) {
+		w.f.State = flow.PassedChallenge
+		s.must(st.SaveFlow(s.ctx(), w.f))
+	}
+	verify := func(w *waiting) {
+		_, err := st.Verify(s.ctx(), s.proof(w.f.ID, rightCode))
+		s.must(err)
+	}
+	again := func(w *waiting) { verify(w); s.advance(time.Second); queue(w) }
+	of := func(w *waiting) string { return w.r.Identity.Addresses[0].ID.String() }
+	for name, c := range map[string]struct {
+		then func(w *waiting)
+		want bool
+	}{
+		"nothing has happened":         {func(*waiting) {}, true},
+		"a newer code":                 {func(w *waiting) { former := w.m; s.advance(time.Second); queue(w); w.m = former }, false},
+		"it is the newer code":         {func(w *waiting) { s.advance(time.Second); queue(w) }, true},
+		"the code was used":            {func(w *waiting) { verify(w) }, false},
+		"the flow has passed":          {pass, false},
+		"the flow is over":             {func(*waiting) { s.advance(time.Hour) }, false},
+		"the flow is gone":             {func(w *waiting) { w.f = s.newFlow() }, false},
+		"the address is gone":          {func(w *waiting) { s.exec(`DELETE FROM addresses WHERE id = $1`, of(w)) }, false},
+		"the address is another":       {func(w *waiting) { s.exec(`UPDATE addresses SET address_key = $1 WHERE id = $2`, []byte{1}, of(w)) }, false},
+		"another flow has verified it": {func(w *waiting) { former := *w; w.f = s.newFlow(); queue(w); verify(w); *w = former }, false},
+		"it was verified before":       {again, true},
+		"before, and again":            {func(w *waiting) { again(w); verify(w) }, false},
+		"it is to nobody":              {nobody, true},
+		"to nobody, and passed":        {func(w *waiting) { nobody(w); pass(w) }, false},
+	} {
+		w := mailed()
+		c.then(w)
+		if got, err := st.Useful(s.ctx(), &w.m, w.f.ID); got != c.want || err != nil {
+			t.Errorf("%s: Useful = %t, %v, want %t", name, got, err, c.want)
+		}
+	}
+}
+
 func testRecipient(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.registered(st, "ann@example.org")

@@ -92,6 +92,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeleteExpiredCodes":              testDeleteExpiredCodes,
 		"Queue":                           testQueue,
 		"Claim":                           testClaim,
+		"Useful":                          testUseful,
 		"Recipient":                       testRecipient,
 		"Messages":                        testMessages,
 		"DeleteMessages":                  testDeleteMessages,

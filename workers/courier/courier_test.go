@@ -89,6 +89,10 @@ func (s *stored) Claim(_ context.Context, id uuid.UUID, held time.Time, lease ti
 	return time.Time{}, couriers.ErrNotFound
 }
 
+func (s *stored) Useful(context.Context, *couriers.Message, uuid.UUID) (bool, error) {
+	return true, nil
+}
+
 func (s *stored) Settle(_ context.Context, id uuid.UUID, status couriers.Status, attempts int, keep bool, e *events.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
