@@ -177,7 +177,7 @@ func newService(t *testing.T, s courier.Store, to courier.Sender) *courier.Servi
 	return &courier.Service{
 		Store: s, Sender: to, Templates: newTemplates(t, courier.TemplateOptions{}),
 		CodeLifespan: time.Hour, MaxAttempts: 5, PublicURL: "https://id.example.com/",
-		Now: func() time.Time { return now },
+		Now: func() time.Time { return now }, Taken: new(courier.Taken),
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 const settleTimeout = 5 * time.Second
 
 // Service writes and sends the mails that events ask for. All fields but the
-// booleans are needed; it is safe for concurrent use, and not to be copied.
+// booleans are needed; it is safe for concurrent use.
 type Service struct {
 	Store     Store
 	Sender    Sender
@@ -38,8 +38,8 @@ type Service struct {
 	// the mailbox of development.
 	KeepContent bool
 	Now         func() time.Time
-
-	taken taken
+	// Taken outlives the service where another one takes its place.
+	Taken *Taken
 }
 
 // Deferred is the error of a message that a mail server has seen and not taken.
@@ -172,7 +172,7 @@ func newCode() (string, error) {
 
 // send makes one attempt at a message and stores what became of it.
 func (s *Service) send(ctx context.Context, m *Message, r Request) error {
-	if attempts, ok := s.taken.attempts(m.ID); ok {
+	if attempts, ok := s.Taken.attempts(m.ID); ok {
 		return s.sent(ctx, m, r, attempts)
 	}
 	if !s.Now().Before(m.ExpiresAt) {
@@ -197,7 +197,7 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	var refused *Refused
 	switch {
 	case err == nil:
-		s.taken.add(m.ID, attempts)
+		s.Taken.add(m.ID, attempts)
 		return s.sent(ctx, m, r, attempts)
 	case !errors.As(err, &refused):
 		err = errors.Join(err, s.settle(ctx, m, Queued, m.Attempts, nil))
@@ -217,7 +217,7 @@ func (s *Service) sent(ctx context.Context, m *Message, r Request, attempts int)
 	e := s.event(m, r, events.MailSent{MessageID: m.ID.String(), Template: m.Template, Attempts: attempts})
 	err := s.settle(ctx, m, Sent, attempts, &e)
 	if err == nil {
-		s.taken.remove(m.ID)
+		s.Taken.remove(m.ID)
 	}
 	return err
 }

@@ -10,14 +10,16 @@ import (
 // more, a mail may be sent twice.
 const maxTaken = 10_000
 
-// taken are the messages that a mail server has taken while the store could not
-// be told. Their events come again, and they are then settled instead of sent.
-type taken struct {
+// Taken are the messages that a mail server has taken while the store could not
+// be told. Their events come again, and they are then settled instead of sent,
+// by each [Service] that shares them. The zero value holds none; it is safe for
+// concurrent use, and not to be copied.
+type Taken struct {
 	mu       sync.Mutex
 	messages map[uuid.UUID]int // attempts by id
 }
 
-func (t *taken) add(id uuid.UUID, attempts int) {
+func (t *Taken) add(id uuid.UUID, attempts int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.messages == nil {
@@ -28,14 +30,14 @@ func (t *taken) add(id uuid.UUID, attempts int) {
 	}
 }
 
-func (t *taken) attempts(id uuid.UUID) (int, bool) {
+func (t *Taken) attempts(id uuid.UUID) (int, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n, ok := t.messages[id]
 	return n, ok
 }
 
-func (t *taken) remove(id uuid.UUID) {
+func (t *Taken) remove(id uuid.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.messages, id)

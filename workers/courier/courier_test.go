@@ -215,7 +215,7 @@ func (b *bus) run(s *stored, out couriers.Sender) <-chan workers.Attempt {
 	observed := make(chan workers.Attempt, 100)
 	w := courier.Worker(&couriers.Service{
 		Store: s, Sender: out, Templates: templates, CodeLifespan: time.Hour, MaxAttempts: 5,
-		PublicURL: "https://id.example.com", Now: time.Now,
+		PublicURL: "https://id.example.com", Now: time.Now, Taken: new(couriers.Taken),
 	}, workers.WithConn(b.hooks), workers.Logger(discard), workers.Concurrency(1),
 		workers.Observe(func(a workers.Attempt) { observed <- a }))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))

@@ -88,7 +88,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err
 	}
-	if c.courier, err = newCourier(cfg, f); err != nil {
+	if c.courier, err = newCourier(cfg, f, former); err != nil {
 		return nil, err
 	}
 	c.useCases(f)

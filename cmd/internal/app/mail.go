@@ -11,7 +11,12 @@ import (
 
 // newCourier makes what writes the mails. Without a mail server development
 // keeps them in its mailbox; anything else that needs mails has not started.
-func newCourier(cfg *config.Config, f foundation) (*courier.Service, error) {
+// What the former one knows to be sent and has not stored this one knows too.
+func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Service, error) {
+	taken := new(courier.Taken)
+	if former != nil {
+		taken = former.courier.Taken
+	}
 	given := cfg.Courier.Templates.VerificationCode
 	templates, err := courier.NewTemplates(courier.TemplateOptions{
 		Code:    courier.Texts(given.Valid.Texts),
@@ -35,6 +40,7 @@ func newCourier(cfg *config.Config, f foundation) (*courier.Service, error) {
 		NotifyUnknown: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients,
 		KeepContent:   cfg.KeepsMails(),
 		Now:           time.Now,
+		Taken:         taken,
 	}, nil
 }
 
