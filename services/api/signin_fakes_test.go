@@ -68,12 +68,19 @@ func (m memoryVerification) Send(ctx context.Context, in verification.Submit) er
 	switch {
 	case in.Flow.State == flow.PassedChallenge:
 		return verification.ErrDone
+	case m.triesOf(in.Flow.ID) >= 5:
+		return verification.ErrTooManyTries
 	case in.Email == "":
 		return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"email": {flow.Missing("email")}}}}
 	}
 	in.Flow.State, in.Flow.Active = flow.SentEmail, "code"
 	in.Flow.Form = flow.Form{Values: map[string]any{"email": in.Email}}
 	return m.w.SaveFlow(ctx, in.Flow)
+}
+
+func (m memoryVerification) triesOf(id uuid.UUID) int {
+	defer m.w.lock()()
+	return m.w.tries[id]
 }
 
 func (m memoryVerification) Holds(_ context.Context, id uuid.UUID, code string) (bool, error) {

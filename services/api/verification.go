@@ -86,6 +86,8 @@ func (s *Server) sendCode(x *exchange, in verification.Submit) error {
 	switch {
 	case errors.Is(err, verification.ErrDone):
 		return s.usedUp(x, in.Flow, flow.PassedAlready())
+	case errors.Is(err, verification.ErrTooManyTries):
+		return s.usedUp(x, in.Flow, tooManyCodes())
 	case err != nil:
 		in.Flow.Active = "code"
 		return s.mend(x, in.Flow, err, in.TransientPayload)
@@ -100,7 +102,7 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	case errors.Is(err, verification.ErrDone):
 		return s.usedUp(x, f, flow.PassedAlready())
 	case errors.Is(err, verification.ErrTooManyTries):
-		return s.usedUp(x, f, flow.Generic("Too many codes were tried. Please ask for a new one."))
+		return s.usedUp(x, f, tooManyCodes())
 	case errors.Is(err, verification.ErrWrongCode):
 		return s.wrongCode(x, in)
 	case err != nil:
@@ -126,6 +128,10 @@ func (s *Server) wrongCode(x *exchange, in verification.Submit) error {
 		return err
 	}
 	return s.show(x, http.StatusOK, x.veiled(f), in.TransientPayload)
+}
+
+func tooManyCodes() flow.Message {
+	return flow.Generic("Too many codes were tried. Please ask for a new one.")
 }
 
 // bind gives a browser's flow to the browser that has entered the right code, if

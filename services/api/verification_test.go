@@ -122,9 +122,11 @@ func TestTooManyCodes(t *testing.T) {
 			t.Fatalf("wrong code = %d %s, want 200", g.status, g.body)
 		}
 	}
-	g := c.postJSON(f.at(routeVerification), `{"code":"`+rightCode+`"}`)
-	if s := g.shown(t); g.status != 410 || s.Error.ID != "self_service_flow_replaced" || s.UseFlowID == "" {
-		t.Errorf("right code after five wrong ones = %d %s, want 410 and a new flow", g.status, g.body)
+	for what, body := range map[string]string{"right code": `{"code":"` + rightCode + `"}`, "email": emailBody("", "a@example.org")} {
+		g := c.postJSON(f.at(routeVerification), body)
+		if s := g.shown(t); g.status != 410 || s.Error.ID != "self_service_flow_replaced" || s.UseFlowID == "" {
+			t.Errorf("%s after five wrong codes = %d %s, want 410 and a new flow", what, g.status, g.body)
+		}
 	}
 }
 

@@ -41,6 +41,14 @@ func testCountTry(t *testing.T, s *suite) {
 	if n, err := st.CountTry(s.ctx(), f.ID); n != len(tries) || err != nil {
 		t.Errorf("CountTry after ForgiveTry = %d, %v, want %d once more", n, err, len(tries))
 	}
+	if got, err := st.Flow(s.ctx(), f.ID); err != nil || got.Tries != len(tries) {
+		t.Errorf("Flow = %+v, %v, want %d tries", got, err, len(tries))
+	}
+	f.Tries = 0
+	s.must(st.SaveFlow(s.ctx(), f))
+	if got, _, err := st.FlowAndGrant(s.ctx(), f.ID); err != nil || got.Tries != len(tries) {
+		t.Errorf("FlowAndGrant after SaveFlow = %+v, %v, want %d tries", got, err, len(tries))
+	}
 	if _, err := st.CountTry(s.ctx(), uuid.New()); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("CountTry of an unknown flow: %v, want %v", err, flow.ErrNotFound)
 	}

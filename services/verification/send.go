@@ -28,7 +28,8 @@ const (
 // before die with the new one. The answer and the work are the same whoever the
 // address belongs to.
 //
-// A flow that has passed gives [ErrDone].
+// A flow that has passed gives [ErrDone], one that takes no further code
+// [ErrTooManyTries]: a new code gives no new tries.
 func (s *Service) Send(ctx context.Context, in Submit) error {
 	if in.Flow.State == flow.PassedChallenge {
 		return ErrDone
@@ -44,8 +45,11 @@ func (s *Service) Send(ctx context.Context, in Submit) error {
 	}
 	f := *in.Flow
 	err = flow.Change(ctx, s.Store, &f, func(f *flow.Flow) error {
-		if f.State == flow.PassedChallenge {
+		switch {
+		case f.State == flow.PassedChallenge:
 			return ErrDone
+		case f.Tries >= s.MaxTries: // no code would pass
+			return ErrTooManyTries
 		}
 		f.State, f.Active = flow.SentEmail, "code"
 		f.Form = flow.Form{Values: map[string]any{"email": address}}

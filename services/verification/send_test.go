@@ -119,6 +119,20 @@ func TestSendInAFlowThatHasPassed(t *testing.T) {
 	}
 }
 
+// The tries are the flow's, whatever code they are at: a mail would only bring a
+// code that cannot pass.
+func TestSendInAFlowWhoseTriesAreUsedUp(t *testing.T) {
+	t.Parallel()
+	for tries, want := range map[int]error{4: nil, 5: verification.ErrTooManyTries, 6: verification.ErrTooManyTries} {
+		f := newFakes()
+		in := entered("anna@example.org")
+		in.Flow.Tries = tries
+		if err := f.service().Send(t.Context(), in); !errors.Is(err, want) || (len(f.appended) == 0) != (want != nil) {
+			t.Errorf("Send after %d tries = %v after %v, want %v", tries, err, f.steps, want)
+		}
+	}
+}
+
 // Another request gets ahead between the reading of the flow and its saving.
 func TestSendBehindAnotherRequest(t *testing.T) {
 	t.Parallel()
