@@ -128,7 +128,8 @@ type Store interface {
 	// Message gives the message of an event with its content, or [ErrNotFound].
 	Message(ctx context.Context, eventID uuid.UUID) (*Message, error)
 	// Recipient finds whom r is about, or gives [ErrNotFound]: the flow, the
-	// identity or its address is gone, or the flow has passed already.
+	// identity or its address is gone, the person is deactivated, or the flow has
+	// passed already.
 	Recipient(ctx context.Context, r Request) (Recipient, error)
 	// Mailed counts the messages to an address since the given time.
 	Mailed(ctx context.Context, address string, since time.Time) (int, error)

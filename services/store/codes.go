@@ -56,7 +56,7 @@ func (c sentCode) verified() verification.Verified {
 // code as used and the address as verified and stores the events and the inputs
 // of their background hooks. A code that this flow has used already succeeds
 // again, with nothing changed. Otherwise [verification.ErrWrongCode]: no such
-// code, over, or its address is not what it was.
+// code, over, its address is not what it was, or its person is deactivated.
 func (s *Store) Verify(ctx context.Context, p verification.Proof) (verification.Verified, error) {
 	sent, err := s.rightCode(ctx, p)
 	if err != nil || !sent.C.UsedAt.IsZero() {
@@ -89,7 +89,8 @@ func (s *Store) rightCode(ctx context.Context, p verification.Proof) (sentCode, 
 	}
 	sent := sentCode{C: codeRow{Digest: make([]byte, sha256.Size)}, A: addressRow{AddressKey: make([]byte, sha256.Size)}}
 	err = s.reads.get(ctx, &sent, `SELECT `+sentCodes.of("c")+`, `+addresses.of("a")+` FROM codes c
-		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned' WHERE c.flow_id = ?`, p.FlowID)
+		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned'
+		JOIN identities i ON i.id = c.identity_id AND i.state = 'active' WHERE c.flow_id = ?`, p.FlowID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
 	}
@@ -111,7 +112,7 @@ func (s *Store) verify(tx *tx, sent sentCode, p verification.Proof) error {
 		return err
 	}
 	who, err := lock(tx, sent.C.IdentityID, 1)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && who.State != string(identity.Active) {
 		return verification.ErrWrongCode
 	}
 	if err != nil {

@@ -188,8 +188,8 @@ func (s *Store) messages(ctx context.Context, condition string, args ...any) ([]
 }
 
 // Recipient finds whom r is about, or gives [courier.ErrNotFound]: the flow, the
-// identity or its address is gone, or the flow is over or has passed already.
-// Where only the flow knows the address, that may be nobody's.
+// identity or its address is gone, the person is deactivated, whom no code is good
+// for, or the flow is over or has passed already. Where only the flow knows the address, that may be nobody's.
 func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recipient, error) {
 	f, err := s.Flow(ctx, r.FlowID)
 	switch {
@@ -202,7 +202,8 @@ func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recip
 	}
 	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt}
 	if r.IdentityID != uuid.Nil || r.AddressID != uuid.Nil {
-		return s.recipientWhere(ctx, found, `a.id = ? AND a.identity_id = ? AND a.state = 'owned'`, r.AddressID, r.IdentityID)
+		known, _, err := s.recipientWhere(ctx, found, `a.id = ? AND a.identity_id = ? AND a.state = 'owned'`, r.AddressID, r.IdentityID)
+		return known, err
 	}
 	entered, _ := f.Form.Values["email"].(string)
 	if found.Address, err = identity.Canonical(entered); err != nil {
@@ -212,31 +213,35 @@ func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recip
 	if err != nil {
 		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
 	}
-	known, err := s.recipientWhere(ctx, found, `a.address_key = ? AND a.state = 'owned'`, ring.addressKey(channel, found.Address))
-	if errors.Is(err, courier.ErrNotFound) {
+	known, nobodys, err := s.recipientWhere(ctx, found, `a.address_key = ? AND a.state = 'owned'`, ring.addressKey(channel, found.Address))
+	if nobodys {
 		return found, nil
 	}
 	return known, err
 }
 
-// recipientWhere adds to r whose address a condition names.
-func (s *Store) recipientWhere(ctx context.Context, r courier.Recipient, condition string, args ...any) (courier.Recipient, error) {
+// recipientWhere adds to r whose address a condition names. [courier.ErrNotFound]
+// says that there is nobody to write to; nobodys, that the address is.
+func (s *Store) recipientWhere(ctx context.Context, r courier.Recipient, condition string, args ...any) (_ courier.Recipient, nobodys bool, err error) {
 	var row struct {
 		AddressID  uuid.UUID `db:"id"`
 		IdentityID uuid.UUID `db:"identity_id"`
 		Value      string    `db:"value"`
 		Traits     document  `db:"traits"`
+		State      string    `db:"state"`
 	}
-	err := s.reads.get(ctx, &row, `SELECT a.id, a.identity_id, a.value, i.traits FROM addresses a
+	err = s.reads.get(ctx, &row, `SELECT a.id, a.identity_id, a.value, i.traits, i.state FROM addresses a
 		JOIN identities i ON i.id = a.identity_id WHERE `+condition, args...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return courier.Recipient{}, courier.ErrNotFound
-	}
-	if err != nil {
-		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return courier.Recipient{}, true, courier.ErrNotFound
+	case err != nil:
+		return courier.Recipient{}, false, fmt.Errorf("recipient: %w", err)
+	case row.State != string(identity.Active):
+		return courier.Recipient{}, false, courier.ErrNotFound
 	}
 	r.Address, r.IdentityID, r.AddressID, r.Traits = row.Value, row.IdentityID, row.AddressID, json.RawMessage(row.Traits)
-	return r, nil
+	return r, false, nil
 }
 
 // Queue stores a message, its code in place of the flow's former one, and that
@@ -317,8 +322,8 @@ func (s *Store) Claim(ctx context.Context, id uuid.UUID, held time.Time, lease t
 }
 
 // Useful tells whether what m says is still of use: its flow is open, and if m
-// holds a code, that is the one that passes there and nobody has verified the
-// address since. The code of a flow is that of the newest message, written at
+// holds a code, that is the one that passes there, for a person who is not
+// deactivated, and nobody has verified the address since. The code of a flow is that of the newest message, written at
 // the same time.
 func (s *Store) Useful(ctx context.Context, m *courier.Message, flowID uuid.UUID) (useful bool, err error) {
 	f, err := s.Flow(ctx, flowID)
@@ -335,6 +340,7 @@ func (s *Store) Useful(ctx context.Context, m *courier.Message, flowID uuid.UUID
 	err = s.reads.get(ctx, &useful, `SELECT EXISTS (SELECT 1 FROM messages m
 		JOIN codes c ON c.flow_id = ? AND c.created_at = m.created_at AND c.used_at IS NULL
 		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.address_key = m.recipient_key AND a.state = 'owned'
+		JOIN identities i ON i.id = a.identity_id AND i.state = 'active'
 		WHERE m.id = ? AND (a.verified_at IS NULL OR a.verified_at < m.created_at))`, flowID, m.ID)
 	if err != nil {
 		return false, fmt.Errorf("message %s: %w", m.ID, err)

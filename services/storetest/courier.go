@@ -205,6 +205,7 @@ func testUseful(t *testing.T, s *suite) {
 		"the flow has passed":          {pass, false},
 		"the flow is over":             {func(*waiting) { s.advance(time.Hour) }, false},
 		"the flow is gone":             {func(w *waiting) { w.f = s.newFlow() }, false},
+		"the person is deactivated":    {func(w *waiting) { s.exec(`UPDATE identities SET state = 'inactive' WHERE id = $1`, w.r.Identity.ID) }, false},
 		"the address is gone":          {func(w *waiting) { s.exec(`DELETE FROM addresses WHERE id = $1`, of(w)) }, false},
 		"the address is another":       {func(w *waiting) { s.exec(`UPDATE addresses SET address_key = $1 WHERE id = $2`, []byte{1}, of(w)) }, false},
 		"another flow has verified it": {func(w *waiting) { former := *w; w.f = s.newFlow(); queue(w); verify(w); *w = former }, false},
@@ -224,7 +225,8 @@ func testUseful(t *testing.T, s *suite) {
 func testRecipient(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.registered(st, "ann@example.org")
-	s.exec(`UPDATE identities SET state = 'inactive'`) // still somebody to write to
+	off := s.registered(st, "off@example.org")
+	s.exec(`UPDATE identities SET state = 'inactive' WHERE id = $1`, off.Identity.ID)
 	begun := func(state, email string) *flow.Flow {
 		f := s.newFlow()
 		f.Kind, f.State, f.Form = flow.Verification, state, flow.Form{Values: map[string]any{"email": email}}
@@ -245,6 +247,8 @@ func testRecipient(t *testing.T, s *suite) {
 		"by ids":               {open, courier.Request{IdentityID: id, AddressID: address}, &ann},
 		"by what was entered":  {begun(flow.SentEmail, " Ann@EXAMPLE.org "), courier.Request{}, &ann},
 		"nobody's":             {begun(flow.SentEmail, " Bob@EXAMPLE.org "), courier.Request{}, &courier.Recipient{Address: "bob@example.org"}},
+		"deactivated, by ids":  {open, courier.Request{IdentityID: off.Identity.ID, AddressID: off.Identity.Addresses[0].ID}, nil},
+		"deactivated":          {begun(flow.SentEmail, "off@example.org"), courier.Request{}, nil},
 		"no address":           {begun(flow.SentEmail, "bob"), courier.Request{}, nil},
 		"nothing was entered":  {open, courier.Request{}, nil},
 		"passed":               {passed, courier.Request{}, nil},

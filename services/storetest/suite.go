@@ -89,6 +89,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"Verify":                          testVerify,
 		"VerifyRefuses":                   testVerifyRefuses,
 		"VerifyAtOnce":                    testVerifyAtOnce,
+		"VerifyOfTheDeactivated":          testVerifyOfTheDeactivated,
+		"VerifyOfWhoChangesMeanwhile":     testVerifyOfWhoChangesMeanwhile,
 		"DeleteExpiredCodes":              testDeleteExpiredCodes,
 		"Queue":                           testQueue,
 		"Claim":                           testClaim,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,6 +191,69 @@ func testVerifyRefuses(t *testing.T, s *suite) {
 		t.Errorf("Verify with the newer code = %+v, %v, want it verified", got, err)
 	}
 	s.noneHolds(`SELECT digest FROM codes`, 8, rightCode, "777777")
+}
+
+// Nobody verifies an address of a deactivated person, not even once more; it is
+// as if the code were wrong.
+func testVerifyOfTheDeactivated(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	unused, used := s.mail(st, r, 0), s.mail(st, r, 0)
+	_, err := st.Verify(s.ctx(), s.proof(used, rightCode))
+	s.must(err)
+	set := func(state string) {
+		s.exec(`UPDATE identities SET state = $1 WHERE id = $2`, state, r.Identity.ID)
+	}
+	set("inactive")
+	before := s.types(st)
+	for name, flowID := range map[string]uuid.UUID{"a code": unused, "a used code": used} {
+		if got, err := st.Verify(s.ctx(), s.proof(flowID, rightCode)); !errors.Is(err, verification.ErrWrongCode) || got != (verification.Verified{}) {
+			t.Errorf("%s: Verify = %+v, %v, want %v", name, got, err, verification.ErrWrongCode)
+		}
+		if err := st.HoldsCode(s.ctx(), s.proof(flowID, rightCode)); !errors.Is(err, verification.ErrWrongCode) {
+			t.Errorf("%s: HoldsCode = %v, want %v", name, err, verification.ErrWrongCode)
+		}
+	}
+	if got := s.types(st); !slices.Equal(got, before) {
+		t.Errorf("outbox = %q, want %q as before", got, before)
+	}
+	set("active")
+	if got, err := st.Verify(s.ctx(), s.proof(unused, rightCode)); err != nil || got.Again {
+		t.Errorf("Verify of who is active again = %+v, %v, want it verified", got, err)
+	}
+}
+
+// A person changes between the look at the code and the commit, which waits for
+// that change. A look that comes later refuses too.
+func testVerifyOfWhoChangesMeanwhile(t *testing.T, s *suite) {
+	st := s.store(nil)
+	for name, change := range map[string]string{
+		"deactivated":     `UPDATE identities SET state = 'inactive' WHERE id = $1`,
+		"another address": `UPDATE addresses SET address_key = substr(address_key, 2) WHERE identity_id = $1`,
+	} {
+		r := s.registered(st, strings.ReplaceAll(name, " ", "")+"@example.org")
+		flowID := s.mail(st, r, 0)
+		tx, err := s.raw().BeginTx(s.ctx(), nil)
+		s.must(err)
+		_, err = tx.ExecContext(s.ctx(), `UPDATE identities SET sequence = sequence WHERE id = $1`, r.Identity.ID) // locks it
+		s.must(err)
+		verified := make(chan error, 1)
+		go func() {
+			_, err := st.Verify(s.ctx(), s.proof(flowID, rightCode))
+			verified <- err
+		}()
+		select {
+		case err := <-verified:
+			t.Fatalf("%s: Verify does not wait for the change: %v", name, err)
+		case <-time.After(300 * time.Millisecond):
+		}
+		_, err = tx.ExecContext(s.ctx(), change, r.Identity.ID)
+		s.must(err)
+		s.must(tx.Commit())
+		if err := <-verified; !errors.Is(err, verification.ErrWrongCode) {
+			t.Errorf("%s: Verify = %v, want %v", name, err, verification.ErrWrongCode)
+		}
+	}
 }
 
 // Of many who enter the code at once one verifies, and the others do so again.

@@ -28,7 +28,8 @@ import (
 
 // Errors that the edge tells apart. Input that a person can mend is a [*flow.Invalid].
 var (
-	// ErrWrongCode says that the code is not the flow's, or is over.
+	// ErrWrongCode says that the code is not the flow's, is over, or that its person
+	// is deactivated, which is nobody's business.
 	ErrWrongCode = errors.New("verification: wrong code")
 	// ErrTooManyTries says that too many codes were tried; the flow is of no use any more.
 	ErrTooManyTries = errors.New("verification: too many tries")
@@ -68,7 +69,8 @@ type Store interface {
 	// code as used and the address as verified and stores the events and the inputs
 	// of their background hooks. A code that this flow has used already succeeds
 	// again, with nothing changed: the former answer may be lost. Otherwise
-	// [ErrWrongCode]: no such code, over, or its address is not what it was.
+	// [ErrWrongCode]: no such code, over, its address is not what it was, or its
+	// person is deactivated.
 	Verify(ctx context.Context, p Proof) (Verified, error)
 	// HoldsCode gives nil if p's code is the flow's, and changes nothing; else the
 	// errors of Verify.
