@@ -89,6 +89,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"Verify":                          testVerify,
 		"VerifyRefuses":                   testVerifyRefuses,
 		"VerifyAtOnce":                    testVerifyAtOnce,
+		"VerifyInAnotherFlow":             testVerifyInAnotherFlow,
 		"VerifyOfTheDeactivated":          testVerifyOfTheDeactivated,
 		"VerifyOfWhoChangesMeanwhile":     testVerifyOfWhoChangesMeanwhile,
 		"DeleteExpiredCodes":              testDeleteExpiredCodes,

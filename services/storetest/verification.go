@@ -193,6 +193,27 @@ func testVerifyRefuses(t *testing.T, s *suite) {
 	s.noneHolds(`SELECT digest FROM codes`, 8, rightCode, "777777")
 }
 
+// A code is the flow's alone, and the newest of it.
+func testVerifyInAnotherFlow(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	flowID, another := s.mail(st, r, 0), uuid.New()
+	s.exec(`INSERT INTO codes (flow_id, identity_id, address_id, digest, created_at, expires_at)
+		SELECT $1, identity_id, address_id, digest, created_at, expires_at FROM codes WHERE flow_id = $2`, another, flowID)
+	if _, err := st.Verify(s.ctx(), s.proof(another, rightCode)); !errors.Is(err, verification.ErrWrongCode) {
+		t.Errorf("Verify with the digest of another flow = %v, want %v", err, verification.ErrWrongCode)
+	}
+
+	_, err := st.Verify(s.ctx(), s.proof(flowID, rightCode))
+	s.must(err)
+	s.advance(time.Minute)
+	_, err = st.Queue(s.ctx(), s.message(r, 0), s.codeFor(flowID, r, 0))
+	s.must(err)
+	if got, err := st.Verify(s.ctx(), s.proof(flowID, rightCode)); err != nil || got.Again {
+		t.Errorf("Verify with a code behind one that was used = %+v, %v, want it not again", got, err)
+	}
+}
+
 // Nobody verifies an address of a deactivated person, not even once more; it is
 // as if the code were wrong.
 func testVerifyOfTheDeactivated(t *testing.T, s *suite) {
