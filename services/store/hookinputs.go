@@ -54,10 +54,10 @@ func (s *Store) DeleteHookInput(ctx context.Context, eventID uuid.UUID, endpoint
 }
 
 // DeleteHookInputs deletes at most limit inputs that are older than the given
-// time, whose events the stream has dropped, and tells how many.
+// time, whose events the stream has dropped, the oldest first, and tells how many.
 func (s *Store) DeleteHookInputs(ctx context.Context, before time.Time, limit int) (int, error) {
 	deleted, err := s.relaxed.exec(ctx, `DELETE FROM hook_inputs WHERE (event_id, endpoint) IN
-		(SELECT event_id, endpoint FROM hook_inputs WHERE created_at < ? LIMIT ?)`, moment{before}, limit)
+		(SELECT event_id, endpoint FROM hook_inputs WHERE created_at < ? ORDER BY created_at LIMIT ?)`, moment{before}, limit)
 	if err != nil {
 		return 0, fmt.Errorf("delete hook inputs: %w", err)
 	}

@@ -225,6 +225,30 @@ func testMoveTwoAtOnce(t *testing.T, s *suite) {
 	s.chain(one, people)
 }
 
+// What is asked of tables that may be large does not read through them.
+func testIndexes(t *testing.T, s *suite) {
+	s.store(nil)
+	for index, query := range map[string]string{
+		"hook_inputs_created_at_idx": `SELECT event_id FROM hook_inputs WHERE created_at < 5 ORDER BY created_at LIMIT 10`,
+		"event_log_type_idx":         `SELECT payload FROM event_log WHERE seq > 0 AND type = 'mail.abandoned' ORDER BY seq LIMIT 10`,
+	} {
+		if plan := s.plan(query); !contains(plan, index) {
+			t.Errorf("%s goes by\n%s\nwant %s", query, plan, index)
+		}
+	}
+}
+
+// plan is how the database goes about a query that has one step.
+func (s *suite) plan(query string) (plan string) {
+	s.t.Helper()
+	if s.Driver == "postgres" {
+		s.must(s.raw().QueryRowContext(s.ctx(), `EXPLAIN (FORMAT JSON) `+query).Scan(&plan))
+		return plan
+	}
+	s.must(s.raw().QueryRowContext(s.ctx(), `EXPLAIN QUERY PLAN `+query).Scan(new(int), new(int), new(int), &plan))
+	return plan
+}
+
 func testEvents(t *testing.T, s *suite) {
 	st := s.store(nil)
 	ann := s.registered(st, "ann@example.org")

@@ -79,6 +79,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"OnlyWhatMayDoesNotWaitForDisk":   testDurable,
 		"MoveTwoAtOnce":                   testMoveTwoAtOnce,
 		"Events":                          testEvents,
+		"Indexes":                         testIndexes,
 		"Flows":                           testFlows,
 		"FlowsThatTwoSave":                testFlowsThatTwoSave,
 		"FlowsThatManyChange":             testFlowsThatManyChange,
