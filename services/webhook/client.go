@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -38,6 +39,7 @@ type Client struct {
 	timeout, answerTimeout time.Duration
 	schemaURL              func(string) string
 	now                    func() time.Time
+	closed                 atomic.Bool
 }
 
 // target is an endpoint that is ready to be called.
@@ -112,8 +114,14 @@ func matches(patterns []*regexp.Regexp, url string) bool {
 	return false
 }
 
-// Close drops the idle connections.
+// Close drops the idle connections. Calls go on, and later ones can be made; each
+// leaves no connection behind.
 func (c *Client) Close() {
+	c.closed.Store(true)
+	c.dropIdle()
+}
+
+func (c *Client) dropIdle() {
 	c.open.CloseIdleConnections()
 	c.guarded.CloseIdleConnections()
 }

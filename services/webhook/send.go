@@ -58,6 +58,9 @@ func (c *Client) send(ctx context.Context, t *target, body []byte, call *Call, t
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
 	a, err := c.exchange(ctx, t, body, call)
+	if c.closed.Load() {
+		c.dropIdle()
+	}
 	if err == nil {
 		return a, nil
 	}
