@@ -110,6 +110,12 @@ func TestFailedLoginsAreBounded(t *testing.T) {
 	if got := try(300); got != 20 {
 		t.Errorf("%d of 300 a second later are told, want 20", got)
 	}
+	next := f.service() // as a reload of the configuration makes one
+	next.Now, next.Failures = s.Now, s.Failures
+	s = next
+	if got := try(300); got != 0 {
+		t.Errorf("%d of 300 by the next service are told, want none", got)
+	}
 }
 
 // A login.failed that cannot be stored changes nothing of the answer, and one

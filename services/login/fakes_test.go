@@ -107,6 +107,7 @@ func (f *fakes) service() *login.Service {
 		IssueTimeout: time.Minute,
 		Now:          f.clock,
 		Observe:      func(o login.Outcome) { f.outcomes = append(f.outcomes, o) },
+		Failures:     &login.Failures{},
 	}
 }
 

@@ -47,8 +47,8 @@ type Unverified struct {
 
 func (*Unverified) Error() string { return "login: no address is verified" }
 
-// Service signs people in. All fields but Observe are needed; it is safe for
-// concurrent use.
+// Service signs people in. All fields but those that say otherwise are needed;
+// it is safe for concurrent use.
 type Service struct {
 	Store        Store
 	Passwords    Hasher
@@ -62,10 +62,11 @@ type Service struct {
 	// flow, instead of an [*Unverified].
 	LegacyGate bool
 	Now        func() time.Time
-	// Observe is told how each login went.
+	// Observe is told how each login went; nil is fine.
 	Observe func(Outcome)
-
-	failures failures
+	// Failures is shared by all services of a process, so that one that takes the
+	// place of another goes on counting.
+	Failures *Failures
 }
 
 // Store keeps identities and events.

@@ -98,13 +98,14 @@ const (
 // tellTimeout bounds how long an answer waits for its login.failed.
 const tellTimeout = time.Second
 
-// failures bounds the events of failed logins; the zero value is ready.
-type failures struct {
+// Failures bounds the events of failed logins. The zero value is ready; it is
+// safe for concurrent use.
+type Failures struct {
 	once  sync.Once
 	limit *rate.Limiter
 }
 
-func (f *failures) allow(now time.Time) bool {
+func (f *Failures) allow(now time.Time) bool {
 	f.once.Do(func() { f.limit = rate.NewLimiter(failuresPerSecond, failuresAtOnce) })
 	return f.limit.AllowN(now, 1)
 }
@@ -114,7 +115,7 @@ func (f *failures) allow(now time.Time) bool {
 // sequence, so nothing of the identity is counted or locked.
 func (s *Service) tell(ctx context.Context, i *identity.Identity, in Submit, err error, t *timer) {
 	var d *denied
-	if !errors.As(err, &d) || !s.failures.allow(s.Now()) {
+	if !errors.As(err, &d) || !s.Failures.allow(s.Now()) {
 		return
 	}
 	data := events.LoginFailed{Method: in.Method, Reason: d.reason, FlowID: in.Flow.ID.String(), Network: events.Network(in.Client.Addr)}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/store"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
@@ -53,6 +55,7 @@ type process struct {
 	// ways to the bus. All are nil in a process without the API.
 	issuer              *workersession.Client
 	provisioner, events *nats.Conn
+	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
 	live   *live
@@ -63,6 +66,8 @@ type process struct {
 	leading atomic.Bool
 	// reloads tells the hooks that the configuration has changed.
 	reloads chan struct{}
+	// failedLogins outlives each reload, or one would let an attack tell more.
+	failedLogins login.Failures
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request

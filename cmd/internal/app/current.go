@@ -59,6 +59,7 @@ type foundation struct {
 	log            *slog.Logger
 	observe        func(registration.Outcome)
 	observeLogin   func(login.Outcome)
+	failedLogins   *login.Failures
 	trouble        func(error)
 }
 
@@ -136,6 +137,7 @@ func (c *current) useCases(f foundation) {
 		LegacyGate:   cfg.FeatureFlags.LegacyRequireVerifiedLoginError,
 		Now:          time.Now,
 		Observe:      f.observeLogin,
+		Failures:     f.failedLogins,
 	}
 	c.admin = &admin.Service{
 		Store:          f.administration,
@@ -166,7 +168,7 @@ func (o opener) Open(ctx context.Context, i *identity.Identity, a identity.Addre
 
 // compile puts a configuration in force, at the ports that were listened on.
 func (p *process) compile(cfg *config.Config) error {
-	stored := kicking{p.store, p.wake}
+	stored, former := kicking{p.store, p.wake}, p.live.now()
 	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), foundation{
 		registrations:  crashRegistrations(stored),
 		administration: stored,
@@ -178,12 +180,16 @@ func (p *process) compile(cfg *config.Config) error {
 		log:            p.log,
 		observe:        p.metrics.registration,
 		observeLogin:   p.observeLogin,
+		failedLogins:   &p.failedLogins,
 		trouble:        p.trouble,
-	}, p.live.now())
+	}, former)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	p.live.p.Store(c)
+	if former != nil {
+		former.hooks.Close() // requests that began before go on with it
+	}
 	return nil
 }
 

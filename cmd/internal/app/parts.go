@@ -98,8 +98,12 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 	return release, lost, nil
 }
 
-// provision declares the stream and a durable consumer for each background hook.
+// provision declares the stream and a durable consumer for each background hook
+// of the configuration in force. A new leader and a reload may both ask for it:
+// one waits for the other, so that the last to look is the last to write.
 func (p *process) provision(ctx context.Context) error {
+	p.provisioning.Lock()
+	defer p.provisioning.Unlock()
 	durables := []events.Durable{{Name: workercourier.Name, Types: []string{events.VerificationRequested{}.EventType()}}}
 	for endpoint, types := range p.live.background() {
 		durables = append(durables, events.Durable{Name: endpoint, Types: types})

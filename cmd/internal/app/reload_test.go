@@ -1,0 +1,131 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// configured is a process with a configuration in force, and nothing started.
+func configured(t *testing.T, overrides map[string]any) *process {
+	t.Helper()
+	p := &process{live: &live{}, log: slog.New(slog.DiscardHandler)}
+	reconfigure(t, p, overrides)
+	return p
+}
+
+// reconfigure puts a configuration in force as a reload does.
+func reconfigure(t *testing.T, p *process, overrides map[string]any) {
+	t.Helper()
+	all := map[string]any{"data_dir": t.TempDir(), "secrets.cookie": []any{"Vj2mWq8Zt5Rk1Xn7Bc4Hf9Lp3Ds6Ga0Ye"}}
+	for key, value := range overrides {
+		all[key] = value
+	}
+	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.compile(cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever could have the configuration read again could else store as many
+// login.failed as they like.
+func TestReloadGoesOnCountingFailedLogins(t *testing.T) {
+	t.Parallel()
+	p := configured(t, nil)
+	former := p.live.now().login
+	reconfigure(t, p, map[string]any{"session.lifespan": "2h"})
+	if now := p.live.now().login; now == former || now.Failures == nil || now.Failures != former.Failures {
+		t.Errorf("a reload counts failed logins with %p where it was %p", now.Failures, former.Failures)
+	}
+}
+
+// A reload that replaces the client of web_hooks leaves none of its connections.
+func TestReloadClosesTheFormerConnections(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	var once sync.Once
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			once.Do(func() { close(closed) })
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	hook := map[string]any{"hook": "web_hook", "config": map[string]any{"id": "crm", "url": s.URL, "response": map[string]any{"ignore": true}}}
+	const hooks = "selfservice.flows.registration.after.hooks"
+	p := configured(t, map[string]any{hooks: []any{hook}})
+	if err := p.live.Deliver(t.Context(), "webhook-crm", &webhook.Call{}); err != nil {
+		t.Fatal(err)
+	}
+	reconfigure(t, p, map[string]any{hooks: []any{hook}, "session.lifespan": "2h"})
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+		t.Error("the former client's connection is still open after a reload")
+	}
+}
+
+// A new leader and a reload must not write to the bus in turns: what the one
+// has read of the configuration may be older than what the other has written.
+func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
+	t.Parallel()
+	bus, err := natsserver.Start(t.Context(), fmt.Sprintf("port: -1, store_dir: %q", t.TempDir()), natsserver.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bus.Close)
+	connect := func() *nats.Conn {
+		nc, err := nats.Connect("", nats.InProcessServer(bus))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	// It stands for the stream's server, which is slow and then refuses.
+	const refused = `{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":503,"description":"busy"}}`
+	var asking, most atomic.Int64
+	slow := connect()
+	if _, err := slow.Subscribe("$JS.API.STREAM.INFO."+events.Stream, func(m *nats.Msg) {
+		most.Store(max(most.Load(), asking.Add(1)))
+		time.AfterFunc(300*time.Millisecond, func() { asking.Add(-1); _ = m.Respond([]byte(refused)) })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	p := configured(t, nil)
+	p.provisioner = connect()
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if err := p.provision(context.Background()); err == nil {
+				t.Error("provision = nil, want the refusal")
+			}
+		})
+	}
+	both.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d asked the bus at once, want one after the other", most.Load())
+	}
+}
