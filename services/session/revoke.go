@@ -57,12 +57,15 @@ func (s *Service) Others(ctx context.Context, current *Session, offset, limit in
 }
 
 // Revoke ends the session with an id if it is the identity's and alive; if not,
-// there is nothing to do, and that is no error.
+// it gives [ErrNotFound] and nothing has changed.
 func (s *Service) Revoke(ctx context.Context, by By, identityID, id uuid.UUID, reason string) error {
 	if id == uuid.Nil { // to the ledger that is all of them
-		return nil
+		return ErrNotFound
 	}
-	_, err := s.Ledger.RevokeSessions(ctx, Which{IdentityID: identityID, ID: id}, by.Revoked(identityID, reason, s.Now()))
+	n, err := s.Ledger.RevokeSessions(ctx, Which{IdentityID: identityID, ID: id}, by.Revoked(identityID, reason, s.Now()))
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return fmt.Errorf("revoke session %s: %w", id, err)
 	}

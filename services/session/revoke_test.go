@@ -178,7 +178,8 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-func TestRevokeOfNothingIsNoError(t *testing.T) {
+// Whoever asked must not take it for ended: caches would be told of any id.
+func TestRevokeOfNothingSaysSo(t *testing.T) {
 	t.Parallel()
 	person := uuid.New()
 	l := &ledger{all: lived(person, 1)}
@@ -188,8 +189,8 @@ func TestRevokeOfNothingIsNoError(t *testing.T) {
 		"somebody's":   {uuid.New(), l.all[0].ID},
 		"no id at all": {person, uuid.Nil},
 	} {
-		if err := s.Revoke(t.Context(), session.By{}, c.identity, c.id, "user"); err != nil || len(l.made) > 0 {
-			t.Errorf("%s: Revoke = %v with %d revoked, want neither", name, err, len(l.made))
+		if err := s.Revoke(t.Context(), session.By{}, c.identity, c.id, "user"); !errors.Is(err, session.ErrNotFound) || len(l.made) > 0 {
+			t.Errorf("%s: Revoke = %v with %d revoked, want ErrNotFound and none", name, err, len(l.made))
 		}
 	}
 }
