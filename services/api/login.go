@@ -111,8 +111,8 @@ func (s *Server) submitLogin(x *exchange) error {
 		f.Active = in.method
 		return s.mend(x, f, err, in.transient)
 	}
-	if f.Refresh {
-		s.Sessions.Changed(result.Session.ID) // it was kept, and is known as it was before
+	if current != nil {
+		s.Sessions.Changed(current.Session.ID) // it was made fresh or has ended, and is known as it was before
 	}
 	return s.loggedIn(x, f, result, in.method)
 }

@@ -263,6 +263,27 @@ func TestRefreshKeepsTheSession(t *testing.T) {
 	}
 }
 
+// Whose session a browser had is not known here as it was before, or it would
+// live for some seconds more.
+func TestRefreshBySomebodyElseForgetsTheFormerSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signUp("a@example.org")
+	w.signUp("b@example.org")
+	c := w.browser()
+	c.signIn("a@example.org")
+	former := w.sessionOf("a@example.org")
+	f := c.begin(routeLogin, "?refresh=true")
+	w.changed = nil
+	g := c.postJSON(f.at(routeLogin), loginBody(f.csrf(), "b@example.org", goodPassword))
+	if g.status != 200 || !slices.Contains(w.changed, former) {
+		t.Errorf("refresh by somebody else = %d %s, told the cache %v, want the former session %s", g.status, g.body, w.changed, former)
+	}
+	if g := c.get("/sessions/whoami"); !strings.Contains(g.body, "b@example.org") {
+		t.Errorf("whoami = %s, want who has signed in", g.body)
+	}
+}
+
 func mustParse(t testing.TB, token string) session.Token {
 	t.Helper()
 	parsed, err := session.ParseToken(token)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
@@ -48,6 +49,53 @@ func TestRevokeOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventstest.Validate(t, payload)
+}
+
+// A browser whose cookie becomes somebody else's must not leave the former
+// session alive behind it: nobody could end it there any more.
+func TestSomebodyElseInTheSameBrowser(t *testing.T) {
+	t.Parallel()
+	ben := uuid.New()
+	for name, c := range map[string]struct {
+		in    func(f *fakes) login.Submit
+		ended bool
+	}{
+		"somebody else":        {func(*fakes) login.Submit { return refreshing(flow.Browser, ben) }, true},
+		"the same person":      {func(f *fakes) login.Submit { return refreshing(flow.Browser, f.anna.ID) }, false},
+		"an app has both":      {func(*fakes) login.Submit { return refreshing(flow.API, ben) }, false},
+		"nobody was signed in": {func(*fakes) login.Submit { return submit(flow.Browser) }, false},
+	} {
+		f := newFakes()
+		in := c.in(f)
+		if _, err := f.service().Login(t.Context(), in); err != nil {
+			t.Fatalf("%s: Login: %v", name, err)
+		}
+		if !c.ended {
+			equal(t, name+": revoked", f.which, nil)
+			continue
+		}
+		equal(t, name+": revoked", f.which, []session.Which{{IdentityID: ben, ID: in.Current.Session.ID}})
+		equal(t, name+": steps", f.went(t), []string{"session", "revoke"})
+		var data events.SessionRevoked
+		e := f.revoked[0]
+		if err := json.Unmarshal(e.Data, &data); err != nil || data.Reason != "replaced" || data.IdentityID != ben.String() || e.Subject != ben.String() {
+			t.Errorf("%s: event = %+v with %+v, %v, want that Ben's session was replaced", name, e, data, err)
+		}
+		if want := "person:" + f.anna.ID.String(); e.Actor != want {
+			t.Errorf("%s: actor = %q, want %q, who has signed in", name, e.Actor, want)
+		}
+	}
+}
+
+// The browser keeps the cookie that it has where its session could not be ended.
+func TestReplacedSessionThatCannotBeRevoked(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	down := errors.New("database is down")
+	f.revoke = func(context.Context) error { return down }
+	if got, err := f.service().Login(t.Context(), refreshing(flow.Browser, uuid.New())); got != nil || !errors.Is(err, down) {
+		t.Errorf("Login = %+v, %v, want why", got, err)
+	}
 }
 
 // Who wants the other sessions ended is not told of a success that left them.

@@ -78,19 +78,37 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, i
 	return result, nil
 }
 
+// revokeReplaced ends the session whose cookie the given one takes the place of
+// in a browser, unless it is the same person's: that one is kept.
+func (s *Service) revokeReplaced(ctx context.Context, given *session.Session, in Submit) error {
+	if in.Flow.Type != flow.Browser || in.Current == nil || in.Current.Session.IdentityID == given.IdentityID {
+		return nil
+	}
+	former := in.Current.Session
+	which := session.Which{IdentityID: former.IdentityID, ID: former.ID}
+	if _, err := s.Store.RevokeSessions(ctx, which, in.by(given).Revoked(former.IdentityID, "replaced", s.Now())); err != nil {
+		return fmt.Errorf("revoke replaced session: %w", err)
+	}
+	return nil
+}
+
 // revokeOthers ends all sessions of the person but the one that was given.
 func (s *Service) revokeOthers(ctx context.Context, given *session.Session, in Submit) error {
-	by := session.By{
+	which := session.Which{IdentityID: given.IdentityID, But: given.ID}
+	if _, err := s.Store.RevokeSessions(ctx, which, in.by(given).Revoked(given.IdentityID, "login", s.Now())); err != nil {
+		return fmt.Errorf("revoke other sessions: %w", err)
+	}
+	return nil
+}
+
+// by says that the person who signed in ends sessions.
+func (in Submit) by(given *session.Session) session.By {
+	return session.By{
 		Actor:       "person:" + given.IdentityID.String(),
 		RequestID:   in.Client.RequestID,
 		TraceParent: in.Client.TraceParent,
 		Source:      source,
 	}
-	which := session.Which{IdentityID: given.IdentityID, But: given.ID}
-	if _, err := s.Store.RevokeSessions(ctx, which, by.Revoked(given.IdentityID, "login", s.Now())); err != nil {
-		return fmt.Errorf("revoke other sessions: %w", err)
-	}
-	return nil
 }
 
 // openVerification opens a verification of the first address that waits for

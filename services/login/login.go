@@ -2,7 +2,7 @@
 // way, top to bottom:
 //
 //	identifier → hash, always one → state → refusing hooks → gate
-//	→ waiting hooks → session → other sessions, verification, rehash → result
+//	→ waiting hooks → session → replaced and other sessions, verification, rehash → result
 //
 // Until the password was right, nothing that is answered depends on whether the
 // identifier is somebody's. The session is issued behind the waiting hooks, so
@@ -122,6 +122,8 @@ type Submit struct {
 	Request          webhook.Request
 	ReceivedAt       time.Time
 	// Current is the session that the request came with, for a refresh; or nil.
+	// In a browser it ends where somebody else signs in: their cookie takes the
+	// place of its own. An app has both tokens, and both sessions last.
 	Current *Current
 	// CSRF is the digest of the CSRF secret that the answer leaves the browser
 	// with; empty for api flows.
@@ -183,6 +185,9 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 	result, err := s.issue(ctx, p.identity, plan.RequireVerified, in, eventID, &t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
+	}
+	if err := s.revokeReplaced(ctx, result.Session, in); err != nil {
+		return nil, err
 	}
 	if plan.RevokeOthers {
 		if err := s.revokeOthers(ctx, result.Session, in); err != nil {
