@@ -9,6 +9,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -143,12 +144,25 @@ func (s *Service) hash(ctx context.Context, plain password.Plain, hashed string)
 		}
 	case hashed == "":
 		return nil, nil
-	case password.Recognise(hashed) != nil:
-		return nil, invalid("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
+	default:
+		if err := recognise(hashed); err != nil {
+			return nil, err
+		}
 	}
 	return json.Marshal(struct {
 		Hash string `json:"hashed_password"`
 	}{hashed})
+}
+
+// recognise says why a hash that was made elsewhere cannot be stored.
+func recognise(hashed string) error {
+	switch err := password.Recognise(hashed); {
+	case errors.Is(err, password.ErrCostlyHash):
+		return invalid("", flow.Generic("hashed_password would take too much time or memory to verify: its parameters are too high"))
+	case err != nil:
+		return invalid("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
+	}
+	return nil
 }
 
 func invalid(node string, m flow.Message) error {

@@ -63,6 +63,11 @@ func TestCreateIdentityRefuses(t *testing.T) {
 			t.Errorf("create with %.80s = %d %s, want 400 with a reason", body, g.status, g.body)
 		}
 	}
+	const crypt = `"$2b$31$abcdefghijklmnopqrstuuN5mlt8IgGwLLIyTkZkyEVFDPS4iTHTq"`
+	costly := c.postJSON("/admin/identities", `{"traits":{"email":"a@b.example"},"credentials":{"password":{"config":{"hashed_password":`+crypt+`}}}}`)
+	if costly.status != 400 || !strings.Contains(costly.shown(t).Error.Reason, "too much time") {
+		t.Errorf("create with a hash of cost 31 = %d %s, want 400 that says why", costly.status, costly.body)
+	}
 	if g := c.do("POST", "/admin/identities", `{"traits":{"email":"a@b.example"}}`, "Content-Type", "text/plain"); g.status != 400 {
 		t.Errorf("create with text/plain = %d, want 400", g.status)
 	}

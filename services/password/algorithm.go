@@ -23,9 +23,12 @@ type Algorithm interface {
 	check() error
 }
 
-// What is verified at most; more would hold a worker for too long.
+// What is hashed and verified at most; more would hold a worker for too long, or
+// take the memory of the process. They are the same whatever new hashes are made
+// with, so that a change of the configuration locks nobody out.
 const (
 	maxMemory      = 256 << 10 // KiB
+	maxWork        = 1 << 20   // KiB that all iterations go over, about a second
 	maxIterations  = 16
 	maxParallelism = 64
 	maxKeyLength   = 128
@@ -76,6 +79,8 @@ func (a Argon2id) bounds() error {
 		return fmt.Errorf("argon2id: memory of %d KiB is not between 8 per lane and %d", a.Memory, maxMemory)
 	case a.Iterations < 1 || a.Iterations > maxIterations:
 		return fmt.Errorf("argon2id: %d iterations are not between 1 and %d", a.Iterations, maxIterations)
+	case a.Memory*a.Iterations > maxWork:
+		return fmt.Errorf("argon2id: %d iterations over %d KiB are more than %d KiB in all", a.Iterations, a.Memory, maxWork)
 	case a.Parallelism < 1 || a.Parallelism > maxParallelism:
 		return fmt.Errorf("argon2id: parallelism of %d is not between 1 and %d", a.Parallelism, maxParallelism)
 	case a.SaltLength < 8 || a.SaltLength > maxKeyLength:
@@ -100,14 +105,16 @@ func (a Argon2id) made(hash string) bool {
 	return err == nil && by == a.filled()
 }
 
-// parseArgon2id reads a PHC string.
+// parseArgon2id reads a PHC string. One whose parameters are above what is
+// verified is [ErrCostlyHash].
 func parseArgon2id(phc string) (a Argon2id, salt, key []byte, err error) {
 	bad := func() (Argon2id, []byte, []byte, error) { return Argon2id{}, nil, nil, ErrUnknownHash }
 	parts := strings.Split(phc, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return bad()
 	}
-	n, err := fmt.Sscanf(parts[3]+"$", "m=%d,t=%d,p=%d$", &a.Memory, &a.Iterations, &a.Parallelism)
+	var memory, iterations, parallelism uint64
+	n, err := fmt.Sscanf(parts[3]+"$", "m=%d,t=%d,p=%d$", &memory, &iterations, &parallelism)
 	if err != nil || n != 3 {
 		return bad()
 	}
@@ -117,7 +124,13 @@ func parseArgon2id(phc string) (a Argon2id, salt, key []byte, err error) {
 	if key, err = base64.RawStdEncoding.DecodeString(parts[5]); err != nil {
 		return bad()
 	}
-	a.SaltLength, a.KeyLength = uint32(min(len(salt), maxKeyLength+1)), uint32(min(len(key), maxKeyLength+1))
+	if memory > maxMemory || iterations > maxIterations || memory*iterations > maxWork || parallelism > maxParallelism {
+		return Argon2id{}, nil, nil, ErrCostlyHash
+	}
+	a = Argon2id{
+		Memory: uint32(memory), Iterations: uint32(iterations), Parallelism: uint8(parallelism),
+		SaltLength: uint32(min(len(salt), maxKeyLength+1)), KeyLength: uint32(min(len(key), maxKeyLength+1)),
+	}
 	if a.bounds() != nil {
 		return bad()
 	}
@@ -162,7 +175,8 @@ func (b Bcrypt) made(hash string) bool {
 	return err == nil && cost == b.filled().Cost
 }
 
-// Recognise gives [ErrUnknownHash] for a hash that [Pool.Verify] could not judge.
+// Recognise gives [ErrUnknownHash] or [ErrCostlyHash] for a hash that
+// [Pool.Verify] would not judge.
 func Recognise(hash string) error {
 	if strings.HasPrefix(hash, "$argon2id$") {
 		_, _, _, err := parseArgon2id(hash)
@@ -176,8 +190,12 @@ func recogniseBcrypt(hash string) error {
 	if len(hash) != length || (!strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$")) {
 		return ErrUnknownHash
 	}
-	if cost, err := bcrypt.Cost([]byte(hash)); err != nil || cost > maxCost {
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil:
 		return ErrUnknownHash
+	case cost > maxCost:
+		return ErrCostlyHash
 	}
 	return nil
 }

@@ -17,9 +17,11 @@ var (
 	// ErrTooLong says that the algorithm cannot hash all bytes of the password.
 	// A [Policy] with the algorithm's MaxLength refuses such a password before.
 	ErrTooLong = errors.New("password: too long for the algorithm")
-	// ErrUnknownHash says that a stored hash is of no known form, or would take
-	// too much time or memory to verify.
+	// ErrUnknownHash says that a stored hash is of no known form.
 	ErrUnknownHash = errors.New("password: unknown form of hash")
+	// ErrCostlyHash says that a hash would take too much time or memory to verify:
+	// whoever knows the identifier could keep the server busy with it.
+	ErrCostlyHash = errors.New("password: hash is too costly to verify")
 )
 
 // Plain is a password in the clear. However it is printed or encoded it shows

@@ -60,8 +60,8 @@ func (p *Pool) Hash(ctx context.Context, plain Plain) (hash string, err error) {
 	return hash, err
 }
 
-// Verify gives [ErrMismatch] for a wrong password and [ErrUnknownHash] for a
-// hash that it cannot judge. It waits like [Pool.Hash].
+// Verify gives [ErrMismatch] for a wrong password, and [ErrUnknownHash] or
+// [ErrCostlyHash] for a hash that it does not judge. It waits like [Pool.Hash].
 func (p *Pool) Verify(ctx context.Context, plain Plain, hash string) error {
 	return p.run(ctx, func() error { return verify(plain.Reveal(), hash) })
 }
