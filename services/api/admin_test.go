@@ -168,6 +168,10 @@ func TestAdminGuard(t *testing.T) {
 		{"/admin/identities", "", 401},
 		{"/admin/events", "", 401},
 		{"/version", "", 401},
+		{"/schemas", "", 401},
+		{"/schemas/person", "", 401},
+		{"/schemas", "Bearer usher_at_events", 403},
+		{"/schemas", "Bearer usher_at_root", 200},
 		{"/nowhere", "", 401},
 		{"/metrics", "", 401},
 		{"/admin/identities", "usher_at_root", 401},
@@ -224,4 +228,20 @@ func hostGet(c *client, host, path string) int {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+// The SDKs have one base URL, and ask the listener that they administer by.
+func TestAdminSchemas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, app := w.admin(), w.app()
+	for path, status := range map[string]int{"/schemas": 200, "/schemas/person": 200, "/schemas/cGVyc29u": 200, "/schemas/unknown": 404} {
+		got, want := admin.get(path, "X-Request-Id", "same"), app.get(path, "X-Request-Id", "same")
+		if got.status != status || got.body != want.body || got.header.Get("Link") != want.header.Get("Link") || got.header.Get("X-Total-Count") != want.header.Get("X-Total-Count") {
+			t.Errorf("GET %s of the admin listener = %d %s, want %d and what the public one gives: %s", path, got.status, got.body, status, want.body)
+		}
+		if cookiesOf(got) != "" {
+			t.Errorf("GET %s of the admin listener sets cookies %q, want none", path, cookiesOf(got))
+		}
+	}
 }

@@ -254,6 +254,8 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeMessages, get(s.listMessages), guarded)
 	rt.add(routeMessages+"/{id}", get(s.showMessage), guarded)
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
+	rt.add(routeSchemas, get(s.schemas), guarded)
+	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet)

@@ -10,13 +10,15 @@ import (
 
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	api := newSDK(publicURL, nil).IdentityAPI
-	listed := call(api.ListIdentitySchemas(t.Context()).Execute()).ok(t, http.StatusOK)
-	equal(t, "schema", listed[0].Id, "default")
-	if schema := call(api.GetIdentitySchema(t.Context(), "default").Execute()).ok(t, http.StatusOK); schema["properties"] == nil {
-		t.Errorf("schema = %v, want one with properties", schema)
+	for _, u := range []string{publicURL, adminURL} {
+		api := newSDK(u, nil).IdentityAPI
+		listed := call(api.ListIdentitySchemas(t.Context()).Execute()).ok(t, http.StatusOK)
+		equal(t, "schema of "+u, listed[0].Id, "default")
+		if schema := call(api.GetIdentitySchema(t.Context(), "default").Execute()).ok(t, http.StatusOK); schema["properties"] == nil {
+			t.Errorf("schema of %s = %v, want one with properties", u, schema)
+		}
+		refusedAs(t, call(api.GetIdentitySchema(t.Context(), "no-such-schema").Execute()), http.StatusNotFound, "")
 	}
-	refusedAs(t, call(api.GetIdentitySchema(t.Context(), "no-such-schema").Execute()), http.StatusNotFound, "")
 
 	// The address of the schema that identities carry.
 	_, person := newVerified(t)
