@@ -2,7 +2,10 @@ package api_test
 
 import (
 	"bufio"
+	"cmp"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/netip"
 	"net/url"
 	"os"
@@ -84,6 +87,65 @@ func TestReturnToTricks(t *testing.T) {
 		if got, err := c.Resolve(trick); !errors.Is(err, api.ErrReturnTo) {
 			t.Errorf("resolve(%q) = %q, %v, want %v", trick, got, err, api.ErrReturnTo)
 		}
+	}
+}
+
+// TestReturnToByTheStandard holds what is accepted against what browsers make of
+// it by the URL standard, not by a parser of ours: see testdata/return_to_whatwg.mjs.
+func TestReturnToByTheStandard(t *testing.T) {
+	t.Parallel()
+	c := returnSettings(t)
+	judged := readJudged(t)
+	if len(judged) < 500 {
+		t.Fatalf("%d cases, want 500 or more", len(judged))
+	}
+	accepted := map[string]bool{}
+	for _, j := range judged {
+		got, err := c.Resolve(j.in)
+		if err != nil {
+			continue
+		}
+		accepted[j.in] = true
+		scheme, place, _ := strings.Cut(j.origin, "://")
+		host, port, _ := strings.Cut(place, ":")
+		if !mayLeadTo(scheme, host, port, j.path) {
+			t.Errorf("resolve(%q) = %q: a browser goes to %q%s", j.in, got, j.origin, j.path)
+		}
+		if want := j.origin + cmp.Or(j.path, "/") + j.rest; got != want {
+			t.Errorf("resolve(%q) = %q, want what a browser reads: %q", j.in, got, want)
+		}
+	}
+	for _, good := range []string{
+		"https://app.example.com/app", "https://app.example.com/app/x?y=1&z=%20#top", "https://a.b.apps.example.com/x", "http://localhost:3000",
+		"myapp://callback/x?y", "/app/x?y", "https://app.example.com/app/\u00fcmlaut", "https://id.example.com/self-service/settings/browser",
+		"HTTPS://xn--bcher-kva.apps.example.com", "https://app.example.com:443/app?x=//evil.example#@evil.example",
+	} {
+		if !accepted[good] {
+			t.Errorf("%q is not in the table or was refused", good)
+		}
+	}
+}
+
+// judgement is a value of return_to and where it leads by the standard: nowhere
+// if origin is empty.
+type judgement struct{ in, origin, path, rest string }
+
+func readJudged(t *testing.T) (all []judgement) {
+	t.Helper()
+	f, err := os.Open("testdata/return_to_whatwg.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for rows := json.NewDecoder(f); ; {
+		var row []string
+		if err := rows.Decode(&row); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		row = append(row, "", "", "")
+		all = append(all, judgement{in: row[0], origin: row[1], path: row[2], rest: row[3]})
 	}
 }
 
