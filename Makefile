@@ -4,7 +4,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=.ci/tools.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check bench generate build demo fuzz
+.PHONY: help setup test check bench generate build demo fuzz security
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: ## measure on PostgreSQL and SQLite, floors beside, ratios
 
 fuzz: ## fuzz each parser for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)
+
+security: ## the long forms of what attacks: tokens, properties, fuzz, overload
+	.ci/security $(or $(FUZZTIME),30s)
 
 generate: ## make the generated files again
 	$(GO) generate ./...

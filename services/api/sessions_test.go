@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -27,39 +28,46 @@ func ask(h http.Handler, method, path, body string, header ...string) got {
 	return got{rec.Code, rec.Header(), rec.Body.String()}
 }
 
-// mutants are texts that are almost a token: changed, cut, stretched, retyped.
-func mutants(token string, n int) []string {
-	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.%"
+// mutants are n texts that are almost a token: changed, cut, stretched, retyped.
+func mutants(token string, n int) iter.Seq[string] {
 	random := rand.New(rand.NewPCG(1, 2)) // the same ones in each run
-	all := make([]string, 0, n)
-	for len(all) < n {
-		text := []byte(token)
-		for range 1 + random.IntN(3) {
-			at := random.IntN(len(text))
-			switch random.IntN(5) {
-			case 0:
-				text[at] = letters[random.IntN(len(letters))]
-			case 1:
-				text = slices.Delete(text, at, at+1)
-			case 2:
-				text = slices.Insert(text, at, letters[random.IntN(len(letters))])
-			case 3:
-				text[at] ^= 0x20
-			case 4:
-				copy(text, []string{"ory_st_", "ory_sc_", "ory_lo_", "ory_xx_"}[random.IntN(4)])
+	return func(yield func(string) bool) {
+		for made := 0; made < n; {
+			mutant := mutate(random, token)
+			if strings.TrimSpace(mutant) == token || mutant == "" {
+				continue
 			}
-		}
-		mutant := strings.Map(func(r rune) rune {
-			if r < ' ' || r > '~' {
-				return 'x'
+			if made++; !yield(mutant) {
+				return
 			}
-			return r
-		}, string(text))
-		if strings.TrimSpace(mutant) != token && mutant != "" {
-			all = append(all, mutant)
 		}
 	}
-	return all
+}
+
+func mutate(random *rand.Rand, token string) string {
+	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.%"
+	text := []byte(token)
+	for range 1 + random.IntN(3) {
+		at := random.IntN(len(text))
+		switch random.IntN(5) {
+		case 0:
+			text[at] = letters[random.IntN(len(letters))]
+		case 1:
+			text = slices.Delete(text, at, at+1)
+		case 2:
+			text = slices.Insert(text, at, letters[random.IntN(len(letters))])
+		case 3:
+			text[at] ^= 0x20
+		case 4:
+			copy(text, []string{"ory_st_", "ory_sc_", "ory_lo_", "ory_xx_"}[random.IntN(4)])
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return 'x'
+		}
+		return r
+	}, string(text))
 }
 
 // more gives a person n sessions, the newest first.
