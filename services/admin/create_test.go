@@ -73,8 +73,14 @@ func TestCreationThatCannotBe(t *testing.T) {
 		"a password for nothing":        {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(`{"name":{}}`), Password: password.New("x")}, form: map[string][]int64{"": {4000009}}},
 		"no such hash":                  {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), HashedPassword: "$1$salt$hash"}, form: map[string][]int64{"": {4000001}}},
 		"a recovery address of another": {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Recovery: []string{"ben@example.org"}}, form: map[string][]int64{"": {4000001}}},
-		"a taken identifier":            {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits)}, store: identity.ErrExists, want: identity.ErrExists},
-		"a full hash queue":             {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}, hash: password.ErrBusy, want: password.ErrBusy},
+		"a recovery address that is for something else": {
+			in: admin.Creation{
+				SchemaID: "person", Traits: json.RawMessage(`{"email":"anna@example.org","other":"ben@example.org","name":{}}`), Recovery: []string{"ben@example.org"},
+			},
+			form: map[string][]int64{"": {4000001}},
+		},
+		"a taken identifier": {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits)}, store: identity.ErrExists, want: identity.ErrExists},
+		"a full hash queue":  {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Password: password.New("x")}, hash: password.ErrBusy, want: password.ErrBusy},
 	} {
 		f := newFakes(t)
 		if c.hash != nil {

@@ -236,3 +236,58 @@ func TestDelete(t *testing.T) {
 		t.Errorf("Delete again = %v, want %v", err, identity.ErrNotFound)
 	}
 }
+
+// Sessions end with what they were for, and no reason says more than happened.
+func TestUpdateOfTheState(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		from, to identity.State
+		password password.Plain
+		changed  []string
+		revoked  string
+	}{
+		"stays":                   {from: identity.Active, to: identity.Active},
+		"stays out":               {from: identity.Inactive, to: identity.Inactive},
+		"goes":                    {from: identity.Active, to: identity.Inactive, changed: []string{"state"}, revoked: "deactivated"},
+		"comes back":              {from: identity.Inactive, to: identity.Active, changed: []string{"state"}},
+		"back with a new hash":    {from: identity.Inactive, to: identity.Active, password: password.New("y"), changed: []string{"state", "credentials"}, revoked: "admin"},
+		"out with a new password": {from: identity.Inactive, to: identity.Inactive, password: password.New("y"), changed: []string{"credentials"}, revoked: "admin"},
+	} {
+		f, i := withAnna(t)
+		i.State = c.from
+		before := *i
+		got, err := f.service().Update(t.Context(), admin.Update{
+			ID: i.ID, Password: c.password, Author: by, Want: wants(func(w *admin.Wanted) { w.State = c.to }),
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		checkEvents(t, f, i.ID, c.changed, c.revoked)
+		if raised := got.Epoch - before.Epoch; raised != int64(min(len(c.revoked), 1)) {
+			t.Errorf("%s: the epoch was raised by %d, sessions are revoked: %q", name, raised, c.revoked)
+		}
+		want := before.StateChangedAt
+		if c.from != c.to {
+			want = f.now
+		}
+		if got.State != c.to || !got.StateChangedAt.Equal(want) {
+			t.Errorf("%s: state = %s since %v, want %s since %v", name, got.State, got.StateChangedAt, c.to, want)
+		}
+	}
+}
+
+// That a number was proved says nothing of a mailbox of the same name.
+func TestUpdateKeepsNoProofOfAnotherWay(t *testing.T) {
+	t.Parallel()
+	f, i := withAnna(t)
+	i.Addresses[0].Via = "sms"
+	got, err := f.service().Update(t.Context(), admin.Update{ID: i.ID, Author: by, Want: wants(func(w *admin.Wanted) {
+		w.Traits = json.RawMessage(`{"email":"anna@example.org","name":{}}`)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := got.Addresses[0]; a.Via != "email" || a.Verified || a.ID == i.Addresses[0].ID {
+		t.Errorf("address = %+v, want a new one that is not verified", a)
+	}
+}

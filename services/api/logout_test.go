@@ -2,8 +2,11 @@ package api_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"net/url"
 	"os"
 	"slices"
@@ -175,6 +178,27 @@ func TestNativeLogout(t *testing.T) {
 	w.broken = down{errors.New("secret")}
 	if g := c.do("DELETE", routeLogout+"/api", body(token)); g.status != 503 {
 		t.Errorf("logout without the store = %d %s, want 503", g.status, g.body)
+	}
+}
+
+// The key signs other things too, and all processes of an installation must make
+// the same token: it is for this purpose, and for no other.
+func TestLogoutTokenIsForItsPurpose(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signUp("a@example.org")
+	for purpose, status := range map[string]int{"": 403, "usher/csrf/1": 403, "usher/logout/2": 403, "usher/logout/1": 204} {
+		c := w.browser()
+		c.signIn("a@example.org")
+		id := w.sessionOf("a@example.org")
+		mac := hmac.New(sha256.New, w.options.CSRFKey)
+		mac.Write([]byte(purpose))
+		mac.Write(id[:])
+		digits := strings.Repeat("0", 32) + new(big.Int).SetBytes(mac.Sum(nil)).Text(62)
+		g := c.get(routeLogout+"?token=ory_lo_"+digits[len(digits)-32:], "Accept", "application/json")
+		if g.status != status {
+			t.Errorf("logout with a token for the purpose %q = %d %s, want %d", purpose, g.status, g.body, status)
+		}
 	}
 }
 

@@ -194,6 +194,12 @@ func TestDeniedInSpiteOfThePassword(t *testing.T) {
 			nil,
 			login.Disabled,
 		},
+		"in a state that this program does not know": {
+			func(f *fakes, _ *login.Service) { f.anna.State = "locked" },
+			map[string][]int64{"": {4010011}},
+			nil,
+			login.Disabled,
+		},
 		"refused": {
 			func(f *fakes, _ *login.Service) { f.refuse = no },
 			map[string][]int64{"identifier": {42}, "": {43}},
@@ -291,8 +297,14 @@ func TestGate(t *testing.T) {
 		"none is verified":          {addresses: []identity.Address{address("a", true, false), address("b", true, false)}, opened: "a"},
 		"the first verifiable":      {addresses: []identity.Address{address("a", false, false), address("b", true, false)}, opened: "b"},
 		"verified, but not by code": {addresses: []identity.Address{address("a", false, true), address("b", true, false)}, opened: "b"},
-		"nothing to verify":         {addresses: []identity.Address{address("a", false, true)}, none: true},
-		"no address":                {none: true},
+		"a code was only sent": {
+			addresses: []identity.Address{{Value: "a", Verifiable: true, Status: identity.AddressSent}}, opened: "a",
+		},
+		"once verified, as the status says": {
+			addresses: []identity.Address{{Value: "a", Verifiable: true, Status: identity.AddressCompleted}}, opened: "a",
+		},
+		"nothing to verify": {addresses: []identity.Address{address("a", false, true)}, none: true},
+		"no address":        {none: true},
 	} {
 		f := newFakes()
 		f.anna.Addresses = c.addresses
@@ -319,6 +331,8 @@ func TestGate(t *testing.T) {
 			}
 		case err != nil || len(f.opened) > 0 || got.Session == nil:
 			t.Errorf("%s: Login = %+v, %v, want a session and no verification", name, got, err)
+		case !f.requests[0].Verified:
+			t.Errorf("%s: the session is asked for without the gate: what was verified may not be any more", name)
 		}
 	}
 }

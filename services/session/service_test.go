@@ -309,14 +309,15 @@ func TestWhoami(t *testing.T) {
 		err    error
 		want   error
 	}{
-		"valid":                {change: func(*session.Session, *identity.Identity) {}},
-		"not stored":           {err: fmt.Errorf("store: %w", session.ErrNotFound), want: session.ErrNotFound},
-		"store broken":         {err: broken, want: broken},
-		"revoked":              {change: func(s *session.Session, _ *identity.Identity) { s.Revoked = true }, want: session.ErrNotFound},
-		"expires now":          {change: func(s *session.Session, _ *identity.Identity) { s.ExpiresAt = now }, want: session.ErrNotFound},
-		"expired":              {change: func(s *session.Session, _ *identity.Identity) { s.ExpiresAt = now.Add(-1) }, want: session.ErrNotFound},
-		"epoch was raised":     {change: func(_ *session.Session, i *identity.Identity) { i.Epoch++ }, want: session.ErrNotFound},
-		"identity is inactive": {change: func(_ *session.Session, i *identity.Identity) { i.State = identity.Inactive }, want: session.ErrNotFound},
+		"valid":                           {change: func(*session.Session, *identity.Identity) {}},
+		"not stored":                      {err: fmt.Errorf("store: %w", session.ErrNotFound), want: session.ErrNotFound},
+		"store broken":                    {err: broken, want: broken},
+		"revoked":                         {change: func(s *session.Session, _ *identity.Identity) { s.Revoked = true }, want: session.ErrNotFound},
+		"expires now":                     {change: func(s *session.Session, _ *identity.Identity) { s.ExpiresAt = now }, want: session.ErrNotFound},
+		"expired":                         {change: func(s *session.Session, _ *identity.Identity) { s.ExpiresAt = now.Add(-1) }, want: session.ErrNotFound},
+		"epoch was raised":                {change: func(_ *session.Session, i *identity.Identity) { i.Epoch++ }, want: session.ErrNotFound},
+		"identity is inactive":            {change: func(_ *session.Session, i *identity.Identity) { i.State = identity.Inactive }, want: session.ErrNotFound},
+		"identity is in an unknown state": {change: func(_ *session.Session, i *identity.Identity) { i.State = "locked" }, want: session.ErrNotFound},
 	} {
 		s := &session.Session{ID: uuid.New(), Epoch: 3, ExpiresAt: now.Add(time.Hour)}
 		i := &identity.Identity{ID: uuid.New(), Epoch: 3, State: identity.Active}

@@ -179,6 +179,13 @@ func TestHolds(t *testing.T) {
 		t.Errorf("Holds after five wrong codes = %t, %v, want false", ok, err)
 	}
 	f = newFakes()
+	if ok, err := f.service().Holds(t.Context(), id, strings.Repeat("1", 65)); ok || err != nil || f.tries != 1 || len(f.looks) > 0 {
+		t.Errorf("Holds of what cannot be a code = %t, %v after %d tries and %d looks, want false after one try", ok, err, f.tries, len(f.looks))
+	}
+	if _, err := f.service().Holds(t.Context(), id, goodCode); err != nil || len(f.looks) != 1 || !f.looks[0].At.Equal(start) || f.looks[0].FlowID != id {
+		t.Errorf("Holds looks at %+v, %v, want what is good now, of the flow", f.looks, err)
+	}
+	f = newFakes()
 	broken := errors.New("broken")
 	f.verify = func() error { return broken }
 	if _, err := f.service().Holds(t.Context(), id, goodCode); !errors.Is(err, broken) {

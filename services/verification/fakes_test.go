@@ -37,7 +37,7 @@ type fakes struct {
 	created, saved []flow.Flow
 	changed        flow.Flow // as another request has left it
 	appended       []events.Event
-	proofs         []verification.Proof
+	proofs, looks  []verification.Proof
 	stored         []events.Event // with the verification
 	calls          []webhook.Call
 	troubles       []error
@@ -98,6 +98,7 @@ func (f *fakes) ForgiveTry(ctx context.Context, _ uuid.UUID) error {
 }
 
 func (f *fakes) HoldsCode(ctx context.Context, p verification.Proof) error {
+	f.looks = append(f.looks, p)
 	if err := f.step(ctx, "look", f.verify); err != nil {
 		return err
 	}
