@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -247,5 +248,45 @@ func TestRacesOfComingBack(t *testing.T) {
 		if a, err := newApp(t, s.api(0)).login(p.address); err != nil || a.status != http.StatusBadRequest || !strings.Contains(string(a.body), "4000006") {
 			t.Errorf("login after the deletion = %v %d %s, want 400 with 4000006", err, a.status, a.body)
 		}
+	})
+}
+
+// The cookie of somebody who signs in by a refresh takes the place of the former
+// person's, whose session ends: nobody could end it in that browser any more.
+func TestRefreshBySomebodyElseEndsTheFormerSession(t *testing.T) {
+	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
+		anna, ben := newAddress(), newAddress()
+		first := newApp(t, s.api(0)).register(anna)
+		newApp(t, s.api(0)).register(ben)
+		browser := newBrowser(t, s.api(0))
+		signIn := func(query, address string) {
+			var f flowView
+			browser.must("GET", "/self-service/login/browser"+query, asJSON, nil).json(t, &f)
+			body := fmt.Appendf(nil, `{"method":"password","csrf_token":%q,"identifier":%q,"password":%q}`, f.csrf(), address, goodPassword)
+			if a := browser.must("POST", "/self-service/login?flow="+f.ID, asJSON, body); a.status != http.StatusOK {
+				t.Fatalf("login of %s = %d %s, want 200", address, a.status, a.body)
+			}
+		}
+		signIn("", anna)
+		base, err := url.Parse(s.api(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		former := newBrowser(t, s.api(0)) // has what the browser had
+		former.http.Jar.SetCookies(base, browser.http.Jar.Cookies(base))
+		if status, who := former.whoami(""); status != http.StatusOK || who.Identity.ID != first.Identity.ID {
+			t.Fatalf("whoami = %d %+v, want Anna", status, who)
+		}
+		signIn("?refresh=true", ben)
+		if status, who := browser.whoami(""); status != http.StatusOK || who.Identity.ID == first.Identity.ID {
+			t.Errorf("whoami of the browser = %d %+v, want Ben", status, who)
+		}
+		if status, _ := former.whoami(""); status != http.StatusUnauthorized {
+			t.Errorf("whoami with the former cookie = %d, want 401 at once", status)
+		}
+		if status, _ := newApp(t, s.api(0)).whoami(first.SessionToken); status != http.StatusOK {
+			t.Errorf("whoami of Anna elsewhere = %d, want 200", status)
+		}
+		eventually(t, 6*time.Second, func() error { return s.count(first.Identity.ID, "session.revoked", 1) })
 	})
 }
