@@ -25,11 +25,12 @@ const (
 
 // selfService is what a page reads of a flow.
 type selfService struct {
-	Type     string `json:"type"`
-	State    string `json:"state"`
-	ReturnTo string `json:"return_to"`
-	Refresh  bool   `json:"refresh"`
-	UI       ui     `json:"ui"`
+	Type       string `json:"type"`
+	State      string `json:"state"`
+	RequestURL string `json:"request_url"`
+	ReturnTo   string `json:"return_to"`
+	Refresh    bool   `json:"refresh"`
+	UI         ui     `json:"ui"`
 }
 
 // title is the heading of the page.
@@ -100,6 +101,9 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 				return
 			}
 			if f.Type == "browser" {
+				if k == verification {
+					p.situate(w, r, &f)
+				}
 				p.showFlow(w, r, k, &f)
 				return
 			}

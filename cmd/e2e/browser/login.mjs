@@ -63,6 +63,7 @@ async function registers(page, base, address) {
     await register(page, base, address);
     assert.match(page.url(), /\/ui\/verification\?flow=[0-9a-f-]{36}$/);
     assert.match(await page.title(), /^Enter your code/);
+    await page.getByRole('status').getByText(/you are signed in already/).waitFor();
   });
   await look(page, 'verification-code');
   await check('whoever has registered is signed in', async () => {
@@ -96,6 +97,7 @@ async function returns(page, base, address) {
     await page.keyboard.type(password);
     await page.keyboard.press('Enter');
     await heading(page, 'Enter your code');
+    await page.getByRole('status').getByText(/^You are not signed in yet/).waitFor();
     const whoami = await page.request.get(`${base}/sessions/whoami`);
     assert.equal(whoami.status(), 401);
   });
@@ -128,8 +130,8 @@ async function verifies(page, base, address) {
   await look(page, 'verification-done');
   await check('the link leads on', async () => {
     await page.getByRole('link', { name: 'Continue' }).click();
-    await page.waitForURL(`${base}/ui/welcome`);
-    await heading(page, 'You are not signed in');
+    await page.waitForURL(/\/ui\/login\?flow=/);
+    await heading(page, 'Sign in');
   });
 }
 
