@@ -145,7 +145,7 @@ func (s *Server) fail(x *exchange, err error) {
 // refuses is not stored: a refusal must not cost what it saves.
 func (s *Server) keep(x *exchange, p *problem) (string, error) {
 	if p.status == http.StatusTooManyRequests {
-		return limitedError, nil
+		return limitedErrorFor(p.retry), nil
 	}
 	body, err := encode(p.envelope(x.id).Error)
 	if err != nil {
@@ -213,18 +213,16 @@ var messages = map[int]string{
 	http.StatusGatewayTimeout:      "A service behind this one did not answer in time",
 }
 
-// Errors that need no store: what error pages are tested with, what a browser
-// is shown while nothing can be stored, and what is refused too often to be stored.
+// Errors that need no store: what error pages are tested with, and what a browser
+// is shown while nothing can be stored. Another is limitedError.
 const (
 	cannedError      = "stub:500"
 	unavailableError = "stub:503"
-	limitedError     = "stub:429"
 )
 
-var canned = map[string]problem{
+var canned = map[string]*problem{
 	cannedError:      {status: http.StatusInternalServerError, reason: "This is a stub error, for tests of error pages."},
 	unavailableError: {status: http.StatusServiceUnavailable, reason: "This does not work at the moment. Try again in a minute."},
-	limitedError:     {status: http.StatusTooManyRequests, reason: beyondLimit},
 }
 
 // savedError is what the error page asks for.
@@ -236,7 +234,11 @@ func (s *Server) savedError(x *exchange) error {
 		UpdatedAt stamp           `json:"updated_at"`
 	}
 	name := x.query("id")
-	if p, ok := canned[name]; ok {
+	p, ok := limitedFor(name)
+	if !ok {
+		p, ok = canned[name]
+	}
+	if ok {
 		body, err := encode(p.envelope(x.id).Error)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -121,18 +122,58 @@ func (s *Server) owe(x *exchange, c limited) {
 	}
 }
 
-// beyondLimit is all that is said of a refusal: it would be the same for any account.
-const beyondLimit = "Too many requests of this kind came from this network. Try again later."
-
 func (s *Server) refuseBeyond(c limited, wait time.Duration) error {
 	if s.ObserveLimit != nil {
 		s.ObserveLimit(limitNames[c])
 	}
+	return beyondLimit(max(time.Second, wait))
+}
+
+// beyondLimit is all that is said of a refusal: it would be the same for any
+// account. A wait of 0 is one that is not known.
+func beyondLimit(wait time.Duration) *problem {
+	again := "later"
+	if wait > 0 {
+		again = "in " + inWords(wait)
+	}
 	return &problem{
 		status: http.StatusTooManyRequests,
-		retry:  max(time.Second, wait),
-		reason: beyondLimit,
+		retry:  wait,
+		reason: "Too many requests of this kind came from this network. Try again " + again + ".",
 	}
+}
+
+// limitedError names what a limit refuses in the query of the error page. How
+// long it holds stands behind it, in seconds, since nothing is stored.
+const limitedError = "stub:429"
+
+func limitedErrorFor(wait time.Duration) string { return limitedError + ":" + retryAfter(wait) }
+
+// limitedFor gives the problem that limitedError names, alone or with a time,
+// false for other names. Anybody can write one: a time that no limit has is none.
+func limitedFor(name string) (*problem, bool) {
+	rest, is := strings.CutPrefix(name, limitedError)
+	if !is || rest == "" {
+		return beyondLimit(0), is
+	}
+	seconds, err := strconv.ParseUint(strings.TrimPrefix(rest, ":"), 10, 16)
+	if err != nil || seconds == 0 || rest[0] != ':' {
+		return nil, false
+	}
+	return beyondLimit(time.Duration(seconds) * time.Second), true
+}
+
+// inWords says a time in whole seconds, or minutes where those are many; never
+// less than it is.
+func inWords(d time.Duration) string {
+	n, unit := int(math.Ceil(d.Seconds())), "second"
+	if n > 90 {
+		n, unit = int(math.Ceil(d.Minutes())), "minute"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return strconv.Itoa(n) + " " + unit
 }
 
 // retryAfter is how the header says it: whole seconds.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -35,15 +36,49 @@ func TestRefusedPagesStoreNothing(t *testing.T) {
 	for range 5 {
 		g = c.get(routeRegistration+"/browser", "Accept", "text/html")
 	}
-	if at := g.header.Get("Location"); g.status != http.StatusSeeOther || !strings.HasSuffix(at, "/error?id="+url.QueryEscape("stub:429")) {
-		t.Errorf("a browser beyond the limit = %d %s, want it led to the error page", g.status, at)
+	at, err := url.Parse(g.header.Get("Location"))
+	if err != nil || g.status != http.StatusSeeOther || !strings.HasSuffix(at.Path, "/error") {
+		t.Fatalf("a browser beyond the limit = %d %s, want it led to the error page", g.status, at)
 	}
-	if g := c.get("/self-service/errors?id=stub:429"); g.status != http.StatusOK || !strings.Contains(g.body, `"code":429`) {
-		t.Errorf("that error = %d %s, want 200 and code 429", g.status, g.body)
+	id := at.Query().Get("id")
+	if !regexp.MustCompile(`^stub:429:[1-9][0-9]{0,3}$`).MatchString(id) {
+		t.Errorf("that error has the id %q, want the seconds to wait in it", id)
+	}
+	if g := c.get("/self-service/errors?id=" + url.QueryEscape(id)); g.status != http.StatusOK || !strings.Contains(g.body, `"code":429`) || !strings.Contains(g.body, "Try again in ") {
+		t.Errorf("that error = %d %s, want 200, code 429 and how long to wait", g.status, g.body)
 	}
 	defer w.lock()()
 	if len(w.errors) != 0 {
 		t.Errorf("%d errors are stored, want none", len(w.errors))
+	}
+}
+
+// The page said "in a moment", whatever it was.
+func TestRefusedPagesSayHowLongToWait(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).browser()
+	for id, says := range map[string]string{
+		"stub:429":        "Try again later.",
+		"stub:429:1":      "Try again in 1 second.",
+		"stub:429:90":     "Try again in 90 seconds.",
+		"stub:429:91":     "Try again in 2 minutes.",
+		"stub:429:3600":   "Try again in 60 minutes.",
+		"stub:429:":       "",
+		"stub:429:0":      "",
+		"stub:429:-1":     "",
+		"stub:429:1e9":    "",
+		"stub:42937":      "",
+		"stub:429:<b>":    "",
+		"stub:429:999999": "",
+	} {
+		g := c.get("/self-service/errors?id=" + url.QueryEscape(id))
+		status := http.StatusOK
+		if says == "" {
+			status = http.StatusNotFound
+		}
+		if g.status != status || !strings.Contains(g.body, says) {
+			t.Errorf("error %q = %d %s, want %d with %q", id, g.status, g.body, status, says)
+		}
 	}
 }
 

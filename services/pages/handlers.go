@@ -93,7 +93,9 @@ func headline(status int) string {
 		return "This page does not exist"
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return "This is not allowed"
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests:
+		return "Please try again later" // the text says when
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return "Please try again in a moment"
 	}
 	if status >= http.StatusBadRequest && status < http.StatusInternalServerError {

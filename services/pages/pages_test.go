@@ -322,6 +322,16 @@ func TestErrorPage(t *testing.T) {
 	}
 }
 
+// What a limit refuses may be for an hour: the heading must not say otherwise.
+func TestWhatIsBeyondALimitIsNotForAMoment(t *testing.T) {
+	t.Parallel()
+	h := newPages(t, api{errorsPath: answers(http.StatusOK, object{"error": object{"code": 429, "reason": "Try again in 60 minutes."}})})
+	got := get(t, h, "/ui/error?id=stub:429:3600").page
+	if text := got.tags("main")[0].text(); heading(got) != "Please try again later" || !strings.Contains(text, "Try again in 60 minutes.") {
+		t.Errorf("page = %q: %q, want later, and when", heading(got), text)
+	}
+}
+
 func TestRefusalsOfTheAPIAreReadable(t *testing.T) {
 	t.Parallel()
 	busy := func(w http.ResponseWriter, r *http.Request) {
