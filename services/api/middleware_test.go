@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
 )
 
 func TestHeadersOfAllAnswers(t *testing.T) {
@@ -115,6 +117,42 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 		if !strings.Contains(log, want) {
 			t.Errorf("log lacks %s:\n%s", want, log)
 		}
+	}
+}
+
+// noWorker is a session worker that is not there.
+type noWorker struct{}
+
+func (noWorker) Issue(context.Context, session.Request) (*session.Session, error) {
+	return nil, fmt.Errorf("%w: no responders", session.ErrUnavailable)
+}
+
+// To the client it is a success, and the metric says only how often.
+func TestRegistrationWithoutItsSessionIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.options.Registration.(*registration.Service).Sessions = noWorker{} })
+	c := w.app()
+	f := c.nativeFlow()
+	if g := c.postJSON(f.submit(), submitBody("", "canary@example.org", "canary canary"), "X-Request-Id", "the-request"); g.status != http.StatusOK {
+		t.Fatalf("registration = %d %s, want 200", g.status, g.body)
+	}
+	log := w.log.String()
+	var warnings []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, `"level":"WARN"`) {
+			warnings = append(warnings, line)
+		}
+	}
+	if len(warnings) != 1 {
+		t.Fatalf("warnings = %q, want one", warnings)
+	}
+	for _, want := range []string{`"msg":"registered without a session"`, `"reason":"unavailable"`, `"identity_id":"`, `"request_id":"the-request"`} {
+		if !strings.Contains(warnings[0], want) {
+			t.Errorf("warning %s lacks %s", warnings[0], want)
+		}
+	}
+	if strings.Contains(log, "canary") || strings.Contains(log, f.ID) || strings.Contains(log, "ory_st_") {
+		t.Errorf("log holds what clients sent, or a token:\n%s", log)
 	}
 }
 

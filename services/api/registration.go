@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -95,10 +96,26 @@ func (s *Server) submitRegistration(x *exchange) error {
 		f.Active = in.method
 		return s.mend(x, f, err, in.transient)
 	}
+	s.warnOfMissing(x, result)
 	if f.Type == flow.Browser {
 		x.setCSRF(next)
 	}
 	return s.registered(x, result, in.method)
+}
+
+// warnOfMissing logs that an answer lacks the session that was planned: to the
+// client it is a success, so nothing else says it.
+func (s *Server) warnOfMissing(x *exchange, r *registration.Result) {
+	if r.Missing == nil {
+		return
+	}
+	s.Log.LogAttrs(x.r.Context(), slog.LevelWarn, "registered without a session",
+		slog.String("reason", r.MissingReason()),
+		slog.String("identity_id", r.Identity.ID.String()),
+		slog.String("request_id", x.id),
+		slog.String("trace_id", traceID(x.traceParent())),
+		slog.Any("error", r.Missing),
+	)
 }
 
 // registrationFlow gives the flow that the query names. A completed flow whose

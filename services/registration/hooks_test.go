@@ -287,6 +287,9 @@ func TestWithoutSessionWorker(t *testing.T) {
 		if got.Session != nil || got.Token != (session.Token{}) || !errors.Is(got.Missing, why) {
 			t.Errorf("%s: result has session %v, token %q, missing %v; want neither, and why", reason, got.Session, got.Token.Reveal(), got.Missing)
 		}
+		if got.MissingReason() != reason {
+			t.Errorf("MissingReason() = %q, want %q", got.MissingReason(), reason)
+		}
 		e := f.appended[0]
 		want := fmt.Sprintf(`{"identity_id":%q,"flow_id":%q,"reason":%q}`, got.Identity.ID, f.records[0].Grant.FlowID, reason)
 		if e.Type != "session.refused" || string(e.Data) != want || e.RequestID != "http-1" || e.Subject != got.Identity.ID.String() {

@@ -142,6 +142,15 @@ type Result struct {
 	FlowType flow.Type
 }
 
+// MissingReason is the class of Missing, as session.refused has it; empty if
+// nothing is missing.
+func (r *Result) MissingReason() string {
+	if r.Missing == nil {
+		return ""
+	}
+	return reason(r.Missing)
+}
+
 // Record is what one registration stores.
 type Record struct {
 	Identity *identity.Identity
