@@ -3,7 +3,6 @@ package courier
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	netmail "net/mail"
 	"strings"
 
@@ -22,17 +21,17 @@ type sender struct {
 func newSender(address, name string, headers map[string]string) (sender, error) {
 	canonical, err := identity.Canonical(address)
 	if err != nil || !isASCII(canonical) {
-		return sender{}, errors.New("courier.smtp.from_address: want an e-mail address in ASCII")
+		return sender{}, misconfigured("courier.smtp.from_address", "want an email address in ASCII")
 	}
 	if strings.ContainsFunc(name, isControl) {
-		return sender{}, errors.New("courier.smtp.from_name: want one line")
+		return sender{}, misconfigured("courier.smtp.from_name", "want one line")
 	}
 	for header, value := range headers {
 		if !isHeader(header) || strings.ContainsFunc(value, isControl) {
-			return sender{}, fmt.Errorf("courier.smtp.headers: %q cannot be sent", header)
+			return sender{}, misconfigured("courier.smtp.headers."+header, "%q cannot be sent: want a header of one line", header)
 		}
 		if isOwn(header) {
-			return sender{}, fmt.Errorf("courier.smtp.headers: %q is given by the mail itself", header)
+			return sender{}, misconfigured("courier.smtp.headers."+header, "%q is given by the mail itself", header)
 		}
 	}
 	return sender{netmail.Address{Name: name, Address: strings.TrimSpace(address)}, headers}, nil

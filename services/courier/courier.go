@@ -29,6 +29,22 @@ var (
 	ErrClaimed = errors.New("courier: message is being sent")
 )
 
+// Misconfigured is the error of an option that cannot be used.
+type Misconfigured struct {
+	Key string // that it has in the configuration, such as courier.smtp.local_name
+	Err error  // holds no secret
+}
+
+func (m *Misconfigured) Error() string { return m.Key + ": " + m.Err.Error() }
+
+// Unwrap gives the cause.
+func (m *Misconfigured) Unwrap() error { return m.Err }
+
+// misconfigured makes the error of an option.
+func misconfigured(key, format string, args ...any) error {
+	return &Misconfigured{Key: key, Err: fmt.Errorf(format, args...)}
+}
+
 // Status says how far a message is.
 type Status string
 

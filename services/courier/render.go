@@ -101,26 +101,32 @@ func oneLine(s string) string {
 }
 
 // try renders a mail with samples. What carries a code must show it in the plain
-// body, where people and programs look for it, and show no other.
+// body, where people and programs look for it, and show no other. The error is a
+// [*Misconfigured].
 func (m mailTemplates) try(data any) error {
-	content, err := m.execute(data)
-	if err != nil {
-		return fmt.Errorf("courier template: %w", err)
+	var made []string
+	for _, p := range []part{m.subject, m.plain, m.html} {
+		text, err := execute(p, data)
+		if err != nil {
+			return p.from.refuse(err)
+		}
+		made = append(made, text)
 	}
-	if content.Subject.Reveal() == "" {
-		return errors.New("courier template: a subject is empty")
+	if oneLine(made[0]) == "" {
+		return m.subject.from.refuse(errors.New("the subject is empty"))
 	}
 	d, ok := data.(codeData)
 	if !ok {
 		return nil
 	}
-	for _, found := range digits.FindAllString(content.Plain.Reveal(), -1) {
+	plain := made[1]
+	for _, found := range digits.FindAllString(plain, -1) {
 		if found != d.VerificationCode {
-			return errors.New("courier template: a plain body has six digits that are not its code")
+			return m.plain.from.refuse(errors.New("the plain body has six digits that are not its code"))
 		}
 	}
-	if !digits.MatchString(content.Plain.Reveal()) {
-		return errors.New("courier template: a plain body leaves out {{ .VerificationCode }}")
+	if !digits.MatchString(plain) {
+		return m.plain.from.refuse(errors.New("the plain body leaves out {{ .VerificationCode }}"))
 	}
 	return nil
 }

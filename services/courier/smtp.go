@@ -51,7 +51,7 @@ type SMTP struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// NewSMTP checks the options; it does not connect.
+// NewSMTP checks the options; it does not connect. Its error is a [*Misconfigured].
 func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	from, err := newSender(o.FromAddress, o.FromName, o.Headers)
 	if err != nil {
@@ -59,7 +59,7 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	}
 	o.LocalName = cmp.Or(o.LocalName, "localhost")
 	if !isASCII(o.LocalName) || strings.ContainsFunc(o.LocalName, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, errors.New("courier.smtp.local_name: want the name of a host")
+		return nil, misconfigured("courier.smtp.local_name", "want the name of a host")
 	}
 	o.Connect = cmp.Or(o.Connect, connectTimeout)
 	o.Command = cmp.Or(o.Command, commandTimeout)

@@ -308,14 +308,14 @@ func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0,
 func TestNewSMTPRefusesWhatCannotStandInAHead(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*courier.SMTPOptions){
-		"from_address":           func(o *courier.SMTPOptions) { o.FromAddress = "a@example.com\r\nBcc: eve@example.com" },
-		"want an e-mail address": func(o *courier.SMTPOptions) { o.FromAddress = "" },
-		"from_name":              func(o *courier.SMTPOptions) { o.FromName = "a\nb" },
-		"local_name":             func(o *courier.SMTPOptions) { o.LocalName = "a b" },
-		`"X:y"`:                  func(o *courier.SMTPOptions) { o.Headers = map[string]string{"X:y": "1"} },
-		`"X-A"`:                  func(o *courier.SMTPOptions) { o.Headers = map[string]string{"X-A": "1\r\nBcc: eve@example.com"} },
-		`"bcc"`:                  func(o *courier.SMTPOptions) { o.Headers = map[string]string{"bcc": "eve@example.com"} },
-		`"Content-Type"`:         func(o *courier.SMTPOptions) { o.Headers = map[string]string{"Content-Type": "text/plain"} },
+		"from_address":          func(o *courier.SMTPOptions) { o.FromAddress = "a@example.com\r\nBcc: eve@example.com" },
+		"want an email address": func(o *courier.SMTPOptions) { o.FromAddress = "" },
+		"from_name":             func(o *courier.SMTPOptions) { o.FromName = "a\nb" },
+		"local_name":            func(o *courier.SMTPOptions) { o.LocalName = "a b" },
+		`"X:y"`:                 func(o *courier.SMTPOptions) { o.Headers = map[string]string{"X:y": "1"} },
+		`"X-A"`:                 func(o *courier.SMTPOptions) { o.Headers = map[string]string{"X-A": "1\r\nBcc: eve@example.com"} },
+		`"bcc"`:                 func(o *courier.SMTPOptions) { o.Headers = map[string]string{"bcc": "eve@example.com"} },
+		`"Content-Type"`:        func(o *courier.SMTPOptions) { o.Headers = map[string]string{"Content-Type": "text/plain"} },
 	} {
 		o := courier.SMTPOptions{Server: courier.Server{Host: "h", Port: 25}, FromAddress: "a@example.com"}
 		change(&o)

@@ -42,14 +42,23 @@ type Templates struct{ valid, invalid mailTemplates }
 
 // mailTemplates are the templates of one kind of mail, and what all three were made from.
 type mailTemplates struct {
-	subject, plain, html template
+	subject, plain, html part
 	from                 string
+}
+
+// part is a template, and where it is from.
+type part struct {
+	template
+	from source
 }
 
 // template is one of text/template or html/template.
 type template interface {
 	Execute(w io.Writer, data any) error
 }
+
+// keyFolder is the key of [TemplateOptions.Folder].
+const keyFolder = "courier.template_override_path"
 
 // kind is where the templates of one kind of mail are.
 type kind struct{ key, folder string }
@@ -60,7 +69,7 @@ var (
 )
 
 // NewTemplates reads and tries all templates, so that one that cannot be
-// rendered, or leaves out the code, is an error now. Templates see
+// rendered, or leaves out the code, is a [*Misconfigured] now. Templates see
 //
 //	.To                the address
 //	.VerificationCode  six digits
@@ -73,7 +82,7 @@ var (
 func NewTemplates(o TemplateOptions) (*Templates, error) {
 	if o.Folder != "" {
 		if info, err := os.Stat(o.Folder); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("courier.template_override_path: no such folder: %s", o.Folder)
+			return nil, misconfigured(keyFolder, "no such folder: %s", o.Folder)
 		}
 	}
 	var t Templates
@@ -92,8 +101,8 @@ func NewTemplates(o TemplateOptions) (*Templates, error) {
 
 func newMail(k kind, given Texts, folder string) (mailTemplates, error) {
 	var m mailTemplates
-	for _, part := range []struct {
-		to               *template
+	for _, p := range []struct {
+		to               *part
 		given, key, file string
 		html             bool
 	}{
@@ -101,16 +110,17 @@ func newMail(k kind, given Texts, folder string) (mailTemplates, error) {
 		{&m.plain, given.Plain, "body.plaintext", "email.body.plaintext.gotmpl", false},
 		{&m.html, given.HTML, "body.html", "email.body.gotmpl", true},
 	} {
-		from, name, err := source(k, part.given, part.key, folder, part.file)
+		s, err := findSource(k, p.given, p.key, folder, p.file)
 		if err != nil {
 			return mailTemplates{}, err
 		}
-		if len(from) > maxTemplate {
-			return mailTemplates{}, fmt.Errorf("%s: is over %d bytes", name, maxTemplate)
+		if len(s.text) > maxTemplate {
+			return mailTemplates{}, s.refuse(fmt.Errorf("is over %d bytes", maxTemplate))
 		}
-		m.from += from
-		if *part.to, err = parse(name, from, part.html); err != nil {
-			return mailTemplates{}, err
+		m.from += s.text
+		p.to.from = s
+		if p.to.template, err = parse(s.name, s.text, p.html); err != nil {
+			return mailTemplates{}, s.refuse(err)
 		}
 	}
 	return m, nil
@@ -123,33 +133,45 @@ func parse(name, from string, isHTML bool) (template, error) {
 	return text.New(name).Option("missingkey=error").Parse(from)
 }
 
-// source finds the text of a template and the name by which an operator knows it.
-func source(k kind, given, key, folder, file string) (from, name string, err error) {
+// source is the text of a template, the name by which an operator knows it, and
+// the key that led to it.
+type source struct{ text, name, key string }
+
+// refuse says what is wrong with it, and in which file of a folder.
+func (s source) refuse(err error) error {
+	text := strings.Replace(err.Error(), s.name+":", "line ", 1)
+	if s.name != s.key {
+		text = s.name + ": " + text
+	}
+	return &Misconfigured{s.key, errors.New(text)}
+}
+
+func findSource(k kind, given, key, folder, file string) (source, error) {
 	if given != "" {
-		return given, k.key + key, nil
+		return source{given, k.key + key, k.key + key}, nil
 	}
 	if folder != "" {
-		name = filepath.Join(folder, filepath.FromSlash(k.folder), file)
+		name := filepath.Join(folder, filepath.FromSlash(k.folder), file)
 		from, err := readFile(name)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return from, name, err
+			return source{from, name, keyFolder}, err
 		}
 	}
-	name = "templates/" + k.folder + "/" + file
+	name := "templates/" + k.folder + "/" + file
 	own, err := builtIn.ReadFile(name)
-	return string(own), name, err
+	return source{string(own), name, k.key + key}, err
 }
 
 // readFile reads little more of a file than a template may have.
 func readFile(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", fmt.Errorf("courier.template_override_path: %w", err)
+		return "", misconfigured(keyFolder, "%w", err)
 	}
 	defer f.Close()
 	var b strings.Builder
 	if _, err := io.Copy(&b, io.LimitReader(f, maxTemplate+1)); err != nil {
-		return "", fmt.Errorf("courier.template_override_path: %w", err)
+		return "", misconfigured(keyFolder, "%w", err)
 	}
 	return b.String(), nil
 }

@@ -2,6 +2,7 @@ package courier_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,7 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 		file    string // in the folder
 		want    string
 	}{
-		"syntax":              {courier.TemplateOptions{Code: courier.Texts{Subject: "{{ .VerificationCode "}}, "", key + "valid.email.subject:1"},
+		"syntax":              {courier.TemplateOptions{Code: courier.Texts{Subject: "{{ .VerificationCode "}}, "", key + "valid.email.subject: template: line 1: "},
 		"unknown function":    {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCode | upper }}"}}, "", `"upper" not defined`},
 		"misspelt field":      {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCod }}"}}, "", "VerificationCod"},
 		"misspelt key":        {courier.TemplateOptions{Code: courier.Texts{HTML: "{{ .Identity.trait.email }}"}}, "", `no entry for key "trait"`},
@@ -82,7 +83,7 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 		"too much to read":    {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat("x", 256<<10+1)}}, "", "over 262144 bytes"},
 		"too much to render":  {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}}, "", "more than 262144 bytes"},
 		"no such folder":      {courier.TemplateOptions{Folder: "/nowhere"}, "", "courier.template_override_path: no such folder"},
-		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl:1"},
+		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl: template: line 1: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,8 +91,10 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 				tc.options.Folder = t.TempDir()
 				write(t, tc.options.Folder, tc.file, "{{ if }}")
 			}
-			if _, err := courier.NewTemplates(tc.options); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("NewTemplates = %v, want an error with %q", err, tc.want)
+			_, err := courier.NewTemplates(tc.options)
+			var named *courier.Misconfigured
+			if !errors.As(err, &named) || !strings.HasPrefix(named.Key, "courier.template") || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("NewTemplates = %v, want an error of a key, with %q", err, tc.want)
 			}
 		})
 	}

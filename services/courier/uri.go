@@ -2,7 +2,6 @@ package courier
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -32,12 +31,12 @@ const (
 
 // ParseSMTP reads a URI such as smtp://user:password@host:587/ or smtps://….
 // Parameters are disable_starttls, skip_ssl_verify (true or false) and
-// server_name. Its errors repeat nothing of the URI, where a password may be
-// anywhere if it was not written as it should be.
+// server_name. Its error is a [*Misconfigured] and repeats nothing of the URI,
+// where a password may be anywhere if it was not written as it should be.
 func ParseSMTP(uri string) (Server, error) {
 	s, err := parseSMTP(uri)
 	if err != nil {
-		return Server{}, fmt.Errorf("smtp uri: %w", err)
+		return Server{}, misconfigured("courier.smtp.connection_uri", "%w", err)
 	}
 	return s, nil
 }

@@ -17,12 +17,7 @@ func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Ser
 	if former != nil {
 		taken = former.courier.Taken
 	}
-	given := cfg.Courier.Templates.VerificationCode
-	templates, err := courier.NewTemplates(courier.TemplateOptions{
-		Code:    courier.Texts(given.Valid.Texts),
-		Unknown: courier.Texts(given.Invalid.Texts),
-		Folder:  cfg.Courier.TemplateOverridePath,
-	})
+	templates, err := courier.NewTemplates(cfg.Courier.TemplateOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -53,23 +48,16 @@ func (noServer) Send(context.Context, *courier.Message) error {
 }
 
 func newSender(cfg *config.Config, f foundation) (courier.Sender, error) {
-	smtp := cfg.Courier.SMTP
-	uri := smtp.ConnectionURI.Reveal()
+	uri := cfg.Courier.SMTP.ConnectionURI.Reveal()
 	switch {
 	case uri == "" && cfg.Dev:
 		return courier.Mailbox{Log: f.log}, nil
 	case uri == "":
 		return noServer{}, nil
 	}
-	server, err := courier.ParseSMTP(uri)
+	options, err := cfg.Courier.SMTPOptions()
 	if err != nil {
 		return nil, err
 	}
-	return courier.NewSMTP(courier.SMTPOptions{
-		Server:      server,
-		FromAddress: smtp.FromAddress,
-		FromName:    smtp.FromName,
-		Headers:     smtp.Headers,
-		LocalName:   smtp.LocalName,
-	})
+	return courier.NewSMTP(options)
 }

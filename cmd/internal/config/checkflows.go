@@ -1,12 +1,12 @@
 package config
 
 import (
+	"errors"
 	"net/mail"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/hook"
 )
 
@@ -60,27 +60,37 @@ func (l *loader) checkCourier(c *Config) {
 	if m.MessageRetries < 1 || m.MessageRetries > 100 {
 		l.refuseKey("courier.message_retries", "want 1 to 100, not %d", m.MessageRetries)
 	}
-	if text := m.SMTP.ConnectionURI.Reveal(); text != "" {
-		u, err := url.Parse(text)
-		if err != nil || u.Host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" {
-			l.refuseKey(connectionURI, "want smtp://user:password@host:port or smtps://…") // it may hold a password
-		}
-		if m.SMTP.FromAddress == "" {
-			l.refuseKey("courier.smtp.from_address", "this is needed: whom are mails from?")
-		}
-	}
+	l.checkSMTP(m)
+	_, err := courier.NewTemplates(m.TemplateOptions())
+	l.refuseMails(err)
+}
+
+func (l *loader) checkSMTP(m *Courier) {
 	if from := m.SMTP.FromAddress; from != "" {
 		if a, err := mail.ParseAddress(from); err != nil || a.Address != from {
 			l.refuseKey("courier.smtp.from_address", "want an address such as accounts@example.com")
+			return
 		}
 	}
-	if strings.ContainsAny(m.SMTP.FromName, "\r\n") {
-		l.refuseKey("courier.smtp.from_name", "want one line")
-	}
-	for name, value := range m.SMTP.Headers {
-		if name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsAny(value, "\r\n\x00") {
-			l.refuseKey("courier.smtp.headers."+name, "want a header of one line")
+	options, err := m.SMTPOptions()
+	l.refuseMails(err)
+	if options.FromAddress == "" {
+		if m.SMTP.ConnectionURI.Reveal() != "" {
+			l.refuseKey("courier.smtp.from_address", "this is needed: whom are mails from?")
 		}
+		options.FromAddress = "nobody@example.com" // the rest is checked all the same
+	}
+	_, err = courier.NewSMTP(options)
+	l.refuseMails(err)
+}
+
+// refuseMails notes what the courier says, at the place of the key that it names.
+func (l *loader) refuseMails(err error) {
+	var named *courier.Misconfigured
+	if errors.As(err, &named) {
+		l.refuseKey(named.Key, "%w", named.Err)
+	} else if err != nil {
+		l.refuseKey("courier", "%w", err)
 	}
 }
 

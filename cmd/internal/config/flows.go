@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/usher-auth/usher/services/courier"
+)
 
 // Login is what is configured for the login flow.
 type Login struct {
@@ -70,6 +74,32 @@ type MailTemplate struct {
 	} `yaml:"email"`
 	// Texts are what Email leads to.
 	Texts struct{ Subject, Plain, HTML string } `yaml:"-"`
+}
+
+// TemplateOptions are what the templates of mails are made of.
+func (m *Courier) TemplateOptions() courier.TemplateOptions {
+	given := &m.Templates.VerificationCode
+	return courier.TemplateOptions{
+		Code:    courier.Texts(given.Valid.Texts),
+		Unknown: courier.Texts(given.Invalid.Texts),
+		Folder:  m.TemplateOverridePath,
+	}
+}
+
+// SMTPOptions say how the mail server is reached; without connection_uri its
+// place in them is empty.
+func (m *Courier) SMTPOptions() (courier.SMTPOptions, error) {
+	o := courier.SMTPOptions{
+		FromAddress: m.SMTP.FromAddress,
+		FromName:    m.SMTP.FromName,
+		Headers:     m.SMTP.Headers,
+		LocalName:   m.SMTP.LocalName,
+	}
+	var err error
+	if uri := m.SMTP.ConnectionURI.Reveal(); uri != "" {
+		o.Server, err = courier.ParseSMTP(uri)
+	}
+	return o, err
 }
 
 // completeTemplates reads the templates of mails.
