@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -162,4 +164,22 @@ func FuzzHostileTraits(f *testing.F) {
 			t.Errorf("subject for %q = %q, want one short line", name, subject)
 		}
 	})
+}
+
+// What deploy/config.yaml says that templates see, they do.
+func TestTheConfigurationFileNamesWhatTemplatesSee(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../deploy/config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\{\{ .*? \}\}`).FindAllString(string(text), -1)
+	for _, want := range []string{".To", ".VerificationCode", ".VerificationURL", ".ExpiresInMinutes", ".Identity.id"} {
+		if !slices.Contains(named, "{{ "+want+" }}") {
+			t.Errorf("deploy/config.yaml names %q, want %s among them", named, want)
+		}
+	}
+	if _, err := courier.NewTemplates(courier.TemplateOptions{Code: courier.Texts{HTML: strings.Join(named, "\n")}}); err != nil {
+		t.Errorf("what deploy/config.yaml names: %v", err)
+	}
 }
