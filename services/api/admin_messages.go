@@ -35,6 +35,7 @@ type messageView struct {
 	TemplateType string         `json:"template_type"`
 	Channel      string         `json:"channel"`
 	SendCount    int            `json:"send_count"`
+	LastError    string         `json:"last_error,omitempty"` // not the contract's; why it has not gone
 	CreatedAt    stamp          `json:"created_at"`
 	UpdatedAt    stamp          `json:"updated_at"`
 }
@@ -52,6 +53,9 @@ func (s *Server) viewMessage(m *courier.Message) messageView {
 		SendCount:    m.Attempts,
 		CreatedAt:    stamp(m.CreatedAt),
 		UpdatedAt:    stamp(m.UpdatedAt),
+	}
+	if m.Status != courier.Sent {
+		v.LastError = m.LastError
 	}
 	if s.ShowMails {
 		v.Body, v.Subject = m.Content.Plain.Reveal(), m.Content.Subject.Reveal()

@@ -25,6 +25,9 @@ func withMails(w *world) {
 		if n == 2 {
 			m.Status = courier.Abandoned
 		}
+		if n > 1 {
+			m.LastError = "RCPT: server answered 550"
+		}
 		w.mails = append(w.mails, m)
 	}
 }
@@ -32,6 +35,7 @@ func withMails(w *world) {
 type shownMail struct {
 	ID, Status, Type, Recipient, Body, Subject, Channel string
 	SendCount                                           int    `json:"send_count"`
+	LastError                                           string `json:"last_error"`
 	Template                                            string `json:"template_type"`
 }
 
@@ -63,6 +67,9 @@ func TestListMessages(t *testing.T) {
 		counts := []int{}
 		for _, m := range all {
 			counts = append(counts, m.SendCount)
+			if told := m.LastError == "RCPT: server answered 550"; told != (m.Status == "abandoned") {
+				t.Errorf("list%s: last error of a mail that was %s = %q", query, m.Status, m.LastError)
+			}
 		}
 		if fmt.Sprint(counts) != fmt.Sprint(want) {
 			t.Errorf("list%s = %v, want %v", query, counts, want)

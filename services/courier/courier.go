@@ -105,6 +105,9 @@ type Message struct {
 	Content Content
 	// Attempts that a mail server has seen.
 	Attempts int
+	// LastError is why the last attempt failed, whether or not a server has seen
+	// it: one short line without recipient and content.
+	LastError string
 	// ExpiresAt is when the message is of no use any more.
 	ExpiresAt time.Time
 	CreatedAt time.Time
@@ -166,4 +169,6 @@ type Store interface {
 	// Settle stores how far a message is and appends the event, nil for none, in
 	// one durable commit. Its content is deleted unless keep says otherwise.
 	Settle(ctx context.Context, id uuid.UUID, s Status, attempts int, keep bool, e *events.Event) error
+	// MessageFailed keeps why the last attempt at a message failed.
+	MessageFailed(ctx context.Context, id uuid.UUID, why string) error
 }

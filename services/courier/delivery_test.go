@@ -82,6 +82,9 @@ func TestServerThatWasDownGetsTheMailWhenItIsBack(t *testing.T) {
 			t.Fatalf("Verification = %v, want an error that costs no attempt", err)
 		}
 	}
+	if m := s.only(); !strings.HasPrefix(m.LastError, "connect: ") {
+		t.Errorf("last error = %q, want that there is no connection", m.LastError)
+	}
 	back := newServer(t, down.address(), offer{})
 	if err := c.Verification(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)

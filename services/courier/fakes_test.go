@@ -130,6 +130,17 @@ func (s *memory) Settle(ctx context.Context, id uuid.UUID, status courier.Status
 	return courier.ErrNotFound
 }
 
+func (s *memory) MessageFailed(_ context.Context, id uuid.UUID, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.messages {
+		if m.ID == id {
+			m.LastError = why
+		}
+	}
+	return nil
+}
+
 // only gives the one message that there is.
 func (s *memory) only() courier.Message {
 	s.t.Helper()

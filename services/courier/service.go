@@ -187,7 +187,9 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	}
 	useful, err := s.Store.Useful(ctx, m, r.FlowID)
 	if err == nil && useful {
-		err = s.Sender.Send(ctx, m)
+		if err = s.Sender.Send(ctx, m); err != nil && ctx.Err() == nil {
+			s.noteFailure(ctx, m, err)
+		}
 	}
 	release()
 	if err == nil && !useful {
@@ -211,6 +213,15 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 		return err
 	}
 	return fmt.Errorf("send message %s: %w", m.ID, &Deferred{Attempts: attempts, Err: err})
+}
+
+// noteFailure keeps for operators why an attempt failed. Senders name no
+// recipient; should one do, it does not stay. That it cannot be kept is no reason
+// to give up the message.
+func (s *Service) noteFailure(ctx context.Context, m *Message, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	_ = s.Store.MessageFailed(ctx, m.ID, oneLine(strings.ReplaceAll(err.Error(), m.Recipient, "[recipient]")))
 }
 
 func (s *Service) sent(ctx context.Context, m *Message, r Request, attempts int) error {

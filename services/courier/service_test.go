@@ -214,6 +214,21 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 	}
 }
 
+// Operators read why a mail has not gone, and no more of it than they know already.
+func TestFailedAttemptLeavesItsReason(t *testing.T) {
+	t.Parallel()
+	s, r := newMemory(t)
+	failure := errors.New("RCPT: <ada@example.com>\r\nis unknown " + strings.Repeat("x", 1000))
+	c := newService(t, s, &sender{send: func(*courier.Message) error { return &courier.Refused{Err: failure} }})
+	if err := c.Verification(t.Context(), r); err == nil {
+		t.Fatal("Verification = nil, want the failure")
+	}
+	why := s.only().LastError
+	if !strings.HasPrefix(why, "not taken: RCPT: <[recipient]> is unknown xxx") || len(why) > 200 {
+		t.Errorf("last error = %q, want one short line without the recipient", why)
+	}
+}
+
 func TestTakenMailIsNotSentAgainWhileTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	s, r := newMemory(t)

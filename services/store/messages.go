@@ -27,6 +27,7 @@ type messageRow struct {
 	RecipientKey []byte        `db:"recipient_key"`
 	Content      []byte        `db:"content"`
 	Attempts     int           `db:"attempts"`
+	LastError    string        `db:"last_error"`
 	ExpiresAt    moment        `db:"expires_at"`
 	CreatedAt    moment        `db:"created_at"`
 	UpdatedAt    moment        `db:"updated_at"`
@@ -61,6 +62,7 @@ func (k *keyring) newMessageRow(m courier.Message) (messageRow, error) {
 		Template:     m.Template,
 		RecipientKey: k.addressKey(channel, m.Recipient),
 		Attempts:     m.Attempts,
+		LastError:    m.LastError,
 		ExpiresAt:    moment{m.ExpiresAt},
 		CreatedAt:    moment{m.CreatedAt},
 		UpdatedAt:    moment{m.UpdatedAt},
@@ -85,6 +87,7 @@ func (k *keyring) openMessage(f foundMessage) (courier.Message, error) {
 		Status:     courier.Status(r.Status),
 		Template:   r.Template,
 		Attempts:   r.Attempts,
+		LastError:  r.LastError,
 		ExpiresAt:  r.ExpiresAt.Time,
 		CreatedAt:  r.CreatedAt.Time,
 		UpdatedAt:  r.UpdatedAt.Time,
@@ -369,6 +372,15 @@ func (s *Store) Settle(ctx context.Context, id uuid.UUID, status courier.Status,
 	})
 	if err != nil {
 		return fmt.Errorf("settle message %s: %w", id, err)
+	}
+	return nil
+}
+
+// MessageFailed keeps why the last attempt at a message failed, without waiting
+// for the disk. A message that is gone is no error.
+func (s *Store) MessageFailed(ctx context.Context, id uuid.UUID, why string) error {
+	if _, err := s.relaxed.exec(ctx, `UPDATE messages SET last_error = ?, updated_at = ? WHERE id = ?`, why, moment{s.now()}, id); err != nil {
+		return fmt.Errorf("failure of message %s: %w", id, err)
 	}
 	return nil
 }

@@ -81,7 +81,9 @@ func testSettle(t *testing.T, s *suite, m courier.Message) {
 	before := s.types(st)
 	s.advance(time.Minute)
 	s.must(st.Settle(s.ctx(), m.ID, courier.Processing, 1, true, nil))
-	m.Status, m.Attempts, m.UpdatedAt = courier.Processing, 1, s.clock()
+	s.must(st.MessageFailed(s.ctx(), m.ID, "connect: refused"))
+	s.must(st.MessageFailed(s.ctx(), uuid.New(), "of a message that is gone"))
+	m.Status, m.Attempts, m.UpdatedAt, m.LastError = courier.Processing, 1, s.clock(), "connect: refused"
 	if got, err := st.Message(s.ctx(), m.EventID); err != nil || diffMessage(&m, got) != "" {
 		t.Errorf("Message after Settle: %v, want(-) got(+):\n%s", err, diffMessage(&m, got))
 	}

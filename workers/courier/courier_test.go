@@ -114,6 +114,8 @@ func (s *stored) Settle(_ context.Context, id uuid.UUID, status couriers.Status,
 	return nil
 }
 
+func (s *stored) MessageFailed(context.Context, uuid.UUID, string) error { return nil }
+
 func (s *stored) requests() []couriers.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

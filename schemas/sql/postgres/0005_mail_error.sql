@@ -1,0 +1,4 @@
+-- +goose Up
+
+-- Why a mail has not gone yet, or never will: for operators.
+ALTER TABLE messages ADD COLUMN last_error text NOT NULL DEFAULT '';
