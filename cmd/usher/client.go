@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,29 +11,35 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
 )
 
 // adminClient asks a running server's admin listener.
 type adminClient struct {
 	base string
+	from string // what says that it is there; empty if nothing need be said
 	http http.Client
 }
 
-// client finds the admin listener: --admin, else the configuration's. Beyond
-// loopback it wants a token, taken from USHER_ADMIN_TOKEN.
+// client finds the admin listener: --admin, else the configuration's, else the
+// usual one. Of the configuration it needs no other key. Beyond loopback the
+// listener wants a token, taken from USHER_ADMIN_TOKEN.
 func (g *global) client() (*adminClient, error) {
-	base := g.admin
+	base, from := g.admin, "--admin"
 	if base == "" {
-		cfg, err := g.load()
-		if err != nil {
-			return nil, err
+		var err error
+		if base, from, err = config.FindAdmin(g.options()); err != nil {
+			return nil, fmt.Errorf("%w\nwhere is the server's admin listener? --admin URL says so without a configuration", err)
 		}
-		base = cfg.AdminURL()
 	}
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return &adminClient{base: strings.TrimSuffix(base, "/"), http: http.Client{Timeout: 30 * time.Second}}, nil
+	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("--admin %q: want a URL such as http://127.0.0.1:4434", g.admin)
+	}
+	return &adminClient{base: strings.TrimSuffix(base, "/"), from: from, http: http.Client{Timeout: 30 * time.Second}}, nil
 }
 
 // get decodes the answer to a GET into v.
@@ -50,7 +56,7 @@ func (c *adminClient) get(ctx context.Context, path string, query url.Values, v 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("no server answers at %s: is one running? (usher serve; --admin URL says where): %w", c.base, err)
+		return c.unanswered(ctx, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -58,11 +64,46 @@ func (c *adminClient) get(ctx context.Context, path string, query url.Values, v 
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		hint := ""
-		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			hint = " (set USHER_ADMIN_TOKEN, see 'usher admin token new')"
-		}
-		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint)
+		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, body))
 	}
-	return json.NewDecoder(bytes.NewReader(body)).Decode(v)
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%s%s: the answer is not that of an admin listener: %w", c.base, path, err)
+	}
+	return nil
+}
+
+// unanswered says what to do about a server that cannot be reached.
+func (c *adminClient) unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody waits for it
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // the rest of it repeats the URL
+	}
+	from := ""
+	if c.from != "" {
+		from = " (from " + c.from + ")"
+	}
+	return fmt.Errorf("no server answers at %s%s: %w\nis one running? 'usher serve' starts one; --admin URL, or -c FILE with its configuration, says where another is", c.base, from, err)
+}
+
+// hint is what the server says of a refusal, and what may be done about it.
+func hint(status int, body []byte) string {
+	var envelope struct {
+		Error struct {
+			Reason string `json:"reason"`
+		} `json:"error"`
+	}
+	said := ""
+	if json.Unmarshal(body, &envelope) == nil && envelope.Error.Reason != "" {
+		said = ": " + envelope.Error.Reason
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		said += "\nset USHER_ADMIN_TOKEN to a token; 'usher admin token new NAME' makes one"
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		said += "\nis that the admin listener, and of this version? Its port is usually 4434"
+	}
+	return said
 }

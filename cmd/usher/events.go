@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
+	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/schemas"
 )
 
 func eventsCommand(g *global) *cobra.Command {
@@ -26,8 +30,25 @@ type filter struct{ eventType, subject string }
 
 func (f *filter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.eventType, "type", "", "only events of this type, such as identity.created")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypes(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.subject, "subject", "", "only events of this identity")
 }
+
+// check refuses what selects nothing.
+func (f *filter) check() error { return oneOf("type", f.eventType, eventTypes()) }
+
+// eventTypes are the types that have a schema, by name.
+func eventTypes() (types []string) {
+	files, _ := fs.Glob(schemas.Events, "events/*"+eventSchema) // the pattern is a good one
+	for _, file := range files {
+		if name := strings.TrimSuffix(path.Base(file), eventSchema); name != "envelope" {
+			types = append(types, name)
+		}
+	}
+	return types
+}
+
+const eventSchema = ".schema.json"
 
 // page asks for the events behind a cursor.
 func (f *filter) page(ctx context.Context, c *adminClient, after string, limit int) (page eventPage, err error) {
@@ -58,6 +79,9 @@ func eventsListCommand(g *global) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return fmt.Errorf("--limit %d: want 1 or more", limit)
+			}
+			if err := f.check(); err != nil {
+				return err
 			}
 			c, err := g.client()
 			if err != nil {
@@ -97,6 +121,9 @@ func eventsTailCommand(g *global) *cobra.Command {
 		Example: "  usher events tail --type session.issued",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			c, err := g.client()
 			if err != nil {
 				return err

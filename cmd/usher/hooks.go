@@ -24,22 +24,24 @@ func hooksPlanCommand(g *global) *cobra.Command {
 		Short: "Print what runs at a registration or login, when, and in which order",
 		Long: `Prints the plan that the configuration is compiled into: per flow, method and
 flow type what may refuse, what the answer waits for, and what runs from the
-event. The session step is last wherever it was written.`,
-		Example: "  usher hooks plan --check -c usher.yaml",
+event. The session step is last wherever it was written. The first line says what
+was read: a file or the built-in defaults, development, and variables. --live
+asks a running server for the plan that it has in force.`,
+		Example: "  usher hooks plan --check -c usher.yaml\n  usher hooks plan --live",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plans, err := g.plans(cmd, live)
+			plan, err := g.plan(cmd, live)
 			if err != nil {
 				return err
 			}
 			if g.json {
-				if err := printJSON(cmd.OutOrStdout(), plans); err != nil {
+				if err := printJSON(cmd.OutOrStdout(), plan); err != nil {
 					return err
 				}
-			} else if err := printPlans(cmd.OutOrStdout(), plans); err != nil {
+			} else if err := plan.print(cmd.OutOrStdout()); err != nil {
 				return err
 			}
-			if check && len(plans.Notes) > 0 {
+			if check && len(plan.Notes) > 0 {
 				return exitError(1)
 			}
 			return nil
@@ -50,28 +52,36 @@ event. The session step is last wherever it was written.`,
 	return cmd
 }
 
-func (g *global) plans(cmd *cobra.Command, live bool) (app.Plans, error) {
+// shownPlan is the plans, and what they are the plans of.
+type shownPlan struct {
+	Configuration string `json:"configuration"`
+	app.Plans
+}
+
+func (g *global) plan(cmd *cobra.Command, live bool) (p shownPlan, err error) {
 	if live {
 		c, err := g.client()
 		if err != nil {
-			return app.Plans{}, err
+			return p, err
 		}
-		var plans app.Plans
-		return plans, c.get(cmd.Context(), "/admin/plan", nil, &plans)
+		err = c.get(cmd.Context(), "/admin/plan", nil, &p.Plans)
+		p.Configuration = fmt.Sprintf("in force at %s, revision %d", c.base, p.Revision)
+		return p, err
 	}
 	o := g.options()
 	o.NoSecrets = true // a plan needs none
 	cfg, _, err := config.Load(o)
 	if err != nil {
-		return app.Plans{}, err
+		return p, err
 	}
-	return app.PlansOf(cfg), nil
+	return shownPlan{o.Sources(cfg), app.PlansOf(cfg)}, nil
 }
 
-func printPlans(out io.Writer, plans app.Plans) error {
+func (p shownPlan) print(out io.Writer) error {
+	fmt.Fprintf(out, "configuration: %s\n\n", p.Configuration)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FLOW\tMETHOD\tTYPE\tWHEN\tSTEP\tWRITTEN IN LINE")
-	for _, r := range plans.Rows {
+	for _, r := range p.Rows {
 		line := "-"
 		if r.Line > 0 {
 			line = fmt.Sprint(r.Line)
@@ -81,10 +91,10 @@ func printPlans(out io.Writer, plans app.Plans) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, n := range plans.Notes {
+	for _, n := range p.Notes {
 		fmt.Fprintf(out, "\nline %d: %s\n", n.Line, n.Text)
 	}
-	for _, text := range plans.Warnings {
+	for _, text := range p.Warnings {
 		fmt.Fprintf(out, "\nwarning: %s\n", text)
 	}
 	return nil

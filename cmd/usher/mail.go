@@ -13,15 +13,19 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/services/courier"
 )
 
 func mailCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mail",
 		Short: "Read the mails of a running server",
-		Long: `Reads the mails that a running server has sent, or is about to. A server in
-development mode without a mail server keeps them, with what they say: that is
-its mailbox. Any other server shows neither subjects nor bodies.`,
+		Long: `Reads the mails that a running server has sent, or is about to. What they say,
+their codes included, only a server in development mode shows: with a mail
+server (courier.smtp.connection_uri) as long as a mail waits to be sent, without
+one for good, for then it sends none and this is its mailbox. Any other server
+shows neither subjects nor bodies.`,
 	}
 	cmd.AddCommand(mailListCommand(g), mailShowCommand(g))
 	return cmd
@@ -36,35 +40,47 @@ type message struct {
 	Body      string    `json:"body"`
 	Template  string    `json:"template_type"`
 	Attempts  int       `json:"send_count"`
+	LastError string    `json:"last_error,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// mails asks for the newest messages to an address, "" for anybody's.
-func (c *adminClient) mails(ctx context.Context, to string, limit int) (page []message, err error) {
+// statuses are the states of a mail.
+var statuses = []string{string(courier.Queued), string(courier.Processing), string(courier.Sent), string(courier.Abandoned)}
+
+// mails asks for the newest messages to an address and of a status, "" for any.
+func (c *adminClient) mails(ctx context.Context, to, status string, limit int) (page []message, err error) {
 	q := url.Values{"page_size": {strconv.Itoa(limit)}}
 	if to != "" {
 		q.Set("recipient", to)
+	}
+	if status != "" {
+		q.Set("status", status)
 	}
 	return page, c.get(ctx, "/admin/courier/messages", q, &page)
 }
 
 func mailListCommand(g *global) *cobra.Command {
-	var to string
+	var to, status string
 	var limit int
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List mails, newest first",
-		Example: "  usher mail list --to you@example.org",
+		Use:   "list",
+		Short: "List mails, newest first",
+		Long: `Lists mails, newest first. The last column says why the last attempt failed, of
+those that have not been sent.`,
+		Example: "  usher mail list --to you@example.org\n  usher mail list --status queued",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 || limit > 1000 {
 				return fmt.Errorf("--limit %d: want 1 to 1000", limit)
 			}
+			if err := oneOf("status", status, statuses); err != nil {
+				return err
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			page, err := c.mails(cmd.Context(), to, limit)
+			page, err := c.mails(cmd.Context(), to, status, limit)
 			if err != nil {
 				return err
 			}
@@ -72,14 +88,16 @@ func mailListCommand(g *global) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), page)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "TIME\tSTATUS\tTO\tMAIL\tATTEMPTS\tID")
+			fmt.Fprintln(w, "TIME\tSTATUS\tTO\tMAIL\tATTEMPTS\tID\tLAST ERROR")
 			for _, m := range page {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", m.CreatedAt.Local().Format(time.DateTime), m.Status, m.Recipient, m.Template, m.Attempts, m.ID)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", m.CreatedAt.Local().Format(time.DateTime), m.Status, m.Recipient, m.Template, m.Attempts, m.ID, orDash(m.LastError))
 			}
 			return w.Flush()
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "only mails to this address")
+	cmd.Flags().StringVar(&status, "status", "", "only mails that are "+strings.Join(statuses, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statuses, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many at most")
 	return cmd
 }
@@ -126,7 +144,7 @@ const mailPoll = 100 * time.Millisecond
 func (c *adminClient) newest(ctx context.Context, to, flow string, wait time.Duration) (message, error) {
 	deadline := time.Now().Add(wait)
 	for {
-		page, err := c.mails(ctx, to, 100)
+		page, err := c.mails(ctx, to, "", 100)
 		if err != nil {
 			return message{}, err
 		}
@@ -152,7 +170,7 @@ func (m message) print(out io.Writer, codeOnly, asJSON bool) error {
 	if codeOnly {
 		code := codePattern.FindString(m.Body)
 		if code == "" {
-			return errors.New("the mail shows no code: only a server in development mode without a mail server keeps what its mails say")
+			return errors.New("the mail shows no code: only a server in development mode shows what its mails say, and one with a mail server only until they are sent")
 		}
 		_, err := fmt.Fprintln(out, code)
 		return err
@@ -160,6 +178,12 @@ func (m message) print(out io.Writer, codeOnly, asJSON bool) error {
 	if asJSON {
 		return printJSON(out, m)
 	}
-	_, err := fmt.Fprintf(out, "To: %s\nSubject: %s\nDate: %s\nStatus: %s\n\n%s\n", m.Recipient, m.Subject, m.CreatedAt.Local().Format(time.RFC1123Z), m.Status, m.Body)
+	_, err := fmt.Fprintf(out, "To: %s\nSubject: %s\nDate: %s\nStatus: %s\n", m.Recipient, m.Subject, m.CreatedAt.Local().Format(time.RFC1123Z), m.Status)
+	if err == nil && m.LastError != "" {
+		_, err = fmt.Fprintf(out, "Last error: %s\n", m.LastError)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(out, "\n%s\n", m.Body)
+	}
 	return err
 }

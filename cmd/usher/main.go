@@ -71,7 +71,7 @@ Start with:  usher demo`,
 	flags := root.PersistentFlags()
 	flags.StringVarP(&g.file, "config", "c", "", "configuration file (none: built-in defaults and --dev)")
 	flags.BoolVar(&g.dev, "dev", false, "development: plain HTTP cookies, migrations at start, cheap hashes allowed")
-	flags.StringVar(&g.admin, "admin", "", "URL of a running server's admin listener (default: from the configuration)")
+	flags.StringVar(&g.admin, "admin", "", "URL of a running server's admin listener (default: serve.admin of the configuration, else http://127.0.0.1:4434)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), hooksCommand(g),

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
@@ -41,6 +42,20 @@ func oneName(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("want one NAME, not %d: %s", len(args), cmd.UseLine())
 	}
 	return nil
+}
+
+// oneOf wants the value of a flag to be empty or one of those that are known.
+func oneOf(flag, value string, known []string) error {
+	if value == "" || slices.Contains(known, value) {
+		return nil
+	}
+	err := fmt.Errorf("--%s %q is not known: want %s", flag, value, strings.Join(known, ", "))
+	for _, name := range known {
+		if levenshtein.ComputeDistance(value, name) <= 2 {
+			return fmt.Errorf("%w; did you mean %s?", err, name)
+		}
+	}
+	return err
 }
 
 var unknownFlag = regexp.MustCompile(`unknown flag: --(\S+)`)

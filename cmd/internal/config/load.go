@@ -30,10 +30,7 @@ type Options struct {
 // before, and made by [Config.MakeSecrets]. The error is [Problems] unless the
 // file cannot be read at all.
 func Load(o Options) (*Config, []Warning, error) {
-	if o.Env == nil {
-		o.Env = os.Environ()
-	}
-	l := &loader{options: o, keys: knownKeys()}
+	l := newLoader(o)
 	if err := l.read(); err != nil {
 		return nil, nil, err
 	}
@@ -64,6 +61,13 @@ type loader struct {
 	idle     struct{ ignored, pending []string }
 	problems Problems
 	warnings []Warning
+}
+
+func newLoader(o Options) *loader {
+	if o.Env == nil {
+		o.Env = os.Environ()
+	}
+	return &loader{options: o, keys: knownKeys()}
 }
 
 // read fills the layers with what is given.
