@@ -79,7 +79,7 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 func (s *SMTP) Send(ctx context.Context, m *Message) error {
 	to, err := identity.Canonical(m.Recipient)
 	if err != nil {
-		return &Refused{Permanent: true, Err: errors.New("recipient is not an e-mail address")}
+		return &Refused{Permanent: true, Err: errors.New("recipient is not an email address")}
 	}
 	content, err := s.from.compose(m, to)
 	if err != nil {

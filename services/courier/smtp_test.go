@@ -163,7 +163,7 @@ func TestSMTPTellsWhatWentWrong(t *testing.T) {
 		"breaks":            {server: func(s *server) { s.mail = func() error { panic("lost") } }, want: "MAIL: server answered 421"},
 		"closes":            {server: rcpt(421), want: "RCPT: server answered 421"},
 		"closes at the end": {server: data(421), seen: true, want: "content: server answered 421"},
-		"not an address":    {recipient: "ada@example.com>\r\nRCPT TO:<eve@example.com", seen: true, permanent: true, want: "not an e-mail address"},
+		"not an address":    {recipient: "ada@example.com>\r\nRCPT TO:<eve@example.com", seen: true, permanent: true, want: "not an email address"},
 		"needs SMTPUTF8":    {recipient: "žofie@example.com", seen: true, permanent: true, want: "beyond ASCII"},
 	} {
 		t.Run(name, func(t *testing.T) {

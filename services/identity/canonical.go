@@ -11,8 +11,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// ErrNotAddress says that something is not an e-mail address.
-var ErrNotAddress = errors.New("identity: not an e-mail address")
+// ErrNotAddress says that something is not an email address.
+var ErrNotAddress = errors.New("identity: not an email address")
 
 // maxIdentifier is how many bytes an address or another identifier may have.
 const maxIdentifier = 254

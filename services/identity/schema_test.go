@@ -74,7 +74,7 @@ func TestBuiltInSchema(t *testing.T) {
 		t.Fatalf("Compile = %v, want nil", err)
 	}
 	want := []identity.Field{
-		{Name: "traits.email", Type: "email", Title: "E-Mail", Required: true, Autocomplete: "email", Identifier: true},
+		{Name: "traits.email", Type: "email", Title: "Email", Required: true, Autocomplete: "email", Identifier: true},
 		{Name: "traits.name.first", Type: "text", Title: "First name"},
 		{Name: "traits.name.last", Type: "text", Title: "Last name"},
 	}

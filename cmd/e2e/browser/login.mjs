@@ -14,7 +14,7 @@ const password = 'correct-horse-battery-staple';
 
 const newAddress = () => `ada.${randomUUID()}@example.com`;
 
-const email = (page) => page.getByRole('textbox', { name: 'E-Mail' });
+const email = (page) => page.getByRole('textbox', { name: 'Email' });
 const secret = (page) => page.locator('input[type=password]');
 const identifier = (page) => page.locator('input[name=identifier]');
 const code = (page) => page.getByRole('textbox', { name: 'Verification code' });

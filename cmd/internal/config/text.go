@@ -11,7 +11,7 @@ import (
 	"github.com/usher-auth/usher/schemas"
 )
 
-// builtInSchema is the URL of the schema with e-mail and name.
+// builtInSchema is the URL of the schema with email and name.
 const builtInSchema = "builtin://default"
 
 // text gives what the URL of a key leads to.
