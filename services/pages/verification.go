@@ -33,7 +33,7 @@ func (p *pages) situate(w http.ResponseWriter, r *http.Request, f *selfService) 
 	case !signedIn && a.status != http.StatusUnauthorized:
 	case f.State == statePassed:
 		if !signedIn && f.leadBack(string(p.document(r, "").begin(login, nil))) {
-			f.note(saysSignIn)
+			f.UI.Messages = append(f.UI.Messages, info(saysSignIn))
 		}
 	case from == registration && signedIn:
 		f.note(saysRegistered)
@@ -75,6 +75,6 @@ func (f *selfService) leadBack(to string) bool {
 }
 
 // note puts a message of the page before those of the flow.
-func (f *selfService) note(text string) {
-	f.UI.Messages = slices.Insert(f.UI.Messages, 0, message{Text: text, Type: "info"})
-}
+func (f *selfService) note(text string) { f.UI.Messages = slices.Insert(f.UI.Messages, 0, info(text)) }
+
+func info(text string) message { return message{Text: text, Type: "info"} }
