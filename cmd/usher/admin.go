@@ -65,7 +65,7 @@ func tokenListCommand(g *global) *cobra.Command {
 		Use:     "list",
 		Short:   "List the tokens by name",
 		Example: "  usher admin token list --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := g.store(cmd.Context())
 			if err != nil {

@@ -25,7 +25,7 @@ func busConfigCommand(g *global) *cobra.Command {
 for each part. Run again on the same folder it keeps the keys, so that the
 credentials stay valid.`,
 		Example: "  usher bus config --out ./bus && nats-server -c ./bus/nats-server.conf",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
 				return errors.New("--out DIR says where to write")

@@ -83,7 +83,7 @@ func (c *adminClient) unanswered(ctx context.Context, err error) error {
 	}
 	from := ""
 	if c.from != "" {
-		from = " (from " + c.from + ")"
+		from = " (" + c.from + ")"
 	}
 	return fmt.Errorf("no server answers at %s%s: %w\nis one running? 'usher serve' starts one; --admin URL, or -c FILE with its configuration, says where another is", c.base, from, err)
 }
@@ -102,7 +102,10 @@ func hint(status int, body []byte) string {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		said += "\nset USHER_ADMIN_TOKEN to a token; 'usher admin token new NAME' makes one"
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
+	case http.StatusNotFound:
+		if said != "" && !strings.Contains(said, "nothing at this path") {
+			return said // it is the listener, and lacks only what was asked for
+		}
 		said += "\nis that the admin listener, and of this version? Its port is usually 4434"
 	}
 	return said

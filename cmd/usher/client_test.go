@@ -64,7 +64,7 @@ func TestAskingSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"nobody there":           {[]string{"--admin", "127.0.0.1:1"}, []string{"no server answers at http://127.0.0.1:1 (from --admin)", "usher serve", "--admin URL"}},
+		"nobody there":           {[]string{"--admin", "127.0.0.1:1"}, []string{"no server answers at http://127.0.0.1:1 (--admin)", "usher serve", "--admin URL"}},
 		"nobody at the file's":   {[]string{"-c", write(t, "# where\nserve: {admin: {port: 1}}\n")}, []string{"http://127.0.0.1:1 ", "usher.yaml:2)"}},
 		"file that is not there": {[]string{"-c", "/nowhere.yaml"}, []string{"/nowhere.yaml", "--admin URL"}},
 		"no port":                {[]string{"-c", write(t, "serve: {admin: {port: 70000}}\n")}, []string{"usher.yaml:1: serve.admin.port", "--admin URL"}},
@@ -80,6 +80,30 @@ func TestAskingSaysWhatIsWrong(t *testing.T) {
 			if code == 0 || !strings.Contains(errOut, want) {
 				t.Errorf("%s: usher mail list = %d %s%s, want %q in it", name, code, out, errOut, want)
 			}
+		}
+	}
+}
+
+func TestWhatIsNotThereIsNoWrongListener(t *testing.T) {
+	t.Parallel()
+	at := listener(t, http.StatusNotFound, map[string]string{"/admin/courier/messages/1": `{"error":{"reason":"There is no message with this id."}}`})
+	_, errOut, code := run(t, "mail", "show", "1", "--admin", at)
+	if code == 0 || !strings.Contains(errOut, "There is no message with this id.") || strings.Contains(errOut, "admin listener") {
+		t.Errorf("usher mail show = %d %s, want that there is no such message and no more", code, errOut)
+	}
+}
+
+// An argument too many was said to be an unknown command.
+func TestArgumentsAreCounted(t *testing.T) {
+	t.Parallel()
+	for want, args := range map[string][]string{
+		`takes no arguments, but got ["extra"]`: {"mail", "list", "extra"},
+		"want one IDENTITY, not 0":              {"grants", "show"},
+		"want one NAME, not 2":                  {"admin", "token", "new", "a", "b"},
+		"did you mean list?":                    {"mail", "lst"},
+	} {
+		if _, errOut, code := run(t, args...); code == 0 || !strings.Contains(errOut, want) {
+			t.Errorf("usher %s = %d %s, want %q in it", strings.Join(args, " "), code, errOut, want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func configCheckCommand(g *global) *cobra.Command {
 		Use:     "check",
 		Short:   "Check the configuration without starting anything",
 		Example: "  usher config check -c usher.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, warnings, err := config.Load(g.options())
 			if err == nil {
@@ -60,7 +60,7 @@ func configPrintCommand(g *global) *cobra.Command {
 		Use:     "print",
 		Short:   "Print the configuration in force, defaults and environment included, without secrets",
 		Example: "  usher config print -c usher.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := g.load()
 			if err != nil {

@@ -29,7 +29,7 @@ prints both answers, asks whoami with each, and shows the events and their
 hooks while they happen. The first of them comes back: refused until the address
 is verified with the code from the mailbox. Then it stays up until Ctrl-C.`,
 		Example: "  usher demo --once",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.file != "" || g.json {
 				return errors.New("demo makes its own configuration and prints for people: leave out --config and --json")
@@ -131,9 +131,10 @@ Try it yourself, in another terminal:
     "traits":{"email":"you@example.org"},"password":"correct horse battery"}'
 
 or in a browser: %[1]s/ui/registration
+The code that a page asks for:  usher mail show --code --admin %[2]s
 Events as they are logged (Ctrl-C ends):
 
-`, d.at.Public)
+`, d.at.Public, d.at.Admin)
 	var all filter
 	c := &adminClient{base: d.at.Admin}
 	err := all.tail(ctx, c, "latest", func(page []json.RawMessage) error { return printEvents(d.out, page, false) })

@@ -75,7 +75,7 @@ func eventsListCommand(g *global) *cobra.Command {
 		Short:   "List events in the order of the log, oldest first",
 		Long:    "Lists events in the order of the log, oldest first. With --json each line is one\nCloudEvent.",
 		Example: "  usher events list --type identity.created --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return fmt.Errorf("--limit %d: want 1 or more", limit)
@@ -119,7 +119,7 @@ func eventsTailCommand(g *global) *cobra.Command {
 		Short:   "Print events as they are logged, until interrupted",
 		Long:    "Prints events as they are logged, until interrupted. With --json each line is one\nCloudEvent.",
 		Example: "  usher events tail --type session.issued",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err

@@ -28,7 +28,7 @@ event. The session step is last wherever it was written. The first line says wha
 was read: a file or the built-in defaults, development, and variables. --live
 asks a running server for the plan that it has in force.`,
 		Example: "  usher hooks plan --check -c usher.yaml\n  usher hooks plan --live",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, err := g.plan(cmd, live)
 			if err != nil {

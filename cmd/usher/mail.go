@@ -68,7 +68,7 @@ func mailListCommand(g *global) *cobra.Command {
 		Long: `Lists mails, newest first. The last column says why the last attempt failed, of
 those that have not been sent.`,
 		Example: "  usher mail list --to you@example.org\n  usher mail list --status queued",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 || limit > 1000 {
 				return fmt.Errorf("--limit %d: want 1 to 1000", limit)

@@ -108,7 +108,7 @@ func versionCommand(g *global) *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  usher version --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version()})

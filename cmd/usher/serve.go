@@ -19,7 +19,7 @@ func serveCommand(g *global) *cobra.Command {
 embedded bus. The parts run in any number of processes each, which meet on an
 external bus (bus.url) and in PostgreSQL.`,
 		Example: "  usher serve\n  usher serve api -c usher.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return g.serve(cmd, app.Everything) },
 	}
 	for _, part := range []struct {
@@ -34,7 +34,7 @@ external bus (bus.url) and in PostgreSQL.`,
 			Use:     part.use,
 			Short:   part.short,
 			Example: "  usher serve " + part.use + " -c usher.yaml",
-			Args:    cobra.NoArgs,
+			Args:    noArgs,
 			RunE:    func(cmd *cobra.Command, _ []string) error { return g.serve(cmd, part.parts) },
 		})
 	}
@@ -76,7 +76,7 @@ func migrateCommand(g *global) *cobra.Command {
 		Short:   "Bring the database to this version, and make its keys",
 		Long:    "Brings the database to this version and makes its keys. It may be run by several\nat once and any number of times.",
 		Example: "  usher migrate -c usher.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := g.load()
 			if err != nil {

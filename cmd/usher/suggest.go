@@ -39,7 +39,16 @@ func refuseUnknown(cmd *cobra.Command) {
 // oneName wants exactly one argument.
 func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("want one NAME, not %d: %s", len(args), cmd.UseLine())
+		_, name, _ := strings.Cut(cmd.Use, " ")
+		return fmt.Errorf("want one %s, not %d: %s", name, len(args), cmd.UseLine())
+	}
+	return nil
+}
+
+// noArgs wants no arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("'%s' takes no arguments, but got %q\nrun '%[1]s --help'", cmd.CommandPath(), args)
 	}
 	return nil
 }
