@@ -157,10 +157,10 @@ func limitedFor(name string) (*problem, bool) {
 		return beyondLimit(0), is
 	}
 	seconds, err := strconv.ParseUint(strings.TrimPrefix(rest, ":"), 10, 16)
-	if err != nil || seconds == 0 || rest[0] != ':' {
-		return nil, false
+	if err == nil && seconds > 0 && rest[0] == ':' {
+		return beyondLimit(time.Duration(seconds) * time.Second), true
 	}
-	return beyondLimit(time.Duration(seconds) * time.Second), true
+	return nil, false
 }
 
 // inWords says a time in whole seconds, or minutes where those are many; never
