@@ -80,11 +80,15 @@ func (c *classLimiter) exhausted(of netip.Prefix, at time.Time) (wait time.Durat
 }
 
 // owe takes a token even if there is none: what was begun many times at once,
-// before the first of it was counted, is paid for later.
+// before the first of it was counted, is paid for later. A debt has an end: it
+// is paid within about an hour.
 func (c *classLimiter) owe(of netip.Prefix, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.take(c.bucket(of, at))
+	own, now := c.bucket(of, at)
+	if own.TokensAt(now) > -float64(c.limit.PerHour) {
+		c.take(own, now)
+	}
 }
 
 // bucket gives the bucket of a network, and the moment to judge it by. Requests

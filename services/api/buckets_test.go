@@ -136,6 +136,19 @@ func TestWhatIsOwedIsPaid(t *testing.T) {
 	}
 }
 
+// Who is refused again and again owes for an hour, not for as long as it goes on.
+func TestDebtHasAnEnd(t *testing.T) {
+	t.Parallel()
+	c := api.NewTestLimiter(t, api.Limit{Burst: 5, PerHour: 60}, 100)
+	at := time.Now()
+	for range 1000 {
+		c.Owe("192.0.2.1", at)
+	}
+	if got, most := c.Wait("192.0.2.1", at), time.Hour+time.Minute; got > most {
+		t.Errorf("after 1000 of a burst of 5 the wait is %s, want %s at most", got, most)
+	}
+}
+
 func TestCeiling(t *testing.T) {
 	t.Parallel()
 	c := api.NewTestLimiter(t, api.Limit{Burst: 2, PerHour: 1, GlobalPerSecond: 1}, 100)

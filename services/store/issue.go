@@ -183,9 +183,6 @@ func (i issue) byGrant(b *batch, who *subject) (*session.Session, error) {
 		return nil, err
 	}
 	if former != uuid.Nil {
-		if _, err := i.tx.exec(`UPDATE sessions SET revoked = ? WHERE id = ?`, true, former); err != nil {
-			return nil, err
-		}
 		if err := b.event(i.Replaced(former, who.next())); err != nil {
 			return nil, err
 		}
@@ -247,7 +244,7 @@ func (i issue) refresh() (*session.Session, error) {
 }
 
 // useGrant marks the grant as used by the new session. It gives the session
-// that had used it before and is to be revoked, or with errStored the one that
+// that had used it before, which is revoked now, or with errStored the one that
 // this very request has stored. Only the first session of a grant bypasses
 // anything: the one in its place comes of the same right.
 func (i issue) useGrant() (former uuid.UUID, bypassed bool, err error) {
@@ -278,6 +275,15 @@ func (i issue) useGrant() (former uuid.UUID, bypassed bool, err error) {
 	case sameRequest, sameDigest,
 		i.store.now().Sub(grant.CreatedAt.Time) > session.RepeatWindow,
 		r.RequestedAt.UnixMicro() < grant.RequestedAt.UnixMicro():
+		return uuid.Nil, false, session.ErrGrantUsed
+	}
+	// Only a session that lives is replaced: who has signed out, or was put out, is
+	// not let in by the same right again.
+	revoked, err := i.tx.exec(`UPDATE sessions SET revoked = ? WHERE id = ? AND NOT revoked AND epoch = ?`, true, grant.SessionID.UUID, r.Epoch)
+	switch {
+	case err != nil:
+		return uuid.Nil, false, err
+	case revoked == 0:
 		return uuid.Nil, false, session.ErrGrantUsed
 	}
 	_, err = i.tx.exec(set+` WHERE id = ?`, append(values, r.GrantID)...)

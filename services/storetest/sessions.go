@@ -146,6 +146,40 @@ func testIssueSessionBypassesOnce(t *testing.T, s *suite) {
 	}
 }
 
+// Who has signed out, or was put out, is not let in by the registration's grant
+// again: the way back is a login, with its gate.
+func testIssueSessionNotAfterItsEnd(t *testing.T, s *suite) {
+	st := s.store(nil)
+	for name, end := range map[string]func(registration.Record, session.Issue){
+		"logout": func(r registration.Record, i session.Issue) {
+			n, err := st.RevokeSessions(s.ctx(), session.Which{IdentityID: r.Identity.ID, ID: i.Session.ID}, s.revocation(r))
+			if s.must(err); n != 1 {
+				t.Fatalf("%d sessions revoked, want 1", n)
+			}
+		},
+		"deletion": func(r registration.Record, _ session.Issue) {
+			n, err := st.DeleteSessions(s.ctx(), r.Identity.ID, s.revocation(r))
+			if s.must(err); n != 1 {
+				t.Fatalf("%d sessions deleted, want 1", n)
+			}
+		},
+	} {
+		r := s.registered(st, name+"@example.org")
+		first := s.issueFor(r)
+		_, err := st.IssueSession(s.ctx(), first)
+		s.must(err)
+		end(r, first)
+		s.advance(time.Second)
+		before := s.types(st)
+		if got, err := st.IssueSession(s.ctx(), s.issueFor(r)); !errors.Is(err, session.ErrGrantUsed) {
+			t.Errorf("after %s: %+v, %v, want ErrGrantUsed", name, got, err)
+		}
+		if after := s.types(st); !slices.Equal(before, after) {
+			t.Errorf("after %s: outbox = %q, want nothing new beside %q", name, after, before)
+		}
+	}
+}
+
 func testIssueSessionRefuses(t *testing.T, s *suite) {
 	st := s.store(nil)
 	used := s.registered(st, "used@example.org")

@@ -52,6 +52,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"IssueSessionTwice":               testIssueSessionTwice,
 		"IssueSessionReplaces":            testIssueSessionReplaces,
 		"IssueSessionBypassesOnce":        testIssueSessionBypassesOnce,
+		"IssueSessionNotAfterItsEnd":      testIssueSessionNotAfterItsEnd,
 		"IssueSessionRefuses":             testIssueSessionRefuses,
 		"Login":                           testLogin,
 		"LoginOfTheVerified":              testLoginOfTheVerified,
