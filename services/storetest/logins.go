@@ -90,6 +90,18 @@ func testLoginOfTheVerified(t *testing.T, s *suite) {
 	}
 }
 
+// An address that nobody has to verify any more opens no gate.
+func testLoginOfTheUnverifiable(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	s.must(s.edit(st, r.Identity.ID, func(i *identity.Identity) { i.Addresses[0].Verified, i.Addresses[0].Verifiable = true, false }))
+	q := s.loginFor(r).Request
+	q.Verified = true
+	if _, err := st.IssueSession(s.ctx(), s.issue(q)); !errors.Is(err, session.ErrIdentityInactive) {
+		t.Errorf("IssueSession: %v, want ErrIdentityInactive", err)
+	}
+}
+
 func testLoginAgain(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.registered(st, "ann@example.org")

@@ -56,6 +56,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"IssueSessionRefuses":             testIssueSessionRefuses,
 		"Login":                           testLogin,
 		"LoginOfTheVerified":              testLoginOfTheVerified,
+		"LoginOfTheUnverifiable":          testLoginOfTheUnverifiable,
 		"LoginAgain":                      testLoginAgain,
 		"LoginsAtOnce":                    testLoginsAtOnce,
 		"LoginRefuses":                    testLoginRefuses,
