@@ -158,3 +158,65 @@ type MailAbandoned struct {
 
 // EventType is "mail.abandoned".
 func (MailAbandoned) EventType() string { return "mail.abandoned" }
+
+// HookDead says that a hook will not get an event any more, unless somebody asks.
+type HookDead struct {
+	Hook     string `json:"hook"`
+	EventID  string `json:"event_id"`
+	Attempts int    `json:"attempts"`
+	Reason   string `json:"reason"` // "permanent", "attempts", "crash", "gone"
+}
+
+// EventType is "hook.dead".
+func (HookDead) EventType() string { return "hook.dead" }
+
+// HookRedelivered says that a dead letter is delivered again.
+type HookRedelivered struct {
+	Hook    string `json:"hook"`
+	EventID string `json:"event_id"`
+}
+
+// EventType is "hook.redelivered".
+func (HookRedelivered) EventType() string { return "hook.redelivered" }
+
+// HookDiscarded says that somebody has decided that a dead letter stays one.
+type HookDiscarded struct {
+	Hook    string `json:"hook"`
+	EventID string `json:"event_id"`
+	Reason  string `json:"reason"`
+}
+
+// EventType is "hook.discarded".
+func (HookDiscarded) EventType() string { return "hook.discarded" }
+
+// HookPaused says that a hook which fails all the time gets nothing for a while.
+// Of the pauses that follow each other only the first is told.
+type HookPaused struct {
+	Hook     string `json:"hook"`
+	Failures int    `json:"failures"` // in a row
+}
+
+// EventType is "hook.paused".
+func (HookPaused) EventType() string { return "hook.paused" }
+
+// AuditCheckpoint signs the head of the event log (Ed25519), see package audit.
+type AuditCheckpoint struct {
+	Seq       int64  `json:"seq"`
+	Head      string `json:"head"` // hash of the record with this seq, hexadecimal
+	At        string `json:"at"`   // RFC 3339
+	KeyID     string `json:"key_id"`
+	Signature string `json:"signature"` // base64
+}
+
+// EventType is "audit.checkpoint".
+func (AuditCheckpoint) EventType() string { return "audit.checkpoint" }
+
+// AdminActed says what an administrator did, or read of persons. Who stands in
+// the event's actor.
+type AdminActed struct {
+	Action string `json:"action"` // "hook.create", "identity.read", "events.export", …
+	Target string `json:"target,omitempty"`
+}
+
+// EventType is "admin.acted".
+func (AdminActed) EventType() string { return "admin.acted" }

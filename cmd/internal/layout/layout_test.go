@@ -26,8 +26,10 @@ var levels = map[string]int{
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1,
 	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/admin": 2,
-	"services/api": 3, "services/pages": 3, "services/store": 3, "services/storetest": 3,
+	"services/delivery": 2,
+	"services/api":      3, "services/pages": 3, "services/store": 3, "services/storetest": 3,
 	"workers": 3, "workers/session": 3, "workers/webhook": 3, "workers/courier": 3,
+	"workers/delivery": 3, "workers/identity": 3, "workers/workertest": 3, "workers/examples": 4,
 	"cmd": 4,
 }
 
@@ -41,6 +43,9 @@ var sideways = map[string][]string{
 	"workers/session":    {"workers"},
 	"workers/webhook":    {"workers"},
 	"workers/courier":    {"workers"},
+	"workers/delivery":   {"workers"},
+	"workers/identity":   {"workers"},
+	"workers/workertest": {"workers"},
 }
 
 // homes are the packages from outside that belong to one part of the tree.

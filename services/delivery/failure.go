@@ -1,0 +1,47 @@
+package delivery
+
+import "time"
+
+// State is what becomes of an event that a hook has failed at.
+type State string
+
+// The states of a [Failure].
+const (
+	// Waiting is delivered again at its time, or was and has no outcome yet.
+	Waiting State = "waiting"
+	// Dead is not delivered again unless somebody asks: a dead letter.
+	Dead State = "dead"
+	// Discarded was dead, and somebody has decided that it stays so.
+	Discarded State = "discarded"
+	// Done was delivered after all.
+	Done State = "done"
+)
+
+// Failure is an event that a hook has failed at.
+type Failure struct {
+	// N orders failures by age.
+	N       int64
+	Hook    string
+	EventID string
+	State   State
+	// Attempts counts those of this round; a redelivery of a dead letter begins
+	// the next round.
+	Attempts, Round int
+	// Reason is a class and a text of up to 200 characters, without personal data.
+	Reason string
+	// StreamSeq is that of the message that failed, or of its retry; 0 if unknown.
+	StreamSeq uint64
+	FirstAt   time.Time
+	LastAt    time.Time
+	// NextAt is when it is published again; zero when it is, or will not be.
+	NextAt time.Time
+}
+
+// FailureQuery selects failures, by age. The zero query selects all.
+type FailureQuery struct {
+	After   int64 // N
+	Hook    string
+	EventID string
+	State   State
+	Limit   int // 0 means 100
+}

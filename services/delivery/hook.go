@@ -1,0 +1,85 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// Kind says what a hook is.
+type Kind string
+
+// The kinds of hooks.
+const (
+	// Worker is a program that takes events from its durable consumer.
+	Worker Kind = "worker"
+	// Webhook is an endpoint that is called over HTTP (Standard Webhooks).
+	Webhook Kind = "webhook"
+	// Answer is a program that answers before the commit. It has no durable consumer.
+	Answer Kind = "answer"
+)
+
+// Hook is what gets events, or is asked, as it was declared. Its name is that
+// of its durable consumer.
+type Hook struct {
+	Name string
+	Kind Kind
+	// Types are the event types that it gets.
+	Types []string
+	// Traits are the names of the traits that a worker may ask for.
+	Traits []string
+	// URL and Secrets are a webhook's. The secrets sign, the newest first; two
+	// while they rotate.
+	URL     string
+	Secrets []webhook.Secret
+	// Disabled says why nothing is delivered, empty if it is.
+	Disabled string
+	// InFile says that the configuration file declares it: only there it is changed.
+	InFile bool
+
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Errors that callers tell apart.
+var (
+	// ErrNoHook says that no hook has that name.
+	ErrNoHook = errors.New("delivery: no such hook")
+	// ErrHookExists says that the name is taken.
+	ErrHookExists = errors.New("delivery: a hook has that name already")
+	// ErrNoEvent says that the event log does not hold an event.
+	ErrNoEvent = errors.New("delivery: the event log does not hold the event")
+	// ErrNoFailure says that the hook has not failed at that event.
+	ErrNoFailure = errors.New("delivery: the hook has no failure of that event")
+)
+
+var hookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// maxName is the longest name of a hook.
+const maxName = 64
+
+// Check says what is wrong with a declaration. Known tells whether an event
+// type exists.
+func (h *Hook) Check(known func(eventType string) bool) error {
+	if len(h.Name) > maxName || !hookName.MatchString(h.Name) {
+		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, as in \"crm-sync\"", h.Name, maxName)
+	}
+	if !slices.Contains([]Kind{Worker, Webhook, Answer}, h.Kind) {
+		return fmt.Errorf("kind %q: want worker, webhook or answer", h.Kind)
+	}
+	if h.Kind == Answer {
+		return nil
+	}
+	if len(h.Types) == 0 {
+		return errors.New("it names no event types")
+	}
+	for _, t := range h.Types {
+		if !known(t) {
+			return fmt.Errorf("%q is no event type", t)
+		}
+	}
+	return nil
+}
