@@ -79,35 +79,31 @@ func (k *Keys) Credentials(user string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("credentials: the bus has no user %q", user)
 	}
-	signer, account := k.auth, k.auth
+	signer, issuer := k.auth, ""
 	if r.account == accountEvents {
-		signer, account = k.parts, k.events
+		var err error
+		if issuer, err = k.events.PublicKey(); err != nil {
+			return nil, fmt.Errorf("credentials: %w", err)
+		}
+		signer = k.parts
 	}
-	return credentials(signer, account, func(claims *jwt.UserClaims) {
+	return credentials(signer, issuer, func(claims *jwt.UserClaims) {
 		claims.Name = user
 		claims.Permissions = r.permissions()
 	})
 }
 
-// WorkerCredentials gives the text of a .creds file for a worker, which may use
-// the durable consumer of its own name and nothing else. A name that belongs
-// to a part of Usher is refused.
+// WorkerCredentials is that of [Minter].
 func (k *Keys) WorkerCredentials(name string, expires time.Time) ([]byte, error) {
-	if err := checkDurable(name); err != nil {
-		return nil, fmt.Errorf("worker credentials: %w", err)
+	m, err := k.Minter()
+	if err != nil {
+		return nil, err
 	}
-	if _, taken := rightOf(name); taken {
-		return nil, fmt.Errorf("worker credentials: %q is a part of Usher; another name, please", name)
-	}
-	return credentials(k.workers, k.events, func(claims *jwt.UserClaims) {
-		claims.Name = name
-		claims.Expires = expires.Unix()
-		claims.SetScoped(true)
-	})
+	return m.WorkerCredentials(name, expires)
 }
 
 // Write writes into dir what an external server and Usher's parts need:
-// nats-server.conf and creds/<user>.creds.
+// nats-server.conf, creds/<user>.creds, and what [LoadMinter] reads from creds.
 func (k *Keys) Write(dir string, o ServerOptions) error {
 	config, err := k.ServerConfig(o)
 	if err != nil {
@@ -129,7 +125,11 @@ func (k *Keys) Write(dir string, o ServerOptions) error {
 			return fmt.Errorf("write credentials: %w", err)
 		}
 	}
-	return nil
+	m, err := k.Minter()
+	if err != nil {
+		return err
+	}
+	return m.write(creds)
 }
 
 // durableName is lower-kebab: it becomes part of subjects, where a dot or a
@@ -173,7 +173,7 @@ func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 		claims.DefaultPermissions = nothing()
 		list = append(list, claims)
 	}
-	events := list[len(list)-1]
+	auth, events := list[1], list[2]
 	events.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
 		MaxAckPending: jwt.NoLimit, DiskMaxStreamBytes: jwt.NoLimit,
@@ -183,18 +183,30 @@ func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 		return nil, err
 	}
 	events.SigningKeys.Add(parts)
-	scope := jwt.NewUserScope()
-	scope.Role = "worker"
-	scope.Template.Permissions = roleWorker.permissions()
-	if scope.Key, err = k.workers.PublicKey(); err != nil {
+	if err := addRole(events, "worker", k.workers, roleWorker); err != nil {
 		return nil, err
 	}
-	events.SigningKeys.AddScopedSigner(scope)
+	if err := addRole(auth, "answer", k.answers, roleAnswer); err != nil {
+		return nil, err
+	}
 	return list, nil
 }
 
-// credentials makes a user with a key of its own and gives both as a .creds file.
-func credentials(signer, account nkeys.KeyPair, fill func(*jwt.UserClaims)) ([]byte, error) {
+// addRole makes what signer signs good for r in an account, and for nothing else.
+func addRole(account *jwt.AccountClaims, name string, signer nkeys.KeyPair, r right) (err error) {
+	scope := jwt.NewUserScope()
+	scope.Role = name
+	scope.Template.Permissions = r.rolePermissions()
+	if scope.Key, err = signer.PublicKey(); err != nil {
+		return err
+	}
+	account.SigningKeys.AddScopedSigner(scope)
+	return nil
+}
+
+// credentials makes a user with a key of its own and gives both as a .creds
+// file. The issuer is the account's public key, empty if it signs itself.
+func credentials(signer nkeys.KeyPair, issuer string, fill func(*jwt.UserClaims)) ([]byte, error) {
 	user, err := nkeys.CreateUser()
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
@@ -205,12 +217,8 @@ func credentials(signer, account nkeys.KeyPair, fill func(*jwt.UserClaims)) ([]b
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
 	claims := jwt.NewUserClaims(public)
+	claims.IssuerAccount = issuer
 	fill(claims)
-	if signer != account {
-		if claims.IssuerAccount, err = account.PublicKey(); err != nil {
-			return nil, fmt.Errorf("credentials: %w", err)
-		}
-	}
 	token, err := claims.Encode(signer)
 	if err != nil {
 		return nil, fmt.Errorf("credentials of %s: %w", claims.Name, err)

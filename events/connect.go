@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 )
 
@@ -45,9 +47,13 @@ type ConnectOptions struct {
 // Connect connects to the bus. The connection comes back whenever it breaks;
 // while the bus is away, what is published or asked fails at once instead of
 // being sent late. What the bus reports later, such as a missing right, becomes
-// a log line: where it happened it only looks like silence.
+// a log line: where it happened it only looks like silence. A credential of
+// another user, or one that has expired, is an error at once.
 func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
-	w := watcher{log: o.Log.With("bus_user", o.User)}
+	if err := checkCredential(o.Credentials, o.User, time.Now()); err != nil {
+		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, err)
+	}
+	w := watcher{user: o.User, log: o.Log.With("bus_user", o.User)}
 	connected := make(chan struct{})
 	options := []nats.Option{
 		nats.Name(o.Name),
@@ -68,6 +74,9 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 		options = append(options, nats.InProcessServer(o.InProcess))
 	}
 	nc, err := nats.Connect(o.URL, options...)
+	if refused(err) {
+		return nil, fmt.Errorf("connect to the bus as %s: %w; to mend it: %s", o.User, err, Mend(o.User))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, err)
 	}
@@ -83,6 +92,78 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 	}
 }
 
+// CredentialOf tells whose credential the text of a .creds file is, and when it
+// ends; zero if never. It does not check who signed it: the bus does.
+func CredentialOf(creds []byte) (user string, expires time.Time, err error) {
+	token, err := jwt.ParseDecoratedJWT(creds)
+	if err != nil {
+		return "", time.Time{}, errors.New("it is no .creds file")
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return "", time.Time{}, errors.New("it is no .creds file of a user")
+	}
+	if claims.Expires > 0 {
+		expires = time.Unix(claims.Expires, 0)
+	}
+	return claims.Name, expires, nil
+}
+
+// checkCredential says what the bus would refuse without saying why.
+func checkCredential(creds []byte, user string, now time.Time) error {
+	whose, expires, err := CredentialOf(creds)
+	switch {
+	case err != nil:
+		return fmt.Errorf("credential: %w", err)
+	case whose != user:
+		return fmt.Errorf("the credential is that of %s", whose)
+	case !expires.IsZero() && !now.Before(expires):
+		return fmt.Errorf("the credential expired at %s; a new one: %s", expires.UTC().Format(time.RFC3339), Mend(user))
+	}
+	return nil
+}
+
+// Mend is the command that gives a user of the bus a good credential and the
+// rights of this version of Usher. An external server must read its
+// configuration again after the second.
+func Mend(user string) string {
+	if _, part := rightOf(user); !part {
+		return "usher worker rotate " + user
+	}
+	return "usher bus config"
+}
+
+// Explain puts into one line what a user of the bus did wrong when err, from the
+// error handler or a failed connection, is about a credential or a right: with
+// the subject, and the command that mends it. Where it happened it only looks
+// like silence.
+func Explain(user string, err error) (line string, ok bool) {
+	if subject, ok := Violation(err); ok {
+		return fmt.Sprintf("no right to use %s as %s; to mend it: %s", subject, user, Mend(user)), true
+	}
+	if refused(err) {
+		return fmt.Sprintf("the bus refuses the credential of %s (%v); to mend it: %s", user, err, Mend(user)), true
+	}
+	return "", false
+}
+
+// Violation gives the subject that err says its user has no right to.
+func Violation(err error) (subject string, ok bool) {
+	if err == nil {
+		return "", false
+	}
+	if found := violation.FindStringSubmatch(err.Error()); found != nil {
+		return found[2], true
+	}
+	return "", false
+}
+
+// refused tells whether the bus has refused a credential.
+func refused(err error) bool {
+	return slices.ContainsFunc([]error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired},
+		func(is error) bool { return errors.Is(err, is) })
+}
+
 // pause is how long to wait before the next try: 50 ms, growing to 2 s, not
 // the same for all processes.
 func pause(tries int) time.Duration {
@@ -93,6 +174,7 @@ func pause(tries int) time.Duration {
 // watcher logs what happens to a connection. The client calls it from one
 // goroutine.
 type watcher struct {
+	user string
 	log  *slog.Logger
 	last string // why the bus is away
 }
@@ -104,8 +186,8 @@ func (w *watcher) away(err error) {
 	}
 	if reason := err.Error(); reason != w.last {
 		w.last = reason
-		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
-			w.log.Error("the bus refuses the credentials; new ones are read at the next start", "err", reason)
+		if refused(err) {
+			w.log.Error("the bus refuses the credentials; new ones are read at the next start", "err", reason, "mend", Mend(w.user))
 			return
 		}
 		w.log.Warn("bus is away", "err", reason)
@@ -124,10 +206,10 @@ var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subsc
 
 func (w *watcher) report(sub *nats.Subscription, err error) {
 	if found := violation.FindStringSubmatch(err.Error()); found != nil {
-		w.log.Error("bus: no right", "to", found[1], "subject", found[2])
+		w.log.Error("bus: no right", "to", found[1], "subject", found[2], "mend", Mend(w.user))
 		return
 	}
-	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+	if refused(err) {
 		w.away(err)
 		return
 	}

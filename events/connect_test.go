@@ -127,8 +127,8 @@ func TestAMissingRightBecomesOneLine(t *testing.T) {
 	}
 	flush(t, nc)
 	for _, want := range []string{
-		`level=ERROR msg="bus: no right" bus_user=session-events to=Publish subject=usher.evt.v1.identity.created`,
-		`level=ERROR msg="bus: no right" bus_user=session-events to=Subscription subject=usher.>`,
+		`level=ERROR msg="bus: no right" bus_user=session-events to=Publish subject=usher.evt.v1.identity.created mend="usher bus config"`,
+		`level=ERROR msg="bus: no right" bus_user=session-events to=Subscription subject=usher.> mend="usher bus config"`,
 	} {
 		eventually(t, want, func() bool { return len(b.log.with(want)) == 1 })
 	}
@@ -139,6 +139,65 @@ func TestAMissingRightBecomesOneLine(t *testing.T) {
 		}
 		if found := b.log.with(secret); len(found) > 0 {
 			t.Errorf("log has %q, want nothing of payloads and credentials", found)
+		}
+	}
+}
+
+// TestAWrongCredentialSaysWhatMendsIt: the bus's own word is "Authorization Violation".
+func TestAWrongCredentialSaysWhatMendsIt(t *testing.T) {
+	t.Parallel()
+	b, other := startBus(t), startBus(t)
+	for _, test := range []struct {
+		name, user string
+		creds      []byte
+		want       []string
+	}{
+		{"of another bus", "crm", other.credentials("crm"), []string{"connect to the bus as crm", "usher worker rotate crm"}},
+		{"of another bus", events.UserHooks, other.credentials(events.UserHooks), []string{"connect to the bus as hooks", "usher bus config"}},
+		{"of another worker", "mail", b.credentials("crm"), []string{"as mail", "that of crm"}},
+		{"that is none", "crm", []byte("hello"), []string{"as crm", "no .creds file"}},
+	} {
+		nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: test.creds, User: test.user, Log: b.log.logger()})
+		if err == nil {
+			nc.Close()
+			t.Errorf("Connect with a credential %s = nil error", test.name)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("Connect with a credential %s = %v, want %q in it", test.name, err, want)
+			}
+		}
+	}
+}
+
+// TestExplain takes what a client without Connect gets of the bus.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	reported := make(chan error, 1)
+	nc, err := dialRaw(b, b.credentials("crm"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { reported <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := "$JS.API.CONSUMER.INFO.USHER_EVENTS.mail"
+	if err := nc.Publish(subject, nil); err != nil {
+		t.Fatal(err)
+	}
+	violated := <-reported
+	if got, ok := events.Violation(violated); got != subject || !ok {
+		t.Errorf("Violation(%v) = %q, %t, want %s", violated, got, ok, subject)
+	}
+	_, refused := dialRaw(startBus(t), b.credentials("crm"))
+	for _, err := range []error{violated, refused} {
+		line, ok := events.Explain("crm", err)
+		if !ok || !strings.Contains(line, "usher worker rotate crm") || strings.Contains(line, "\n") {
+			t.Errorf("Explain(%v) = %q, %t, want one line with what mends it", err, line, ok)
+		}
+	}
+	for _, err := range []error{nil, nats.ErrTimeout, nats.ErrConnectionClosed} {
+		if line, ok := events.Explain("crm", err); ok {
+			t.Errorf("Explain(%v) = %q, want nothing", err, line)
 		}
 	}
 }

@@ -33,7 +33,7 @@ type counts struct {
 	Refused  int64 `json:"refused"`
 	Late     int64 `json:"late"`
 	Failed   int64 `json:"failed"`
-	// Stray requests were not the API's and were dropped.
+	// Stray requests were of nobody who may ask, and were dropped.
 	Stray int64 `json:"stray"`
 	// Running are being handled now.
 	Running int `json:"running"`

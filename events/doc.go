@@ -11,7 +11,14 @@
 //
 //	api ─ Ask ─▶ usher.svc.v1.session.issue ─▶ Serve ─▶ session, or Refused
 //
+//	api ─ Ask ─▶ usher.svc.v1.hook.answer.<name> ─▶ an answering worker
+//
+// Workers ask too, in the account of the events, each under its own name:
+//
+//	worker ─▶ usher.svc.v1.hook.failed.<name>, identity.get.<name> ─▶ Serve
+//
 // Keys make the accounts, the configuration of a server and the credentials of
-// its users; the table in rights.go says what each of them may do. Connect uses
-// such a credential, whether the bus is in this process or elsewhere.
+// Usher's parts; a Minter, which can make nothing else, makes those of workers.
+// The table in rights.go says what each of them may do. Connect uses such a
+// credential, whether the bus is in this process or elsewhere.
 package events

@@ -16,9 +16,10 @@ import (
 type Keys struct {
 	operator, system nkeys.KeyPair
 	auth, events     nkeys.KeyPair
-	// parts signs credentials of Usher's own parts in EVENTS; workers signs
-	// those of workers, which can do nothing but what roleWorker says.
-	parts, workers nkeys.KeyPair
+	// parts signs credentials of Usher's own parts in EVENTS; workers and answers
+	// sign those of workers, which can do nothing but what roleWorker and
+	// roleAnswer say.
+	parts, workers, answers nkeys.KeyPair
 }
 
 // seed is one key and the file that keeps it.
@@ -26,16 +27,20 @@ type seed struct {
 	file string
 	kind nkeys.PrefixByte
 	pair *nkeys.KeyPair
+	// later says that the folder of an earlier Usher lacks it. It can be made at
+	// any time: nobody has a credential of it yet.
+	later bool
 }
 
 func (k *Keys) seeds() []seed {
 	return []seed{
-		{"operator.nk", nkeys.PrefixByteOperator, &k.operator},
-		{"system.nk", nkeys.PrefixByteAccount, &k.system},
-		{"auth.nk", nkeys.PrefixByteAccount, &k.auth},
-		{"events.nk", nkeys.PrefixByteAccount, &k.events},
-		{"events-parts.nk", nkeys.PrefixByteAccount, &k.parts},
-		{"events-workers.nk", nkeys.PrefixByteAccount, &k.workers},
+		{"operator.nk", nkeys.PrefixByteOperator, &k.operator, false},
+		{"system.nk", nkeys.PrefixByteAccount, &k.system, false},
+		{"auth.nk", nkeys.PrefixByteAccount, &k.auth, false},
+		{"events.nk", nkeys.PrefixByteAccount, &k.events, false},
+		{"events-parts.nk", nkeys.PrefixByteAccount, &k.parts, false},
+		{"events-workers.nk", nkeys.PrefixByteAccount, &k.workers, false},
+		{"auth-answers.nk", nkeys.PrefixByteAccount, &k.answers, true},
 	}
 }
 
@@ -61,6 +66,9 @@ func loadKeys(dir string) (*Keys, error) {
 	k := &Keys{}
 	for _, s := range k.seeds() {
 		text, err := os.ReadFile(filepath.Join(dir, s.file))
+		if s.later && errors.Is(err, fs.ErrNotExist) {
+			text, err = addSeed(dir, s)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("bus keys: %w", err)
 		}
@@ -88,15 +96,7 @@ func makeKeys(dir string) error {
 	defer os.RemoveAll(fresh)
 	k := &Keys{}
 	for _, s := range k.seeds() {
-		pair, err := nkeys.CreatePair(s.kind)
-		if err != nil {
-			return err
-		}
-		text, err := pair.Seed()
-		if err != nil {
-			return err
-		}
-		if err := writeSecret(filepath.Join(fresh, s.file), text); err != nil {
+		if err := writeSeed(filepath.Join(fresh, s.file), s.kind); err != nil {
 			return err
 		}
 	}
@@ -104,6 +104,36 @@ func makeKeys(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// addSeed makes a key that an earlier Usher did not have. The first of two
+// processes wins.
+func addSeed(dir string, s seed) ([]byte, error) {
+	fresh, err := os.MkdirTemp(dir, s.file+".new-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(fresh)
+	path := filepath.Join(fresh, s.file)
+	if err := writeSeed(path, s.kind); err != nil {
+		return nil, err
+	}
+	if err := os.Link(path, filepath.Join(dir, s.file)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, s.file))
+}
+
+func writeSeed(path string, kind nkeys.PrefixByte) error {
+	pair, err := nkeys.CreatePair(kind)
+	if err != nil {
+		return err
+	}
+	text, err := pair.Seed()
+	if err != nil {
+		return err
+	}
+	return writeSecret(path, text)
 }
 
 // writeSecret writes a file that only its owner can read, and waits for the disk.

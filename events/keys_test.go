@@ -12,6 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
@@ -58,8 +61,8 @@ func TestKeysAreMadeOnceAndKept(t *testing.T) {
 	}
 
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 6 {
-		t.Fatalf("%s holds %v, %v, want six keys", dir, files, err)
+	if err != nil || len(files) != 7 {
+		t.Fatalf("%s holds %v, %v, want seven keys", dir, files, err)
 	}
 	for _, f := range files {
 		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
@@ -96,6 +99,60 @@ func TestMissingKeysAreNotMadeAnew(t *testing.T) {
 			t.Errorf("LoadOrMakeKeys with a key %s = %v, want an error", name, k)
 		}
 	}
+}
+
+// TestAnEarlierUshersKeysGetThoseThatCameLater: two processes of a new Usher
+// start at once, and its parts' credentials stay good.
+func TestAnEarlierUshersKeysGetThoseThatCameLater(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := events.LoadOrMakeKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "auth-answers.nk")); err != nil {
+		t.Fatal(err)
+	}
+	signers := make([]string, 8)
+	var started sync.WaitGroup
+	for n := range signers {
+		started.Go(func() {
+			k, err := events.LoadOrMakeKeys(dir)
+			if err == nil {
+				signers[n], err = answerKey(k)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	started.Wait()
+	if len(slices.Compact(signers)) != 1 {
+		t.Errorf("processes that start at once sign answers with %v, want the same key", signers)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 7 {
+		t.Errorf("%s holds %v, %v, want seven keys and nothing left over", dir, files, err)
+	}
+}
+
+// answerKey is the public key that signs for answering workers.
+func answerKey(k *events.Keys) (string, error) {
+	m, err := k.Minter()
+	if err != nil {
+		return "", err
+	}
+	creds, err := m.AnswerCredentials(answering, time.Now().Add(time.Hour))
+	if err != nil {
+		return "", err
+	}
+	token, err := jwt.ParseDecoratedJWT(creds)
+	if err != nil {
+		return "", err
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return "", err
+	}
+	return claims.Issuer, nil
 }
 
 func TestKeysDoNotShow(t *testing.T) {
@@ -154,8 +211,8 @@ func TestWrittenConfigurationStartsABus(t *testing.T) {
 	nc.Close()
 
 	files, err := os.ReadDir(filepath.Join(out, "creds"))
-	if err != nil || len(files) != len(everybody)-1 {
-		t.Errorf("creds holds %v, %v, want one file for each of Usher's users", files, err)
+	if err != nil || len(files) != len(parts)+1 {
+		t.Errorf("creds holds %v, %v, want one file for each of Usher's users, and one to mint with", files, err)
 	}
 	for _, f := range files {
 		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {

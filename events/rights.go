@@ -20,9 +20,14 @@ const (
 	UserAPIEvents = "api-events"
 	// UserProvision declares the stream and its durable consumers.
 	UserProvision = "provision"
-	// UserHooks takes events from any durable consumer, and wakes the relay when
-	// that has led to another event: Usher's own workers.
+	// UserHooks takes events from any durable consumer, reports what failed, and
+	// wakes the relay when that has led to another event: Usher's own workers.
 	UserHooks = "hooks"
+	// UserDelivery answers workers, publishes what they failed at again, and looks
+	// at, pauses and resumes their durable consumers: the hooks service.
+	UserDelivery = "delivery"
+	// UserAdminEvents discovers services and workers in account EVENTS.
+	UserAdminEvents = "admin-events"
 )
 
 // The accounts. What is published in one is not seen in the other.
@@ -35,21 +40,25 @@ const (
 type right struct {
 	user, account      string
 	publish, subscribe []string
-	// answers lets it answer the requests that it gets, and publish nothing else.
+	// answers lets it answer the requests that it gets, each once.
 	answers bool
+	// asksNobody leaves it without an inbox.
+	asksNobody bool
 }
 
-// rights is the whole table. Each user has its own inbox besides. Nobody but
-// provision may create a consumer, since a consumer publishes where it is told
-// to; nobody at all listens to another's inbox.
+// rights is the whole table of Usher's own parts. Each user has its own inbox
+// besides. Nobody but provision may create, change or delete a consumer, since
+// a consumer publishes where it is told to; nobody at all listens to another's
+// inbox. What is asked of a service is taken as one of a queue group, never
+// beside it.
 var rights = []right{
 	{
 		user: UserAPIAuth, account: accountAuth,
-		publish: []string{SubjectSessionIssue, "$SRV.PING.session"},
+		publish: []string{SubjectSessionIssue, SubjectHookAnswer("*"), "$SRV.PING.session"},
 	},
 	{
 		user: UserSession, account: accountAuth,
-		subscribe: []string{SubjectSessionIssue + " q", "$SRV.>"}, // as one of a queue group, never beside it
+		subscribe: []string{SubjectSessionIssue + " q", "$SRV.>"},
 		answers:   true,
 	},
 	{
@@ -71,13 +80,60 @@ var rights = []right{
 	},
 	{
 		user: UserHooks, account: accountEvents,
-		publish: append(consume("*"), SubjectOutboxKick),
+		publish:   append(consume("*"), SubjectHookFailed("*"), SubjectIdentityGet("*"), SubjectOutboxKick),
+		subscribe: presence("*"),
+		answers:   true,
+	},
+	{
+		user: UserDelivery, account: accountEvents,
+		publish: []string{
+			RetrySubject("*"), SubjectOutboxKick,
+			"$JS.API.STREAM.INFO." + Stream,
+			"$JS.API.CONSUMER.LIST." + Stream,
+			"$JS.API.CONSUMER.INFO." + Stream + ".*",
+			"$JS.API.CONSUMER.PAUSE." + Stream + ".*",
+		},
+		subscribe: []string{SubjectHookFailed("*") + " q", SubjectIdentityGet("*") + " q", subjectAcks + "*", "$SRV.>"},
+		answers:   true,
+	},
+	{
+		user: UserAdminEvents, account: accountEvents,
+		publish: []string{"$SRV.>"},
 	},
 }
 
-// roleWorker is what a worker's credential gives: its own durable consumer. The
-// server puts the name of the credential's user in.
-var roleWorker = right{user: "{{name()}}", account: accountEvents, publish: consume("{{name()}}")}
+// roleWorker is what a worker's credential gives: its own durable consumer, its
+// reports and questions, and to be seen. The server puts the name of the
+// credential's user in.
+var roleWorker = right{
+	user: roleName, account: accountEvents,
+	publish:   append(consume(roleName), SubjectHookFailed(roleName), SubjectIdentityGet(roleName)),
+	subscribe: presence(roleName),
+	answers:   true,
+}
+
+// roleAnswer is what an answering worker's credential gives: to be asked, and
+// seen. The server does not take the form of a queue group where it puts a name
+// in; whoever has the credential may answer every question anyway.
+var roleAnswer = right{
+	user: roleName, account: accountAuth,
+	subscribe:  append(presence(roleName), SubjectHookAnswer(roleName)),
+	answers:    true,
+	asksNobody: true,
+}
+
+// roleName is where the server puts the name of a credential's user.
+const roleName = "{{name()}}"
+
+// presence is what a program needs that discovery is to show: to be asked
+// together with all others, by its name, and by its name and number.
+func presence(name string) (subjects []string) {
+	for _, verb := range []string{"PING", "INFO", "STATS"} {
+		of := "$SRV." + verb
+		subjects = append(subjects, of, of+"."+name, of+"."+name+".*")
+	}
+	return subjects
+}
 
 // consume is what taking events from a durable consumer needs: look at it, pull,
 // and ack in the server's present and its coming form.
@@ -105,7 +161,9 @@ func rightOf(user string) (right, bool) {
 // permissions is r in the bus's own form.
 func (r right) permissions() jwt.Permissions {
 	var p jwt.Permissions
-	p.Sub.Allow.Add(inboxPrefix(r.user) + ".>")
+	if !r.asksNobody {
+		p.Sub.Allow.Add(inboxPrefix(r.user) + ".>")
+	}
 	p.Sub.Allow.Add(r.subscribe...)
 	p.Pub.Allow.Add(r.publish...)
 	if r.answers {
@@ -113,6 +171,16 @@ func (r right) permissions() jwt.Permissions {
 	}
 	if len(r.publish) == 0 {
 		p.Pub.Deny.Add(">") // an empty list of what is allowed is no limit
+	}
+	return p
+}
+
+// rolePermissions is r for credentials whose names are not known: whoever has a
+// role's key could choose that of a part of Usher, and is not to get its inbox.
+func (r right) rolePermissions() jwt.Permissions {
+	p := r.permissions()
+	for _, part := range rights {
+		p.Sub.Deny.Add(inboxPrefix(part.user) + ".>")
 	}
 	return p
 }

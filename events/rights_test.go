@@ -1,28 +1,31 @@
 package events_test
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"text/tabwriter"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"github.com/usher-auth/usher/events"
 )
 
-// everybody are all users, and a worker that has a credential of its own.
-var everybody = []string{
+// parts are Usher's own users.
+var parts = []string{
 	events.UserAPIAuth, events.UserSession, events.UserAdminAuth,
-	events.UserSessionEvents, events.UserAPIEvents, events.UserProvision, events.UserHooks, "crm",
+	events.UserSessionEvents, events.UserAPIEvents, events.UserProvision, events.UserHooks, events.UserDelivery, events.UserAdminEvents,
 }
+
+// everybody are also two workers with credentials of their own, and one that answers.
+var everybody = append(slices.Clone(parts), "crm", "mail", answering)
+
+// answering is the name of an answering worker.
+const answering = "gate"
 
 // try is something to publish or to subscribe to, and who may.
 type try struct {
@@ -30,82 +33,140 @@ type try struct {
 	may            []string
 }
 
-var publishing = []try{
-	{subject: "usher.svc.v1.session.issue", may: []string{"api-auth"}},
-	{subject: "usher.svc.v1.session.other"},
-	{subject: "$SRV.PING.session", may: []string{"api-auth", "admin-auth"}},
-	{subject: "$SRV.STATS.session", may: []string{"admin-auth"}},
-	{subject: "$SRV.INFO", may: []string{"admin-auth"}},
+func (t try) String() string { return strings.TrimSpace(t.subject + " " + t.queue) }
 
-	{subject: "usher.evt.v1.identity.created", may: []string{"api-events"}},
-	{subject: "usher.hook.v1.crm.retry"},
-	{subject: "usher.ctl.v1.outbox.kick", may: []string{"session-events", "api-events", "hooks"}},
-	{subject: "usher.ctl.v1.session.revoked", may: []string{"api-events"}},
-	{subject: "usher.ctl.v1.identity.updated", may: []string{"api-events"}},
+// only is who may.
+func only(users ...string) []string { return users }
+
+var publishing = append([]try{
+	{subject: "usher.svc.v1.session.issue", may: only("api-auth")},
+	{subject: "usher.svc.v1.session.other"},
+	{subject: "usher.svc.v1.hook.answer.gate", may: only("api-auth")},
+	{subject: "usher.svc.v1.hook.answer.crm", may: only("api-auth")},
+	{subject: "usher.svc.v1.hook.failed.crm", may: only("hooks", "crm")},
+	{subject: "usher.svc.v1.hook.failed.mail", may: only("hooks", "mail")},
+	{subject: "usher.svc.v1.hook.failed.gate", may: only("hooks")},
+	{subject: "usher.svc.v1.identity.get.crm", may: only("hooks", "crm")},
+	{subject: "usher.svc.v1.identity.get.mail", may: only("hooks", "mail")},
+	{subject: "usher.svc.v1.identity.get.gate", may: only("hooks")},
+	{subject: "$SRV.PING.session", may: only("api-auth", "admin-auth", "admin-events")},
+	{subject: "$SRV.PING.crm", may: only("admin-auth", "admin-events")},
+	{subject: "$SRV.STATS.session", may: only("admin-auth", "admin-events")},
+	{subject: "$SRV.INFO", may: only("admin-auth", "admin-events")},
+
+	{subject: "usher.evt.v1.identity.created", may: only("api-events")},
+	{subject: "usher.hook.v1.crm.retry", may: only("delivery")},
+	{subject: "usher.hook.v1.mail.retry", may: only("delivery")},
+	{subject: "usher.hook.v1.crm.other"},
+	{subject: "usher.ctl.v1.outbox.kick", may: only("session-events", "api-events", "hooks", "delivery")},
+	{subject: "usher.ctl.v1.session.revoked", may: only("api-events")},
+	{subject: "usher.ctl.v1.identity.updated", may: only("api-events")},
 	{subject: "usher.ctl.v1.anything"},
 
-	{subject: "$JS.API.CONSUMER.INFO.USHER_EVENTS.crm", may: []string{"provision", "hooks", "crm"}},
-	{subject: "$JS.API.CONSUMER.INFO.USHER_EVENTS.mail", may: []string{"provision", "hooks"}},
-	{subject: "$JS.API.CONSUMER.MSG.NEXT.USHER_EVENTS.crm", may: []string{"provision", "hooks", "crm"}},
-	{subject: "$JS.API.CONSUMER.MSG.NEXT.USHER_EVENTS.mail", may: []string{"provision", "hooks"}},
-	{subject: "$JS.API.CONSUMER.MSG.NEXT.OTHER.crm", may: []string{"provision"}},
-	{subject: "$JS.ACK.USHER_EVENTS.crm.1.2.3.4.5", may: []string{"hooks", "crm"}},
-	{subject: "$JS.ACK.USHER_EVENTS.mail.1.2.3.4.5", may: []string{"hooks"}},
-	{subject: "$JS.ACK._.account.USHER_EVENTS.crm.1.2.3.4.5", may: []string{"hooks", "crm"}},
-	{subject: "$JS.ACK._.account.USHER_EVENTS.mail.1.2.3.4.5", may: []string{"hooks"}},
-
-	{subject: "$JS.API.INFO", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.CREATE.SPY", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.UPDATE.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.INFO.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.MSG.GET.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.MSG.DELETE.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.PURGE.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.RESTORE.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.SNAPSHOT.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.DIRECT.GET.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.CREATE.USHER_EVENTS", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.CREATE.USHER_EVENTS.crm", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.CREATE.USHER_EVENTS.crm.usher.evt.v1.identity.created", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.DURABLE.CREATE.USHER_EVENTS.crm", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.PAUSE.USHER_EVENTS.crm", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.RESET.USHER_EVENTS.crm", may: []string{"provision"}},
-	{subject: "$JS.API.CONSUMER.DELETE.USHER_EVENTS.crm", may: []string{"provision"}},
-	{subject: "$JS.API.STREAM.DELETE.USHER_EVENTS", may: []string{"provision"}},
+	{subject: "$JS.ACK.USHER_EVENTS.crm.1.2.3.4.5", may: only("hooks", "crm")},
+	{subject: "$JS.ACK.USHER_EVENTS.mail.1.2.3.4.5", may: only("hooks", "mail")},
+	{subject: "$JS.ACK._.account.USHER_EVENTS.crm.1.2.3.4.5", may: only("hooks", "crm")},
+	{subject: "$JS.ACK._.account.USHER_EVENTS.mail.1.2.3.4.5", may: only("hooks", "mail")},
+	{subject: "$JS.ACK.OTHER.crm.1.2.3.4.5"},
+	{subject: "$JS.EVENT.METRIC.CONSUMER.ACK.USHER_EVENTS.crm"},
+	{subject: "$JS.FC.USHER_EVENTS.crm.x"},
 
 	{subject: "_INBOX_api-auth.x"},
 	{subject: "_INBOX_api-events.x"},
+	{subject: "_INBOX_delivery.x"},
 	{subject: "_INBOX_crm.x"},
+	{subject: "_INBOX_mail.x"},
+	{subject: "_R_.x"},
 	{subject: "$SYS.REQ.SERVER.PING"},
+	{subject: "$SYS.REQ.USER.INFO"},
+}, api()...)
+
+// api are all verbs of JetStream's API, the deadly ones last.
+func api() (tries []try) {
+	for verb, may := range map[string][]string{
+		"CONSUMER.INFO.USHER_EVENTS.crm":      only("hooks", "delivery", "crm"),
+		"CONSUMER.INFO.USHER_EVENTS.mail":     only("hooks", "delivery", "mail"),
+		"CONSUMER.MSG.NEXT.USHER_EVENTS.crm":  only("hooks", "crm"),
+		"CONSUMER.MSG.NEXT.USHER_EVENTS.mail": only("hooks", "mail"),
+		"CONSUMER.LIST.USHER_EVENTS":          only("delivery"),
+		"CONSUMER.PAUSE.USHER_EVENTS.crm":     only("delivery"),
+		"CONSUMER.PAUSE.USHER_EVENTS.mail":    only("delivery"),
+		"STREAM.INFO.USHER_EVENTS":            only("delivery"),
+	} {
+		tries = append(tries, try{subject: "$JS.API." + verb, may: append(may, "provision")})
+	}
+	slices.SortFunc(tries, func(a, b try) int { return strings.Compare(a.subject, b.subject) })
+	for _, verb := range []string{
+		"INFO", "ACCOUNT.PURGE.x", "ACCOUNT.STREAM.MOVE.x.y", "ACCOUNT.STREAM.CANCEL_MOVE.x.y",
+		"META.LEADER.STEPDOWN", "META.RESCUE", "SERVER.REMOVE", "SERVER.EVACUATE",
+		"STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.OTHER", "STREAM.CREATE.SPY", "STREAM.UPDATE.USHER_EVENTS",
+		"STREAM.MSG.GET.USHER_EVENTS", "STREAM.MSG.DELETE.USHER_EVENTS", "STREAM.SNAPSHOT.USHER_EVENTS", "STREAM.RESTORE.USHER_EVENTS",
+		"STREAM.PEER.REMOVE.USHER_EVENTS", "STREAM.PEER.EVACUATE.USHER_EVENTS", "STREAM.CANCEL_MOVE.USHER_EVENTS", "STREAM.LEADER.STEPDOWN.USHER_EVENTS",
+		"DIRECT.GET.USHER_EVENTS", "DIRECT.GET.USHER_EVENTS.usher.evt.v1.identity.created",
+		"CONSUMER.NAMES.USHER_EVENTS", "CONSUMER.LIST.OTHER", "CONSUMER.INFO.OTHER.crm", "CONSUMER.MSG.NEXT.OTHER.crm", "CONSUMER.PAUSE.OTHER.crm",
+		"CONSUMER.CREATE.USHER_EVENTS", "CONSUMER.CREATE.USHER_EVENTS.crm", "CONSUMER.CREATE.USHER_EVENTS.crm.usher.evt.v1.identity.created",
+		"CONSUMER.DURABLE.CREATE.USHER_EVENTS.crm", "CONSUMER.RESET.USHER_EVENTS.crm", "CONSUMER.UNPIN.USHER_EVENTS.crm",
+		"CONSUMER.LEADER.STEPDOWN.USHER_EVENTS.crm", "CONSUMER.PEER.REMOVE.USHER_EVENTS.crm", "CONSUMER.PEER.EVACUATE.USHER_EVENTS.crm",
+		"CONSUMER.DELETE.USHER_EVENTS.crm", "STREAM.PURGE.USHER_EVENTS", "STREAM.DELETE.USHER_EVENTS",
+	} {
+		tries = append(tries, try{subject: "$JS.API." + verb, may: only("provision")})
+	}
+	return tries
 }
 
-var subscribing = []try{
+var subscribing = append([]try{
 	{subject: ">"},
+	{subject: "*.>"},
 	{subject: "usher.>"},
 	{subject: "usher.evt.v1.>"},
+	{subject: "usher.evt.v1.identity.created"},
 	{subject: "usher.hook.v1.crm.retry"},
-	{subject: "_INBOX.>"},
-	{subject: "_INBOX_api-auth.>", may: []string{"api-auth"}},
-	{subject: "_INBOX_session.>", may: []string{"session"}},
-	{subject: "_INBOX_admin-auth.>", may: []string{"admin-auth"}},
-	{subject: "_INBOX_session-events.>", may: []string{"session-events"}},
-	{subject: "_INBOX_api-events.>", may: []string{"api-events"}},
-	{subject: "_INBOX_provision.>", may: []string{"provision"}},
-	{subject: "_INBOX_hooks.>", may: []string{"hooks"}},
-	{subject: "_INBOX_crm.>", may: []string{"crm"}},
+	{subject: "usher.svc.>"},
 	{subject: "usher.svc.v1.session.issue"},
 	{subject: "usher.svc.v1.session.issue", queue: "spy"},
-	{subject: "usher.svc.v1.session.issue", queue: "q", may: []string{"session"}},
-	{subject: "$SRV.PING", may: []string{"session"}},
-	{subject: "$SRV.>", may: []string{"session"}},
-	{subject: "usher.ctl.v1.outbox.kick", may: []string{"api-events"}},
-	{subject: "usher.ctl.v1.session.revoked", may: []string{"api-events"}},
-	{subject: "usher.ctl.v1.identity.updated", may: []string{"api-events"}},
+	{subject: "usher.svc.v1.session.issue", queue: "q", may: only("session")},
+	{subject: "usher.svc.v1.hook.answer.*", queue: "q"},
+	{subject: "usher.svc.v1.hook.answer.crm", queue: "q"}, // a worker of that name does not answer
+	{subject: "usher.svc.v1.hook.answer.gate", queue: "q", may: only(answering)},
+	{subject: "usher.svc.v1.hook.failed.*"},
+	{subject: "usher.svc.v1.hook.failed.*", queue: "spy"},
+	{subject: "usher.svc.v1.hook.failed.*", queue: "q", may: only("delivery")},
+	{subject: "usher.svc.v1.hook.failed.crm"},
+	{subject: "usher.svc.v1.identity.get.*"},
+	{subject: "usher.svc.v1.identity.get.*", queue: "spy"},
+	{subject: "usher.svc.v1.identity.get.*", queue: "q", may: only("delivery")},
+	{subject: "usher.svc.v1.identity.get.crm"},
+	{subject: "$SRV.PING", may: only("session", "hooks", "delivery", "crm", "mail", answering)},
+	{subject: "$SRV.PING.crm", may: only("session", "hooks", "delivery", "crm")},
+	{subject: "$SRV.INFO.crm.id", may: only("session", "hooks", "delivery", "crm")},
+	{subject: "$SRV.STATS.gate.id", may: only("session", "hooks", "delivery", answering)},
+	{subject: "$SRV.STATS.*.*", may: only("session", "hooks", "delivery")},
+	{subject: "$SRV.>", may: only("session", "delivery")},
+	{subject: "usher.ctl.v1.outbox.kick", may: only("api-events")},
+	{subject: "usher.ctl.v1.session.revoked", may: only("api-events")},
+	{subject: "usher.ctl.v1.identity.updated", may: only("api-events")},
 	{subject: "usher.ctl.v1.>"},
+	{subject: "$JS.>"},
 	{subject: "$JS.API.>"},
 	{subject: "$JS.ACK.>"},
 	{subject: "$JS.EVENT.>"},
+	{subject: "$JS.EVENT.METRIC.CONSUMER.ACK.USHER_EVENTS.*", may: only("delivery")},
+	{subject: "_INBOX.>"},
+	{subject: "_R_.>"},
 	{subject: "$SYS.>"},
+}, inboxes()...)
+
+// inboxes are everybody's, each for its owner alone. An answering worker asks
+// nobody and has none.
+func inboxes() (tries []try) {
+	for _, user := range everybody {
+		inbox := try{subject: "_INBOX_" + user + ".>"}
+		if user != answering {
+			inbox.may = only(user)
+		}
+		tries = append(tries, inbox)
+	}
+	return tries
 }
 
 // denied tells whether the bus refuses what do does. A refusal comes before the
@@ -120,222 +181,125 @@ func denied(t *testing.T, nc *nats.Conn, want string, do func() error) bool {
 	return last != nil && strings.HasSuffix(strings.ToLower(last.Error()), strings.ToLower(want))
 }
 
-func TestEverybodyMayDoWhatTheTableSaysAndNothingElse(t *testing.T) {
+func (try try) publish(t *testing.T, nc *nats.Conn) (refused bool) {
+	return denied(t, nc, fmt.Sprintf("for publish to %q", try.subject), func() error {
+		return nc.Publish(try.subject, []byte("{}"))
+	})
+}
+
+func (try try) subscribe(t *testing.T, nc *nats.Conn) (refused bool) {
+	want := fmt.Sprintf("for subscription to %q", try.subject)
+	if try.queue != "" {
+		want += fmt.Sprintf(" using queue %q", try.queue)
+	}
+	return denied(t, nc, want, func() error {
+		_, err := nc.QueueSubscribe(try.subject, try.queue, func(*nats.Msg) {})
+		return err
+	})
+}
+
+// TestRightsMatrix has everybody try everything: with -v it prints who may.
+func TestRightsMatrix(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
 	b.provision(events.StreamOptions{}, events.Durable{Name: "crm", Types: []string{"identity.created"}})
+	conns := map[string]*nats.Conn{}
 	for _, user := range everybody {
-		nc := b.connect(user)
-		for _, try := range publishing {
-			refused := denied(t, nc, fmt.Sprintf("for publish to %q", try.subject), func() error {
-				return nc.Publish(try.subject, []byte("{}"))
-			})
-			if may := slices.Contains(try.may, user); may == refused {
-				t.Errorf("%s publishes to %s: refused %t, want %t", user, try.subject, refused, !may)
+		conns[user] = b.connect(user)
+	}
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 1, ' ', 0)
+	tries := 0
+	for _, part := range []struct {
+		what string
+		rows []try
+		do   func(try, *testing.T, *nats.Conn) bool
+	}{{"publish", publishing, try.publish}, {"subscribe", subscribing, try.subscribe}} {
+		fmt.Fprintf(table, "\n%s\t%s\n", part.what, strings.Join(everybody, "\t"))
+		for _, row := range part.rows {
+			fmt.Fprint(table, row)
+			for _, user := range everybody {
+				tries++
+				refused := part.do(row, t, conns[user])
+				if may := slices.Contains(row.may, user); may == refused {
+					t.Errorf("%s: %s %s: refused %t, want %t", user, part.what, row, refused, !may)
+				}
+				fmt.Fprint(table, "\t", map[bool]string{true: "-", false: "may"}[refused])
 			}
-		}
-		for _, try := range subscribing {
-			want := fmt.Sprintf("for subscription to %q", try.subject)
-			if try.queue != "" {
-				want += fmt.Sprintf(" using queue %q", try.queue)
-			}
-			refused := denied(t, nc, want, func() error {
-				_, err := nc.QueueSubscribe(try.subject, try.queue, func(*nats.Msg) {})
-				return err
-			})
-			if may := slices.Contains(try.may, user); may == refused {
-				t.Errorf("%s subscribes to %s (queue %q): refused %t, want %t", user, try.subject, try.queue, refused, !may)
-			}
-		}
-	}
-}
-
-// TestNoRightInEventsReachesTheSessionService runs what goes wrong in one
-// shared account: streams, consumers and replies act with the account's rights.
-func TestNoRightInEventsReachesTheSessionService(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	js := b.provision(events.StreamOptions{}, events.Durable{Name: "crm", Types: []string{"identity.created"}})
-	publish(t, b, message(1))
-	asked := make(chan string, 8)
-	serve(t, b.connectTCP(events.UserSession), func(_ context.Context, r events.Request) ([]byte, error) {
-		asked <- r.ID
-		return []byte("a session"), nil
-	})
-	api := b.connectTCP(events.UserAPIAuth)
-
-	// A stream over the API's inbox and the requests.
-	spy, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SPY", Subjects: []string{"_INBOX_api-auth.>", "usher.svc.>"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A consumer that delivers to the session service, as one of its group.
-	_, err = js.CreatePushConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{
-		Durable: "push", DeliverSubject: events.SubjectSessionIssue, DeliverGroup: "q",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A pull whose events are to be delivered to the session service.
-	crm := b.connectTCP("crm")
-	pull := "$JS.API.CONSUMER.MSG.NEXT." + events.Stream + ".crm"
-	if err := crm.PublishRequest(pull, events.SubjectSessionIssue, []byte(`{"batch":1,"no_wait":true}`)); err != nil {
-		t.Fatal(err)
-	}
-	flush(t, crm)
-
-	if _, err := events.Ask(t.Context(), api, events.SubjectSessionIssue, "the only one", soon(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if id := <-asked; id != "the only one" || len(asked) > 0 {
-		t.Errorf("the session service was asked %q and %d more, want only the API's request", id, len(asked))
-	}
-	info, err := spy.Info(t.Context())
-	if err != nil || info.State.Msgs != 0 {
-		t.Errorf("the spy's stream holds %d messages, %v, want none", info.State.Msgs, err)
-	}
-	push, err := js.PushConsumer(t.Context(), events.Stream, "push")
-	if err != nil || push.CachedInfo().PushBound || push.CachedInfo().Delivered.Stream != 0 {
-		t.Errorf("the push consumer = %+v, %v, want it bound to nobody", push.CachedInfo(), err)
-	}
-}
-
-func TestAWorkersCredentialIsForItsOwnDurable(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	provision := b.provision(events.StreamOptions{},
-		events.Durable{Name: "crm", Types: []string{"identity.created"}},
-		events.Durable{Name: "mail", Types: []string{"identity.created"}})
-	publish(t, b, message(1))
-	js, err := jetstream.New(b.connectTCP("crm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	own, err := js.Consumer(t.Context(), events.Stream, "crm")
-	if err != nil {
-		t.Fatalf("Consumer(crm) = %v, want the worker's own", err)
-	}
-	msg, err := own.Next(jetstream.FetchMaxWait(5 * time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := msg.DoubleAck(t.Context()); err != nil {
-		t.Errorf("DoubleAck() = %v, want nil", err)
-	}
-
-	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := js.Consumer(short, events.Stream, "mail"); err == nil {
-		t.Error("Consumer(mail) for worker crm = nil error, want none of another's")
-	}
-	if lines := b.log.with("no right", "bus_user=crm", "CONSUMER.INFO.USHER_EVENTS.mail"); len(lines) != 1 {
-		t.Errorf("log has %q, want one line that names worker and subject", lines)
-	}
-
-	if err := provision.DeleteConsumer(t.Context(), events.Stream, "crm"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := own.Info(t.Context()); err == nil {
-		t.Error("Info() of the deleted durable = nil error, want the credential to be of no use")
-	}
-}
-
-func TestWorkerNamesThatWouldReachFurtherAreRefused(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	for _, name := range []string{
-		"", "*", ">", "a.b", "crm.>", "a b", "CRM", "-a", "a-", "a--b", strings.Repeat("a", 65),
-		events.UserAPIEvents, events.UserHooks, events.UserProvision, events.UserAPIAuth,
-	} {
-		if _, err := b.keys.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil {
-			t.Errorf("WorkerCredentials(%q) = nil error, want it refused", name)
+			fmt.Fprintln(table)
 		}
 	}
-	if _, err := b.keys.Credentials("crm"); err == nil {
-		t.Error("Credentials(crm) = nil error, want: no such user")
-	}
+	table.Flush()
+	t.Logf("%d tries, all refused (-) but the granted:\n%s", tries, text.String())
 }
 
-func TestCredentialsExpire(t *testing.T) {
+// TestRightsMatrixHoldsEveryRight: a right that nobody tries would be seen by
+// nobody. What is granted is read from the tokens that the bus gets.
+func TestRightsMatrixHoldsEveryRight(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
-	creds, err := b.keys.WorkerCredentials("crm", time.Now().Add(-time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: creds, User: "crm", Log: b.log.logger()})
-	if err == nil {
-		nc.Close()
-		t.Error("Connect with an expired credential = nil error, want it refused")
-	}
-}
-
-// mint makes a credential outside of [events.Keys], with a key that leaked.
-func (b *bus) mint(seed string, fill func(*jwt.UserClaims)) []byte {
-	b.tb.Helper()
-	read := func(file string) nkeys.KeyPair {
-		text, err := os.ReadFile(filepath.Join(b.seeds, file))
+	granted := map[string]jwt.Permissions{}
+	for _, part := range parts {
+		token, err := jwt.ParseDecoratedJWT(b.credentials(part))
 		if err != nil {
-			b.tb.Fatal(err)
+			t.Fatal(err)
 		}
-		pair, err := nkeys.FromSeed(text)
+		claims, err := jwt.DecodeUserClaims(token)
 		if err != nil {
-			b.tb.Fatal(err)
+			t.Fatal(err)
 		}
-		return pair
+		granted[part] = claims.Permissions
 	}
-	user, err := nkeys.CreateUser()
-	if err != nil {
-		b.tb.Fatal(err)
+	for _, token := range regexp.MustCompile(`(?m)^  A[A-Z0-9]{55}: (\S+)$`).FindAllStringSubmatch(b.config, -1) {
+		account, err := jwt.DecodeAccountClaims(token[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for scope := range maps.Values(account.SigningKeys) {
+			if scope, ok := scope.(*jwt.UserScope); ok {
+				granted[map[string]string{"worker": "crm", "answer": answering}[scope.Role]] = scope.Template.Permissions
+			}
+		}
 	}
-	public, _ := user.PublicKey()
-	claims := jwt.NewUserClaims(public)
-	claims.Name = "crm"
-	claims.IssuerAccount, _ = read("events.nk").PublicKey()
-	fill(claims)
-	token, err := claims.Encode(read(seed))
-	if err != nil {
-		b.tb.Fatal(err)
+	if len(granted) != len(everybody)-1 {
+		t.Fatalf("rights of %v, want those of all but the second worker", slices.Sorted(maps.Keys(granted)))
 	}
-	private, _ := user.Seed()
-	creds, err := jwt.FormatUserConfig(token, private)
-	if err != nil {
-		b.tb.Fatal(err)
+	for user, p := range granted {
+		if len(p.Pub.Allow) == 0 && !slices.Contains(p.Pub.Deny, ">") {
+			t.Errorf("%s may publish anything", user)
+		}
+		for what, lists := range map[string]struct {
+			allow jwt.StringList
+			rows  []try
+		}{"publish": {p.Pub.Allow, publishing}, "subscribe": {p.Sub.Allow, subscribing}} {
+			for _, right := range lists.allow {
+				right = strings.ReplaceAll(right, "{{name()}}", user)
+				tried := slices.ContainsFunc(lists.rows, func(try try) bool {
+					return slices.Contains(try.may, user) && covers(right, try)
+				})
+				// Nine subjects of discovery are one right.
+				if !tried && !strings.HasPrefix(right, "$SRV.") {
+					t.Errorf("%s may %s %s, which the matrix does not try", user, what, right)
+				}
+			}
+		}
 	}
-	return creds
 }
 
-// TestALeakedWorkerKeyMintsOnlyWorkers: rights come from the account, not from
-// the credential.
-func TestALeakedWorkerKeyMintsOnlyWorkers(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	creds := b.mint("events-workers.nk", func(c *jwt.UserClaims) { c.Pub.Allow.Add("usher.evt.v1.>") })
-	nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: creds, User: "crm", Log: b.log.logger()})
-	if err == nil {
-		nc.Close()
-		t.Error("Connect with more rights than the role has = nil error, want it refused")
+// covers tells whether a try is within a right, "subject queue".
+func covers(right string, try try) bool {
+	subject, queue, _ := strings.Cut(right, " ")
+	if queue != "" && queue != try.queue {
+		return false
 	}
-}
-
-func TestACredentialThatNamesNoRightsHasNone(t *testing.T) {
-	t.Parallel()
-	b := startBus(t)
-	creds := b.mint("events-parts.nk", func(*jwt.UserClaims) {})
-	nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: creds, User: "crm", Log: b.log.logger()})
-	if err != nil {
-		t.Fatal(err)
+	want, is := strings.Split(subject, "."), strings.Split(try.subject, ".")
+	for n, token := range want {
+		if token == ">" {
+			return len(is) > n
+		}
+		if n >= len(is) || token != "*" && token != is[n] {
+			return false
+		}
 	}
-	t.Cleanup(nc.Close)
-	if !denied(t, nc, `for publish to "anything"`, func() error { return nc.Publish("anything", nil) }) {
-		t.Error("publishes, want it denied")
-	}
-	subscribe := func() error {
-		_, err := nc.Subscribe("anything", func(*nats.Msg) {})
-		return err
-	}
-	if !denied(t, nc, `for subscription to "anything"`, subscribe) {
-		t.Error("subscribes, want it denied")
-	}
+	return len(want) == len(is)
 }

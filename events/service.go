@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,11 +26,16 @@ const (
 )
 
 // Service is a service on the bus that discovery shows ($SRV, "nats micro ls").
-// All fields but Observe and Ready are needed.
+// All fields but Askers, Observe and Ready are needed.
 type Service struct {
 	Name    string // "session"
 	Version string // a semantic version, as in "1.2.3"; Serve refuses others
+	// Subject is where it is asked. One token of it may be "*", see [Request].
 	Subject string
+	// Askers gives the users who may be answered when the request names name. The
+	// bus checks where a request is sent, not where its answer goes: without this,
+	// a worker could have an answer sent to another's inbox. Nil: only the API.
+	Askers func(name string) []string
 	// Concurrency is how many requests are handled at the same time. Pending is
 	// how many more may wait; what is beyond is dropped and times out where it
 	// was asked.
@@ -50,6 +56,9 @@ type Service struct {
 type Request struct {
 	// ID makes the request idempotent.
 	ID string
+	// Name is what stands in the place of the "*" of the service's subject. The
+	// bus lets a worker use only its own.
+	Name string
 	// Deadline is when whoever asks stops waiting, at most five seconds ahead.
 	Deadline time.Time
 	Data     []byte
@@ -58,7 +67,7 @@ type Request struct {
 // Serve answers requests until ctx ends. Then it takes no more and returns nil
 // when those that it had accepted are answered. A request that comes too late
 // is answered with [CodeLate] without being handled, one that does not come
-// from the API's inbox is dropped. A panic in Handle is answered with
+// from an asker's inbox is dropped. A panic in Handle is answered with
 // [CodeError].
 func Serve(ctx context.Context, nc *nats.Conn, s Service) error {
 	v := &serving{Service: s, nc: nc, slots: make(chan struct{}, s.Concurrency)}
@@ -105,17 +114,46 @@ type serving struct {
 // accept takes a slot before it starts a goroutine: requests wait in the
 // subscription, where their number is bounded.
 func (v *serving) accept(ctx context.Context, r micro.Request) {
-	// The bus checks where a request is sent, not where its reply goes.
-	if r.Subject() != v.Subject || !strings.HasPrefix(r.Reply(), inboxPrefix(UserAPIAuth)+".") {
+	name, ok := matches(v.Subject, r.Subject())
+	if !ok || !v.asks(name, r.Reply()) {
 		v.counters.stray.Add(1)
-		v.Log.Warn("request is not the API's, dropped", "service", v.Name, "subject", r.Subject(), "reply", r.Reply())
+		v.Log.Warn("request of nobody who may ask, dropped", "service", v.Name, "subject", r.Subject(), "reply", r.Reply())
 		return
 	}
 	v.slots <- struct{}{}
 	go func() {
 		defer func() { <-v.slots }()
-		v.answer(ctx, r)
+		v.answer(ctx, r, name)
 	}()
+}
+
+// asks tells whether a reply goes to one of the askers.
+func (v *serving) asks(name, reply string) bool {
+	askers := []string{UserAPIAuth}
+	if v.Askers != nil {
+		askers = v.Askers(name)
+	}
+	return slices.ContainsFunc(askers, func(user string) bool { return strings.HasPrefix(reply, inboxPrefix(user)+".") })
+}
+
+// AskedByWorker are the askers of a service that a worker asks under its own
+// name: that worker, and Usher's own.
+func AskedByWorker(name string) []string { return []string{name, UserHooks} }
+
+// matches tells whether a subject fits a pattern, and what stands in the place
+// of its "*". What the stream delivers to a service, because somebody had it
+// sent there, has a subject of its own.
+func matches(pattern, subject string) (name string, ok bool) {
+	before, after, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return "", subject == pattern
+	}
+	rest, ok := strings.CutPrefix(subject, before)
+	if !ok {
+		return "", false
+	}
+	name, ok = strings.CutSuffix(rest, after)
+	return name, ok && name != "" && !strings.Contains(name, ".")
 }
 
 // idle waits until no request is handled: until all slots could be had.
@@ -128,11 +166,11 @@ func (v *serving) idle() {
 	}
 }
 
-func (v *serving) answer(ctx context.Context, r micro.Request) {
+func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 	started := time.Now()
 	reply := &nats.Msg{Subject: r.Reply()}
 	outcome := "ok"
-	data, err := v.handle(ctx, r, started)
+	data, err := v.handle(ctx, r, name, started)
 	if err == nil {
 		reply.Data = data
 	} else {
@@ -151,7 +189,7 @@ func (v *serving) answer(ctx context.Context, r micro.Request) {
 }
 
 // handle calls Handle unless it is too late, and turns a panic into an error.
-func (v *serving) handle(ctx context.Context, m micro.Request, now time.Time) (data []byte, err error) {
+func (v *serving) handle(ctx context.Context, m micro.Request, name string, now time.Time) (data []byte, err error) {
 	deadline := now.Add(answerTime)
 	if text := m.Headers().Get(HeaderDeadline); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)
@@ -172,7 +210,7 @@ func (v *serving) handle(ctx context.Context, m micro.Request, now time.Time) (d
 			err = &panicked{value: r, stack: debug.Stack()}
 		}
 	}()
-	return v.Handle(ctx, Request{ID: m.Headers().Get(HeaderRequestID), Deadline: deadline, Data: m.Data()})
+	return v.Handle(ctx, Request{ID: m.Headers().Get(HeaderRequestID), Name: name, Deadline: deadline, Data: m.Data()})
 }
 
 // refusal is what whoever asks learns of err; what they do not learn is logged.

@@ -256,6 +256,64 @@ func TestRequestsOfOthersAreDropped(t *testing.T) {
 	}
 }
 
+// TestAWorkerAsksUnderItsOwnName: one service for all workers knows who asks.
+func TestAWorkerAsksUnderItsOwnName(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	s := service(b.log, func(_ context.Context, r events.Request) ([]byte, error) {
+		return []byte(r.Name + " asks"), nil
+	})
+	s.Name, s.Subject, s.Askers = "hook-failed", events.SubjectHookFailed("*"), events.AskedByWorker
+	run(t, b.connectTCP(events.UserDelivery), s)
+	for user, name := range map[string]string{"crm": "crm", "mail": "mail", events.UserHooks: "courier"} {
+		got, err := events.Ask(t.Context(), b.connectTCP(user), events.SubjectHookFailed(name), "", soon(), nil)
+		if string(got) != name+" asks" || err != nil {
+			t.Errorf("%s asks as %s: %q, %v, want an answer to %s", user, name, got, err, name)
+		}
+	}
+}
+
+// TestDiscoveryShowsWorkers: a worker's credential is enough to be seen, in
+// either account, and to answer under its own name.
+func TestDiscoveryShowsWorkers(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	for user, admin := range map[string]string{"crm": events.UserAdminEvents, answering: events.UserAdminAuth} {
+		nc := b.connectTCP(user)
+		svc, err := micro.AddService(nc, micro.Config{Name: user, Version: "1.0.0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = svc.Stop() })
+		flush(t, nc)
+		operator := b.connect(admin)
+		for _, subject := range []string{"$SRV.PING", "$SRV.INFO." + user, "$SRV.STATS." + user + "." + svc.Info().ID} {
+			m, err := operator.Request(subject, nil, 5*time.Second)
+			if err != nil || !strings.Contains(string(m.Data), user) {
+				t.Errorf("%s: %v, %v, want %s", subject, m, err, user)
+			}
+		}
+	}
+	if lines := b.log.with("no right"); len(lines) > 0 {
+		t.Errorf("log has %q, want no missing right", lines)
+	}
+}
+
+func TestAnAnsweringWorkerAnswers(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	gate := b.connectTCP(answering)
+	_, err := gate.QueueSubscribe(events.SubjectHookAnswer(answering), "q", func(m *nats.Msg) { _ = m.Respond([]byte("go on")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush(t, gate)
+	got, err := events.Ask(t.Context(), b.connectTCP(events.UserAPIAuth), events.SubjectHookAnswer(answering), "", soon(), nil)
+	if string(got) != "go on" || err != nil {
+		t.Errorf("Ask(%s) = %q, %v, want its answer", answering, got, err)
+	}
+}
+
 func TestDiscoveryShowsTheServiceAndItsCounters(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

@@ -13,6 +13,9 @@ const (
 	SubjectSessionRevoked  = "usher.ctl.v1.session.revoked"
 	SubjectIdentityUpdated = "usher.ctl.v1.identity.updated"
 
+	// subjectAcks is followed by the name of a durable consumer: what the bus says of each ack.
+	subjectAcks = "$JS.EVENT.METRIC.CONSUMER.ACK." + Stream + "."
+
 	// Stream holds all events and retries.
 	Stream = "USHER_EVENTS"
 )
