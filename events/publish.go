@@ -136,6 +136,26 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 	return acks
 }
 
+// PublishRetry publishes an event to one hook alone, as the attempt with that
+// number, and returns once the stream has stored it, or had stored it before
+// under the same message id. That is not the event's, which the stream knows.
+func (p *Publisher) PublishRetry(ctx context.Context, hook, eventID, messageID, eventType string, attempt int, payload []byte) (streamSeq uint64, err error) {
+	if err := checkDurable(hook); err != nil {
+		return 0, fmt.Errorf("publish retry: %w", err)
+	}
+	msg := Message{ID: messageID, Type: eventType, Payload: payload}.msg()
+	msg.Subject = RetrySubject(hook)
+	msg.Header.Set(HeaderEventID, eventID)
+	msg.Header.Set(HeaderAttempt, strconv.Itoa(attempt))
+	ctx, cancel := context.WithTimeout(ctx, ackTime)
+	defer cancel()
+	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(Stream))
+	if err != nil {
+		return 0, fmt.Errorf("publish retry %s of %s: %w", messageID, eventType, err)
+	}
+	return ack.Sequence, nil
+}
+
 func (m Message) msg() *nats.Msg {
 	header := nats.Header{
 		jetstream.MsgIDHeader: {m.ID},
