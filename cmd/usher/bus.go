@@ -21,9 +21,10 @@ func busConfigCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Write a nats-server configuration, accounts and credentials",
-		Long: `Writes a configuration for a nats-server with Usher's accounts, and a credential
-for each part. Run again on the same folder it keeps the keys, so that the
-credentials stay valid.`,
+		Long: `Writes a configuration for a nats-server with Usher's accounts, a credential for
+each part, and what the API mints workers' credentials with. Run again on the same
+folder it keeps the keys, so that the credentials stay valid: do so after an
+update of Usher, and have the servers read the configuration again.`,
 		Example: "  usher bus config --out ./bus && nats-server -c ./bus/nats-server.conf",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,8 +52,9 @@ credentials stay valid.`,
 			fmt.Fprintf(cmd.OutOrStdout(), `wrote %[1]s
 start the bus:    nats-server -c %[1]s
 tell Usher:       bus: {url: "nats://%[2]s", credentials: %[3]q}
+for the API only: %[5]s (mints credentials of workers)
 keep secret:      %[4]s (whoever has it can make any credential; no part needs it)
-`, conf, listen, creds, filepath.Join(out, "keys"))
+`, conf, listen, creds, filepath.Join(out, "keys"), filepath.Join(creds, "mint.json"))
 			return nil
 		},
 	}

@@ -87,6 +87,22 @@ func (b *bus) credential(user string) ([]byte, error) {
 	return data, err
 }
 
+// minter mints the credentials of workers. An external bus's is in the folder
+// that "usher bus config" wrote; a part that was not given it cannot mint.
+func (b *bus) minter() (*events.Minter, error) {
+	if b.embedded != nil {
+		return b.keys.Minter()
+	}
+	m, err := events.LoadMinter(b.cfg.Bus.Credentials)
+	if errors.Is(err, events.ErrNoMinter) {
+		return nil, fmt.Errorf("bus: %w; run 'usher bus config' again on the folder above it, and have the bus read its configuration again", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	return m, nil
+}
+
 // stallTime is how long the stream may store nothing before the embedded server
 // is started again.
 const stallTime = 15 * time.Second

@@ -1,0 +1,58 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+)
+
+// TestMinter mints with the embedded bus's keys, and with what "usher bus
+// config" gave for an external one.
+func TestMinter(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	inside := &config.Config{DataDir: t.TempDir()}
+	inside.Bus.Listen = "127.0.0.1:-1"
+	embedded, err := openBus(t.Context(), inside, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(embedded.close)
+	out := t.TempDir()
+	if err := embedded.keys.Write(out, events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: out, Name: "usher"}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := &config.Config{}
+	elsewhere.Bus.URL, elsewhere.Bus.Credentials = embedded.url(), filepath.Join(out, "creds")
+	external, err := openBus(t.Context(), elsewhere, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*bus{embedded, external} {
+		m, err := b.minter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := m.WorkerCredentials("crm", time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := events.Connect(t.Context(), events.ConnectOptions{URL: embedded.url(), Credentials: text, User: "crm", Log: log})
+		if err != nil {
+			t.Fatalf("the bus refuses what it minted: %v", err)
+		}
+		nc.Close()
+	}
+	if err := os.Remove(filepath.Join(elsewhere.Bus.Credentials, "mint.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := external.minter(); err == nil || !strings.Contains(err.Error(), "usher bus config") {
+		t.Errorf("minter() of an earlier folder = %v, want what mends it", err)
+	}
+}
