@@ -19,6 +19,9 @@ var (
 	// ErrTimeout says that nobody answered by the deadline. Whether a worker did
 	// what was asked is unknown.
 	ErrTimeout = errors.New("no answer by the deadline")
+	// ErrNoRight says, besides ErrTimeout, that the bus did not let the request
+	// through. [Explain] says what mends it.
+	ErrNoRight = errors.New("no right to ask")
 )
 
 // Codes of [Refused] that every service may answer with.
@@ -52,7 +55,7 @@ const answerTravel = 50 * time.Millisecond
 // Ask sends a request to a service and waits for its answer, until shortly
 // after the deadline or the end of ctx. Asking again with the same requestID is safe where the
 // service is idempotent. Errors that a caller tells apart are [*Refused],
-// [ErrNoWorker] and [ErrTimeout].
+// [ErrNoWorker], [ErrTimeout] and [ErrNoRight].
 func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
 	defer cancel()
@@ -67,6 +70,8 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), away(err):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)
+	case errors.Is(err, context.DeadlineExceeded) && violated(nc, subject):
+		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrTimeout, ErrNoRight)
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("ask %s: %w", subject, ErrTimeout)
 	case err != nil:
@@ -76,6 +81,13 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 		return nil, fmt.Errorf("ask %s: %w", subject, &Refused{Code: code, Text: reply.Header.Get(micro.ErrorHeader)})
 	}
 	return reply.Data, nil
+}
+
+// violated tells whether the bus has just refused what was sent to a subject. It
+// says so on the connection, not where somebody waits for an answer.
+func violated(nc *nats.Conn, subject string) bool {
+	refused, ok := Violation(nc.LastError())
+	return ok && refused == subject
 }
 
 // away tells whether err means that the message did not leave this process.

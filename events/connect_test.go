@@ -171,6 +171,21 @@ func TestAWrongCredentialSaysWhatMendsIt(t *testing.T) {
 	}
 }
 
+// TestAskWithoutTheRightSaysSo: it looks like a timeout.
+func TestAskWithoutTheRightSaysSo(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	crm := b.connect("crm")
+	for subject, forbidden := range map[string]bool{events.SubjectHookFailed("mail"): true, events.SubjectHookFailed("crm"): false} {
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		_, err := events.Ask(ctx, crm, subject, "", time.Now().Add(100*time.Millisecond), nil)
+		cancel()
+		if errors.Is(err, events.ErrNoRight) != forbidden || errors.Is(err, events.ErrTimeout) != forbidden {
+			t.Errorf("Ask(%s) = %v, want ErrTimeout and ErrNoRight %t", subject, err, forbidden)
+		}
+	}
+}
+
 // TestExplain takes what a client without Connect gets of the bus.
 func TestExplain(t *testing.T) {
 	t.Parallel()
