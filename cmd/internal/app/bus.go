@@ -82,7 +82,7 @@ func (b *bus) credential(user string) ([]byte, error) {
 	path := filepath.Join(b.cfg.Bus.Credentials, user+".creds")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote: %w", path, err)
+		return nil, fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote, and an earlier Usher's needs it again: %w", path, err)
 	}
 	return data, err
 }
