@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,123 +12,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
-	"github.com/usher-auth/usher/schemas"
 )
-
-const (
-	anIdentity = "7f3f8f0e-5f0b-4f7e-9a53-2a2f0c7f7f10"
-	aFlow      = "0c9a6f0a-6d5a-4c39-8a86-3e4a40b4a0d1"
-	aSession   = "c0ffee00-1111-4222-8333-444455556666"
-	aGrant     = "9d2b7c1e-0a0b-4c0d-8e0f-101112131415"
-	anAddress  = "5b1e6a2c-3d4f-4a5b-8c6d-7e8f90a1b2c3"
-	aMessage   = "3e0d9c8b-7a6f-4e5d-9c4b-3a2f1e0d9c8b"
-)
-
-// payloads has every type of event with every member set.
-var payloads = []events.Payload{
-	events.IdentityCreated{
-		IdentityID: anIdentity, SchemaID: "default", State: "active", Method: "password", Provider: "example",
-		FlowID: aFlow, FlowType: "api", SessionPlanned: true, Network: "192.0.2.0/24",
-	},
-	events.SessionIssued{
-		SessionID: aSession, IdentityID: anIdentity, Method: "password", AAL: "aal1", FlowID: aFlow, GrantID: aGrant,
-		VerificationBypassed: true, Network: "2001:db8:1::/48",
-	},
-	events.SessionRevoked{SessionID: aSession, IdentityID: anIdentity, Reason: "replaced"},
-	events.SessionRefused{IdentityID: anIdentity, FlowID: aFlow, Reason: "unavailable"},
-	events.IdentityActivated{IdentityID: anIdentity},
-	events.IdentityUpdated{IdentityID: anIdentity, Changed: []string{"traits", "state"}},
-	events.IdentityDeleted{IdentityID: anIdentity},
-	events.AddressVerified{IdentityID: anIdentity, AddressID: anAddress, Via: "email", FlowID: aFlow},
-	events.VerificationRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
-	events.LoginSucceeded{
-		IdentityID: anIdentity, SessionID: aSession, Method: "oidc", Provider: "example", FlowID: aFlow, Refreshed: true, Network: "192.0.2.0/24",
-	},
-	events.LoginFailed{IdentityID: anIdentity, Method: "password", Reason: "credentials", FlowID: aFlow, Network: "192.0.2.0/24"},
-	events.MailSent{MessageID: aMessage, Template: "verification_code_valid", Attempts: 2},
-	events.MailAbandoned{MessageID: aMessage, Template: "verification_code_valid", Attempts: 5, Reason: "refused"},
-}
-
-// event is the event of a payload with nothing left to chance.
-func event(p events.Payload) events.Event {
-	e := events.New(p, time.Date(2026, time.November, 24, 18, 5, 3, 123456789, time.FixedZone("", 3600)), events.About{
-		Source: "/usher/registration", Subject: anIdentity, Actor: "person:" + anIdentity, RequestID: "req-1",
-		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-	})
-	e.ID = "0193600d-7d8b-7000-8000-000000000001"
-	e.Sequence = "1"
-	return e
-}
-
-// TestEventsStayAsTheyWere holds what is published today against what was
-// published when each version of each type was made. These files are never
-// changed: a member that has to change is a new version with a file of its own.
-func TestEventsStayAsTheyWere(t *testing.T) {
-	t.Parallel()
-	for _, p := range payloads {
-		e := event(p)
-		got, err := e.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		version := e.DataSchema[strings.LastIndex(e.DataSchema, ":")+1:]
-		file := filepath.Join("testdata", e.Type+"."+version+".json")
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want = bytes.TrimSpace(want); !bytes.Equal(got, want) {
-			t.Errorf("Encode of %s\ngot  %s\nwant %s", e.Type, got, want)
-		}
-	}
-}
-
-func TestEveryRecordedEventIsReadAndValid(t *testing.T) {
-	t.Parallel()
-	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < len(payloads) {
-		t.Fatalf("testdata has %d events, want at least %d", len(files), len(payloads))
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = bytes.TrimSpace(text)
-		eventstest.Validate(t, text)
-		e, err := events.Decode(text)
-		if err != nil {
-			t.Errorf("Decode(%s) = %v", file, err)
-			continue
-		}
-		again, err := e.Encode()
-		if err != nil || !bytes.Equal(again, text) {
-			t.Errorf("Encode of decoded %s\ngot  %s, %v\nwant %s", file, again, err, text)
-		}
-	}
-}
-
-func TestEveryTypeHasASchema(t *testing.T) {
-	t.Parallel()
-	have := map[string]bool{}
-	files, err := fs.Glob(schemas.Events, "events/*.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		have[strings.TrimSuffix(filepath.Base(f), ".schema.json")] = true
-	}
-	delete(have, "envelope")
-	for _, p := range payloads {
-		if !have[p.EventType()] {
-			t.Errorf("schemas/events has no %s.schema.json", p.EventType())
-		}
-		delete(have, p.EventType())
-	}
-	for left := range have {
-		t.Errorf("schemas/events/%s.schema.json belongs to no payload", left)
-	}
-}
 
 func TestCheckFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()

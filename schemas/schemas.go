@@ -1,5 +1,6 @@
 // Package schemas embeds what is written in a language of its own: SQL
-// migrations, identity schemas, event schemas, the description of the HTTP API.
+// migrations, identity schemas, the schemas of events and of requests on the bus,
+// the description of the HTTP API.
 package schemas
 
 import "embed"
@@ -18,6 +19,12 @@ var Identity embed.FS
 //
 //go:embed events
 var Events embed.FS
+
+// Requests holds one JSON Schema for each request and reply on the bus,
+// <name>.request.schema.json and <name>.reply.schema.json.
+//
+//go:embed requests
+var Requests embed.FS
 
 // OpenAPI describes every route of the public and the admin listener.
 //

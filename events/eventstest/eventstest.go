@@ -1,6 +1,7 @@
-// Package eventstest holds events in tests against their schemas:
+// Package eventstest holds in tests what is on the bus against its schemas:
 //
-//	payload ─▶ Validate ─▶ canonical? envelope? data, by dataschema?
+//	event ─▶ Validate ─▶ canonical? envelope? data, by dataschema?
+//	body of a request or reply ─▶ ValidateBody
 package eventstest
 
 import (
@@ -53,6 +54,23 @@ func Check(payload []byte) error {
 	return nil
 }
 
+// ValidateBody fails the test when body is not what a schema of a request or
+// reply says, such as "urn:usher:request:hook.failed:1".
+func ValidateBody(tb testing.TB, schema string, body []byte) {
+	tb.Helper()
+	if err := CheckBody(schema, body); err != nil {
+		tb.Errorf("%s: %v", body, err)
+	}
+}
+
+// CheckBody is [ValidateBody] with an error instead of a test.
+func CheckBody(schema string, body []byte) error {
+	if err := hold(schema, body); err != nil {
+		return fmt.Errorf("%s: %w", schema, err)
+	}
+	return nil
+}
+
 // hold holds a document against the schema with an id.
 func hold(id string, document []byte) error {
 	all, err := compiled()
@@ -61,7 +79,7 @@ func hold(id string, document []byte) error {
 	}
 	schema, ok := all[id]
 	if !ok {
-		return fmt.Errorf("schemas/events has no schema %s", id)
+		return fmt.Errorf("neither schemas/events nor schemas/requests has a schema %s", id)
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
@@ -70,31 +88,44 @@ func hold(id string, document []byte) error {
 	return schema.Validate(value)
 }
 
-// compiled are all event schemas by id.
+// compiled are all schemas by id.
 var compiled = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
-	files, err := fs.Glob(schemas.Events, "events/*.schema.json")
-	if err != nil {
-		return nil, err
-	}
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
 	all := map[string]*jsonschema.Schema{}
-	for _, name := range files {
-		text, err := schemas.Events.ReadFile(name)
+	for _, from := range []struct {
+		files  fs.FS
+		folder string
+	}{{schemas.Events, "events"}, {schemas.Requests, "requests"}} {
+		names, err := fs.Glob(from.files, from.folder+"/*.schema.json")
 		if err != nil {
 			return nil, err
 		}
-		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		id, _ := document.(map[string]any)["$id"].(string)
-		if err := compiler.AddResource(id, document); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if all[id], err = compiler.Compile(id); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		for _, name := range names {
+			text, err := fs.ReadFile(from.files, name)
+			if err != nil {
+				return nil, err
+			}
+			id, schema, err := compile(compiler, text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			all[id] = schema
 		}
 	}
 	return all, nil
 })
+
+func compile(compiler *jsonschema.Compiler, text []byte) (id string, schema *jsonschema.Schema, err error) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return "", nil, err
+	}
+	members, _ := document.(map[string]any)
+	id, _ = members["$id"].(string)
+	if err := compiler.AddResource(id, document); err != nil {
+		return "", nil, err
+	}
+	schema, err = compiler.Compile(id)
+	return id, schema, err
+}
