@@ -1,9 +1,11 @@
 // Package schemas embeds what is written in a language of its own: SQL
 // migrations, identity schemas, the schemas of events and of requests on the bus,
-// the description of the HTTP API.
+// the descriptions of the HTTP API and of the bus.
 package schemas
 
 import "embed"
+
+//go:generate go -C .. run ./cmd/internal/contract page
 
 // SQL holds the goose migrations, sql/postgres and sql/sqlite.
 //
@@ -30,3 +32,8 @@ var Requests embed.FS
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
+
+// AsyncAPI describes every subject and message on the bus.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte
