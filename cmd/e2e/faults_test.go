@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -52,11 +53,7 @@ func (s *system) whole(background *endpoint) {
 // chainIsWhole reads the event log from the database and computes its hashes anew.
 func (s *system) chainIsWhole() {
 	s.t.Helper()
-	cfg, _, err := config.Load(config.Options{File: s.config, Dev: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	db, err := store.Open(s.t.Context(), store.Options{DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets()})
+	db, err := s.database(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -71,13 +68,48 @@ func (s *system) chainIsWhole() {
 			if r.Seq != last.Seq+1 || r.Former != last.Hash || r.Hash != audit.Next(last.Hash, r.Payload) {
 				s.t.Fatalf("record %d of the event log does not follow record %d", r.Seq, last.Seq)
 			}
-			eventstest.Validate(s.t, r.Payload)
 			last = r
 		}
 		if len(page) == 0 {
 			return
 		}
 	}
+}
+
+// eventsAreValid holds what the test has left in event log and outbox, up to a
+// few thousand events, against their schemas.
+func (s *system) eventsAreValid() {
+	s.t.Helper()
+	ctx := context.Background() // the test's own is over
+	db, err := s.database(ctx)
+	if err != nil {
+		s.t.Logf("the events of this test are not looked at: %v", err) // it has taken the database away
+		return
+	}
+	defer db.Close()
+	logged, err := db.Events(ctx, audit.Query{Limit: 5000})
+	if err != nil {
+		s.t.Logf("the event log of this test is not looked at: %v", err)
+	}
+	for _, r := range logged {
+		eventstest.Validate(s.t, r.Payload)
+	}
+	waiting, err := db.Pending(ctx, 1000)
+	if err != nil {
+		s.t.Logf("the outbox of this test is not looked at: %v", err)
+	}
+	for _, r := range waiting {
+		eventstest.Validate(s.t, r.Payload)
+	}
+}
+
+// database opens the database past the program.
+func (s *system) database(ctx context.Context) (*store.Store, error) {
+	cfg, _, err := config.Load(config.Options{File: s.config, Dev: true})
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Options{DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets()})
 }
 
 func TestKilledBetweenTheSteps(t *testing.T) {

@@ -159,7 +159,7 @@ func (s *system) named(part string) (found []*process) {
 }
 
 // stop ends everything, last started first, and fails the test when the
-// program panicked or a race was found.
+// program panicked, a race was found, or an event is none by its schema.
 func (s *system) stop() {
 	for i := len(s.order) - 1; i >= 0; i-- {
 		p := s.processes[s.order[i]]
@@ -170,6 +170,7 @@ func (s *system) stop() {
 			s.t.Errorf("%s panicked: %s", p.name, p.tail())
 		}
 	}
+	s.eventsAreValid()
 	if s.t.Failed() {
 		for _, name := range s.order {
 			s.t.Logf("log of %s: …%s", name, s.processes[name].tail())

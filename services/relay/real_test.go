@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/events/natsserver"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/relay"
@@ -121,7 +122,7 @@ func TestRealStreamAndStore(t *testing.T) {
 		committing.Go(func() {
 			id := uuid.NewString()
 			for n := range each {
-				e := events.New(events.SessionRefused{IdentityID: id, Reason: fmt.Sprint(n)}, time.Now(), events.About{Subject: id})
+				e := refused(id, fmt.Sprint("n", n))
 				if err := db.Append(t.Context(), e); err != nil {
 					t.Errorf("Append: %v", err)
 				}
@@ -149,6 +150,12 @@ func TestRealStreamAndStore(t *testing.T) {
 	checkLog(t, bus, log, identities*each)
 }
 
+// refused is an event of an identity.
+func refused(id, reason string) events.Event {
+	return events.New(events.SessionRefused{IdentityID: id, FlowID: uuid.NewString(), Reason: reason}, time.Now(),
+		events.About{Source: "/usher/registration", Subject: id, Actor: "client"})
+}
+
 func checkLog(t *testing.T, bus *realBus, log []audit.Record, want int) {
 	t.Helper()
 	if len(log) != want {
@@ -172,11 +179,12 @@ func checkLog(t *testing.T, bus *realBus, log []audit.Record, want int) {
 			t.Errorf("record %d is not bound to the one before it", r.Seq)
 		}
 		former = r.Hash
+		eventstest.Validate(t, r.Payload)
 		e, err := events.Decode(r.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reason := fmt.Sprintf(`"reason":"%d"`, inLog[r.Subject]); !bytes.Contains(e.Data, []byte(reason)) {
+		if reason := fmt.Sprintf(`"reason":"n%d"`, inLog[r.Subject]); !bytes.Contains(e.Data, []byte(reason)) {
 			t.Errorf("record %d of %s is %s, want %s", r.Seq, r.Subject, e.Data, reason)
 		}
 		inLog[r.Subject]++
@@ -206,7 +214,7 @@ func BenchmarkRelay(b *testing.B) {
 			if n%2 == 0 { // as registrations have it: two events of each identity
 				id = uuid.NewString()
 			}
-			e := events.New(events.SessionRefused{IdentityID: id}, time.Now(), events.About{Subject: id})
+			e := refused(id, "late")
 			if err := db.Append(b.Context(), e); err != nil {
 				b.Fatal(err)
 			}

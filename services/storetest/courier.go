@@ -87,7 +87,7 @@ func testSettle(t *testing.T, s *suite, m courier.Message) {
 	if got, err := st.Message(s.ctx(), m.EventID); err != nil || diffMessage(&m, got) != "" {
 		t.Errorf("Message after Settle: %v, want(-) got(+):\n%s", err, diffMessage(&m, got))
 	}
-	sent := events.New(events.MailSent{MessageID: m.ID.String(), Template: m.Template, Attempts: 2}, s.clock(), events.About{Source: "/usher/courier"})
+	sent := events.New(events.MailSent{MessageID: m.ID.String(), Template: m.Template, Attempts: 2}, s.clock(), events.About{Source: "/usher/courier", Actor: "system:courier"})
 	s.must(st.Settle(s.ctx(), m.ID, courier.Sent, 2, false, &sent))
 	m.Status, m.Attempts, m.Content = courier.Sent, 2, courier.Content{}
 	if got, err := st.Message(s.ctx(), m.EventID); err != nil || diffMessage(&m, got) != "" {
@@ -97,7 +97,7 @@ func testSettle(t *testing.T, s *suite, m courier.Message) {
 		t.Errorf("outbox = %q, want %q", got, want)
 	}
 	for what, id := range map[string]uuid.UUID{"an unknown message": uuid.New(), "a message that was sent": m.ID} {
-		again := events.New(events.MailSent{MessageID: id.String(), Template: m.Template, Attempts: 3}, s.clock(), events.About{Source: "/usher/courier"})
+		again := events.New(events.MailSent{MessageID: id.String(), Template: m.Template, Attempts: 3}, s.clock(), events.About{Source: "/usher/courier", Actor: "system:courier"})
 		if err := st.Settle(s.ctx(), id, courier.Sent, 3, false, &again); !errors.Is(err, courier.ErrNotFound) {
 			t.Errorf("Settle of %s: %v, want %v", what, err, courier.ErrNotFound)
 		}

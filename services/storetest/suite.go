@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
@@ -212,13 +213,14 @@ func (s *suite) loginFor(r registration.Record) session.Issue { return newLogin(
 
 func (s *suite) issue(q session.Request) session.Issue { return issueOf(s.clock(), q) }
 
-// pending gives the events in the outbox.
+// pending gives the events in the outbox, and holds each against its schema.
 func (s *suite) pending(st *store.Store) []events.Event {
 	s.t.Helper()
 	rows, err := st.Pending(s.ctx(), 10_000)
 	s.must(err)
 	all := make([]events.Event, len(rows))
 	for n, r := range rows {
+		eventstest.Validate(s.t, r.Payload)
 		all[n], err = events.Decode(r.Payload)
 		s.must(err)
 	}
