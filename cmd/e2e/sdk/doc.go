@@ -4,6 +4,8 @@
 //
 //	cmd/e2e: usher serve ◀─ proxy, holds all traffic against the document ◀─ go test, node --test
 //
+// The SDK of CloudEvents reads back what the server publishes.
+//
 // Where no SDK can go, as a browser that follows redirects, the tests use plain
 // HTTP. What they need is in the environment: USHER_PUBLIC_URL and
 // USHER_ADMIN_URL, the listeners of a server that has people verify before they
