@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/schemas"
 )
 
@@ -111,5 +112,29 @@ func (s schema) compare(t *testing.T, at string, is reflect.Type) {
 	}
 	for name := range left {
 		t.Errorf("%s has a member %s, which %s does not have", at, name, is)
+	}
+}
+
+func TestCheckBodyFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	const report = "urn:usher:request:hook.failed:1"
+	good := `{"event_id":"` + anEvent + `","attempt":1,"reason":"error: it is away"}`
+	if err := eventstest.CheckBody(report, []byte(good)); err != nil {
+		t.Fatalf("CheckBody(%s) = %v, want nil", good, err)
+	}
+	for _, test := range []struct{ name, old, new string }{
+		{"no attempt", `"attempt":1,`, ``},
+		{"attempt 0", `"attempt":1`, `"attempt":0`},
+		{"a long reason", `it is away`, strings.Repeat("x", 200)},
+		{"no id", anEvent, "1"},
+		{"no JSON", `{`, ``},
+	} {
+		bad := strings.Replace(good, test.old, test.new, 1)
+		if err := eventstest.CheckBody(report, []byte(bad)); err == nil {
+			t.Errorf("CheckBody of a report with %s = nil, want an error", test.name)
+		}
+	}
+	if err := eventstest.CheckBody("urn:usher:request:hook.failed:2", []byte(good)); err == nil {
+		t.Error("CheckBody by a schema that is not there = nil, want an error")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/services/session"
 )
 
@@ -75,12 +76,13 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 	want := session.Request{
 		GrantID: uuid.New(), FlowID: uuid.New(), IdentityID: uuid.New(), Method: "oidc", Provider: "acme", AAL: "aal1",
 		Digest: session.NewToken(session.NativePrefix).Digest(), Epoch: 7, Lifespan: time.Hour, ClientAddr: "192.0.2.1:1", UserAgent: "test/1",
-		TraceParent: "00-1", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Sequence: 7, Verified: true, Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
+		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Sequence: 7, Verified: true, Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
 	}
 	data, err := encodeRequest(want)
 	if err != nil {
 		t.Fatal(err)
 	}
+	eventstest.ValidateBody(t, "urn:usher:request:session.issue:1", data)
 	want.ID, want.Deadline = "request-1", time.Unix(2, 0) // of the message itself
 	for v, n := reflect.ValueOf(want), 0; n < v.NumField(); n++ {
 		if v.Field(n).IsZero() {
@@ -97,6 +99,21 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 			t.Errorf("decodeRequest(%s) = %+v, %v, want ErrInvalid", text, r, err)
 		}
 	}
+}
+
+// An answer is what the contract says of it.
+func TestAnswersAreOfTheSchema(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1, 0).UTC()
+	data, err := encodeSession(&session.Session{
+		ID: uuid.New(), IdentityID: uuid.New(), AAL: "aal1", AuthenticatedAt: now, IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+		Methods: []session.Method{{Method: "oidc", AAL: "aal1", Provider: "acme", CompletedAt: now}},
+		Devices: []session.Device{{ID: uuid.New(), Address: "192.0.2.1", UserAgent: "test/1", Location: "Berne"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventstest.ValidateBody(t, "urn:usher:reply:session.issue:1", data)
 }
 
 // FuzzDecodeSession holds that no answer but a fitting one is taken.
