@@ -91,7 +91,7 @@ func newStage(t *testing.T, document string) *stage {
 
 func (s *stage) connect(user string, may jwt.Permissions) *nats.Conn {
 	s.t.Helper()
-	creds := s.bus.mint("events-parts.nk", func(c *jwt.UserClaims) { c.Name, c.Permissions = user, may })
+	creds := s.bus.mint("events-parts.nk", "events.nk", func(c *jwt.UserClaims) { c.Name, c.Permissions = user, may })
 	nc, err := events.Connect(s.t.Context(), events.ConnectOptions{
 		URL: s.bus.server.ClientURL(), Credentials: creds, User: user, Name: user, Log: s.bus.log.logger(),
 	})
