@@ -7,6 +7,8 @@
 //	login        ─▶ IdentityByIdentifier, then IssueSession: session, events
 //	verification ─▶ Verify        code used, address verified, hook inputs, events: one durable commit
 //	courier      ─▶ Queue, Settle message, code, address: one durable commit each
+//	delivery     ─▶ SaveFailure   failure, if it is still what it was, and events: one durable commit
+//	                DueFailures   leased, so that no two processes publish the same
 //	relay        ─▶ Pending, Move outbox ─▶ event log, each record bound to the former by its hash
 //	api          ─▶ flows, errors commits that do not wait for the disk
 //

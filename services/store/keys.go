@@ -18,7 +18,7 @@ import (
 const (
 	KeyAddress = "address" // of the address keys
 	KeyCSRF    = "csrf"    // of CSRF tokens
-	KeySealing = "sealing" // of hook inputs and messages
+	KeySealing = "sealing" // of hook inputs, messages and the secrets of webhooks
 	KeyCode    = "code"    // of the digests of codes
 )
 

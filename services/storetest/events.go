@@ -12,6 +12,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
@@ -158,7 +159,7 @@ func testMoveAfterAPowerCut(_ *testing.T, s *suite) {
 func testDurable(t *testing.T, s *suite) {
 	st := s.store(nil)
 	s.exec(`CREATE TABLE relaxed (name text)`)
-	for _, table := range []string{"identities", "grants", "sessions", "outbox", "messages", "codes"} {
+	for _, table := range []string{"identities", "grants", "sessions", "outbox", "messages", "codes", "hooks", "hook_failures"} {
 		if s.Driver == "postgres" {
 			s.exec(`CREATE FUNCTION durable_` + table + `() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF current_setting('synchronous_commit') <> 'on' THEN INSERT INTO relaxed VALUES ('` + table + `'); END IF;
@@ -200,6 +201,8 @@ func testDurable(t *testing.T, s *suite) {
 	_, err = st.RevokeSessions(s.ctx(), session.Which{IdentityID: people[0].Identity.ID}, s.revocation(people[0]))
 	s.must(err)
 	s.must(st.Append(s.ctx(), newRefused(s.clock(), people[0])))
+	s.must(st.CreateHook(s.ctx(), delivery.Hook{Name: "crm"}, s.acted("hook.create", "crm")))
+	s.save(st, nil, s.failure("crm"))
 	var relaxed int
 	s.must(s.raw().QueryRowContext(s.ctx(), `SELECT count(*) FROM relaxed`).Scan(&relaxed))
 	if relaxed > 0 {

@@ -101,7 +101,7 @@ func (a Auth) check() error {
 		}
 		return nil
 	case apiKey:
-		if a.Name == "" || !fits(a.Name, a.Value.reveal()) {
+		if a.Name == "" || !fits(a.Name, a.Value.Reveal()) {
 			return errors.New("auth: api_key wants a name and a value on one line")
 		}
 		if a.In != "" && a.In != "header" && a.In != "cookie" {
@@ -117,11 +117,11 @@ func (a Auth) check() error {
 func (a Auth) sign(r *http.Request) {
 	switch {
 	case a.Type == basicAuth:
-		r.SetBasicAuth(a.User, a.Password.reveal())
+		r.SetBasicAuth(a.User, a.Password.Reveal())
 	case a.Type == apiKey && a.In == "cookie":
-		r.AddCookie(&http.Cookie{Name: a.Name, Value: a.Value.reveal()})
+		r.AddCookie(&http.Cookie{Name: a.Name, Value: a.Value.Reveal()})
 	case a.Type == apiKey:
-		r.Header.Set(a.Name, a.Value.reveal())
+		r.Header.Set(a.Name, a.Value.Reveal())
 	}
 }
 
@@ -142,7 +142,8 @@ type Secret struct{ text *string }
 // NewSecret hides a text.
 func NewSecret(text string) Secret { return Secret{text: &text} }
 
-func (s Secret) reveal() string {
+// Reveal gives the text, "" for the zero Secret. It is for whoever signs with it, or seals it.
+func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
 	}

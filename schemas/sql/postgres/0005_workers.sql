@@ -30,6 +30,9 @@ CREATE TABLE hook_failures (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX hook_failures_next_at_idx ON hook_failures (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX hook_failures_hook_idx ON hook_failures (hook, state, n);
+CREATE INDEX hook_failures_state_idx ON hook_failures (state, n);
+CREATE INDEX hook_failures_stream_seq_idx ON hook_failures (hook, stream_seq);
+CREATE INDEX hook_failures_published_idx ON hook_failures (hook, stream_seq) WHERE state = 'waiting' AND next_at IS NULL;
 CREATE INDEX hook_failures_last_at_idx ON hook_failures (last_at) WHERE state IN ('done', 'discarded');
 
 -- Signed heads of the event log.
