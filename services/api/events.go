@@ -20,7 +20,7 @@ const (
 // events gives the event log in order, from behind a cursor. The cursor in
 // the answer is always good for going on, also when nothing new is there yet.
 func (s *Server) events(x *exchange) error {
-	q := audit.Query{Type: x.query("type"), Subject: x.query("subject")}
+	q := audit.Query{Types: x.queryAll("type"), Subject: x.query("subject")}
 	var err error
 	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
 		return err
@@ -59,10 +59,7 @@ func (s *Server) events(x *exchange) error {
 
 // onward is the query for the next page.
 func onward(q audit.Query, next string) url.Values {
-	v := url.Values{"after": {next}, "limit": {strconv.Itoa(q.Limit)}}
-	if q.Type != "" {
-		v.Set("type", q.Type)
-	}
+	v := url.Values{"after": {next}, "limit": {strconv.Itoa(q.Limit)}, "type": q.Types}
 	if q.Subject != "" {
 		v.Set("subject", q.Subject)
 	}

@@ -4,6 +4,7 @@ package audit
 
 import (
 	"crypto/sha256"
+	"errors"
 	"time"
 )
 
@@ -29,13 +30,19 @@ type Record struct {
 	Payload   []byte // canonical JSON
 	Former    Hash
 	Hash      Hash
-	LoggedAt  time.Time
+	// LoggedAt never goes back from one record to the next: where the clock does,
+	// it stands still.
+	LoggedAt time.Time
 }
+
+// ErrNoRecord says that the event log holds no record with that seq and hash.
+var ErrNoRecord = errors.New("audit: the event log holds no record with that seq and hash")
 
 // Query selects records. The zero Query selects all, from the start.
 type Query struct {
-	After   int64 // Seq
-	Type    string
+	After   int64    // Seq
+	Types   []string // any of them; none means all
 	Subject string
-	Limit   int // at most; 0 means 100
+	Since   time.Time // LoggedAt, at or after
+	Limit   int       // at most; 0 means 100
 }

@@ -10,6 +10,7 @@
 //	delivery     ─▶ SaveFailure   failure, if it is still what it was, and events: one durable commit
 //	                DueFailures   leased, so that no two processes publish the same
 //	relay        ─▶ Pending, Move outbox ─▶ event log, each record bound to the former by its hash
+//	audit        ─▶ SaveCheckpoint, PruneEvents, which leaves a log that begins behind a checkpoint
 //	api          ─▶ flows, errors commits that do not wait for the disk
 //
 // Statements are written once, in what both databases know, with ? for a

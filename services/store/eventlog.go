@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -52,8 +51,7 @@ func (s *Store) Move(ctx context.Context, rows []relay.Published) error {
 // move looks for rows that are logged already only when it is told to: there
 // are none unless something went wrong.
 func (s *Store) move(ctx context.Context, rows []relay.Published, look bool) error {
-	var seq int64
-	var hash audit.Hash
+	var end logEnd
 	err := s.relaxed.commit(ctx, func(tx *tx) error {
 		fresh := rows
 		if look {
@@ -63,15 +61,12 @@ func (s *Store) move(ctx context.Context, rows []relay.Published, look bool) err
 			}
 		}
 		var err error
-		if seq, hash, err = head(tx.get); err != nil {
+		if end, err = head(tx.get); err != nil {
 			return err
 		}
-		records, err := s.chain(fresh, seq, hash)
-		if err != nil {
+		var records []eventRow
+		if records, end, err = s.chain(fresh, end); err != nil {
 			return err
-		}
-		if n := len(records); n > 0 {
-			seq, hash = records[n-1].Seq, audit.Hash(records[n-1].Hash)
 		}
 		if err := tx.insert(eventLog.insert(records...)); err != nil {
 			return err
@@ -79,24 +74,36 @@ func (s *Store) move(ctx context.Context, rows []relay.Published, look bool) err
 		return deleteOutbox(tx, rows)
 	})
 	if err == nil {
-		s.logHead.remember(seq, hash)
+		s.logHead.remember(end)
 	}
 	return err
 }
 
-// chain makes the records of rows behind the one with the given seq and hash.
-func (s *Store) chain(rows []relay.Published, seq int64, former audit.Hash) ([]eventRow, error) {
+// logEnd is where the event log ends: its last record, or the checkpoint that
+// all of it was pruned up to; zero when nothing was ever logged.
+type logEnd struct {
+	Seq      int64  `db:"seq"`
+	Hash     []byte `db:"hash"`
+	LoggedAt moment `db:"logged_at"`
+}
+
+// chain makes the records of rows behind end, and gives the new end.
+func (s *Store) chain(rows []relay.Published, end logEnd) ([]eventRow, logEnd, error) {
 	records := make([]eventRow, len(rows))
 	now := moment{s.now()}
+	if now.Before(end.LoggedAt.Time) {
+		now = end.LoggedAt // pages by time rely on it
+	}
+	former := end.hash()
 	for n, r := range rows {
 		id, err := uuid.Parse(r.EventID)
 		if err != nil {
-			return nil, fmt.Errorf("event id: %w", err)
+			return nil, end, fmt.Errorf("event id: %w", err)
 		}
-		seq++
 		before, hash := former, audit.Next(former, r.Payload)
+		end = logEnd{Seq: end.Seq + 1, Hash: hash[:], LoggedAt: now}
 		records[n] = eventRow{
-			Seq:       seq,
+			Seq:       end.Seq,
 			EventID:   id,
 			StreamSeq: int64(r.StreamSeq),
 			Type:      r.Type,
@@ -108,7 +115,26 @@ func (s *Store) chain(rows []relay.Published, seq int64, former audit.Hash) ([]e
 		}
 		former = hash
 	}
-	return records, nil
+	return records, end, nil
+}
+
+// hash is zero before the first record.
+func (e logEnd) hash() (h audit.Hash) {
+	copy(h[:], e.Hash)
+	return h
+}
+
+// head reads where the event log ends.
+func head(get func(row any, query string, args ...any) error) (logEnd, error) {
+	var end logEnd
+	err := get(&end, `SELECT seq, hash, logged_at FROM event_log ORDER BY seq DESC LIMIT 1`)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = get(&end, `SELECT seq, head AS hash, at AS logged_at FROM checkpoints ORDER BY seq DESC LIMIT 1`)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return logEnd{}, nil
+	}
+	return end, err
 }
 
 func notLogged(tx *tx, rows []relay.Published) (fresh []relay.Published, err error) {
@@ -140,69 +166,4 @@ func deleteOutbox(tx *tx, rows []relay.Published) error {
 		rows = rows[n:]
 	}
 	return nil
-}
-
-// head reads the last record's seq and hash, zero when there is none.
-func head(get func(row any, query string, args ...any) error) (seq int64, hash audit.Hash, err error) {
-	var row struct {
-		Seq  int64  `db:"seq"`
-		Hash []byte `db:"hash"`
-	}
-	err = get(&row, `SELECT seq, hash FROM event_log ORDER BY seq DESC LIMIT 1`)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, audit.Hash{}, nil
-	}
-	copy(hash[:], row.Hash)
-	return row.Seq, hash, err
-}
-
-// EventHead gives the seq and hash of the last record of the event log, zero
-// when there is none.
-func (s *Store) EventHead(ctx context.Context) (seq int64, hash audit.Hash, err error) {
-	seq, hash, err = head(func(row any, query string, args ...any) error { return s.reads.get(ctx, row, query, args...) })
-	if err != nil {
-		return 0, audit.Hash{}, fmt.Errorf("event head: %w", err)
-	}
-	return seq, hash, nil
-}
-
-// Events gives the records that q selects, by seq.
-func (s *Store) Events(ctx context.Context, q audit.Query) ([]audit.Record, error) {
-	where, args := []string{`seq > ?`}, []any{q.After}
-	if q.Type != "" {
-		where, args = append(where, `type = ?`), append(args, q.Type)
-	}
-	if q.Subject != "" {
-		where, args = append(where, `subject = ?`), append(args, q.Subject)
-	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	var rows []eventRow
-	err := s.reads.list(ctx, &rows, `SELECT `+eventLog.list()+` FROM event_log WHERE `+strings.Join(where, ` AND `)+
-		` ORDER BY seq LIMIT ?`, append(args, limit)...)
-	if err != nil {
-		return nil, fmt.Errorf("events: %w", err)
-	}
-	records := make([]audit.Record, len(rows))
-	for n, r := range rows {
-		records[n] = r.record()
-	}
-	return records, nil
-}
-
-func (r eventRow) record() audit.Record {
-	rec := audit.Record{
-		Seq:       r.Seq,
-		EventID:   r.EventID.String(),
-		StreamSeq: uint64(r.StreamSeq),
-		Type:      r.Type,
-		Subject:   r.Subject,
-		Payload:   r.Payload,
-		LoggedAt:  r.LoggedAt.Time,
-	}
-	copy(rec.Former[:], r.Former)
-	copy(rec.Hash[:], r.Hash)
-	return rec
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/relay"
 )
 
@@ -13,8 +12,7 @@ import (
 type logHead struct {
 	mu    sync.Mutex
 	known bool
-	seq   int64
-	hash  audit.Hash
+	logEnd
 }
 
 var errHeadUnknown = errors.New("the end of the event log is not known")
@@ -30,7 +28,7 @@ func (s *Store) moveDirect(ctx context.Context, rows []relay.Published) error {
 		return errHeadUnknown
 	}
 	head.known = false
-	records, err := s.chain(rows, head.seq, head.hash)
+	records, end, err := s.chain(rows, head.logEnd)
 	if err != nil {
 		return err
 	}
@@ -40,18 +38,17 @@ func (s *Store) moveDirect(ctx context.Context, rows []relay.Published) error {
 		args = append(args, r.ID)
 	}
 	_, err = s.relaxed.exec(ctx, `WITH `+parts.query+`, gone AS (DELETE FROM outbox WHERE id IN (`+marks(len(rows))+`))
-		SELECT 1 / CASE WHEN (SELECT coalesce(max(seq), 0) FROM event_log) = ?::bigint THEN 1 ELSE 0 END`, append(args, head.seq)...)
+		SELECT 1 / CASE WHEN (SELECT coalesce(max(seq), 0) FROM event_log) = ?::bigint THEN 1 ELSE 0 END`, append(args, head.Seq)...)
 	if err != nil {
 		return err
 	}
-	last := records[len(records)-1]
-	head.known, head.seq, head.hash = true, last.Seq, audit.Hash(last.Hash)
+	head.known, head.logEnd = true, end
 	return nil
 }
 
 // remember notes where the event log ends after a move.
-func (h *logHead) remember(seq int64, hash audit.Hash) {
+func (h *logHead) remember(end logEnd) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known, h.seq, h.hash = true, seq, hash
+	h.known, h.logEnd = true, end
 }

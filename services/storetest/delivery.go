@@ -167,18 +167,18 @@ func testSaveFailure(t *testing.T, s *suite) {
 		former, next := f, dead
 		change(&former)
 		next.Hook = former.Hook
-		if saved, err := st.SaveFailure(s.ctx(), &former, next, s.acted("x", "crm")); saved || err != nil {
+		if saved, err := st.SaveFailure(s.ctx(), &former, next, s.acted("hook.xx", "crm")); saved || err != nil {
 			t.Errorf("SaveFailure over one of another %s = %v, %v, want false", what, saved, err)
 		}
 	}
-	if saved, err := st.SaveFailure(s.ctx(), nil, dead, s.acted("x", "crm")); saved || err != nil {
+	if saved, err := st.SaveFailure(s.ctx(), nil, dead, s.acted("hook.xx", "crm")); saved || err != nil {
 		t.Errorf("SaveFailure over one where there was to be none = %v, %v, want false", saved, err)
 	}
 	s.wantFailure(st, f)
 	if got := len(s.pending(st)); got != 0 {
 		t.Errorf("%d events of failures that were not saved", got)
 	}
-	saved, err := st.SaveFailure(s.ctx(), &f, dead, s.acted("x", "crm"), s.acted("y", "crm"))
+	saved, err := st.SaveFailure(s.ctx(), &f, dead, s.acted("hook.xx", "crm"), s.acted("hook.yy", "crm"))
 	if !saved || err != nil {
 		t.Errorf("SaveFailure = %v, %v, want true", saved, err)
 	}
@@ -198,7 +198,7 @@ func testSaveFailureAtOnce(t *testing.T, s *suite) {
 		var won atomic.Int64
 		for _, err := range atOnce(8, func(n int) error {
 			st := []*store.Store{one, two}[n%2]
-			saved, err := st.SaveFailure(s.ctx(), former, next, s.acted("x", "crm"))
+			saved, err := st.SaveFailure(s.ctx(), former, next, s.acted("hook.xx", "crm"))
 			if saved {
 				won.Add(1)
 			}
