@@ -41,7 +41,8 @@ type Failures interface {
 	// RetriesDone marks the published failures of a hook up to a stream sequence
 	// as done: its consumer has acked them and nothing was reported since. It tells how many.
 	RetriesDone(ctx context.Context, hook string, upTo uint64) (int, error)
-	// FailedAt tells whether the message with that stream sequence was reported.
+	// FailedAt tells whether the message with that stream sequence was reported. A
+	// retry that is published and has no outcome yet was not.
 	FailedAt(ctx context.Context, hook string, streamSeq uint64) (bool, error)
 	// Failures gives those that q selects, by N.
 	Failures(ctx context.Context, q FailureQuery) ([]Failure, error)

@@ -57,7 +57,7 @@ var homes = map[string][]string{
 	"github.com/jmoiron/sqlx":           {"services/store"},
 	"github.com/lib/pq":                 {"services/store"},
 	"modernc.org/sqlite":                {"services/store"},
-	"github.com/cenkalti/backoff/v4":    {"workers", "services/webhook", "cmd"},
+	"github.com/cenkalti/backoff/v4":    {"workers", "services/webhook", "services/delivery", "cmd"},
 	"github.com/wneessen/go-mail":       {"services/courier"},
 }
 
