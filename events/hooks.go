@@ -38,6 +38,9 @@ type HookFailed struct {
 	StreamSeq uint64 `json:"stream_seq,omitempty"`
 }
 
+// CodeNoHook refuses a [HookFailed]: no hook of that name is declared.
+const CodeNoHook = "no_hook"
+
 // HookFailedReply says what becomes of the event.
 type HookFailedReply struct {
 	State string `json:"state"` // "waiting", "dead", "discarded"

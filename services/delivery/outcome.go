@@ -151,7 +151,7 @@ func (s *Service) retried(ctx context.Context, retry Failure, m message) (bool, 
 		return false, nil
 	}
 	done := *f
-	done.State = Done
+	done.State, done.LastAt = Done, s.Now()
 	return s.Failures.SaveFailure(ctx, f, done)
 }
 
