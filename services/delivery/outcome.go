@@ -121,7 +121,7 @@ func (s *Service) acked(ctx context.Context, m message) error {
 		}
 		return err
 	}
-	done, err := s.retried(ctx, retry, m)
+	done, err := s.retried(ctx, retry)
 	if err != nil {
 		return fmt.Errorf("outcome of %s at %s: %w", m.hook, retry.EventID, err)
 	}
@@ -137,21 +137,20 @@ func (s *Service) acked(ctx context.Context, m message) error {
 }
 
 // retried marks a retry that was acked as done, unless it was reported before.
-func (s *Service) retried(ctx context.Context, retry Failure, m message) (bool, error) {
+func (s *Service) retried(ctx context.Context, retry Failure) (bool, error) {
 	id, err := uuid.Parse(retry.EventID)
 	if err != nil {
 		return false, err
 	}
-	f, err := s.failure(ctx, m.hook, id)
+	f, err := s.failure(ctx, retry.Hook, id)
 	if err != nil || f == nil {
 		return false, err
 	}
-	if f.State != Waiting || !f.NextAt.IsZero() || f.StreamSeq != m.seq ||
-		f.Attempts != retry.Attempts || f.Round != retry.Round {
-		return false, nil
+	if f.State != Waiting || f.Attempts != retry.Attempts || f.Round != retry.Round {
+		return false, nil // a report has been there
 	}
 	done := *f
-	done.State, done.LastAt = Done, s.Now()
+	done.State, done.LastAt, done.NextAt = Done, s.Now(), time.Time{}
 	return s.Failures.SaveFailure(ctx, f, done)
 }
 
