@@ -103,7 +103,7 @@ func (h *hookOf) processes(ctx context.Context) {
 		case <-life.killed:
 		}
 		stop()
-		<-ended
+		_ = <-ended
 	}
 }
 
