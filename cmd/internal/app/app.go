@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/store"
 	workersession "github.com/usher-auth/usher/workers/session"
@@ -58,9 +59,11 @@ type process struct {
 	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
-	live   *live
-	stages *stages
-	ports  struct{ public, admin int } // that are listened on
+	// delivery keeps what hooks fail at; nil in a process without the hooks.
+	delivery *delivery.Service
+	live     *live
+	stages   *stages
+	ports    struct{ public, admin int } // that are listened on
 	// kicks wakes this process's relay; leading tells whether it is the active one.
 	kicks   chan struct{}
 	leading atomic.Bool
@@ -150,6 +153,7 @@ func (p *process) startParts(ctx context.Context) error {
 	}{
 		{p.Parts.Session, p.startSession},
 		{p.Parts.API, p.startRelay},
+		{p.Parts.Hooks, p.startDelivery},
 		{p.Parts.Hooks, p.startHooks},
 	} {
 		if start.wanted {

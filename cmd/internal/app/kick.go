@@ -9,6 +9,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -71,6 +72,15 @@ func (k kicking) DeleteSessions(ctx context.Context, identityID uuid.UUID, event
 // Settle is [store.Store.Settle].
 func (k kicking) Settle(ctx context.Context, id uuid.UUID, s courier.Status, attempts int, keep bool, e *events.Event) error {
 	return k.kicked(k.Store.Settle(ctx, id, s, attempts, keep, e))
+}
+
+// SaveFailure is [store.Store.SaveFailure].
+func (k kicking) SaveFailure(ctx context.Context, former *delivery.Failure, f delivery.Failure, e ...events.Event) (bool, error) {
+	saved, err := k.Store.SaveFailure(ctx, former, f, e...)
+	if saved && len(e) > 0 {
+		k.wake()
+	}
+	return saved, err
 }
 
 // UpdateIdentity is [store.Store.UpdateIdentity].

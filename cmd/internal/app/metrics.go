@@ -30,6 +30,8 @@ type metrics struct {
 	relayErrors   prometheus.Counter
 	deliveries    *prometheus.HistogramVec
 	issued        *prometheus.HistogramVec
+	reports       *prometheus.CounterVec
+	retries       *prometheus.CounterVec
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
@@ -68,12 +70,20 @@ func newMetrics(version string) *metrics {
 		published:   counter("events_published_total", "Events that the relay of this process published and moved into the event log."),
 		relayErrors: counter("relay_errors_total", "Rounds of the relay that failed and are tried again."),
 		deliveries:  histogram("hook_attempt_duration_seconds", "Attempts of background hooks by hook and outcome.", "hook", "outcome"),
-		issued:      histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
+		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "hook_reports_total",
+			Help: "Failed attempts that hooks reported, by hook and what became of the event.",
+		}, []string{"hook", "state"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "hook_retries_published_total",
+			Help: "Retries that this process published, by hook.",
+		}, []string{"hook"}),
+		issued: histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued,
+		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},

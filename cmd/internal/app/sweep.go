@@ -17,6 +17,9 @@ const (
 	sessionLife = 24 * time.Hour
 	codeLife    = 24 * time.Hour
 	messageLife = 30 * 24 * time.Hour
+	// failureLife is how long what hooks failed at, and what was done or discarded
+	// since, can be seen.
+	failureLife = 30 * 24 * time.Hour
 	// inputLife is how long what a background hook needs is kept: as long as the
 	// stream keeps the event, and a day.
 	inputLife = events.StreamAge + 24*time.Hour
@@ -55,6 +58,7 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 		{"sessions", func() (int, error) { return p.store.DeleteExpiredSessions(ctx, now.Add(-sessionLife), sweepBatch) }},
 		{"codes", func() (int, error) { return p.store.DeleteExpiredCodes(ctx, now.Add(-codeLife), sweepBatch) }},
 		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
+		{"hook failures", func() (int, error) { return p.store.DeleteFailures(ctx, now.Add(-failureLife), sweepBatch) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {
 		deleted, err := kind.del()

@@ -1,0 +1,200 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/store"
+	workercourier "github.com/usher-auth/usher/workers/courier"
+	workerdelivery "github.com/usher-auth/usher/workers/delivery"
+)
+
+// connectDelivery makes the service that keeps what hooks fail at. It
+// works in a process with the hooks, and answers administrators in any.
+func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
+	nc, err := p.bus.connect(ctx, events.UserDelivery)
+	if err != nil {
+		return nil, err
+	}
+	bus, err := workerdelivery.NewBus(nc)
+	if err != nil {
+		return nil, err
+	}
+	stored := kicking{p.store, p.wake}
+	p.delivery = delivery.New(delivery.Options{
+		Failures:  stored,
+		Declared:  &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now},
+		EventLog:  p.store,
+		History:   history{p.store},
+		Publisher: bus,
+		Consumers: bus,
+		Ledger:    stored,
+		Log:       p.log,
+		Now:       time.Now,
+		Observe:   p.metrics,
+	})
+	return nc, nil
+}
+
+// startDelivery answers what hooks report and delivers it again. It starts
+// before the hooks and so ends after them.
+func (p *process) startDelivery(ctx context.Context) error {
+	nc, err := p.connectDelivery(ctx)
+	if err != nil {
+		return err
+	}
+	if p.kicker == nil && !p.Parts.API {
+		p.kicker = nc
+	}
+	p.metrics.failures(p.store, p.delivery.Paused, time.Now)
+	options := workerdelivery.Options{Service: p.delivery, Version: p.Version, Log: p.log}
+	p.stages.start(ctx, "delivery", func(ctx context.Context) error { return workerdelivery.Run(ctx, nc, options) })
+	return nil
+}
+
+// builtIn are the hooks that nobody declares: the courier, and the background
+// endpoints of the configuration in force.
+func (p *process) builtIn() map[string]delivery.Hook {
+	all := map[string]delivery.Hook{workercourier.Name: {
+		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
+	}}
+	for name, types := range p.live.background() {
+		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
+	}
+	return all
+}
+
+// hookAge is how long what the table of hooks says is believed.
+const hookAge = 2 * time.Second
+
+// declared are all hooks: those that are built in, and those of the table.
+type declared struct {
+	builtIn func() map[string]delivery.Hook
+	hooks   interface {
+		Hooks(ctx context.Context) ([]delivery.Hook, error)
+	}
+	now func() time.Time
+
+	mu    sync.Mutex
+	table []delivery.Hook
+	read  time.Time
+}
+
+// Hook is that of [delivery.Declared].
+func (d *declared) Hook(ctx context.Context, name string) (delivery.Hook, error) {
+	if h, ok := d.builtIn()[name]; ok {
+		return h, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := d.now(); d.read.IsZero() || now.Sub(d.read) > hookAge {
+		table, err := d.hooks.Hooks(ctx)
+		if err != nil {
+			return delivery.Hook{}, fmt.Errorf("declared hooks: %w", err)
+		}
+		d.table, d.read = table, now
+	}
+	at := slices.IndexFunc(d.table, func(h delivery.Hook) bool { return h.Name == name })
+	if at < 0 {
+		return delivery.Hook{}, delivery.ErrNoHook
+	}
+	return d.table[at], nil
+}
+
+// history is the event log as replays read it.
+type history struct{ store *store.Store }
+
+// EventsOf is that of [delivery.History].
+func (h history) EventsOf(ctx context.Context, types []string, since time.Time, after int64, limit int) ([]audit.Record, error) {
+	return h.store.Events(ctx, audit.Query{Types: types, Since: since, After: after, Limit: limit})
+}
+
+// Reported is that of [delivery.Observer].
+func (m *metrics) Reported(hook string, s delivery.State) {
+	m.reports.WithLabelValues(hook, string(s)).Inc()
+}
+
+// Published is that of [delivery.Observer].
+func (m *metrics) Published(hook string) { m.retries.WithLabelValues(hook).Inc() }
+
+// failures adds what hooks have failed at, asked for at scrapes.
+func (m *metrics) failures(stored failureStats, paused func() int, now func() time.Time) {
+	m.registry.MustRegister(
+		&failuresCollector{
+			stats: stored, now: now,
+			count: prometheus.NewDesc("usher_hook_failures", "Events that hooks have failed at, by hook and what has become of them.", []string{"hook", "state"}, nil),
+			age:   prometheus.NewDesc("usher_hook_retry_oldest_due_seconds", "Age of the oldest retry that is due and not published.", nil, nil),
+		},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "hooks_paused",
+			Help: "Hooks that this process has paused because they fail all the time.",
+		}, func() float64 { return float64(paused()) }),
+	)
+}
+
+// failureStats are what the metrics ask the store.
+type failureStats interface {
+	FailureCounts(ctx context.Context) (map[string]map[delivery.State]int64, error)
+	NextDue(ctx context.Context) (time.Time, error)
+}
+
+// countAge is how long counts are believed: to count reads through all failures.
+const countAge = 30 * time.Second
+
+type failuresCollector struct {
+	stats      failureStats
+	now        func() time.Time
+	count, age *prometheus.Desc
+
+	mu      sync.Mutex
+	counts  map[string]map[delivery.State]int64
+	counted time.Time
+}
+
+func (c *failuresCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.count; ch <- c.age }
+
+func (c *failuresCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	counts, err := c.recent(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.count, err)
+	}
+	for hook, states := range counts {
+		for state, n := range states {
+			ch <- prometheus.MustNewConstMetric(c.count, prometheus.GaugeValue, float64(n), hook, string(state))
+		}
+	}
+	due, err := c.stats.NextDue(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.age, err)
+		return
+	}
+	age := time.Duration(0)
+	if !due.IsZero() {
+		age = max(0, c.now().Sub(due))
+	}
+	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, age.Seconds())
+}
+
+func (c *failuresCollector) recent(ctx context.Context) (map[string]map[delivery.State]int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts != nil && c.now().Sub(c.counted) < countAge {
+		return c.counts, nil
+	}
+	counts, err := c.stats.FailureCounts(ctx)
+	if err == nil {
+		c.counts, c.counted = counts, c.now()
+	}
+	return counts, err
+}
