@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -17,18 +18,19 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
 	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/store"
 	workerdelivery "github.com/usher-auth/usher/workers/delivery"
 )
 
-// real is a service on a real bus, with a hook that follows the protocol.
+// real is a service on a real bus and SQLite, with a hook that follows the protocol.
 type real struct {
 	t       *testing.T
 	connect func(user string) *nats.Conn
-	table   *table
 	log     *eventLog
 	hooks   *nats.Conn
 	publish *events.Publisher
 	service *delivery.Service
+	store   *store.Store
 
 	mu    sync.Mutex
 	fails map[string]int // still to come, by event
@@ -52,7 +54,7 @@ func newReal(t *testing.T) *real {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	r := &real{t: t, table: &table{}, log: &eventLog{}, fails: map[string]int{}, seen: map[string][]int{}}
+	r := &real{t: t, log: &eventLog{}, fails: map[string]int{}, seen: map[string][]int{}}
 	r.connect = func(user string) *nats.Conn {
 		credentials, err := keys.Credentials(user)
 		if err != nil {
@@ -64,6 +66,13 @@ func newReal(t *testing.T) *real {
 		}
 		t.Cleanup(nc.Close)
 		return nc
+	}
+	if r.store, err = store.Open(t.Context(), store.Options{DSN: "memory", CipherSecrets: []string{"a secret of thirty-two characters"}, Log: discard}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.store.Close() })
+	if err := r.store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	durables := []events.Durable{{Name: "crm", Types: []string{"identity.created"}}}
 	if _, err := events.Provision(t.Context(), r.connect(events.UserProvision), events.StreamOptions{}, durables); err != nil {
@@ -103,7 +112,7 @@ func (r *real) serve() (stop func()) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	r.service = delivery.New(delivery.Options{
-		Failures: r.table, EventLog: r.log, History: r.log, Publisher: bus, Consumers: bus, Ledger: r.table,
+		Failures: r.store, EventLog: r.log, History: r.log, Publisher: bus, Consumers: bus, Ledger: r.store,
 		Declared: hooks{"crm": {Kind: delivery.Worker, Types: []string{"identity.created"}}}, Log: log, Now: time.Now,
 		Ladder: func(delivery.Hook) delivery.Ladder {
 			return delivery.Ladder{20 * time.Millisecond, 50 * time.Millisecond}
@@ -178,11 +187,21 @@ func (r *real) attempts(id string) []int {
 	return append([]int(nil), r.seen[id]...)
 }
 
+// failure is the hook's at an event, zero if there is none.
+func (r *real) failure(id string) delivery.Failure {
+	r.t.Helper()
+	f, err := r.store.Failure(r.t.Context(), "crm", uuid.MustParse(id))
+	if err != nil && !errors.Is(err, delivery.ErrNoFailure) {
+		r.t.Fatal(err)
+	}
+	return f
+}
+
 // eventually waits until a failure has a state.
 func (r *real) eventually(id string, want delivery.State) {
 	r.t.Helper()
 	for until := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		f := r.table.row("crm", id)
+		f := r.failure(id)
 		if f.State == want {
 			return
 		}
@@ -210,7 +229,7 @@ func TestOnARealBus(t *testing.T) {
 			t.Errorf("attempts = %v, want 1 to %d", got, want)
 		}
 	}
-	if f := r.table.row("crm", well); f.State != "" {
+	if f := r.failure(well); f.State != "" {
 		t.Errorf("what went well has a failure: %+v", f)
 	}
 
