@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/workers/internal/hookstest"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -32,6 +33,8 @@ type bus struct {
 	parts []*nats.Conn
 	// provision manages the stream, api publishes.
 	provision, api jetstream.JetStream
+	// failed takes reports.
+	failed *hookstest.Hooks
 }
 
 func newBus(t testing.TB) *bus {
@@ -72,8 +75,10 @@ func openBus(ctx context.Context, dir string) (*bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.api, err = jetstream.New(api)
-	return b, err
+	if b.api, err = jetstream.New(api); err != nil {
+		return nil, err
+	}
+	return b, b.startHooks(ctx)
 }
 
 // start starts the server, again after its Close with the address it had.
@@ -101,6 +106,7 @@ func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 }
 
 func (b *bus) close() {
+	b.failed.End()
 	for _, nc := range b.parts {
 		nc.Close()
 	}
@@ -118,7 +124,7 @@ func (b *bus) durable(name string, ackWait time.Duration) {
 func (b *bus) makeDurable(ctx context.Context, name string, ackWait time.Duration) error {
 	_, err := b.provision.CreateConsumer(ctx, events.Stream, jetstream.ConsumerConfig{
 		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-		FilterSubjects: []string{events.EventPrefix + ">"}, MaxAckPending: 10_000,
+		FilterSubjects: []string{events.EventPrefix + ">", events.RetrySubject(name)}, MaxAckPending: 10_000,
 	})
 	return err
 }

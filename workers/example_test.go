@@ -55,7 +55,7 @@ func Example_retry() {
 	fmt.Println(w.Run(ctx))
 	// Output:
 	// 1 retry too many requests
-	// 1 abandoned no such customer
+	// 1 dead no such customer
 	// 2 done <nil>
 	// <nil>
 }
@@ -97,5 +97,5 @@ func ExampleWorker_Run() {
 	w := workers.New("goodbye", workers.WithConn(bus.hooks), workers.Logger(discard))
 	workers.On(w, func(context.Context, workers.Event[events.IdentityCreated]) error { return nil })
 	fmt.Println(w.Run(context.Background()))
-	// Output: worker "goodbye": stream USHER_EVENTS has no durable consumer "goodbye"
+	// Output: worker "goodbye": stream USHER_EVENTS has no durable consumer "goodbye": it was never declared, or is removed; "usher worker list" shows which there are
 }

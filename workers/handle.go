@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,137 +15,137 @@ import (
 	"github.com/usher-auth/usher/events"
 )
 
-// handle makes one attempt at one message and settles it.
-func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration) {
-	a := Attempt{Worker: r.name, Number: 1}
-	if meta, err := msg.Metadata(); err == nil {
-		a.Number = int(meta.NumDelivered)
-	}
-	started := time.Now()
-	alive := keepAlive(msg, beat)
-	a.Err = r.attempt(ctx, msg, &a)
-	alive.stop()
-	a.Took = time.Since(started)
+// maxDeliveries is how often an event is tried whose deliveries have no outcome:
+// whatever it does to the program, it does it no more often.
+const maxDeliveries = 5
 
-	unsettled := r.settle(ctx, msg, &a)
-	r.report(ctx, a)
-	if unsettled != nil {
-		r.log.WarnContext(ctx, "the event comes again", "event_id", a.Event.ID, "err", unsettled)
-	}
+// job is one delivery that is being handled.
+type job struct {
+	*run
+	Attempt
+	msg     jetstream.Msg
+	seq     uint64 // in the stream, 0 if unknown
+	started time.Time
+	alive   *pulse
+	// taken says that the outcome is decided, settled that the bus was told.
+	taken   atomic.Bool
+	settled chan struct{}
 }
 
-// attempt calls the handler of the event in msg.
-func (r *run) attempt(ctx context.Context, msg jetstream.Msg, a *Attempt) error {
-	e, err := events.Decode(msg.Data())
+// handle makes one attempt at one message and settles it. One that takes too
+// long is settled as failed, and returns when its handler does.
+func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration) {
+	r.metrics.running.Inc()
+	defer r.metrics.running.Dec()
+	j := &job{run: r, msg: msg, started: time.Now(), settled: make(chan struct{})}
+	outcome, err := Outcome(""), j.open()
+	j.alive = keepAlive(msg, beat, r.timeout+lastWords, func() {
+		if j.taken.CompareAndSwap(false, true) {
+			r.giveUp(1)
+			j.settle(ctx, "", &late{r.timeout})
+		}
+	})
+	if err == nil {
+		outcome, err = r.attempt(ctx, &j.Event, j.Number, func(ctx context.Context, id string) (events.IdentityGetReply, error) {
+			return r.identity(ctx, r.nc, id)
+		})
+	}
+	if j.taken.CompareAndSwap(false, true) {
+		j.settle(ctx, outcome, err)
+		return
+	}
+	<-j.settled
+	r.giveUp(-1)
+	r.log.WarnContext(ctx, "a handler that was given up has ended", "event_id", j.Event.ID, "took", time.Since(j.started), "err", err)
+}
+
+// open reads the message. An error is why it is not for a handler.
+func (j *job) open() (err error) {
+	j.Attempt = Attempt{Worker: j.name, Number: 1, Deliveries: 1}
+	if n, err := strconv.Atoi(j.msg.Headers().Get(events.HeaderAttempt)); err == nil && n > 0 {
+		j.Number = n
+	}
+	if meta, err := j.msg.Metadata(); err == nil {
+		j.Deliveries, j.seq = int(meta.NumDelivered), meta.Sequence.Stream
+	}
+	j.Event, err = decode(j.msg.Data())
+	if j.Deliveries > maxDeliveries && !j.survived.has(j.seq) {
+		return &crashed{j.Deliveries}
+	}
+	return err
+}
+
+func decode(data []byte) (events.Event, error) {
+	e, err := events.Decode(data)
 	if err == nil && (e.ID == "" || e.Type == "") {
 		err = errors.New("it has no id or no type")
 	}
 	if err != nil {
-		return Permanent(fmt.Errorf("decode event: %w", err))
+		return events.Event{}, &undecodable{"it is no event", err}
 	}
-	a.Event = e
-	h, ok := r.handlers[e.Type]
+	return e, nil
+}
+
+// asker gives an identity by its id.
+type asker func(ctx context.Context, id string) (events.IdentityGetReply, error)
+
+// attempt calls the handler of an event.
+func (w *Worker) attempt(ctx context.Context, e *events.Event, number int, ask asker) (Outcome, error) {
+	h, ok := w.handlers[e.Type]
 	if !ok {
-		a.Outcome = Skipped
-		return nil
+		return Skipped, nil
 	}
-	return r.call(context.WithValue(ctx, deliveryKey{}, delivery{r.name, e.ID}), h, e, a.Number)
+	over := &late{w.timeout}
+	ctx, cancel := context.WithTimeoutCause(ctx, w.timeout, over)
+	defer cancel()
+	err := w.call(context.WithValue(ctx, deliveryKey{}, &delivery{w.name, e, ask}), h, *e, number)
+	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == over {
+		err = fmt.Errorf("%w: %w", over, err)
+	}
+	return Done, err
 }
 
 // call turns a panic of h into an error. Its stack stays in the log.
-func (r *run) call(ctx context.Context, h handler, e events.Event, attempt int) (err error) {
+func (w *Worker) call(ctx context.Context, h handler, e events.Event, attempt int) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-			r.log.ErrorContext(ctx, "handler panicked", "event_id", e.ID, "panic", p, "stack", string(debug.Stack()))
+			err = &panicked{p}
+			w.log.ErrorContext(ctx, "handler panicked", "event_id", e.ID, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	return h(ctx, e, attempt)
 }
 
-// settle tells the bus what became of msg, and a what was told.
-func (r *run) settle(ctx context.Context, msg jetstream.Msg, a *Attempt) error {
-	var final *permanent
-	switch {
-	case a.Err == nil:
-		if a.Outcome == "" {
-			a.Outcome = Done
-		}
-		if !r.doubleAck {
-			return msg.Ack()
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
-		defer cancel()
-		return msg.DoubleAck(ctx)
-	case errors.As(a.Err, &final):
-		a.Outcome = Abandoned
-		return msg.TermWithReason("permanent error, see the worker's log")
-	default:
-		a.Outcome, a.Next = Retry, wait(a.Err, a.Number)
-		return msg.NakWithDelay(a.Next)
+// tell writes the attempt's line and tells the observers.
+func (w *Worker) tell(ctx context.Context, a Attempt) {
+	w.metrics.observe(a)
+	if w.observe != nil {
+		defer w.observe(a)
 	}
-}
-
-// report writes the attempt's line and tells the observer.
-func (r *run) report(ctx context.Context, a Attempt) {
 	level := slog.LevelDebug
 	switch a.Outcome {
 	case Done, Skipped:
-	case Retry:
+	case Retry, Unreported:
 		level = slog.LevelWarn
-	case Abandoned:
+	case Dead:
 		level = slog.LevelError
+	}
+	if !w.log.Enabled(ctx, level) {
+		return
 	}
 	attrs := []slog.Attr{
 		slog.String("event_id", a.Event.ID), slog.String("event_type", a.Event.Type),
 		slog.String("request_id", a.Event.RequestID), slog.String("traceparent", a.Event.TraceParent),
 		slog.Int("attempt", a.Number), slog.String("outcome", string(a.Outcome)), slog.Duration("took", a.Took),
 	}
-	if a.Outcome == Retry {
+	if a.Deliveries > 1 {
+		attrs = append(attrs, slog.Int("deliveries", a.Deliveries))
+	}
+	if a.Next > 0 {
 		attrs = append(attrs, slog.Duration("next", a.Next))
 	}
 	if a.Err != nil {
 		attrs = append(attrs, slog.Any("err", a.Err))
 	}
-	r.log.LogAttrs(ctx, level, "attempt", attrs...)
-	if r.observe != nil {
-		r.observe(a)
-	}
-}
-
-// pulse tells the bus that a message is being worked on, so that it is not
-// delivered to somebody else meanwhile.
-type pulse struct {
-	msg   jetstream.Msg
-	every time.Duration
-
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
-}
-
-func keepAlive(msg jetstream.Msg, every time.Duration) *pulse {
-	p := &pulse{msg: msg, every: every}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(every, p.beat)
-	return p
-}
-
-func (p *pulse) beat() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return
-	}
-	_ = p.msg.InProgress() // lost: the next one, or another delivery
-	p.timer.Reset(p.every)
-}
-
-// stop returns once no beat can follow: one behind a nak would undo its delay.
-func (p *pulse) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stopped = true
-	p.timer.Stop()
+	w.log.LogAttrs(ctx, level, "attempt", attrs...)
 }

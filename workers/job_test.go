@@ -38,14 +38,18 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// start runs a worker with one handler on the connection of the bus.
+func logTo(l *logs) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// run runs a worker with one handler on the connection of the bus.
 func (b *bus) run(name string, handle func(context.Context, created) error, options ...workers.Option) *job {
 	b.t.Helper()
 	ctx, end := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	j := &job{t: b.t, end: end, done: make(chan error, 1), log: &logs{}, attempts: make(chan workers.Attempt, 10_000)}
 	w := workers.New(name, append([]workers.Option{
 		workers.WithConn(b.hooks),
-		workers.Logger(slog.New(slog.NewJSONHandler(j.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		workers.Logger(logTo(j.log)),
 		workers.Observe(func(a workers.Attempt) { j.attempts <- a }),
 	}, options...)...)
 	workers.On(w, handle)

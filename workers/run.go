@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -31,6 +32,9 @@ const (
 	ackTimeout   = 2 * time.Second
 )
 
+// errStuck ends Run so that whatever runs the program starts it again.
+var errStuck = errors.New("every place is taken by a handler that ignores the end of its context")
+
 // run is one Run of a worker.
 type run struct {
 	*Worker
@@ -38,42 +42,52 @@ type run struct {
 	js      jetstream.JetStream
 	slots   slots
 	running sync.WaitGroup
+	// givenUp counts handlers that ignore the end of their context; lost is closed
+	// once no other is left.
+	givenUp atomic.Int32
+	lose    sync.Once
+	lost    chan struct{}
+}
+
+// giveUp counts one handler more, or less, that ignores the end of its context.
+func (r *run) giveUp(n int32) {
+	if int(r.givenUp.Add(n)) == r.concurrency {
+		r.lose.Do(func() { close(r.lost) })
+	}
 }
 
 // Run handles events until ctx ends, then finishes those that are being
 // handled and returns nil. Without [WithConn] it connects to NATS_URL with the
-// credentials in the file NATS_CREDS. A bus that is away is waited for; an
-// error means that waiting does not help: no such consumer, no right to it.
+// credential in the file NATS_CREDS. A bus that is away is waited for; an
+// error means that waiting does not help: the worker was removed, it has no
+// right, or none of its handlers ends.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.check(); err != nil {
-		return fmt.Errorf("worker %q: %w", w.name, err)
+	err := w.check()
+	if err == nil {
+		err = w.metrics.registerWith(w.register)
 	}
-	nc := w.conn
-	if nc == nil {
-		var err error
-		nc, err = w.connect(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("worker %q: connect: %w", w.name, err)
-		}
-		defer nc.Close()
+	if err == nil {
+		err = w.connected(ctx, w.run)
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("worker %q: %w", w.name, err)
-	}
-
-	// Handlers outlive ctx by the grace.
-	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency)}
-	err = errors.Join(r.work(ctx, handling), r.drain(cancel))
+	w.health.set(errors.New("it does not run"))
 	if err != nil {
 		return fmt.Errorf("worker %q: %w", w.name, err)
 	}
 	return nil
+}
+
+// run is Run with a connection.
+func (w *Worker) run(ctx context.Context, nc *nats.Conn) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	// Handlers outlive ctx by the grace.
+	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency), lost: make(chan struct{})}
+	defer r.announce()()
+	return errors.Join(r.work(ctx, handling), r.drain(cancel))
 }
 
 // work binds and pulls until ctx ends or neither makes sense any more.
@@ -86,10 +100,12 @@ func (r *run) work(ctx, handling context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.health.set(nil)
 		err = r.pull(ctx, handling, consumer)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errStuck) {
+			return err
 		}
+		r.health.set(err)
 		r.log.WarnContext(ctx, "pull broke, look for the consumer again", "err", err)
 		select {
 		case <-ctx.Done():
@@ -108,6 +124,7 @@ func (r *run) bind(ctx context.Context) (jetstream.Consumer, error) {
 	return backoff.RetryNotifyWithData(func() (jetstream.Consumer, error) { return r.find(ctx) },
 		backoff.WithContext(pauses, ctx),
 		func(err error, next time.Duration) {
+			r.health.set(err)
 			r.log.InfoContext(ctx, "wait for the durable consumer", "err", err, "next", next)
 		})
 }
@@ -121,7 +138,7 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	case err == nil:
 		return consumer, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		err = fmt.Errorf("stream %s has no durable consumer %q", events.Stream, r.name)
+		err = fmt.Errorf("stream %s has no durable consumer %q: it was never declared, or is removed; \"usher worker list\" shows which there are", events.Stream, r.name)
 		if r.await {
 			return nil, err
 		}
@@ -141,8 +158,8 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 // looks like silence otherwise.
 func (r *run) denied() error {
 	err := r.nc.LastError()
-	if errors.Is(err, nats.ErrPermissionViolation) && r.concerns(err.Error()) {
-		return fmt.Errorf("the credential is not for the durable consumer %q: %w", r.name, err)
+	if line, ok := events.Explain(r.name, err); ok && errors.Is(err, nats.ErrPermissionViolation) && r.concerns(err.Error()) {
+		return errors.New(line)
 	}
 	return nil
 }
@@ -151,16 +168,26 @@ func (r *run) denied() error {
 // requests, acks or inbox.
 func (r *run) concerns(violation string) bool {
 	consumer := events.Stream + "." + r.name
-	inbox := cmp.Or(r.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, "."))
 	return strings.Contains(violation, consumer+`"`) || strings.Contains(violation, consumer+".") ||
-		strings.Contains(violation, `Subscription to "`+inbox+".")
+		strings.Contains(violation, `Subscription to "`+r.inbox()+".")
+}
+
+// inbox is where the connection gets its replies.
+func (r *run) inbox() string {
+	return cmp.Or(r.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, "."))
 }
 
 // pull gives events to handlers until ctx ends, which is nil, or a pull breaks.
 func (r *run) pull(ctx, handling context.Context, consumer jetstream.Consumer) error {
 	beat := consumer.CachedInfo().Config.AckWait / 3
 	for ctx.Err() == nil {
-		free := r.slots.take(ctx)
+		free := r.slots.take(ctx, r.lost)
+		select {
+		case <-r.lost:
+			r.slots.give(free)
+			return errStuck
+		default:
+		}
 		used, err := r.batch(handling, consumer, free, beat)
 		r.slots.give(free - used)
 		if err != nil {
@@ -201,6 +228,8 @@ func (r *run) drain(cancel context.CancelFunc) error {
 	}()
 	select {
 	case <-finished:
+	case <-r.lost:
+		return nil // nothing to wait for
 	case <-time.After(r.grace):
 		cancel()
 		select {
@@ -218,10 +247,13 @@ func (r *run) drain(cancel context.CancelFunc) error {
 // slots are what handlers run in: as many as may run at the same time.
 type slots chan struct{}
 
-// take waits for a free slot and takes all that are free; none when ctx ends.
-func (s slots) take(ctx context.Context) int {
+// take waits for a free slot and takes all that are free; none when ctx ends or
+// none will be free.
+func (s slots) take(ctx context.Context, lost <-chan struct{}) int {
 	select {
 	case <-ctx.Done():
+		return 0
+	case <-lost:
 		return 0
 	case s <- struct{}{}:
 	}

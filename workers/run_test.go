@@ -93,8 +93,11 @@ func TestGraceEnds(t *testing.T) {
 	receive(t, begun, "handler")
 	receive(t, begun, "handler")
 	listens.mustStop()
-	if a := listens.next(1)[0]; a.Outcome != workers.Retry || !errors.Is(a.Err, context.Canceled) {
-		t.Errorf("attempt = %+v, want a retry because of %v", a, context.Canceled)
+	if a := listens.next(1)[0]; a.Outcome != workers.Unreported || !errors.Is(a.Err, context.Canceled) {
+		t.Errorf("attempt = %+v, want nothing reported because of %v", a, context.Canceled)
+	}
+	if got := b.failed.Reports(); len(got) != 0 {
+		t.Errorf("reports = %+v, want none: the handler has not failed", got)
 	}
 	if err := ignores.stop(); err == nil || !strings.Contains(err.Error(), "ignores the end of its context") {
 		t.Errorf("Run = %v, want an error about the handler", err)
@@ -121,8 +124,8 @@ func TestEventComesAgainAfterACrash(t *testing.T) {
 
 	second := b.run("w", func(context.Context, created) error { return nil })
 	a := second.next(1)[0]
-	if a.Event.ID != sent[0].ID || a.Number != 2 || a.Outcome != workers.Done {
-		t.Errorf("attempt = %+v, want the second of %s, done", a, sent[0].ID)
+	if a.Event.ID != sent[0].ID || a.Number != 1 || a.Deliveries != 2 || a.Outcome != workers.Done {
+		t.Errorf("attempt = %+v, want the first of %s, delivered twice, done", a, sent[0].ID)
 	}
 	second.mustStop()
 	close(release)
@@ -196,21 +199,58 @@ func TestWorkerThatCannotWork(t *testing.T) {
 // credentials writes the credential of a worker to a file.
 func (b *bus) credentials(worker string) string {
 	b.t.Helper()
-	text, err := b.keys.WorkerCredentials(worker, time.Now().Add(time.Hour))
+	text, err := b.mint(worker)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	file := filepath.Join(b.dir, worker+".creds")
+	return b.file(worker, text)
+}
+
+func (b *bus) file(name string, text []byte) string {
+	b.t.Helper()
+	file := filepath.Join(b.dir, name+".creds")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 	return file
 }
 
+func (b *bus) nonsense() string { return b.file("nonsense", []byte("hello")) }
+
+func (b *bus) expired(worker string) string {
+	b.t.Helper()
+	m, err := b.keys.Minter()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	text, err := m.WorkerCredentials(worker, time.Now().Add(-time.Second))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.file("expired", text)
+}
+
+// former is a credential of another bus of that name.
+func (b *bus) former(worker string) string {
+	b.t.Helper()
+	keys, err := events.LoadOrMakeKeys(filepath.Join(b.dir, "former-keys"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m, err := keys.Minter()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	text, err := m.WorkerCredentials(worker, time.Now().Add(time.Hour))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.file("former", text)
+}
+
 func TestWorkerConnectsByEnvironment(t *testing.T) {
 	b := newBus(t)
 	b.durable("crm", time.Minute)
-	b.durable("mail", time.Minute)
 	b.publish("customer")
 	t.Setenv("NATS_URL", b.server.ClientURL())
 	t.Setenv("NATS_CREDS", b.credentials("crm"))
@@ -223,21 +263,31 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 	crm.mustStop()
 	b.settled("crm")
 
-	mail := b.run("mail", handle, workers.WithConn(nil), workers.AwaitConsumer())
-	err := receive(t, mail.done, "end of Run")
-	if err == nil || !strings.Contains(err.Error(), `not for the durable consumer "mail"`) {
-		t.Errorf("Run with another worker's credential = %v, want an error that says so", err)
+	for name, tc := range map[string]struct{ creds, want string }{
+		"of another":  {b.credentials("mail"), `is the credential of "mail", not of "crm", whose it has to be; a new one: usher worker rotate crm`},
+		"expired":     {b.expired("crm"), "expired at "},
+		"no creds":    {b.nonsense(), "it is no .creds file of a user; a new credential: usher worker rotate crm"},
+		"nowhere":     {filepath.Join(b.dir, "nowhere.creds"), "nowhere.creds: no such file or directory; a new credential: usher worker rotate crm"},
+		"none":        {"", "NATS_CREDS is not set"},
+		"of a former": {b.former("crm"), "the bus refuses the credential of crm"},
+	} {
+		t.Setenv("NATS_CREDS", tc.creds)
+		err := receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
+		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "usher worker rotate crm") {
+			t.Errorf("%s: Run = %v, want an error with %q", name, err, tc.want)
+		}
 	}
+}
 
-	t.Setenv("NATS_CREDS", filepath.Join(b.dir, "nowhere.creds"))
-	err = receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
-	if !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Run without the file of credentials = %v, want %v", err, os.ErrNotExist)
-	}
-	t.Setenv("NATS_CREDS", "")
-	err = receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
-	if err == nil || !strings.Contains(err.Error(), "Authorization") {
-		t.Errorf("Run without a credential = %v, want an error of authorization", err)
+func TestMissingRightIsOneLineWithTheCommandThatMendsIt(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("mail", time.Minute)
+	mail := b.run("mail", func(context.Context, created) error { return nil }, workers.WithConn(b.worker("crm")), workers.AwaitConsumer())
+	err := receive(t, mail.done, "end of Run")
+	want := `worker "mail": no right to use $JS.API.CONSUMER.INFO.USHER_EVENTS.mail as mail; to mend it: usher worker rotate mail`
+	if err == nil || err.Error() != want {
+		t.Errorf("Run with another worker's right = %v, want %s", err, want)
 	}
 }
 

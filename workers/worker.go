@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -17,15 +18,27 @@ import (
 // Worker handles the events of one durable consumer. [New] makes it, [On] gives
 // it handlers, [Worker.Run] lets it work.
 type Worker struct {
-	name        string
+	settings
 	handlers    map[string]handler
 	concurrency int
+	timeout     time.Duration
 	grace       time.Duration
-	conn        *nats.Conn
+	nakDelay    time.Duration
 	await       bool
 	doubleAck   bool
 	observe     func(Attempt)
-	log         *slog.Logger
+	metrics     *metrics
+	health      health
+	survived    survived
+}
+
+// settings are what workers of both kinds have.
+type settings struct {
+	name     string
+	version  string
+	conn     *nats.Conn
+	log      *slog.Logger
+	register prometheus.Registerer
 }
 
 type handler func(ctx context.Context, e events.Event, attempt int) error
@@ -36,9 +49,18 @@ type Option func(*Worker)
 // Concurrency is how many events are handled at the same time; 8 without it.
 func Concurrency(n int) Option { return func(w *Worker) { w.concurrency = n } }
 
+// Timeout is how long a handler has for one event before its context ends; a
+// minute without it. A handler that does not end then either counts as failed
+// two seconds later and keeps its place until it ends.
+func Timeout(d time.Duration) Option { return func(w *Worker) { w.timeout = d } }
+
 // Grace is how long handlers may go on after Run was told to end, before their
 // context ends too; 20 seconds without it.
 func Grace(d time.Duration) Option { return func(w *Worker) { w.grace = d } }
+
+// Version is what discovery shows of this program, a semantic version; 0.0.0
+// without it.
+func Version(v string) Option { return func(w *Worker) { w.version = v } }
 
 // WithConn uses a connection that stays the caller's, instead of one by the
 // environment.
@@ -55,22 +77,28 @@ func DoubleAck() Option { return func(w *Worker) { w.doubleAck = true } }
 // Observe is told of each attempt, from the goroutine that made it.
 func Observe(f func(Attempt)) Option { return func(w *Worker) { w.observe = f } }
 
+// Metrics registers the worker's metrics, all named usher_worker_…, with r when
+// it runs. Without it they are served by [Worker.Handler] alone.
+func Metrics(r prometheus.Registerer) Option { return func(w *Worker) { w.register = r } }
+
 // Logger takes the worker's log lines; [slog.Default] without it.
 func Logger(l *slog.Logger) Option { return func(w *Worker) { w.log = l } }
 
 // New makes a worker that binds to the durable consumer of the same name.
 func New(name string, opts ...Option) *Worker {
 	w := &Worker{
-		name:        name,
+		settings:    settings{name: name, version: "0.0.0", log: slog.Default()},
 		handlers:    map[string]handler{},
 		concurrency: 8,
+		timeout:     time.Minute,
 		grace:       20 * time.Second,
-		log:         slog.Default(),
+		nakDelay:    30 * time.Second,
 	}
 	for _, o := range opts {
 		o(w)
 	}
 	w.log = w.log.With("worker", name)
+	w.metrics = newMetrics(name)
 	return w
 }
 
@@ -78,7 +106,8 @@ func New(name string, opts ...Option) *Worker {
 type Event[P events.Payload] struct {
 	events.Event
 	Data P
-	// Attempt counts the deliveries of this event to this worker, from 1.
+	// Attempt counts the attempts at this event by this worker, from 1. A delivery
+	// that nobody has answered, because a program died, does not count.
 	Attempt int
 }
 
@@ -93,23 +122,40 @@ func On[P events.Payload](w *Worker, handle func(context.Context, Event[P]) erro
 	w.handlers[eventType] = func(ctx context.Context, e events.Event, attempt int) error {
 		var data P
 		if err := json.Unmarshal(e.Data, &data); err != nil {
-			return Permanent(fmt.Errorf("decode data: %w", err))
+			return &undecodable{"its data is not that of " + eventType, err}
 		}
 		return handle(ctx, Event[P]{Event: e, Data: data, Attempt: attempt})
 	}
 }
 
-var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var (
+	validName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
+)
+
+// check says what is wrong with what both kinds of workers have.
+func (s *settings) check() error {
+	switch {
+	case len(s.name) > 64 || !validName.MatchString(s.name):
+		return errors.New("a name has up to 64 lower-case letters, digits and single hyphens")
+	case !validVersion.MatchString(s.version):
+		return fmt.Errorf("version is %q, want a semantic one as in 1.2.3", s.version)
+	}
+	return nil
+}
 
 // check says what was forgotten or is wrong.
 func (w *Worker) check() error {
+	if err := w.settings.check(); err != nil {
+		return err
+	}
 	switch {
-	case len(w.name) > 64 || !validName.MatchString(w.name):
-		return errors.New("a name has up to 64 lower-case letters, digits and single hyphens")
 	case len(w.handlers) == 0:
 		return errors.New("handles no event: give it a handler with On")
 	case w.concurrency < 1:
 		return fmt.Errorf("concurrency is %d, want 1 or more", w.concurrency)
+	case w.timeout <= 0:
+		return fmt.Errorf("timeout is %s, want more than none", w.timeout)
 	}
 	return nil
 }

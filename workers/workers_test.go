@@ -65,21 +65,27 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 	b := newBus(t)
 	sent := b.publish("customer") // each durable gets it
 	broken := errors.New("broken")
+	again := []workers.Outcome{workers.Retry, workers.Done}
+	done := []workers.Outcome{workers.Done}
 	for name, tc := range map[string]struct {
 		handle func(created) error // of the first attempt
 		want   []workers.Outcome
 		shown  string
+		report events.HookFailed
 		least  time.Duration
-		most   time.Duration
 	}{
-		"nil":             {func(created) error { return nil }, []workers.Outcome{workers.Done}, "", 0, 0},
-		"an error":        {func(created) error { return broken }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 500 * time.Millisecond, 1500 * time.Millisecond},
-		"a panic":         {func(created) error { panic("at the disco") }, []workers.Outcome{workers.Retry, workers.Done}, "at the disco", 500 * time.Millisecond, 1500 * time.Millisecond},
-		"retry in":        {func(created) error { return fmt.Errorf("wrapped: %w", workers.RetryIn(200*time.Millisecond, broken)) }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 200 * time.Millisecond, 200 * time.Millisecond},
-		"retry at once":   {func(created) error { return workers.RetryIn(0, broken) }, []workers.Outcome{workers.Retry, workers.Done}, "broken", 100 * time.Millisecond, 100 * time.Millisecond},
-		"retry without":   {func(created) error { return workers.RetryIn(time.Hour, nil) }, []workers.Outcome{workers.Done}, "", 0, 0},
-		"permanent":       {func(created) error { return fmt.Errorf("wrapped: %w", workers.Permanent(broken)) }, []workers.Outcome{workers.Abandoned}, "broken", 0, 0},
-		"permanent of no": {func(created) error { return workers.Permanent(nil) }, []workers.Outcome{workers.Done}, "", 0, 0},
+		"nil":      {func(created) error { return nil }, done, "", events.HookFailed{}, 0},
+		"an error": {func(created) error { return broken }, again, "broken", events.HookFailed{Reason: "error: broken"}, 0},
+		"a panic":  {func(created) error { panic("at the disco") }, again, "at the disco", events.HookFailed{Reason: "panic: at the disco"}, 0},
+		"retry in": {func(created) error {
+			return fmt.Errorf("wrapped: %w", workers.RetryIn(200*time.Millisecond, broken))
+		}, again, "broken", events.HookFailed{Reason: "error: wrapped: broken", After: 0.2}, 150 * time.Millisecond},
+		"retry at once": {func(created) error { return workers.RetryIn(0, broken) }, again, "broken", events.HookFailed{Reason: "error: broken"}, 0},
+		"retry without": {func(created) error { return workers.RetryIn(time.Hour, nil) }, done, "", events.HookFailed{}, 0},
+		"permanent": {func(created) error {
+			return fmt.Errorf("wrapped: %w", workers.Permanent(broken))
+		}, []workers.Outcome{workers.Dead}, "broken", events.HookFailed{Reason: "permanent: wrapped: broken", Permanent: true}, 0},
+		"permanent of no": {func(created) error { return workers.Permanent(nil) }, done, "", events.HookFailed{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,19 +96,26 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 					return tc.handle(e)
 				}
 				return nil
-			})
+			}, workers.WithConn(b.worker(durable)))
 			got := j.next(len(tc.want))
 			j.mustStop()
 			for n, a := range got {
-				if a.Outcome != tc.want[n] || a.Number != n+1 || a.Event.ID != sent[0].ID {
+				if a.Outcome != tc.want[n] || a.Number != n+1 || a.Deliveries != 1 || a.Event.ID != sent[0].ID {
 					t.Errorf("attempt %d = %+v, want %s", n+1, a, tc.want[n])
 				}
 			}
 			if err := got[0].Err; (err != nil) != (tc.shown != "") || err != nil && !strings.Contains(err.Error(), tc.shown) {
 				t.Errorf("error = %v, want %q", err, tc.shown)
 			}
-			if d := got[0].Next; d < tc.least || d > tc.most {
-				t.Errorf("next try in %s, want between %s and %s", d, tc.least, tc.most)
+			if tc.shown != "" {
+				want := tc.report
+				want.EventID, want.Attempt, want.StreamSeq = sent[0].ID, 1, 1
+				if r := got[0].Report; r == nil || *r != want {
+					t.Errorf("report = %+v, want %+v", r, want)
+				}
+			}
+			if d := got[0].Next; d < tc.least {
+				t.Errorf("next try in %s, want it after %s", d, tc.least)
 			}
 			if !strings.Contains(j.log.String(), tc.shown) || !strings.Contains(j.log.String(), sent[0].ID) {
 				t.Errorf("log lacks %q or the event's id:\n%s", tc.shown, j.log)
@@ -115,7 +128,7 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 	}
 }
 
-func TestUndecodableMessagesAreAbandoned(t *testing.T) {
+func TestUndecodableMessagesAreDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
 	b.durable("w", time.Minute)
@@ -131,7 +144,7 @@ func TestUndecodableMessagesAreAbandoned(t *testing.T) {
 		got = append(got, a.Outcome)
 	}
 	j.mustStop()
-	want := []workers.Outcome{workers.Abandoned, workers.Abandoned, workers.Abandoned, workers.Skipped, workers.Done}
+	want := []workers.Outcome{workers.Dead, workers.Dead, workers.Dead, workers.Skipped, workers.Done}
 	if !slices.Equal(got, want) || calls.Load() != 1 {
 		t.Errorf("outcomes = %v with %d calls, want %v with 1", got, calls.Load(), want)
 	}
@@ -211,7 +224,7 @@ func TestPoisonDoesNotBlockOthers(t *testing.T) {
 		}
 	}
 	j.mustStop()
-	if i := b.info("w"); i.NumAckPending != 2 || i.NumPending != 0 {
-		t.Errorf("%d ack pending, %d pending, want the two bad ones, 0", i.NumAckPending, i.NumPending)
+	for i := b.info("w"); i.NumAckPending > 1; i = b.info("w") { // a poison that was just delivered
+		t.Fatalf("%d ack pending, want no poison to hold a place", i.NumAckPending)
 	}
 }

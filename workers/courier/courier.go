@@ -2,7 +2,7 @@
 // into mails, on the durable consumer "courier".
 //
 //	verification.requested ─▶ courier.Service ─▶ sent, abandoned, nobody ─▶ ack
-//	                                          └▶ not taken, not reached  ─▶ comes again
+//	                                          └▶ not taken, not reached  ─▶ reported, comes again
 package courier
 
 import (
@@ -32,7 +32,7 @@ type Courier interface {
 
 // Worker makes the worker that has service send a mail for each
 // verification.requested. A mail server that cannot be reached is tried again
-// at the pace of the kit, as long as the message is of use.
+// by the worker's ladder.
 func Worker(service Courier, options ...workers.Option) *workers.Worker {
 	w := workers.New(Name, options...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.VerificationRequested]) error {

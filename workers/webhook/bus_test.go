@@ -12,6 +12,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/workers/internal/hookstest"
 )
 
 // nobody stands where the id of an identity should be.
@@ -61,6 +62,15 @@ func newBus(t *testing.T) *bus {
 	if b.api, err = jetstream.New(connect(events.UserAPIEvents)); err != nil {
 		t.Fatal(err)
 	}
+	js, err := jetstream.New(b.provision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := hookstest.Start(t.Context(), connect(events.UserDelivery), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hooks.End)
 	return b
 }
 

@@ -22,13 +22,8 @@ import (
 	"github.com/usher-auth/usher/workers"
 )
 
-const (
-	// longestWait bounds what an endpoint's Retry-After can ask for: a waiting
-	// event counts against its consumer's limit.
-	longestWait = time.Minute
-	// deleteTimeout bounds the deletion of an input, which goes on when the worker ends.
-	deleteTimeout = 5 * time.Second
-)
+// deleteTimeout bounds the deletion of an input, which goes on when the worker ends.
+const deleteTimeout = 5 * time.Second
 
 // Delivery delivers events to endpoints. All fields are needed.
 type Delivery struct {
@@ -58,8 +53,8 @@ type Endpoints interface {
 }
 
 // Worker makes the worker of one endpoint. An event that the endpoint does not
-// take comes again until it does, or until the stream drops it; its id is the
-// endpoint's idempotency key.
+// take comes again by the endpoint's ladder, and is a dead letter behind it; its
+// id is the endpoint's idempotency key.
 func (d Delivery) Worker(endpoint string, options ...workers.Option) *workers.Worker {
 	w := workers.New(endpoint, options...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.IdentityCreated]) error {
@@ -115,11 +110,11 @@ func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) 
 	return nil
 }
 
-// again waits as long as the endpoint asked for, or as the kit does.
+// again waits as long as the endpoint asked for, or by its ladder.
 func again(err error) error {
 	var failed *webhook.Failed
 	if errors.As(err, &failed) && failed.RetryAfter > 0 {
-		return workers.RetryIn(min(failed.RetryAfter, longestWait), err)
+		return workers.RetryIn(failed.RetryAfter, err)
 	}
 	return err
 }
