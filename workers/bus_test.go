@@ -28,6 +28,7 @@ type bus struct {
 	dir    string
 	keys   *events.Keys
 	server *natsserver.Server
+	url    string
 	// hooks is what built-in workers use, parts are all connections.
 	hooks *nats.Conn
 	parts []*nats.Conn
@@ -57,28 +58,33 @@ func openBus(ctx context.Context, dir string) (*bus, error) {
 	if err := b.start(ctx, "127.0.0.1:-1"); err != nil {
 		return nil, err
 	}
-	provision, err := b.connect(ctx, events.UserProvision)
-	if err != nil {
-		return nil, err
-	}
-	api, err := b.connect(ctx, events.UserAPIEvents)
-	if err != nil {
-		return nil, err
-	}
-	if b.hooks, err = b.connect(ctx, events.UserHooks); err != nil {
-		return nil, err
-	}
-	if _, err := events.Provision(ctx, provision, events.StreamOptions{}, nil); err != nil {
-		return nil, err
-	}
-	b.provision, err = jetstream.New(provision)
-	if err != nil {
-		return nil, err
-	}
-	if b.api, err = jetstream.New(api); err != nil {
+	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
 	return b, b.startHooks(ctx)
+}
+
+// open connects the parts and makes the stream.
+func (b *bus) open(ctx context.Context) error {
+	provision, err := b.connect(ctx, events.UserProvision)
+	if err != nil {
+		return err
+	}
+	api, err := b.connect(ctx, events.UserAPIEvents)
+	if err != nil {
+		return err
+	}
+	if b.hooks, err = b.connect(ctx, events.UserHooks); err != nil {
+		return err
+	}
+	if _, err := events.Provision(ctx, provision, events.StreamOptions{}, nil); err != nil {
+		return err
+	}
+	if b.provision, err = jetstream.New(provision); err != nil {
+		return err
+	}
+	b.api, err = jetstream.New(api)
+	return err
 }
 
 // start starts the server, again after its Close with the address it had.
@@ -87,8 +93,11 @@ func (b *bus) start(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	b.server, err = natsserver.Start(ctx, config, natsserver.Options{Log: discard})
-	return err
+	if b.server, err = natsserver.Start(ctx, config, natsserver.Options{Log: discard}); err != nil {
+		return err
+	}
+	b.url = b.server.ClientURL()
+	return nil
 }
 
 func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
@@ -97,7 +106,7 @@ func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 		return nil, err
 	}
 	nc, err := events.Connect(ctx, events.ConnectOptions{
-		URL: b.server.ClientURL(), Credentials: credentials, User: user, Name: "test", Log: discard,
+		URL: b.url, Credentials: credentials, User: user, Name: "test", Log: discard,
 	})
 	if err == nil {
 		b.parts = append(b.parts, nc)

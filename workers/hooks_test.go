@@ -28,7 +28,7 @@ func (b *bus) worker(name string) *nats.Conn {
 		b.t.Fatal(err)
 	}
 	nc, err := events.Connect(b.t.Context(), events.ConnectOptions{
-		URL: b.server.ClientURL(), Credentials: text, User: name, Name: "test", Log: discard,
+		URL: b.url, Credentials: text, User: name, Name: "test", Log: discard,
 	})
 	if err != nil {
 		b.t.Fatal(err)

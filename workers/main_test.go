@@ -21,7 +21,7 @@ func TestMainServesHealthAndExits(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("USHER_WORKER_LISTEN", l.Addr().String())
-	t.Setenv("NATS_URL", b.server.ClientURL())
+	t.Setenv("NATS_URL", b.url)
 	t.Setenv("NATS_CREDS", b.credentials("crm"))
 	w := workers.New("crm", workers.Logger(discard))
 	workers.On(w, func(context.Context, created) error { return nil })

@@ -252,7 +252,7 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 	b := newBus(t)
 	b.durable("crm", time.Minute)
 	b.publish("customer")
-	t.Setenv("NATS_URL", b.server.ClientURL())
+	t.Setenv("NATS_URL", b.url)
 	t.Setenv("NATS_CREDS", b.credentials("crm"))
 	handle := func(context.Context, created) error { return nil }
 
@@ -294,11 +294,11 @@ func TestMissingRightIsOneLineWithTheCommandThatMendsIt(t *testing.T) {
 func TestWorkerWaitsForTheBus(t *testing.T) {
 	b := newBus(t)
 	b.durable("crm", 300*time.Millisecond)
-	address, err := url.Parse(b.server.ClientURL())
+	address, err := url.Parse(b.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("NATS_URL", b.server.ClientURL())
+	t.Setenv("NATS_URL", b.url)
 	t.Setenv("NATS_CREDS", b.credentials("crm"))
 	handle := func(context.Context, created) error { return nil }
 
