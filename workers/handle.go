@@ -41,8 +41,8 @@ func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration)
 	outcome, err := Outcome(""), j.open()
 	j.alive = keepAlive(msg, beat, r.timeout+lastWords, func() {
 		if j.taken.CompareAndSwap(false, true) {
-			r.giveUp(1)
 			j.settle(ctx, "", &late{r.timeout})
+			r.giveUp(1) // Run may end with it
 		}
 	})
 	if err == nil {

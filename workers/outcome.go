@@ -25,9 +25,9 @@ type permanent struct{ error }
 
 func (p *permanent) Unwrap() error { return p.error }
 
-// RetryIn makes the event come again in d, which may be hours; without it, and
-// for a d of 0 or less, the worker's ladder decides. It is nil, and the event
-// done, if err is nil. The number of attempts has an end either way.
+// RetryIn makes the event come again in d, which may be hours, up to a day.
+// Without it, and for a d of 0 or less, the worker's ladder decides. It is nil,
+// and the event done, if err is nil. The number of attempts has an end either way.
 func RetryIn(d time.Duration, err error) error {
 	if err == nil {
 		return nil

@@ -228,8 +228,7 @@ func (r *run) drain(cancel context.CancelFunc) error {
 	}()
 	select {
 	case <-finished:
-	case <-r.lost:
-		return nil // nothing to wait for
+	case <-r.lost: // nothing to wait for
 	case <-time.After(r.grace):
 		cancel()
 		select {

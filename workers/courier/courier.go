@@ -25,6 +25,10 @@ const Name = "courier"
 // send new senders away take them after five minutes at the latest, most of them.
 var waits = [...]time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute}
 
+// timeout is more than a mail server is given: a mail whose answer is not waited
+// for may be sent twice.
+const timeout = 2 * time.Minute
+
 // Courier writes mails, see [courier.Service].
 type Courier interface {
 	Verification(ctx context.Context, r courier.Request) error
@@ -34,7 +38,7 @@ type Courier interface {
 // verification.requested. A mail server that cannot be reached is tried again
 // by the worker's ladder.
 func Worker(service Courier, options ...workers.Option) *workers.Worker {
-	w := workers.New(Name, options...)
+	w := workers.New(Name, append([]workers.Option{workers.Timeout(timeout)}, options...)...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.VerificationRequested]) error {
 		r, err := request(e)
 		if err != nil {

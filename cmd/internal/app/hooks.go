@@ -27,7 +27,7 @@ func (p *process) startHooks(ctx context.Context) error {
 	}
 	p.startCourier(ctx, nc)
 	h := hookWorkers{
-		conn: nc, log: p.log, observe: p.metrics.attempt,
+		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,
 		delivery: workerwebhook.Delivery{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
 		running:  map[string]context.CancelFunc{},
 	}
@@ -49,6 +49,7 @@ func (p *process) startHooks(ctx context.Context) error {
 type hookWorkers struct {
 	conn     *nats.Conn
 	log      *slog.Logger
+	version  string
 	observe  func(hook string, a workers.Attempt)
 	delivery workerwebhook.Delivery
 	running  map[string]context.CancelFunc
@@ -75,7 +76,7 @@ func (h *hookWorkers) start(ctx context.Context, name string) {
 	h.running[name] = cancel
 	h.all.Go(func() {
 		keepRunning(ctx, h.log, h.delivery.Worker(name,
-			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16),
+			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16), workers.Version(h.version),
 			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })), name)
 	})
 }
@@ -94,7 +95,7 @@ func keepRunning(ctx context.Context, log *slog.Logger, w *workers.Worker, name 
 // when the event comes.
 func (p *process) startCourier(ctx context.Context, nc *nats.Conn) {
 	w := workercourier.Worker(p.live,
-		workers.WithConn(nc), workers.AwaitConsumer(), workers.Logger(p.log), workers.Concurrency(8),
+		workers.WithConn(nc), workers.AwaitConsumer(), workers.Logger(p.log), workers.Concurrency(8), workers.Version(p.Version),
 		workers.Observe(func(a workers.Attempt) { p.metrics.attempt(workercourier.Name, a) }))
 	p.stages.start(ctx, "courier", func(ctx context.Context) error {
 		keepRunning(ctx, p.log, w, workercourier.Name)
