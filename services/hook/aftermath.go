@@ -47,8 +47,8 @@ type VerificationPlan struct {
 
 // CompileLogin places the configured hooks of login with a method. One of the
 // two lists runs, whatever is in it, so a web_hook in the method's list takes
-// the place of a gate in the global one: a note says so. Within a list neither
-// order nor repetition nor web_hooks decide whether the gate is there.
+// the place of a gate or a worker in the global one: a note says so. Within a
+// list neither order nor repetition nor web_hooks decide whether the gate is there.
 func CompileLogin(method string, l LoginLists) LoginPlan {
 	list := l.Method
 	if len(list) == 0 {
@@ -66,7 +66,7 @@ func CompileLogin(method string, l LoginLists) LoginPlan {
 		Notes:            loginNotes(list, l),
 	}
 	for _, c := range list {
-		if _, before := p.Lines[c.Kind]; before || c.Kind == KindWebHook || c.Line == 0 {
+		if _, before := p.Lines[c.Kind]; before || c.calls() || c.Line == 0 {
 			continue
 		}
 		if p.Lines == nil {
@@ -82,19 +82,19 @@ func CompileLogin(method string, l LoginLists) LoginPlan {
 // background is waited for.
 func CompileVerification(list []Configured) VerificationPlan {
 	p := VerificationPlan{Waiting: []Step{}, Background: once(timed(list, Background))}
-	for _, c := range webHooks(list) {
-		if c.Timing != Background {
+	for _, c := range list {
+		if c.Kind == KindWebHook && c.Timing != Background {
 			p.Waiting = append(p.Waiting, c.step())
 		}
 	}
 	return p
 }
 
-// timed gives the web_hooks with a timing, in the order of the list.
+// timed gives the web_hooks and workers with a timing, in the order of the list.
 func timed(list []Configured, timing Timing) []Step {
 	steps := []Step{}
-	for _, c := range webHooks(list) {
-		if c.Timing == timing {
+	for _, c := range calls(list) {
+		if c.timing() == timing {
 			steps = append(steps, c.step())
 		}
 	}
@@ -118,15 +118,15 @@ func first(list []Configured, kind string) int {
 
 func has(list []Configured, kind string) bool { return first(list, kind) >= 0 }
 
-// loginNotes finds what does not do what it seems to: a gate or a revocation in
-// a list that does not run, a web_hook on the wrong side of the gate, and a
-// verification that is shown but never opened.
+// loginNotes finds what does not do what it seems to: a gate, a revocation or a
+// worker in a list that does not run, a call on the wrong side of the gate, and
+// a verification that is shown but never opened.
 func loginNotes(list []Configured, l LoginLists) []Note {
 	notes := []Note{}
 	if len(l.Method) > 0 {
-		for _, kind := range []string{KindRequireVerified, KindRevoke} {
-			if at := first(l.Global, kind); at >= 0 && !has(list, kind) {
-				notes = append(notes, Note{Line: l.Global[at].Line, Text: kind +
+		for _, c := range l.Global {
+			if slices.Contains([]string{KindRequireVerified, KindRevoke, KindWorker}, c.Kind) && !has(list, c.Kind) {
+				notes = append(notes, Note{Line: c.Line, Text: c.step().name() +
 					" is written in after.hooks, which the method's own list takes the place of: it does not run; write it into that list too"})
 			}
 		}
@@ -143,16 +143,16 @@ func loginNotes(list []Configured, l LoginLists) []Note {
 	for n, c := range list {
 		var does string
 		switch {
-		case c.Kind != KindWebHook:
+		case !c.calls():
 			continue
-		case n > gate && c.Timing == Refusing:
+		case n > gate && c.timing() == Refusing:
 			does = fmt.Sprintf("behind %s%s but may refuse the login, so it runs before it, also where the gate refuses: write it above", KindRequireVerified, at)
-		case n < gate && c.Timing == Waiting:
+		case n < gate && c.timing() == Waiting:
 			does = fmt.Sprintf("above %s%s but runs only for whom the gate lets through: write it behind", KindRequireVerified, at)
 		default:
 			continue
 		}
-		notes = append(notes, Note{Line: c.Line, Text: c.step().String() + " is written " + does})
+		notes = append(notes, Note{Line: c.Line, Text: c.step().name() + " is written " + does})
 	}
 	return notes
 }

@@ -84,14 +84,15 @@ func loginList(t *rapid.T, label string) []hook.Configured {
 		webHook("refuses", hook.Refusing), webHook("refuses-too", hook.Refusing),
 		webHook("waits", hook.Waiting), webHook("waits-too", hook.Waiting),
 		webHook("follows", hook.Background), webHook("follows-too", hook.Background),
+		worker("answers", hook.Refusing), worker("answers-too", hook.Waiting), worker("answers-as-well", hook.Background),
 	}), 0, 8).Draw(t, label)
 }
 
-// named are the endpoints of a list with a timing, in its order.
+// named are the endpoints of a list with a timing, in its order; workers refuse.
 func named(list []hook.Configured, timing hook.Timing) []string {
 	names := []string{}
 	for _, c := range list {
-		if c.Kind == hook.KindWebHook && c.Timing == timing {
+		if c.Kind == hook.KindWebHook && c.Timing == timing || c.Kind == hook.KindWorker && timing == hook.Refusing {
 			names = append(names, c.Endpoint)
 		}
 	}
@@ -175,6 +176,16 @@ func TestLoginNotes(t *testing.T) {
 			hook.LoginLists{Method: []hook.Configured{webHook("b", hook.Background)}, Global: []hook.Configured{at(gate, 7), at(revoke, 8)}},
 			[]int{7, 8},
 		},
+		{
+			"a worker that does not run",
+			hook.LoginLists{
+				Method: []hook.Configured{webHook("b", hook.Background)},
+				Global: []hook.Configured{at(worker("x", ""), 7), at(worker("y", ""), 8)},
+			},
+			[]int{7, 8},
+		},
+		{"a worker behind the gate", hook.LoginLists{Method: []hook.Configured{at(gate, 1), at(worker("x", ""), 2)}}, []int{2}},
+		{"a worker above the gate", hook.LoginLists{Method: []hook.Configured{at(worker("x", hook.Waiting), 1), at(gate, 2)}}, nil},
 		{"a gate in both", hook.LoginLists{Method: []hook.Configured{at(gate, 1)}, Global: []hook.Configured{at(gate, 7)}}, nil},
 		{"shown, never opened", hook.LoginLists{Method: []hook.Configured{at(show, 3)}}, []int{3}},
 		{"shown and opened", hook.LoginLists{Method: []hook.Configured{at(show, 3), at(verify, 4)}}, nil},
@@ -226,7 +237,7 @@ var behind = hook.LoginLists{
 		{Kind: hook.KindVerification, Line: 44},
 		{Kind: hook.KindRequireVerified, Line: 45},
 	},
-	Global: []hook.Configured{{Kind: hook.KindRevoke, Line: 48}},
+	Global: []hook.Configured{{Kind: hook.KindRevoke, Line: 48}, worker("vet", "")},
 }
 
 func TestLoginPlanPrints(t *testing.T) {

@@ -8,9 +8,12 @@ import (
 // Compile places the configured hooks of a method.
 //
 // The web_hooks come from the method's list if that holds any, else from the
-// global one. Session and show_verification_ui do not count in that choice, so
-// turning them on or off moves no other hook. Neither does the flow type: it is
-// not asked for.
+// global one, and so do the workers, each kind by itself. Session and
+// show_verification_ui do not count in that choice, so turning them on or off
+// moves no other hook. Neither does the flow type: it is not asked for.
+//
+// A worker runs before the commit, whatever is said of it: it has no way to
+// the answer.
 func Compile(method string, l Lists) Plan {
 	p := Plan{
 		Method:     method,
@@ -29,7 +32,7 @@ func Compile(method string, l Lists) Plan {
 			if !p.ShowsVerification() {
 				p.Waiting = append(p.Waiting, c.step())
 			}
-		case c.Timing == Refusing:
+		case c.timing() == Refusing:
 			p.Before = append(p.Before, c.step())
 		case c.Timing == Waiting:
 			p.Waiting = append(p.Waiting, c.step())
@@ -42,12 +45,14 @@ func Compile(method string, l Lists) Plan {
 	return p
 }
 
-// chosen gives what runs besides session: the web_hooks of the list that runs,
-// and show_verification_ui where it stands.
+// chosen gives what runs besides session: the web_hooks and the workers of the
+// list that runs, and show_verification_ui where it stands.
 func chosen(l Lists) []Configured {
 	hooks := slices.DeleteFunc(slices.Clone(l.Method), func(c Configured) bool { return c.Kind == KindSession })
-	if !slices.ContainsFunc(hooks, isWebHook) {
-		hooks = append(hooks, webHooks(l.Global)...)
+	for _, c := range calls(l.Global) {
+		if !has(l.Method, c.Kind) {
+			hooks = append(hooks, c)
+		}
 	}
 	if l.ShowVerification {
 		hooks = append(hooks, Configured{Kind: KindShowVerification})
@@ -55,11 +60,20 @@ func chosen(l Lists) []Configured {
 	return hooks
 }
 
-func webHooks(list []Configured) []Configured {
-	return slices.DeleteFunc(slices.Clone(list), func(c Configured) bool { return !isWebHook(c) })
+// calls gives the hooks that call somebody: web_hooks and workers.
+func calls(list []Configured) []Configured {
+	return slices.DeleteFunc(slices.Clone(list), func(c Configured) bool { return !c.calls() })
 }
 
-func isWebHook(c Configured) bool { return c.Kind == KindWebHook }
+func (c Configured) calls() bool { return c.Kind == KindWebHook || c.Kind == KindWorker }
+
+// timing says when a hook runs that calls somebody.
+func (c Configured) timing() Timing {
+	if c.Kind == KindWorker {
+		return Refusing
+	}
+	return c.Timing
+}
 
 func session(l Lists) Session {
 	s := Session{On: l.AutoSession, ByItself: l.AutoSession}
@@ -90,7 +104,7 @@ func notes(list []Configured) []Note {
 			continue
 		case c.Kind == KindShowVerification:
 			does = "adds to the answer, so it runs before session"
-		case c.Timing == Refusing:
+		case c.timing() == Refusing:
 			does = "may refuse the registration or change the identity, so it runs before the commit"
 		case c.Timing == Waiting:
 			does = "may turn the answer into an error, so it runs before session"
@@ -99,7 +113,7 @@ func notes(list []Configured) []Note {
 		}
 		notes = append(notes, Note{Line: c.Line, Text: fmt.Sprintf(
 			"%s is written behind session%s but %s: write it above session",
-			c.step(), inLine(list[first].Line), does)})
+			c.step().name(), inLine(list[first].Line), does)})
 	}
 	return notes
 }
@@ -112,5 +126,5 @@ func inLine(n int) string {
 }
 
 func (c Configured) step() Step {
-	return Step{Kind: c.Kind, Endpoint: c.Endpoint, Line: c.Line}
+	return Step{Kind: c.Kind, Endpoint: c.Endpoint, Asked: c.Asked, Line: c.Line}
 }

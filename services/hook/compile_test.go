@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -14,6 +15,14 @@ var session = hook.Configured{Kind: hook.KindSession}
 
 func webHook(name string, timing hook.Timing) hook.Configured {
 	return hook.Configured{Kind: hook.KindWebHook, Endpoint: name, Timing: timing}
+}
+
+// worker is an answering worker; asking for another timing is of no use.
+func worker(name string, timing hook.Timing) hook.Configured {
+	return hook.Configured{
+		Kind: hook.KindWorker, Endpoint: name, Timing: timing,
+		Asked: hook.Asked{Timeout: 2 * time.Second, OnMissing: hook.Refuse},
+	}
 }
 
 func endpoints(steps []hook.Step) []string {
@@ -89,6 +98,39 @@ func TestCompile(t *testing.T) {
 			nil,
 			hook.Session{},
 		},
+		{
+			"workers run before the commit, whatever is said of them, in their order",
+			hook.Lists{
+				Before: []hook.Configured{worker("x", "")},
+				Method: []hook.Configured{worker("y", hook.Waiting), session, refusing, worker("z", hook.Background), worker("y", "")},
+			},
+			[]string{"x", "y", "r", "z", "y"},
+			nil, nil,
+			hook.Session{On: true},
+		},
+		{
+			"a worker leaves the global web_hooks, and takes the place of the global workers",
+			hook.Lists{Method: []hook.Configured{worker("x", "")}, Global: []hook.Configured{refusing, worker("y", ""), background}},
+			[]string{"x", "r"},
+			nil,
+			[]string{"b"},
+			hook.Session{},
+		},
+		{
+			"a web_hook leaves the global workers",
+			hook.Lists{Method: []hook.Configured{background}, Global: []hook.Configured{refusing, worker("y", "")}},
+			[]string{"y"},
+			nil,
+			[]string{"b"},
+			hook.Session{},
+		},
+		{
+			"the global list keeps its order",
+			hook.Lists{Global: []hook.Configured{refusing, worker("y", ""), webHook("s", hook.Refusing)}},
+			[]string{"r", "y", "s"},
+			nil, nil,
+			hook.Session{},
+		},
 		{"show_verification_ui by a flag", hook.Lists{ShowVerification: true}, nil, []string{""}, nil, hook.Session{}},
 		{"a gate at login", hook.Lists{Gated: true, Method: []hook.Configured{session}}, nil, nil, nil, hook.Session{On: true, Bypass: true}},
 		{"a gate without session", hook.Lists{Gated: true}, nil, nil, nil, hook.Session{}},
@@ -119,8 +161,9 @@ func lists(t *rapid.T) hook.Lists {
 		webHook("refuses", hook.Refusing), webHook("refuses-too", hook.Refusing),
 		webHook("waits", hook.Waiting), webHook("waits-too", hook.Waiting),
 		webHook("follows", hook.Background), webHook("follows-too", hook.Background),
+		worker("answers", hook.Refusing), worker("answers-too", hook.Waiting), worker("answers-as-well", hook.Background),
 	})
-	hooks := kind.Filter(func(c hook.Configured) bool { return c.Kind == hook.KindWebHook })
+	hooks := kind.Filter(func(c hook.Configured) bool { return c.Kind == hook.KindWebHook || c.Kind == hook.KindWorker })
 	atOnce := hooks.Filter(func(c hook.Configured) bool { return c.Timing != hook.Background })
 	return hook.Lists{
 		Method:      rapid.SliceOfN(kind, 0, 8).Draw(t, "method"),
@@ -133,8 +176,8 @@ func lists(t *rapid.T) hook.Lists {
 	}
 }
 
-func webHooks(list []hook.Configured) []hook.Configured {
-	return slices.DeleteFunc(slices.Clone(list), func(c hook.Configured) bool { return c.Kind != hook.KindWebHook })
+func only(kind string, list []hook.Configured) []hook.Configured {
+	return slices.DeleteFunc(slices.Clone(list), func(c hook.Configured) bool { return c.Kind != kind })
 }
 
 func withoutSession(list []hook.Configured) []hook.Configured {
@@ -167,19 +210,21 @@ func TestSessionMovesNoOtherHook(t *testing.T) {
 	})
 }
 
-// P5: the hooks are those of one list and never of both.
+// P5: the web_hooks are those of one list and never of both, and so are the workers.
 func TestOneListRuns(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := lists(t)
 		p := hook.Compile("password", l)
-		runs := webHooks(l.Method)
-		if len(runs) == 0 {
-			runs = l.Global
-		}
 		want := map[string]bool{}
-		for _, c := range runs {
-			want[c.Endpoint] = true
+		for _, kind := range []string{hook.KindWebHook, hook.KindWorker} {
+			runs := only(kind, l.Method)
+			if len(runs) == 0 {
+				runs = only(kind, l.Global)
+			}
+			for _, c := range runs {
+				want[c.Endpoint] = true
+			}
 		}
 		if l.ShowVerification || slices.Contains(l.Method, show) {
 			want[""] = true
@@ -226,6 +271,31 @@ func TestSessionIsLast(t *testing.T) {
 	})
 }
 
+// P4: a worker answers before the commit or not at all, so it comes before
+// whatever makes the answer.
+func TestWorkersAnswerBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := hook.Compile("password", lists(t))
+		for _, s := range slices.Concat(p.Waiting, p.Background) {
+			if s.Kind == hook.KindWorker {
+				t.Fatalf("%s runs behind the commit", s)
+			}
+		}
+		for _, s := range p.Before {
+			if s.Kind == hook.KindWorker && (s.Timeout != 2*time.Second || s.OnMissing != hook.Refuse) {
+				t.Fatalf("%s lost what is configured", s)
+			}
+		}
+		verified := hook.CompileVerification(rapid.Permutation(lists(t).Method).Draw(t, "verified"))
+		for _, s := range slices.Concat(verified.Waiting, verified.Background) {
+			if s.Kind == hook.KindWorker {
+				t.Fatalf("%s runs behind a verification", s)
+			}
+		}
+	})
+}
+
 // Notes are there exactly when something that may modify the answer is
 // written behind session.
 func TestNotesTellWhatIsWrittenBehindSession(t *testing.T) {
@@ -238,7 +308,7 @@ func TestNotesTellWhatIsWrittenBehindSession(t *testing.T) {
 		var want []int
 		behind := false
 		for _, c := range l.Method {
-			if behind && c.Kind != hook.KindSession && c.Timing != hook.Background {
+			if behind && c.Kind != hook.KindSession && (c.Timing != hook.Background || c.Kind == hook.KindWorker) {
 				want = append(want, c.Line)
 			}
 			behind = behind || c.Kind == hook.KindSession

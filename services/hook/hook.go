@@ -5,10 +5,14 @@
 //	configured lists ── Compile ──▶ Plan{Before, Waiting, Session, Background}
 package hook
 
+import "time"
+
 // Kinds of hooks that can be configured.
 const (
 	KindSession = "session"
 	KindWebHook = "web_hook"
+	// KindWorker asks an answering worker on the bus.
+	KindWorker = "worker"
 	// KindShowVerification puts the verification flow that was opened into the answer.
 	KindShowVerification = "show_verification_ui"
 	// KindVerification opens a verification flow at a login.
@@ -22,9 +26,11 @@ const (
 // Configured is one entry of a hook list, as far as its place in the plan depends on it.
 type Configured struct {
 	Kind string
-	// Endpoint names the web_hook, see webhook.Endpoint; empty for others.
+	// Endpoint names the web_hook, see webhook.Endpoint, or the worker; empty for
+	// others.
 	Endpoint string
-	Timing   Timing // of a web_hook
+	Timing   Timing // of a web_hook; a worker is always Refusing
+	Asked    Asked  // of a worker
 	// Line is where the entry stands in the configuration file, 0 if it does not.
 	Line int
 }
@@ -42,12 +48,30 @@ const (
 	Background Timing = "background"
 )
 
+// Asked says how long a worker has, and what follows when it gives no usable answer.
+type Asked struct {
+	Timeout   time.Duration `json:"timeout_ns,omitempty"`
+	OnMissing Outcome       `json:"on_missing,omitempty"`
+}
+
+// Outcome is what follows when an answering worker is missing, late or broken.
+type Outcome string
+
+// What follows when an answering worker is missing, late or broken.
+const (
+	// Refuse ends the registration or login with an error.
+	Refuse Outcome = "refuse"
+	// Continue goes on as if it had not been asked.
+	Continue Outcome = "continue"
+)
+
 // Lists are the configured hooks of registration with one method.
 type Lists struct {
 	// Method is the list after.<method>.hooks, the only one that may hold session
 	// and show_verification_ui.
 	Method []Configured
-	// Global is after.hooks. It runs where Method holds no web_hook.
+	// Global is after.hooks. Its web_hooks run where Method holds no web_hook, its
+	// workers where Method holds no worker.
 	Global []Configured
 	// Before is before.hooks. All of it runs before the commit; background
 	// hooks have no place there, since there is no event yet.

@@ -30,7 +30,8 @@ func (p Plan) WithoutCalls() Plan {
 // Step is one hook at its place.
 type Step struct {
 	Kind     string `json:"kind"`
-	Endpoint string `json:"endpoint,omitempty"` // of a web_hook
+	Endpoint string `json:"endpoint,omitempty"` // of a web_hook; of a worker its name
+	Asked           // of a worker
 	Line     int    `json:"line,omitempty"`
 }
 

@@ -1,5 +1,10 @@
 package hook
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Row is a line of the plan when it is printed as a table.
 type Row struct {
 	When string `json:"when"`
@@ -26,13 +31,16 @@ func (p Plan) Rows() []Row {
 	return rows
 }
 
-// String names the hook.
+// String names the hook, and says what follows when a worker does not answer.
 func (s Step) String() string {
-	if s.Endpoint == "" {
-		return s.Kind
+	if s.Kind == KindWorker {
+		return fmt.Sprintf("%s (no answer in %s: %s)", s.name(), s.Timeout, s.OnMissing)
 	}
-	return s.Kind + " " + s.Endpoint
+	return s.name()
 }
+
+// name is the hook's kind, and whom it calls.
+func (s Step) name() string { return strings.TrimSpace(s.Kind + " " + s.Endpoint) }
 
 func (s Session) kind() string {
 	kind := KindSession

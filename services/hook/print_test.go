@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"text/tabwriter"
+	"time"
 
 	"github.com/usher-auth/usher/services/hook"
 )
@@ -26,6 +27,7 @@ var written = hook.Lists{
 		{Kind: hook.KindWebHook, Endpoint: "webhook-enrich", Timing: hook.Refusing, Line: 17},
 		{Kind: hook.KindShowVerification, Line: 20},
 		{Kind: hook.KindWebHook, Endpoint: "webhook-mail", Timing: hook.Background, Line: 21},
+		{Kind: hook.KindWorker, Endpoint: "vet", Asked: hook.Asked{Timeout: 2 * time.Second, OnMissing: hook.Continue}, Line: 25},
 	},
 }
 
