@@ -15,6 +15,12 @@ import (
 
 // messages are those of a refusal; none if the answer holds no refusal.
 func (a answer) messages() []Message {
+	said, _ := readMessages(a.body) // what is no refusal holds none
+	return said
+}
+
+// readMessages gives the messages of an answer of the form {"messages": […]}.
+func readMessages(answer []byte) ([]Message, error) {
 	var body struct {
 		Messages []struct {
 			Pointer  string `json:"instance_ptr"`
@@ -26,8 +32,8 @@ func (a answer) messages() []Message {
 			} `json:"messages"`
 		} `json:"messages"`
 	}
-	if json.Unmarshal(a.body, &body) != nil {
-		return nil
+	if json.Unmarshal(answer, &body) != nil {
+		return nil, errors.New("answer: messages: not the JSON of messages at nodes") // the cause may quote it
 	}
 	var all []Message
 	for _, at := range body.Messages {
@@ -39,7 +45,7 @@ func (a answer) messages() []Message {
 			all = append(all, said)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // node turns a JSON pointer, as a fragment or plain, into the name of a node:

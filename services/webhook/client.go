@@ -27,6 +27,10 @@ type Options struct {
 	Timeout, AnswerTimeout time.Duration
 	// SchemaURL gives what ctx.identity.schema_url says; nil leaves it empty.
 	SchemaURL func(schemaID string) string
+	// Workers asks the answering workers of hook lists; nil has none.
+	Workers Asker
+	// Asked is told how each question to a worker went; nil is nobody.
+	Asked func(Asked)
 	// Now is for tests; nil is the system's clock.
 	Now func() time.Time
 }
@@ -38,6 +42,8 @@ type Client struct {
 	open, guarded          *http.Client
 	timeout, answerTimeout time.Duration
 	schemaURL              func(string) string
+	workers                Asker
+	asked                  func(Asked)
 	now                    func() time.Time
 	closed                 atomic.Bool
 }
@@ -60,6 +66,8 @@ func New(o Options) (*Client, error) {
 		timeout:       o.Timeout,
 		answerTimeout: o.AnswerTimeout,
 		schemaURL:     o.SchemaURL,
+		workers:       o.Workers,
+		asked:         o.Asked,
 		now:           o.Now,
 	}
 	if c.timeout <= 0 {

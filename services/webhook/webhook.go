@@ -6,6 +6,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -46,7 +47,7 @@ type Due struct {
 // Refusal is the error of an endpoint that said no; its messages are for the person.
 type Refusal struct{ Messages []Message }
 
-func (*Refusal) Error() string { return "web_hook refused" }
+func (*Refusal) Error() string { return "a hook refused" }
 
 // Message is one that a refusing endpoint gave, at the node that its pointer names; "" is the whole flow.
 type Message struct {
@@ -61,6 +62,8 @@ type Message struct {
 // endpoint and never holds the body or a credential.
 type Failed struct {
 	Endpoint string
+	// Kind is that of the hook, a web_hook if it is empty.
+	Kind string
 	// Status is the HTTP status that was answered, 0 if there was none.
 	Status int
 	// RetryAfter is how long the endpoint asked not to be called, 0 if it did not.
@@ -68,7 +71,9 @@ type Failed struct {
 	Err        error
 }
 
-func (f *Failed) Error() string { return "web_hook " + f.Endpoint + ": " + f.Err.Error() }
+func (f *Failed) Error() string {
+	return cmp.Or(f.Kind, "web_hook") + " " + f.Endpoint + ": " + f.Err.Error()
+}
 
 // Unwrap gives the cause.
 func (f *Failed) Unwrap() error { return f.Err }
