@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -259,6 +260,54 @@ func TestRefusingHookKeepsTheForm(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, invalid.Form); diff != "" {
 		t.Errorf("form (-want +got):\n%s", diff)
+	}
+}
+
+// A worker is asked among the refusing hooks, and says no as they do.
+func TestWorkerIsAskedAmongTheRefusingHooks(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err    error
+		result string
+		steps  []string
+	}{
+		"yes": {nil, login.OK, []string{"ask a", "refuse b", "ask c", "session"}},
+		"no": {
+			&webhook.Refusal{Messages: []webhook.Message{{Node: "identifier", ID: 42}}},
+			login.Refused,
+			[]string{"ask a", "refuse b", "ask c", "append login.failed"},
+		},
+		"broken": {
+			&webhook.Failed{Endpoint: "c", Kind: "worker", Err: errors.New("no answer")},
+			login.HookFailed,
+			[]string{"ask a", "refuse b", "ask c"},
+		},
+	} {
+		f := newFakes()
+		f.plan = hook.LoginPlan{Before: []hook.Step{asking("a", hook.Continue), steps("b")[0], asking("c", hook.Refuse)}}
+		f.refuse = func(endpoint string, call *webhook.Call) error {
+			if call.Identity.Credentials != nil {
+				t.Errorf("%s: %s is told the credentials", name, endpoint)
+			}
+			call.Identity.Traits = nil
+			if endpoint == "c" {
+				return c.err
+			}
+			return nil
+		}
+		if _, err := f.service().Login(t.Context(), submit(flow.API)); !errors.Is(err, c.err) {
+			t.Errorf("%s: Login = %v, want %v", name, err, c.err)
+		}
+		equal(t, name+": steps", f.went(t), c.steps)
+		equal(t, name+": asked", f.asked, []webhook.Worker{
+			{Name: "a", Timeout: 3 * time.Second, Optional: true}, {Name: "c", Timeout: 3 * time.Second},
+		})
+		if o := f.outcomes[0]; o.Result != c.result {
+			t.Errorf("%s: outcome = %s, want %s", name, o.Result, c.result)
+		}
+		if f.anna.Traits == nil {
+			t.Errorf("%s: a worker changed the stored identity", name)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ type fakes struct {
 
 	find           func() error
 	hash           func(p password.Plain) error
+	asked          []webhook.Worker
 	refuse, notify func(endpoint string, c *webhook.Call) error
 	open           func() error
 	saveDue        func() error
@@ -98,7 +99,7 @@ func config(text string) json.RawMessage {
 
 func (f *fakes) service() *login.Service {
 	return &login.Service{
-		Store: f, Passwords: f, Hooks: f, Sessions: f, Verification: f,
+		Store: f, Passwords: f, Hooks: f, Workers: f, Sessions: f, Verification: f,
 		Plan: func(method string) hook.LoginPlan {
 			f.plan.Method = method
 			return f.plan
@@ -169,6 +170,11 @@ func phc(p password.Plain) string {
 
 func (f *fakes) Refuse(ctx context.Context, endpoint string, c *webhook.Call) error {
 	return f.call(ctx, "refuse "+endpoint, endpoint, c, f.refuse)
+}
+
+func (f *fakes) Ask(ctx context.Context, w webhook.Worker, c *webhook.Call) error {
+	f.asked = append(f.asked, w)
+	return f.call(ctx, "ask "+w.Name, w.Name, c, f.refuse)
 }
 
 func (f *fakes) Notify(ctx context.Context, endpoint string, c *webhook.Call) error {
@@ -337,3 +343,8 @@ func messages(t *testing.T, err error) map[string][]int64 {
 }
 
 func sameMessages(a, b map[string][]int64) bool { return maps.EqualFunc(a, b, slices.Equal) }
+
+// asking is a step that asks a worker.
+func asking(name string, onMissing hook.Outcome) hook.Step {
+	return hook.Step{Kind: hook.KindWorker, Endpoint: name, Asked: hook.Asked{Timeout: 3 * time.Second, OnMissing: onMissing}}
+}

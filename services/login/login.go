@@ -53,6 +53,7 @@ type Service struct {
 	Store        Store
 	Passwords    Hasher
 	Hooks        Caller
+	Workers      Answerer
 	Sessions     session.Issuer
 	Verification Opener
 	// Plan gives the plan in force of a method.
@@ -94,6 +95,13 @@ type Hasher interface {
 	Verify(ctx context.Context, p password.Plain, phc string) error
 	// Outdated tells whether a hash was made otherwise than new ones are.
 	Outdated(phc string) bool
+}
+
+// Answerer asks answering workers by name.
+type Answerer interface {
+	// Ask asks a worker, which may give [*webhook.Refusal]. What it changes of
+	// c.Identity has no effect.
+	Ask(ctx context.Context, w webhook.Worker, c *webhook.Call) error
 }
 
 // Caller calls the endpoints of web_hook by name.

@@ -78,6 +78,7 @@ type fakes struct {
 	register       func() error
 	grant          func() error
 	append         func() error
+	asked          []webhook.Worker
 	refuse, notify func(endpoint string, c *webhook.Call) error
 	issue          func(ctx context.Context, r session.Request) (*session.Session, error)
 }
@@ -109,7 +110,7 @@ func newFakes(t interface {
 
 func (f *fakes) service() *registration.Service {
 	return &registration.Service{
-		Store: f, Schemas: f, Policy: f, Passwords: f, Hooks: f, Sessions: f,
+		Store: f, Schemas: f, Policy: f, Passwords: f, Hooks: f, Workers: f, Sessions: f,
 		Plan:         func(string, flow.Type) hook.Plan { return f.plan },
 		Lifespan:     24 * time.Hour,
 		IssueTimeout: time.Minute,
@@ -241,6 +242,11 @@ func (f *fakes) Refuse(ctx context.Context, endpoint string, c *webhook.Call) er
 	return f.call(ctx, "refuse "+endpoint, endpoint, c, f.refuse)
 }
 
+func (f *fakes) Ask(ctx context.Context, w webhook.Worker, c *webhook.Call) error {
+	f.asked = append(f.asked, w)
+	return f.call(ctx, "ask "+w.Name, w.Name, c, f.refuse)
+}
+
 func (f *fakes) Notify(ctx context.Context, endpoint string, c *webhook.Call) error {
 	return f.call(ctx, "notify "+endpoint, endpoint, c, f.notify)
 }
@@ -337,3 +343,8 @@ func messages(t *testing.T, err error) map[string][]int64 {
 }
 
 func sameMessages(a, b map[string][]int64) bool { return maps.EqualFunc(a, b, slices.Equal) }
+
+// asking is a step that asks a worker.
+func asking(name string, onMissing hook.Outcome) hook.Step {
+	return hook.Step{Kind: hook.KindWorker, Endpoint: name, Asked: hook.Asked{Timeout: 3 * time.Second, OnMissing: onMissing}}
+}

@@ -70,6 +70,55 @@ func TestRefusingHookFails(t *testing.T) {
 	}
 }
 
+// What a worker does is what a refusing endpoint does, and it is told how long
+// it has.
+func TestWorkerIsAskedAmongTheRefusingHooks(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	f.plan.Before = []hook.Step{asking("a", hook.Refuse), steps("b")[0], asking("c", hook.Continue)}
+	f.refuse = func(endpoint string, c *webhook.Call) error {
+		switch endpoint {
+		case "a":
+			c.Identity.Traits = json.RawMessage(`{"username":"ben","name":{}}`)
+		default:
+			if got := string(c.Identity.Traits); got != `{"username":"ben","name":{}}` {
+				t.Errorf("%s sees %s", endpoint, got)
+			}
+		}
+		return nil
+	}
+	if _, err := f.service().Register(t.Context(), submit(flow.API)); err != nil {
+		t.Fatalf("Register: %v", err)
+	}
+	equal(t, "steps", f.steps, []string{"policy", "ask a", "refuse b", "ask c", "hash", "commit", "session"})
+	equal(t, "asked", f.asked, []webhook.Worker{
+		{Name: "a", Timeout: 3 * time.Second}, {Name: "c", Timeout: 3 * time.Second, Optional: true},
+	})
+	equal(t, "identifiers", f.records[0].Identity.Credentials[0].Identifiers, []string{"ben"})
+	if c := f.calls[0]; c.EventID != "" || c.Request.Cookies["c"] != "cookie-secret" || string(c.Flow.TransientPayload) != `{"campaign":"spring"}` {
+		t.Errorf("call = %+v, want what an endpoint is told", c)
+	}
+}
+
+func TestWorkerSaysNoOrFails(t *testing.T) {
+	t.Parallel()
+	for result, err := range map[string]error{
+		registration.Refused:    &webhook.Refusal{Messages: []webhook.Message{{Node: "traits.email", ID: 42}}},
+		registration.HookFailed: &webhook.Failed{Endpoint: "a", Kind: "worker", Err: errors.New("no answer")},
+	} {
+		f := newFakes(t)
+		f.plan.Before = []hook.Step{asking("a", hook.Refuse), asking("b", hook.Refuse)}
+		f.refuse = func(string, *webhook.Call) error { return err }
+		if _, got := f.service().Register(t.Context(), submit(flow.API)); !errors.Is(got, err) {
+			t.Errorf("%s: Register = %v, want %v", result, got, err)
+		}
+		equal(t, result+": steps", f.steps, []string{"policy", "ask a"})
+		if got := f.outcomes[0].Result; got != result {
+			t.Errorf("outcome = %s, want %s", got, result)
+		}
+	}
+}
+
 func TestRefusingHookChangesTheIdentity(t *testing.T) {
 	t.Parallel()
 	verified := start.Add(-time.Hour)

@@ -21,7 +21,12 @@ func anyHook() *rapid.Generator[hook.Configured] {
 		webHook("refuse-1", hook.Refusing), webHook("refuse-2", hook.Refusing),
 		webHook("wait-1", hook.Waiting), webHook("wait-2", hook.Waiting),
 		webHook("back-1", hook.Background), webHook("back-2", hook.Background),
+		worker("answer-1"), worker("answer-2"),
 	})
+}
+
+func worker(name string) hook.Configured {
+	return hook.Configured{Kind: hook.KindWorker, Endpoint: name, Timing: hook.Refusing}
 }
 
 // endpoints are those of a list with a timing, in its order.
@@ -46,7 +51,8 @@ func register(rt *rapid.T, l hook.Lists, in registration.Submit) (*fakes, *regis
 }
 
 // TestSessionRunsLastWhereverItIsWritten is P4: for every permutation and
-// repetition of a hook list, session comes once and nothing comes after it.
+// repetition of a hook list, session comes once and nothing comes after it, and
+// each worker answers before the commit.
 func TestSessionRunsLastWhereverItIsWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -59,8 +65,13 @@ func TestSessionRunsLastWhereverItIsWritten(t *testing.T) {
 		f, got := register(rt, hook.Lists{Method: list}, in)
 
 		want := []string{"policy"}
-		for _, e := range endpoints(list, hook.Refusing) {
-			want = append(want, "refuse "+e)
+		for _, c := range list {
+			switch {
+			case c.Kind == hook.KindWorker:
+				want = append(want, "ask "+c.Endpoint)
+			case c.Timing == hook.Refusing:
+				want = append(want, "refuse "+c.Endpoint)
+			}
 		}
 		want = append(want, "hash", "commit")
 		for _, e := range endpoints(list, hook.Waiting) {
@@ -87,7 +98,7 @@ func TestSessionMovesNoBackgroundHook(t *testing.T) {
 			Before: rapid.SliceOfN(rapid.Just(webHook("before", hook.Refusing)), 0, 2).Draw(rt, "before"),
 		}
 		chosen := l.Method
-		if len(chosen) == 0 {
+		if !slices.ContainsFunc(chosen, func(c hook.Configured) bool { return c.Kind == hook.KindWebHook }) {
 			chosen = l.Global
 		}
 		var want []string // each once, however often it is written

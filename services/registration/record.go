@@ -78,7 +78,7 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 		traits, schemaID := string(i.Traits), i.SchemaID
 		call := &webhook.Call{Input: in.hookInput(), Identity: i}
 		call.Request.Cookies = in.Request.Cookies
-		err := s.Hooks.Refuse(ctx, step.Endpoint, call)
+		err := s.ask(ctx, step, call)
 		var refusal *webhook.Refusal
 		if errors.As(err, &refusal) {
 			return fmt.Errorf("%w: %w", refusal, invalid(in, said(refusal)))
@@ -92,6 +92,15 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 		return nil
 	}
 	return s.judgeAgain(i, in)
+}
+
+// ask asks an endpoint or an answering worker.
+func (s *Service) ask(ctx context.Context, step hook.Step, call *webhook.Call) error {
+	if step.Kind != hook.KindWorker {
+		return s.Hooks.Refuse(ctx, step.Endpoint, call)
+	}
+	w := webhook.Worker{Name: step.Endpoint, Timeout: step.Timeout, Optional: step.OnMissing == hook.Continue}
+	return s.Workers.Ask(ctx, w, call)
 }
 
 // said is what a refusing hook has to say, by node.

@@ -24,7 +24,7 @@ import (
 )
 
 // Errors that the edge tells apart. Input that a person can mend is a
-// [*flow.Invalid]; a full hash queue is [password.ErrBusy]; what a web_hook
+// [*flow.Invalid]; a full hash queue is [password.ErrBusy]; what a hook
 // broke is a [*webhook.Failed].
 var (
 	// ErrFlowUsed says that the flow has made an identity and that this submit
@@ -43,6 +43,7 @@ type Service struct {
 	Policy    Policy
 	Passwords Hasher
 	Hooks     Caller
+	Workers   Answerer
 	Sessions  session.Issuer
 	// Plan gives the plan in force; a request uses the one it got first to its end.
 	Plan func(method string, t flow.Type) hook.Plan
@@ -102,6 +103,13 @@ type Caller interface {
 	Refuse(ctx context.Context, endpoint string, c *webhook.Call) error
 	// Notify calls an endpoint and waits for it.
 	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
+}
+
+// Answerer asks answering workers by name.
+type Answerer interface {
+	// Ask asks a worker before the commit. It changes c.Identity as the worker
+	// says, or gives [*webhook.Refusal].
+	Ask(ctx context.Context, w webhook.Worker, c *webhook.Call) error
 }
 
 // Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
