@@ -22,8 +22,8 @@ const (
 	// maxPending is how many questions wait while all places are taken: by then
 	// whoever asks has gone on.
 	maxPending = 256
-	// maxAnswer is what the bus takes in one message, less its own part.
-	maxAnswer = 1<<20 - 4<<10
+	// maxAnswer is what Usher's bus takes in one message, less its own part.
+	maxAnswer = 256_000 - 4<<10
 )
 
 // Answering is a worker that is asked before a commit, and may refuse or change
@@ -39,7 +39,7 @@ type Answering struct {
 // [Concurrency], [Version], [WithConn] and [Logger] have an effect.
 //
 // The context of handle ends when nobody waits for the answer any more. An
-// error, a panic and an answer over 1 MB are no answer: the declaration says
+// error, a panic and an answer over 250 kB are no answer: the declaration says
 // whether the flow then goes on or not. Whoever asks sees none of their texts.
 // The same question may come twice.
 func Answer(name string, handle func(context.Context, Question) (Reply, error), opts ...Option) *Answering {
@@ -56,7 +56,8 @@ func Refuse(pointer string, id int64, text string) Reply {
 }
 
 // Run answers until ctx ends, and returns nil once what it had taken is answered.
-// It connects as [Worker.Run] does.
+// It connects as [Worker.Run] does. A credential that does not let it hear the
+// questions, such as one for events, is an error at once.
 func (a *Answering) Run(ctx context.Context) error {
 	err := a.check()
 	if err == nil && a.concurrency < 1 {
@@ -72,15 +73,24 @@ func (a *Answering) Run(ctx context.Context) error {
 }
 
 func (a *Answering) serve(ctx context.Context, nc *nats.Conn) error {
-	return events.Serve(ctx, nc, events.Service{
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var denied error
+	err := events.Serve(ctx, nc, events.Service{
 		Name: a.name, Version: a.version, Subject: events.SubjectHookAnswer(a.name),
 		Concurrency: a.concurrency, Pending: maxPending,
 		Handle: func(ctx context.Context, r events.Request) ([]byte, error) { return a.Try(ctx, r.Data) },
 		Log:    a.log,
 		Ready: func() {
+			if line, ok := events.Explain(a.name, nc.LastError()); ok {
+				denied = errors.New(line)
+				end()
+				return
+			}
 			a.log.LogAttrs(ctx, slog.LevelInfo, "answers", slog.String("subject", events.SubjectHookAnswer(a.name)))
 		},
 	})
+	return errors.Join(denied, err)
 }
 
 // Try answers one question as it is on the bus, without the bus.
@@ -90,6 +100,9 @@ func (a *Answering) Try(ctx context.Context, question []byte) ([]byte, error) {
 		return nil, &events.Refused{Code: events.CodeInvalid, Text: "the question is not the JSON that it should be"} // err may quote it
 	}
 	reply, err := a.handle(ctx, q)
+	if err != nil && ctx.Err() != nil {
+		return nil, &events.Refused{Code: events.CodeLate, Text: "the deadline has passed"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func TestAnsweringWorker(t *testing.T) {
 	}
 	for kind, want := range map[string]error{
 		"panics": &events.Refused{Code: events.CodeError}, "fails": &events.Refused{Code: events.CodeError},
-		"large": &events.Refused{Code: events.CodeError}, "slow": &events.Refused{Code: events.CodeError},
+		"large": &events.Refused{Code: events.CodeError}, "slow": &events.Refused{Code: events.CodeLate},
 	} {
 		_, err := ask(t, api, "age", `{"flow":{"type":"`+kind+`"}}`)
 		if !errors.Is(err, want) && !(kind == "slow" && errors.Is(err, events.ErrTimeout)) {
