@@ -52,9 +52,11 @@ type process struct {
 	metrics *metrics
 	store   *store.Store
 	bus     *bus
-	// issuer asks the session worker; provisioner and events are the API's other
-	// ways to the bus. All are nil in a process without the API.
+	// issuer asks the session worker, answers the answering workers; provisioner
+	// and events are the API's other ways to the bus. Those are empty in a process
+	// without the API.
 	issuer              *workersession.Client
+	answers             answers
 	provisioner, events *nats.Conn
 	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.

@@ -56,6 +56,7 @@ type foundation struct {
 	verifications  verification.Store
 	messages       courier.Store
 	sessions       session.Issuer
+	workers        answers
 	log            *slog.Logger
 	observe        func(registration.Outcome)
 	observeLogin   func(login.Outcome)
@@ -73,7 +74,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	if c.schemas, err = compileSchemas(cfg); err != nil {
 		return nil, err
 	}
-	if c.hooks, err = webhook.New(webhookOptions(cfg, c.settings)); err != nil {
+	if c.hooks, err = webhook.New(webhookOptions(cfg, c.settings, f)); err != nil {
 		return nil, err
 	}
 	for _, method := range cfg.Methods() {
@@ -105,6 +106,7 @@ func (c *current) useCases(f foundation) {
 		Policy:             policy(cfg),
 		Passwords:          c.passwords,
 		Hooks:              c.hooks,
+		Workers:            c.hooks,
 		Sessions:           f.sessions,
 		Plan:               func(method string, _ flow.Type) hook.Plan { return c.plans[method] },
 		Lifespan:           cfg.Session.Lifespan,
@@ -129,6 +131,7 @@ func (c *current) useCases(f foundation) {
 		Store:        f.logins,
 		Passwords:    c.passwords,
 		Hooks:        c.hooks,
+		Workers:      c.hooks,
 		Sessions:     f.sessions,
 		Verification: opener{c.verification},
 		Plan:         func(method string) hook.LoginPlan { return c.loginPlans[method] },
@@ -177,6 +180,7 @@ func (p *process) compile(cfg *config.Config) error {
 		verifications:  crashVerifications(stored),
 		messages:       crashMessages(stored),
 		sessions:       p.issuer,
+		workers:        p.answers,
 		log:            p.log,
 		observe:        p.metrics.registration,
 		observeLogin:   p.observeLogin,

@@ -21,6 +21,7 @@ func (p *process) connectAPI(ctx context.Context) error {
 		return err
 	}
 	p.issuer = &workersession.Client{Conn: auth}
+	p.answers = p.newAnswers(auth)
 	if p.provisioner, err = p.bus.connect(ctx, events.UserProvision); err != nil {
 		return err
 	}

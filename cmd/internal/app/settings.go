@@ -81,12 +81,14 @@ func limits(cfg *config.Config) api.Limits {
 	}
 }
 
-func webhookOptions(cfg *config.Config, settings *api.Compiled) webhook.Options {
+func webhookOptions(cfg *config.Config, settings *api.Compiled, f foundation) webhook.Options {
 	return webhook.Options{
 		Endpoints:               cfg.Endpoints(),
 		DisallowPrivateIPRanges: cfg.Clients.HTTP.DisallowPrivateIPRanges,
 		PrivateIPExceptionURLs:  cfg.Clients.HTTP.PrivateIPExceptionURLs,
 		SchemaURL:               settings.SchemaURL,
+		Workers:                 f.workers.Asker,
+		Asked:                   f.workers.asked,
 	}
 }
 

@@ -6,25 +6,27 @@ import (
 	"maps"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/usher-auth/usher/services/hook"
 )
 
 // allowedHooks are the kinds that a list may hold.
 var allowedHooks = map[string][]string{
-	beforeHooks:   {hook.KindWebHook},
-	globalHooks:   {hook.KindWebHook},
-	passwordHooks: {hook.KindSession, hook.KindWebHook, hook.KindShowVerification},
-	oidcHooks:     {hook.KindSession, hook.KindWebHook, hook.KindShowVerification},
+	beforeHooks:   {hook.KindWebHook, hook.KindWorker},
+	globalHooks:   {hook.KindWebHook, hook.KindWorker},
+	passwordHooks: {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
+	oidcHooks:     {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
 	loginHooks:    atLogin,
 	loginPassword: atLogin,
 	verifiedHooks: {hook.KindWebHook},
 }
 
 var atLogin = []string{
-	hook.KindRequireVerified, hook.KindRevoke, hook.KindWebHook, hook.KindVerification, hook.KindShowVerification,
+	hook.KindRequireVerified, hook.KindRevoke, hook.KindWebHook, hook.KindWorker, hook.KindVerification, hook.KindShowVerification,
 }
 
 // checkHooks checks each entry of the hook lists, then their names together.
@@ -41,8 +43,12 @@ func (l *loader) checkHook(list, key string, h *Hook) {
 	refuse := func(name, format string, args ...any) { l.refuseKey(key+name, format, args...) }
 	allowed := allowedHooks[list]
 	switch {
+	case h.Kind == hook.KindWorker && list == verifiedHooks:
+		refuse(".hook", "the address is verified by then: a worker answers before a commit only, and never touches what comes behind it")
 	case !slices.Contains(allowed, h.Kind):
 		l.refuseKind(list, key+".hook", h.Kind)
+	case h.Kind == hook.KindWorker:
+		l.checkWorker(key+".config", &h.Config)
 	case h.Kind != hook.KindWebHook:
 		if !reflect.DeepEqual(h.Config, WebHook{}) {
 			refuse(".config", "%s has no config", h.Kind)
@@ -80,11 +86,34 @@ func (l *loader) refuseKind(list, key, kind string) {
 	l.refuseKey(key, "unknown hook %q%s", kind, suggestion)
 }
 
+// workerName is a name that fits a subject and a credential.
+var workerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// longestAnswer is how long the bus lets an answer through.
+const longestAnswer = 5 * time.Second
+
+func (l *loader) checkWorker(key string, w *WebHook) {
+	if len(w.Name) > 64 || !workerName.MatchString(w.Name) {
+		l.refuseKey(key+".name", "want the name of an answering worker: up to 64 lower-case letters, digits and single hyphens")
+	}
+	asked := w.asked()
+	l.between(key+".timeout", asked.Timeout, 10*time.Millisecond, longestAnswer)
+	if asked.OnMissing != hook.Refuse && asked.OnMissing != hook.Continue {
+		l.refuseKey(key+".on_missing", "want refuse or continue, not %q", asked.OnMissing)
+	}
+	if !reflect.DeepEqual(*w, WebHook{Name: w.Name, Timeout: w.Timeout, OnMissing: w.OnMissing}) {
+		l.refuseKey(key, "a worker has name, timeout and on_missing; it answers before the commit and never touches what comes behind it")
+	}
+}
+
 func (l *loader) checkWebHook(key string, w *WebHook) {
 	refuse := func(name string, err error) {
 		if err != nil {
 			l.refuseKey(key+name, "%w", err)
 		}
+	}
+	if w.Name != "" || w.Timeout != 0 || w.OnMissing != "" {
+		refuse("", errors.New("name, timeout and on_missing are a worker's: a web_hook has id"))
 	}
 	u, err := url.Parse(w.URL.Reveal())
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

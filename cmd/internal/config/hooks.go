@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/webhook"
@@ -14,11 +16,18 @@ import (
 // Hook is one entry of a hook list.
 type Hook struct {
 	Kind   string  `yaml:"hook"`
-	Config WebHook `yaml:"config,omitempty"` // of a web_hook
+	Config WebHook `yaml:"config,omitempty"` // of a web_hook or a worker
 }
 
-// WebHook is what is configured for a web_hook.
+// WebHook is what is configured for a web_hook, or with its first three fields
+// alone for a worker.
 type WebHook struct {
+	// Name, Timeout and OnMissing are a worker's: what answers, how long it has, and
+	// what follows when it does not.
+	Name      string        `yaml:"name,omitempty"`
+	Timeout   time.Duration `yaml:"timeout,omitempty"`
+	OnMissing hook.Outcome  `yaml:"on_missing,omitempty"`
+
 	ID      string            `yaml:"id,omitempty"`
 	URL     Address           `yaml:"url,omitempty"`
 	Method  string            `yaml:"method,omitempty"`
@@ -87,9 +96,14 @@ func (c *Config) configured(key string, hooks []Hook) []hook.Configured {
 	for i := range hooks {
 		h := &hooks[i]
 		list[i] = hook.Configured{Kind: h.Kind, Line: c.lines[entry(key, i)]}
-		if h.Kind == hook.KindWebHook {
+		switch h.Kind {
+		case hook.KindWebHook:
 			list[i].Endpoint = h.Config.endpoint().Name()
 			list[i].Timing = h.Config.timing()
+		case hook.KindWorker:
+			list[i].Endpoint = h.Config.Name
+			list[i].Timing = hook.Refusing
+			list[i].Asked = h.Config.asked()
 		}
 	}
 	return list
@@ -144,6 +158,14 @@ func (c *Config) webHooks() []keyedHook {
 		}
 	}
 	return found
+}
+
+// answerTimeout is how long an answering worker has where nothing is said.
+const answerTimeout = 2 * time.Second
+
+// asked says how a worker is asked.
+func (w *WebHook) asked() hook.Asked {
+	return hook.Asked{Timeout: cmp.Or(w.Timeout, answerTimeout), OnMissing: cmp.Or(w.OnMissing, hook.Refuse)}
 }
 
 // timing says when the hook runs.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/hook"
@@ -57,6 +58,15 @@ func TestHooksInPlaces(t *testing.T) {
 		{"after.password", web + "auth: {type: api_key, config: {name: A, value: s3cr3t, in: query}}}}", "after.password.hooks[0].config.auth", "header or cookie"},
 		{"after.password", web + "auth: {type: basic_auth, config: {password: s3cr3t}}}}", "after.password.hooks[0].config.auth", "config.user"},
 		{"after.password", web + "auth: {config: {user: u}}}}", "after.password.hooks[0].config.auth", "type"},
+		{"after.password", "- {hook: worker}", "after.password.hooks[0].config.name", "name of an answering worker"},
+		{"after.password", "- {hook: worker, config: {name: 'Vet.*'}}", "after.password.hooks[0].config.name", "lower-case letters"},
+		{"after.password", "- {hook: worker, config: {name: vet, timeout: 6s}}", "after.password.hooks[0].config.timeout", "10ms to 5s"},
+		{"after.password", "- {hook: worker, config: {name: vet, timeout: 1ms}}", "after.password.hooks[0].config.timeout", "10ms to 5s"},
+		{"after.password", "- {hook: worker, config: {name: vet, on_missing: fail}}", "after.password.hooks[0].config.on_missing", "refuse or continue"},
+		{"after.password", "- {hook: worker, config: {name: vet, response: {ignore: true}}}", "after.password.hooks[0].config", "never touches what comes behind"},
+		{"before", "- {hook: worker, config: {name: vet, url: 'http://127.0.0.1/'}}", "before.hooks[0].config", "name, timeout and on_missing"},
+		{"after.password", web + "name: x}}", "after.password.hooks[0].config", "a worker's"},
+		{"after.password", "- hook: workr", "after.password.hooks[0].hook", "did you mean worker?"},
 	} {
 		problems := refused(t, config.Options{Dev: true, File: file(t, inList(tt.place, tt.hooks))})
 		line := 5 + strings.Count(tt.place, ".") + 1
@@ -111,6 +121,44 @@ func TestEndpoints(t *testing.T) {
 		t.Fatalf("webhook.New: %v", err)
 	}
 	client.Close()
+}
+
+func TestAnsweringWorkers(t *testing.T) {
+	t.Parallel()
+	c, _ := load(t, config.Options{Dev: true, File: file(t, inList("after.password", `
+- {hook: worker, config: {name: vet}}
+- {hook: worker, config: {name: crm-check, timeout: 500ms, on_missing: continue}}
+`)+`
+    login:
+      after:
+        hooks:
+          - {hook: worker, config: {name: vet, timeout: 5s, on_missing: refuse}}
+`)})
+	want := []hook.Configured{
+		{Kind: hook.KindWorker, Endpoint: "vet", Timing: hook.Refusing, Asked: hook.Asked{Timeout: 2 * time.Second, OnMissing: hook.Refuse}, Line: 7},
+		{Kind: hook.KindWorker, Endpoint: "crm-check", Timing: hook.Refusing, Asked: hook.Asked{Timeout: 500 * time.Millisecond, OnMissing: hook.Continue}, Line: 8},
+	}
+	if got := c.Lists("password").Method; !slices.Equal(got, want) {
+		t.Errorf("Lists(password).Method = %+v, want %+v", got, want)
+	}
+	login := c.LoginLists("password").Global
+	if len(login) != 1 || login[0].Endpoint != "vet" || login[0].Asked.Timeout != 5*time.Second {
+		t.Errorf("LoginLists(password).Global = %+v, want vet with 5s", login)
+	}
+	if e := c.Endpoints(); len(e) > 0 {
+		t.Errorf("Endpoints = %v, want none: a worker has no URL", e)
+	}
+}
+
+// P4: behind a verification nothing is committed any more that a worker could answer for.
+func TestNoWorkerBehindAVerification(t *testing.T) {
+	t.Parallel()
+	problems := refused(t, config.Options{Dev: true, File: file(t, `
+selfservice: {flows: {verification: {after: {hooks: [{hook: worker, config: {name: vet}}]}}}}
+`)})
+	if len(problems) != 1 || problems[0].Key != "selfservice.flows.verification.after.hooks[0].hook" || !strings.Contains(problems[0].Text, "before a commit only") {
+		t.Errorf("problems = %v, want one that says why", problems)
+	}
 }
 
 // A list of the environment or the overrides has no lines, and not those of
