@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/usher-auth/usher/workers"
 )
 
 // masked are the parts of an answer that differ from person to person.
@@ -107,14 +109,16 @@ func TestNothingComesAfterTheSession(t *testing.T) {
 		"parsing":    e.webHook("parsing", settings{"parse": true}),
 		"background": e.webHook("background", settings{"ignore": true}),
 	}
+	kinds["worker"] = asks("judge", "5s", "refuse")
 	s := newSystem(t, "sqlite", hooks(sessionHook))
+	s.answering("judge", func(workers.Question) workers.Reply { record("worker"); return workers.Reply{} })
 	want := shapesOf(t, s.apis[0])
 	if !strings.Contains(want, `"session_token":"*"`) || strings.Count(want, "ory_kratos_session") != 0 || strings.Count(want, "303") != 1 {
 		t.Fatalf("the answers of %s are not what this test compares with", want)
 	}
 
 	rapid.Check(t, func(r *rapid.T) {
-		names := rapid.SliceOfN(rapid.SampledFrom([]string{"session", "waiting", "parsing", "background"}), 1, 6).Draw(r, "hooks")
+		names := rapid.SliceOfN(rapid.SampledFrom([]string{"session", "waiting", "parsing", "background", "worker"}), 1, 6).Draw(r, "hooks")
 		if !slices.Contains(names, "session") {
 			names = append(names, "session")
 			names = rapid.Permutation(names).Draw(r, "order")
@@ -134,7 +138,7 @@ func TestNothingComesAfterTheSession(t *testing.T) {
 		// what issued the last thing in it.
 		mu.Lock()
 		defer mu.Unlock()
-		for _, kind := range []string{"waiting", "parsing"} {
+		for _, kind := range []string{"waiting", "parsing", "worker"} {
 			count := 0
 			for _, o := range order {
 				if o == kind {
