@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -10,31 +11,24 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
-// ExportType is the media type of an export: JSON lines, each with one of the
-// members that [line] has. The keys come first, each checkpoint directly behind
-// its record, and behind the last record a line that says so.
+// ExportType is the media type of an export: JSON lines, each an object with one
+// member. The public keys ("key") come first, then each record ("record"), each
+// checkpoint ("checkpoint") directly behind its record, and at last the seq of
+// the last record ("end"). Exports that continue each other may stand behind each
+// other. One of selected records only says so at its beginning ("filter").
 const ExportType = "application/x-ndjson"
 
-// line is one line of an export.
+// line is one line of an export but a record, see [Writer.Record].
 type line struct {
-	Key        string          `json:"key,omitempty"` // public, base64
-	Record     *lineRecord     `json:"record,omitempty"`
+	Key        string          `json:"key,omitempty"`    // public, base64
+	Filter     string          `json:"filter,omitempty"` // what records were selected by
 	Checkpoint *lineCheckpoint `json:"checkpoint,omitempty"`
-	End        *int64          `json:"end,omitempty"` // seq of the last record
-}
-
-type lineRecord struct {
-	Seq      int64  `json:"seq"`
-	EventID  string `json:"event_id"`
-	Type     string `json:"type"`
-	Subject  string `json:"subject,omitempty"`
-	Former   string `json:"former"` // hexadecimal
-	Hash     string `json:"hash"`
-	LoggedAt string `json:"logged_at"`
-	// Event is the event, byte for byte as it was hashed.
-	Event json.RawMessage `json:"event"`
+	End        *int64          `json:"end,omitempty"`  // seq of the last record
+	Next       string          `json:"next,omitempty"` // cursor that the next export goes on from
 }
 
 type lineCheckpoint struct {
@@ -57,6 +51,9 @@ func NewWriter(w io.Writer, keys []PublicKey) *Writer {
 	}
 	return x
 }
+
+// Filter says by what the records that follow are selected.
+func (x *Writer) Filter(text string) { x.line(line{Filter: text}) }
 
 // Record writes a record. Its payload must be JSON in one line, as canonical JSON is.
 func (x *Writer) Record(r Record) {
@@ -89,9 +86,10 @@ func (x *Writer) Checkpoint(c Checkpoint) {
 	}})
 }
 
-// End says which record is the last: without it an export is not whole.
-func (x *Writer) End(seq int64) error {
-	x.line(line{End: &seq})
+// End says which record is the last, and the cursor that the next export goes on
+// from: without it an export is not whole.
+func (x *Writer) End(seq int64, next string) error {
+	x.line(line{End: &seq, Next: next})
 	return x.b.Flush()
 }
 
@@ -103,12 +101,18 @@ func (x *Writer) line(l line) {
 	_, _ = x.b.Write(append(text, '\n'))
 }
 
-// maxLine bounds a line of an export: an event is at most as long as the bus
+// MaxLine bounds a line of an export: an event is at most as long as the bus
 // takes, and written once.
-const maxLine = 1 << 20
+const MaxLine = 1 << 20
 
-// ErrCut says that an export ends before its end: it was cut, or is still being written.
-var ErrCut = errors.New("audit: the export has no last line: it was cut off")
+// Errors of an export that is none, or not a whole one.
+var (
+	// ErrCut says that an export ends before its end: it was cut, or is still being written.
+	ErrCut = errors.New("audit: the export has no last line: it was cut off")
+	// ErrFiltered says that an export holds selected records only, so that what is
+	// missing cannot be told from what was removed.
+	ErrFiltered = errors.New("audit: the export holds selected records only and cannot be verified")
+)
 
 // Handler is told what an export holds, in its order. A nil function skips.
 type Handler struct {
@@ -121,72 +125,107 @@ type Handler struct {
 // which has no end. It gives the first error, with the line's number.
 func Read(r io.Reader, h Handler) error {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), maxLine)
-	ended := false
+	lines.Buffer(make([]byte, 64<<10), MaxLine)
+	x := reader{Handler: h}
 	n := 0
 	for lines.Scan() {
 		n++
 		if len(lines.Bytes()) == 0 {
 			continue
 		}
-		if ended {
-			return fmt.Errorf("line %d: stands behind the end", n)
-		}
-		var err error
-		if ended, err = h.read(lines.Bytes()); err != nil {
+		x.ended = false
+		if err := x.read(lines.Bytes()); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("line %d: %w", n+1, err)
 	}
-	if !ended && h.Record != nil {
+	if !x.ended && h.Record != nil {
 		return ErrCut
 	}
 	return nil
 }
 
-// read reads one line and tells whether it is the end.
-func (h Handler) read(text []byte) (end bool, err error) {
+// reader reads lines.
+type reader struct {
+	Handler
+	last  int64 // seq of the last record
+	ended bool  // the last line says so
+}
+
+func (x *reader) read(text []byte) error {
+	if object, ok := member(text, "record"); ok {
+		r, err := parseRecord(object)
+		if x.last = r.Seq; err != nil || x.Record == nil {
+			return err
+		}
+		return x.Record(r)
+	}
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {
-		return false, err
+		return err
 	}
 	switch {
 	case l.End != nil:
-		return true, nil
+		x.ended = true
+		if *l.End != x.last && x.last != 0 && x.Record != nil {
+			return fmt.Errorf("%w: its last record is %d, not %d", ErrCut, x.last, *l.End)
+		}
+		return nil
+	case l.Filter != "":
+		return fmt.Errorf("%w: %s", ErrFiltered, l.Filter)
 	case l.Key != "":
 		key, err := ParsePublicKey(l.Key)
-		if err != nil || h.Key == nil {
-			return false, err
+		if err != nil || x.Key == nil {
+			return err
 		}
-		return false, h.Key(key)
+		return x.Key(key)
 	case l.Checkpoint != nil:
 		c, err := l.Checkpoint.checkpoint()
-		if err != nil || h.Checkpoint == nil {
-			return false, err
+		if err != nil || x.Checkpoint == nil {
+			return err
 		}
-		return false, h.Checkpoint(c)
-	case l.Record != nil:
-		r, err := l.Record.record()
-		if err != nil || h.Record == nil {
-			return false, err
-		}
-		return false, h.Record(r)
+		return x.Checkpoint(c)
 	}
-	return false, errors.New("it is no line of an export")
+	return errors.New("it is no line of an export")
 }
 
-func (l *lineRecord) record() (Record, error) {
-	r := Record{Seq: l.Seq, EventID: l.EventID, Type: l.Type, Subject: l.Subject, Payload: l.Event}
-	var err error
-	if r.Former, err = ParseHash(l.Former); err != nil {
-		return r, err
+// member gives the value of an object in one line that has that member only.
+func member(text []byte, name string) (gjson.Result, bool) {
+	if !bytes.HasPrefix(text, []byte(`{"`+name+`":`)) || !gjson.ValidBytes(text) {
+		return gjson.Result{}, false
 	}
-	if r.Hash, err = ParseHash(l.Hash); err != nil {
-		return r, err
+	return gjson.GetBytes(text, name), true
+}
+
+// parseRecord reads what [Writer.Record] writes. Records are most of an export,
+// and encoding/json takes three times as long for them.
+func parseRecord(object gjson.Result) (r Record, err error) {
+	object.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "seq":
+			r.Seq = value.Int()
+		case "event_id":
+			r.EventID = value.Str
+		case "type":
+			r.Type = value.Str
+		case "subject":
+			r.Subject = value.Str
+		case "former":
+			r.Former, err = ParseHash(value.Str)
+		case "hash":
+			r.Hash, err = ParseHash(value.Str)
+		case "logged_at":
+			r.LoggedAt, err = time.Parse(time.RFC3339Nano, value.Str)
+		case "event":
+			r.Payload = []byte(value.Raw)
+		}
+		return err == nil
+	})
+	if err == nil && (r.Seq < 1 || r.Payload == nil) {
+		err = errors.New("the record has no seq, or no event")
 	}
-	r.LoggedAt, err = time.Parse(time.RFC3339Nano, l.LoggedAt)
 	return r, err
 }
 

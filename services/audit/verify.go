@@ -1,10 +1,11 @@
 package audit
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/tidwall/gjson"
 )
 
 // What can be wrong with a log.
@@ -19,11 +20,11 @@ const (
 
 // Broken is the first thing in a log that does not fit.
 type Broken struct {
-	Kind string
+	Kind string `json:"kind"`
 	// Seq and EventID name the record; EventID is empty where there is none.
-	Seq     int64
-	EventID string
-	Detail  string
+	Seq     int64  `json:"seq"`
+	EventID string `json:"event_id,omitempty"`
+	Detail  string `json:"detail"`
 }
 
 // Error names the record and what is wrong with it.
@@ -91,8 +92,10 @@ func (v *Verifier) hold(c Checkpoint) error {
 		return &Broken{Kind: Altered, Seq: c.Seq, Detail: fmt.Sprintf(
 			"the checkpoint of %s tells another hash: it, or records before it, were changed and all hashes made anew", c.At.Format("2006-01-02 15:04:05"))}
 	}
-	v.report.Checkpoints++
-	v.report.Signed = c.Seq
+	if c.Seq > v.report.Signed { // else it was given twice
+		v.report.Checkpoints++
+		v.report.Signed = c.Seq
+	}
 	return nil
 }
 
@@ -204,15 +207,22 @@ func (v *Verifier) leads(hash Hash) bool {
 // misfiled holds what a record is found by against its payload, which alone
 // the hash covers.
 func (r *Record) misfiled() *Broken {
-	var event struct {
-		ID      string `json:"id"`
-		Type    string `json:"type"`
-		Subject string `json:"subject"`
-	}
-	if err := json.Unmarshal(r.Payload, &event); err != nil {
+	if !gjson.ValidBytes(r.Payload) {
 		return r.broken(Altered, "its payload is no event")
 	}
-	if event.ID != r.EventID || event.Type != r.Type || event.Subject != r.Subject {
+	var id, eventType, subject string
+	gjson.ParseBytes(r.Payload).ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "id":
+			id = value.Str
+		case "type":
+			eventType = value.Str
+		case "subject":
+			subject = value.Str
+		}
+		return true
+	})
+	if id != r.EventID || eventType != r.Type || subject != r.Subject {
 		return r.broken(Altered, "it is filed under another id, type or subject than its payload's")
 	}
 	return nil

@@ -153,18 +153,28 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			r[149], r[150] = r[150], r[149]
 			return r
 		}, kind: audit.Reordered, seq: 151},
-		"tail cut": {change: func(r []audit.Record) []audit.Record { return r[:290] },
-			checkpoints: []audit.Checkpoint{key.Sign(300, whole[299].Hash, at)}, kind: audit.TailCut, seq: 290},
-		"all cut": {change: func(r []audit.Record) []audit.Record { return nil },
-			checkpoints: []audit.Checkpoint{key.Sign(300, whole[299].Hash, at)}, kind: audit.TailCut, seq: 0},
-		"all made anew": {change: func(r []audit.Record) []audit.Record { return rehash(r, 100) },
-			checkpoints: []audit.Checkpoint{key.Sign(200, whole[199].Hash, at)}, kind: audit.Altered, seq: 200},
+		"tail cut": {
+			change:      func(r []audit.Record) []audit.Record { return r[:290] },
+			checkpoints: []audit.Checkpoint{key.Sign(300, whole[299].Hash, at)}, kind: audit.TailCut, seq: 290,
+		},
+		"all cut": {
+			change:      func(r []audit.Record) []audit.Record { return nil },
+			checkpoints: []audit.Checkpoint{key.Sign(300, whole[299].Hash, at)}, kind: audit.TailCut, seq: 0,
+		},
+		"all made anew": {
+			change:      func(r []audit.Record) []audit.Record { return rehash(r, 100) },
+			checkpoints: []audit.Checkpoint{key.Sign(200, whole[199].Hash, at)}, kind: audit.Altered, seq: 200,
+		},
 		"checkpoint of a stranger": {checkpoints: []audit.Checkpoint{stranger.Sign(300, whole[299].Hash, at)}, kind: audit.Forged, seq: 300},
 		"checkpoint altered":       {checkpoints: []audit.Checkpoint{moved(key.Sign(300, whole[299].Hash, at))}, kind: audit.Forged, seq: 299},
-		"pruned without a checkpoint": {change: func(r []audit.Record) []audit.Record { return r[100:] },
-			checkpoints: []audit.Checkpoint{key.Sign(99, whole[98].Hash, at)}, kind: audit.Removed, seq: 101},
-		"pruned and another start": {change: func(r []audit.Record) []audit.Record { return rehash(r, 50)[100:] },
-			checkpoints: []audit.Checkpoint{key.Sign(100, whole[99].Hash, at)}, kind: audit.Altered, seq: 101},
+		"pruned without a checkpoint": {
+			change:      func(r []audit.Record) []audit.Record { return r[100:] },
+			checkpoints: []audit.Checkpoint{key.Sign(99, whole[98].Hash, at)}, kind: audit.Removed, seq: 101,
+		},
+		"pruned and another start": {
+			change:      func(r []audit.Record) []audit.Record { return rehash(r, 50)[100:] },
+			checkpoints: []audit.Checkpoint{key.Sign(100, whole[99].Hash, at)}, kind: audit.Altered, seq: 101,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +221,7 @@ func TestExportReadsBack(t *testing.T) {
 			w.Checkpoint(checkpoint)
 		}
 	}
-	if err := w.End(70); err != nil {
+	if err := w.End(70, ""); err != nil {
 		t.Fatal(err)
 	}
 	got, v, err := readExport(b.Bytes())
@@ -247,7 +257,7 @@ func TestReadRefusesNonsense(t *testing.T) {
 	for _, text := range []string{
 		"x\n", "{}\n", `{"key":"AAAA"}` + "\n", `{"record":{"seq":1,"former":"00"}}` + "\n",
 		`{"record":{"seq":1,"former":"` + string(bytes.Repeat([]byte("0"), 200)) + `"}}` + "\n",
-		`{"checkpoint":{"seq":1,"head":"zz"}}` + "\n", `{"end":1}` + "\n" + `{"end":1}` + "\n",
+		`{"checkpoint":{"seq":1,"head":"zz"}}` + "\n", `{"record":{"seq":1}}` + "\n", `{"record":{}}x` + "\n",
 		string(bytes.Repeat([]byte("a"), 2<<20)),
 	} {
 		if _, _, err := readExport([]byte(text)); err == nil || errors.Is(err, audit.ErrCut) {
@@ -270,7 +280,7 @@ func BenchmarkVerify(b *testing.B) {
 	for _, r := range records {
 		w.Record(r)
 	}
-	if err := w.End(10_000); err != nil {
+	if err := w.End(10_000, ""); err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(text.Len() / len(records)))
