@@ -12,18 +12,21 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/usher-auth/usher/events"
 )
 
 // The purposes of keys. A key serves one purpose only.
 const (
-	KeyAddress = "address" // of the address keys
-	KeyCSRF    = "csrf"    // of CSRF tokens
-	KeySealing = "sealing" // of hook inputs, messages and the secrets of webhooks
-	KeyCode    = "code"    // of the digests of codes
+	KeyAddress    = "address"    // of the address keys
+	KeyCSRF       = "csrf"       // of CSRF tokens
+	KeySealing    = "sealing"    // of hook inputs, messages and the secrets of webhooks
+	KeyCode       = "code"       // of the digests of codes
+	KeyCheckpoint = "checkpoint" // seeds of the keys that sign checkpoints
 )
 
 // purposes are those that [Store.Migrate] makes a key for.
-var purposes = [...]string{KeyAddress, KeyCSRF, KeySealing, KeyCode}
+var purposes = [...]string{KeyAddress, KeyCSRF, KeySealing, KeyCode, KeyCheckpoint}
 
 const keySize = 32
 
@@ -183,6 +186,32 @@ func (s *Store) makeKeys(ctx context.Context) error {
 		return fmt.Errorf("make keys: %w", err)
 	}
 	return s.loadKeys(ctx)
+}
+
+// RotateKey makes a new current key of a purpose and stores e with it. Former
+// keys stay. Another process knows the new one once it calls [Store.FreshKeys].
+func (s *Store) RotateKey(ctx context.Context, purpose string, e events.Event) error {
+	err := s.durable.commit(ctx, func(tx *tx) error {
+		if _, err := tx.exec(`UPDATE keys SET current = ? WHERE purpose = ?`, false, purpose); err != nil {
+			return err
+		}
+		if err := tx.insert(keys.insert(s.newKey(purpose))); err != nil {
+			return err
+		}
+		return appendEvent(tx, e)
+	})
+	if err != nil {
+		return fmt.Errorf("rotate key %s: %w", purpose, err)
+	}
+	return s.loadKeys(ctx)
+}
+
+// FreshKeys is [Store.Keys], read anew: another process may have rotated them.
+func (s *Store) FreshKeys(ctx context.Context, purpose string) ([][]byte, error) {
+	if err := s.loadKeys(ctx); err != nil {
+		return nil, err
+	}
+	return s.Keys(purpose), nil
 }
 
 func (s *Store) newKey(purpose string) keyRow {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/usher-auth/usher/events"
 )
 
 // AdminToken is a token of the admin listener. The token itself is not stored.
@@ -24,11 +26,18 @@ type tokenRow struct {
 
 var tokens = tableOf[tokenRow]("admin_tokens")
 
-// AddAdminToken stores a token by its digest, or gives [ErrExists] when the
-// name is taken.
-func (s *Store) AddAdminToken(ctx context.Context, name, scope string, digest [32]byte) error {
-	row := tokenRow{Name: name, Scope: scope, Digest: digest[:], CreatedAt: moment{s.now()}}
-	err := s.durable.insert(ctx, tokens.insert(row))
+// AddAdminToken stores a token by its digest together with events that tell of
+// it, or gives [ErrExists] when the name is taken.
+func (s *Store) AddAdminToken(ctx context.Context, name, scope string, digest [32]byte, told ...events.Event) error {
+	inserts := []insert{tokens.insert(tokenRow{Name: name, Scope: scope, Digest: digest[:], CreatedAt: moment{s.now()}})}
+	for _, e := range told {
+		row, err := newOutboxRow(e)
+		if err != nil {
+			return err
+		}
+		inserts = append(inserts, outbox.insert(row))
+	}
+	err := s.durable.insert(ctx, inserts...)
 	if takenColumn(err) != "" {
 		return ErrExists
 	}
@@ -65,9 +74,21 @@ func (s *Store) AdminTokens(ctx context.Context) ([]AdminToken, error) {
 	return all, nil
 }
 
-// RemoveAdminToken tells whether there was such a token.
-func (s *Store) RemoveAdminToken(ctx context.Context, name string) (bool, error) {
-	removed, err := s.durable.exec(ctx, `DELETE FROM admin_tokens WHERE name = ?`, name)
+// RemoveAdminToken tells whether there was such a token. Events that tell of it
+// are stored with that, if there was.
+func (s *Store) RemoveAdminToken(ctx context.Context, name string, told ...events.Event) (bool, error) {
+	var removed int64
+	err := s.durable.commit(ctx, func(tx *tx) (err error) {
+		if removed, err = tx.exec(`DELETE FROM admin_tokens WHERE name = ?`, name); err != nil || removed == 0 {
+			return err
+		}
+		for _, e := range told {
+			if err := appendEvent(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return false, fmt.Errorf("remove admin token %s: %w", name, err)
 	}

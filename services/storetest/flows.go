@@ -231,9 +231,9 @@ func testErrors(t *testing.T, s *suite) {
 func testAdminTokens(t *testing.T, s *suite) {
 	st := s.store(nil)
 	one, two := [32]byte{1}, [32]byte{2}
-	s.must(st.AddAdminToken(s.ctx(), "ops", "admin", one))
+	s.must(st.AddAdminToken(s.ctx(), "ops", "admin", one, s.acted("token.create", "ops")))
 	s.must(st.AddAdminToken(s.ctx(), "grafana", "metrics", two))
-	if err := st.AddAdminToken(s.ctx(), "ops", "metrics", [32]byte{3}); !errors.Is(err, store.ErrExists) {
+	if err := st.AddAdminToken(s.ctx(), "ops", "metrics", [32]byte{3}, s.acted("token.create", "ops")); !errors.Is(err, store.ErrExists) {
 		t.Errorf("AddAdminToken with a taken name: %v, want %v", err, store.ErrExists)
 	}
 	if name, scope, ok, err := st.AdminToken(s.ctx(), two); name != "grafana" || scope != "metrics" || !ok || err != nil {
@@ -244,11 +244,14 @@ func testAdminTokens(t *testing.T, s *suite) {
 		t.Errorf("AdminTokens = %+v, %v, want %+v", got, err, want)
 	}
 	for _, want := range []bool{true, false} {
-		if got, err := st.RemoveAdminToken(s.ctx(), "ops"); got != want || err != nil {
+		if got, err := st.RemoveAdminToken(s.ctx(), "ops", s.acted("token.remove", "ops")); got != want || err != nil {
 			t.Errorf("RemoveAdminToken = %t, %v, want %t", got, err, want)
 		}
 	}
 	if _, _, ok, err := st.AdminToken(s.ctx(), one); ok || err != nil {
 		t.Errorf("AdminToken after RemoveAdminToken = %t, %v, want false", ok, err)
+	}
+	if got, want := s.types(st), []string{"admin.acted ", "admin.acted "}; !slices.Equal(got, want) {
+		t.Errorf("events = %q, want one of what was made and one of what was removed", got)
 	}
 }

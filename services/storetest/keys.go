@@ -36,7 +36,7 @@ func testMigrate(t *testing.T, s *suite) {
 	}
 }
 
-var purposes = []string{store.KeyAddress, store.KeyCSRF, store.KeySealing, store.KeyCode}
+var purposes = []string{store.KeyAddress, store.KeyCSRF, store.KeySealing, store.KeyCode, store.KeyCheckpoint}
 
 func testKeysAreSealed(t *testing.T, s *suite) {
 	st := s.store(nil)

@@ -87,6 +87,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"EventsSince":                     testEventsSince,
 		"EventPayload":                    testEventPayload,
 		"Checkpoints":                     testCheckpoints,
+		"Tampering":                       testTampering,
+		"RotateKey":                       testRotateKey,
 		"PruneEvents":                     testPruneEvents,
 		"Hooks":                           testHooks,
 		"HooksWithTheirEvents":            testHooksWithTheirEvents,
