@@ -73,6 +73,9 @@ type process struct {
 	reloads chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
+	// draining is closed when this process is to end.
+	draining chan struct{}
+	audit    *auditor
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -84,10 +87,11 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
-		metrics: newMetrics(o.Version),
-		live:    &live{},
-		kicks:   make(chan struct{}, 1),
-		reloads: make(chan struct{}, 1),
+		metrics:  newMetrics(o.Version),
+		live:     &live{},
+		kicks:    make(chan struct{}, 1),
+		reloads:  make(chan struct{}, 1),
+		draining: make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = newLog(cfg, o.Output)
@@ -107,6 +111,7 @@ func Serve(ctx context.Context, o Options) error {
 			p.log.Error("a part has failed; draining", "error", err)
 		}
 	}
+	close(p.draining)
 	err = errors.Join(err, p.stop())
 	p.log.Info("stopped")
 	return err
@@ -156,6 +161,7 @@ func (p *process) startParts(ctx context.Context) error {
 		{p.Parts.Session, p.startSession},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.Hooks, p.startDelivery},
+		{p.Parts.API, p.startAudit},
 		{p.Parts.Hooks, p.startHooks},
 	} {
 		if start.wanted {

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
@@ -20,3 +21,4 @@ func crashMessages(s courier.Store) courier.Store                      { return 
 func crashOutbox(s relay.Store) relay.Store                            { return s }
 func crashPublisher(p relay.Publisher) relay.Publisher                 { return p }
 func crashEndpoints(e workerwebhook.Endpoints) workerwebhook.Endpoints { return e }
+func crashHeads(h audit.Heads) audit.Heads                             { return h }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
@@ -114,5 +115,16 @@ func (e endpoints) Deliver(ctx context.Context, endpoint string, call *webhook.C
 	crash("before-deliver")
 	err := e.Endpoints.Deliver(ctx, endpoint, call)
 	crash("after-deliver")
+	return err
+}
+
+type heads struct{ audit.Heads }
+
+func crashHeads(h audit.Heads) audit.Heads { return heads{h} }
+
+func (h heads) SaveCheckpoint(ctx context.Context, c audit.Checkpoint) error {
+	crash("before-checkpoint")
+	err := h.Heads.SaveCheckpoint(ctx, c)
+	crash("after-checkpoint")
 	return err
 }

@@ -32,6 +32,7 @@ type metrics struct {
 	issued        *prometheus.HistogramVec
 	reports       *prometheus.CounterVec
 	retries       *prometheus.CounterVec
+	checkpoints   *prometheus.CounterVec
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
@@ -78,12 +79,16 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "hook_retries_published_total",
 			Help: "Retries that this process published, by hook.",
 		}, []string{"hook"}),
+		checkpoints: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "audit_checkpoints_total",
+			Help: "Checkpoints of the event log by step (sign, send) and outcome (ok, error).",
+		}, []string{"step", "outcome"}),
 		issued: histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries,
+		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},

@@ -64,6 +64,7 @@ func (p *process) startRelay(ctx context.Context) error {
 	if _, err := p.events.Subscribe(events.SubjectOutboxKick, func(*nats.Msg) { p.wakeRelay() }); err != nil {
 		return fmt.Errorf("subscribe %s: %w", events.SubjectOutboxKick, err)
 	}
+	p.audit = newAuditor(p)
 	r := &relay.Relay{
 		Store:     crashOutbox(p.store),
 		Publisher: crashPublisher(broadcasting{publisher, p.events}),
@@ -73,6 +74,7 @@ func (p *process) startRelay(ctx context.Context) error {
 		Gather:    gather,
 		Observe: func(s relay.Stats) {
 			p.metrics.relay(s)
+			p.audit.logged(s.Published)
 			p.bus.revive(ctx, s.Stalled)
 		},
 	}

@@ -59,6 +59,7 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 		{"codes", func() (int, error) { return p.store.DeleteExpiredCodes(ctx, now.Add(-codeLife), sweepBatch) }},
 		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
 		{"hook failures", func() (int, error) { return p.store.DeleteFailures(ctx, now.Add(-failureLife), sweepBatch) }},
+		{"events", func() (int, error) { return p.audit.prune(ctx, now) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {
 		deleted, err := kind.del()
@@ -66,7 +67,7 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 			p.log.Error("sweep", "kind", kind.name, "error", err)
 		}
 		p.metrics.swept.WithLabelValues(kind.name).Add(float64(deleted))
-		more = more || deleted == sweepBatch
+		more = more || deleted >= sweepBatch
 	}
 	return more
 }

@@ -63,6 +63,7 @@ type Config struct {
 	SelfService SelfService `yaml:"selfservice"`
 	Courier     Courier     `yaml:"courier"`
 	RateLimits  RateLimits  `yaml:"rate_limits"`
+	Audit       Audit       `yaml:"audit"`
 	Clients     struct {
 		HTTP struct {
 			// DisallowPrivateIPRanges refuses hooks on addresses that are not on

@@ -140,6 +140,10 @@ func TestWrongValues(t *testing.T) {
 		{"selfservice: {methods: {code: {enabled: false}}}", "selfservice.methods.code.enabled", "want true"},
 		{"selfservice: {methods: {code: {config: {lifespan: 25h}}}}", "selfservice.methods.code.config.lifespan", "24h"},
 		{"selfservice: {methods: {code: {config: {max_submissions: 0}}}}", "selfservice.methods.code.config.max_submissions", "1 to 100"},
+		{"audit: {retention: 24h}", "audit.retention", "168h"},
+		{"audit: {retention: -1h}", "audit.retention", "168h"},
+		{"audit: {checkpoint: {sink: checkpoints.jsonl}}", "audit.checkpoint.sink", "absolute path"},
+		{"audit: {checkpoint: {sink: 'ftp://host/x'}}", "audit.checkpoint.sink", "absolute path"},
 		{"rate_limits: {registration: {burst: 0}}", "rate_limits.registration.burst", "1 or more"},
 		{"rate_limits: {code_try: {per_hour: 0}}", "rate_limits.code_try.per_hour", "1 or more"},
 		{"rate_limits: {flow_creation: {global_per_second: -1}}", "rate_limits.flow_creation.global_per_second", "0 or more"},
@@ -194,7 +198,6 @@ func TestWhatIsNotBuilt(t *testing.T) {
 	for _, tt := range []struct{ text, key string }{
 		{"security: {account_enumeration: {mitigate: true}}", "security.account_enumeration.mitigate"},
 		{"events: {registration_failed: true}", "events.registration_failed"},
-		{"audit: {retention: 720h}", "audit"},
 		{"workers: [{name: crm}]", "workers"},
 		{"webhooks: [{name: crm}]", "webhooks"},
 		{"feature_flags: {cacheable_sessions: true}", "feature_flags.cacheable_sessions"},

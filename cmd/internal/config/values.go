@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -49,7 +50,7 @@ func (s Secret) shown() string {
 }
 
 // Address is a URL that may hold a password, or be one as a whole. However it
-// is printed or encoded it shows scheme and host, and the path of a SQLite file.
+// is printed or encoded it shows scheme and host, and the path of a file.
 type Address struct{ text *string }
 
 // NewAddress hides what a URL may hold.
@@ -93,6 +94,9 @@ func (a Address) shown() string {
 	if path, ok := strings.CutPrefix(text, "sqlite://"); ok {
 		path, _, _ = strings.Cut(path, "?")
 		return "sqlite://" + path
+	}
+	if filepath.IsAbs(text) {
+		return text
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {

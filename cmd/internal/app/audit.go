@@ -1,0 +1,260 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/store"
+)
+
+// auditLog is the event log with the keys that prove it.
+type auditLog struct{ *store.Store }
+
+// AuditKeys gives the public keys of checkpoints, the current one first.
+func (l auditLog) AuditKeys(ctx context.Context) ([]audit.PublicKey, error) {
+	keys, err := l.signingKeys(ctx)
+	public := make([]audit.PublicKey, len(keys))
+	for n, k := range keys {
+		public[n] = k.Public()
+	}
+	return public, err
+}
+
+func (l auditLog) signingKeys(ctx context.Context) ([]audit.Key, error) {
+	seeds, err := l.FreshKeys(ctx, store.KeyCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]audit.Key, len(seeds))
+	for n, seed := range seeds {
+		if keys[n], err = audit.NewKey(seed); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// AuditLog is the event log of a store with its public keys, for [audit.Walk].
+func AuditLog(s *store.Store) interface {
+	audit.Source
+	AuditKeys(ctx context.Context) ([]audit.PublicKey, error)
+} {
+	return auditLog{s}
+}
+
+// auditor signs heads of the event log while this process leads, and sends
+// what was signed to the sink. Neither ever holds up anything else.
+type auditor struct {
+	log     auditLog
+	signer  audit.Signer
+	leading *atomic.Bool
+	live    *live
+	say     *slog.Logger
+	counts  *prometheus.CounterVec
+
+	fresh  atomic.Int64  // records since the last time
+	many   chan struct{} // there are enough to sign at once
+	signed chan struct{} // there is one to send
+	sink   openSink
+}
+
+func newAuditor(p *process) *auditor {
+	log := auditLog{p.store}
+	return &auditor{
+		log:     log,
+		signer:  audit.Signer{Log: crashHeads(kicking{p.store, p.wake}), Keys: log.signingKeys, Now: time.Now},
+		leading: &p.leading,
+		live:    p.live,
+		say:     p.log,
+		counts:  p.metrics.checkpoints,
+		many:    make(chan struct{}, 1),
+		signed:  make(chan struct{}, 1),
+	}
+}
+
+// startAudit signs and sends checkpoints until the stage ends.
+func (p *process) startAudit(ctx context.Context) error {
+	if p.cfg.Audit.Checkpoint.Sink.Reveal() == "" {
+		level := slog.LevelWarn
+		if p.cfg.Dev {
+			level = slog.LevelInfo
+		}
+		p.log.Log(ctx, level, "audit.checkpoint.sink is not set: that the end of the event log was cut off cannot be seen")
+	}
+	p.stages.start(ctx, "audit", func(ctx context.Context) error {
+		var both sync.WaitGroup
+		both.Go(func() { p.audit.sign(ctx) })
+		both.Go(func() { p.audit.send(ctx) })
+		both.Wait()
+		return nil
+	})
+	return nil
+}
+
+// logged is told how many records the relay has added.
+func (a *auditor) logged(n int) {
+	if a.fresh.Add(int64(n)) >= audit.SignRecords {
+		nudge(a.many)
+	}
+}
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// sign signs when it is due.
+func (a *auditor) sign(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	trouble := trouble{say: a.say, what: "signing the event log"}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-a.many:
+		}
+		if !a.leading.Load() {
+			continue
+		}
+		a.fresh.Store(0)
+		made, err := a.signer.Sign(ctx)
+		if errors.Is(err, audit.ErrNoRecord) {
+			err = nil // a power cut has undone it; it comes again
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if trouble.is(err); err != nil {
+			a.counts.WithLabelValues("sign", "error").Inc()
+		}
+		if made {
+			a.counts.WithLabelValues("sign", "ok").Inc()
+			nudge(a.signed)
+		}
+	}
+}
+
+// send sends checkpoints to the sink in their order, each until it has taken it.
+func (a *auditor) send(ctx context.Context) {
+	defer func() { a.sink.close() }()
+	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
+	trouble := trouble{say: a.say, what: "sending checkpoints to audit.checkpoint.sink"}
+	for {
+		var pause time.Duration
+		err := a.sendOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if trouble.is(err); err == nil {
+			pauses.Reset()
+			pause = 5 * time.Second // should somebody else have signed
+		} else {
+			a.counts.WithLabelValues("send", "error").Inc()
+			pause = pauses.NextBackOff()
+		}
+		wake := a.signed
+		if err != nil {
+			wake = nil // a sink that fails is not asked more often
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		case <-wake:
+		}
+	}
+}
+
+// sendOnce sends what the sink has not taken yet.
+func (a *auditor) sendOnce(ctx context.Context) error {
+	if !a.leading.Load() {
+		a.sink.close()
+		return nil
+	}
+	if err := a.sink.open(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal(), a.log); err != nil {
+		return err
+	}
+	for a.sink.to != nil {
+		page, err := a.log.Checkpoints(ctx, a.sink.last, 100)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		keys, err := a.log.AuditKeys(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			if err := a.sink.to.send(ctx, c, keys); err != nil {
+				a.sink.close() // it is opened anew
+				return fmt.Errorf("checkpoint of record %d: %w", c.Seq, err)
+			}
+			a.sink.last = c.Seq
+			a.counts.WithLabelValues("send", "ok").Inc()
+		}
+	}
+	return nil
+}
+
+// prune deletes records that are older than audit.retention, up to a checkpoint.
+func (a *auditor) prune(ctx context.Context, now time.Time) (int, error) {
+	retention := a.live.now().cfg.Audit.Retention
+	if retention == 0 {
+		return 0, nil
+	}
+	first, last, err := a.log.EventSpan(ctx)
+	if err != nil || first == 0 {
+		return 0, err
+	}
+	kept, err := a.log.Events(ctx, audit.Query{Since: now.Add(-retention), Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	if len(kept) > 0 {
+		last = kept[0].Seq - 1
+	}
+	n := 0
+	for n < 10*sweepBatch && err == nil {
+		var some int
+		if some, err = a.log.PruneEvents(ctx, last, sweepBatch); some == 0 {
+			break
+		}
+		n += some
+	}
+	if n > 0 {
+		pruned := events.AdminActed{Action: "audit.prune", Target: fmt.Sprintf("%d-%d", first, first+int64(n)-1)}
+		about := events.About{Source: "/usher/audit", Actor: "system:audit"}
+		err = errors.Join(err, a.signer.Log.AppendSoon(ctx, events.New(pruned, now, about)))
+	}
+	return n, err
+}
+
+// trouble says that something fails, once, and that it works again.
+type trouble struct {
+	say  *slog.Logger
+	what string
+	now  bool
+}
+
+func (t *trouble) is(err error) {
+	switch {
+	case err != nil && !t.now:
+		t.say.Error(t.what+" fails; it is tried again", "error", err)
+	case err == nil && t.now:
+		t.say.Info(t.what + " works again")
+	}
+	t.now = err != nil
+}

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/store"
+)
+
+// newTestAuditor is an auditor of a fresh log that leads, with a sink.
+func newTestAuditor(t *testing.T, sink string) (*auditor, *metrics, *strings.Builder) {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{DataDir: t.TempDir(), CipherSecrets: []string{"a secret of the test, long enough"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := &config.Config{}
+	cfg.Audit.Checkpoint.Sink = config.NewAddress(sink)
+	said := &strings.Builder{}
+	p := &process{store: s, live: &live{}, metrics: newMetrics("test"), log: slog.New(slog.NewTextHandler(said, nil)), kicks: make(chan struct{}, 1)}
+	p.live.p.Store(&current{cfg: cfg})
+	p.leading.Store(true)
+	return newAuditor(p), p.metrics, said
+}
+
+// logSome logs n events, and signs.
+func (a *auditor) logSome(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		e := events.New(events.AdminActed{Action: "test"}, time.Now(), events.About{Source: "/usher/test", Actor: "system:test"})
+		if err := a.log.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := a.log.Pending(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := make([]relay.Published, len(rows))
+	for i, r := range rows {
+		published[i] = relay.Published{Row: r, StreamSeq: uint64(r.ID)}
+	}
+	if err := a.log.Move(t.Context(), published); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *auditor) signAt(t *testing.T, now time.Time) {
+	t.Helper()
+	a.signer.Now = func() time.Time { return now }
+	if made, err := a.signer.Sign(t.Context()); !made || err != nil {
+		t.Fatalf("Sign = %t, %v, want a checkpoint", made, err)
+	}
+}
+
+// TestSinkByURL: each checkpoint is posted until it is taken, and what fails
+// shows nothing of the URL.
+func TestSinkByURL(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var seqs []int64
+	var status atomic.Int64
+	status.Store(http.StatusServiceUnavailable)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if code := int(status.Load()); code != http.StatusOK {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(code)
+			return
+		}
+		err := audit.Read(r.Body, audit.Handler{Checkpoint: func(c audit.Checkpoint) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seqs = append(seqs, c.Seq)
+			return nil
+		}})
+		if err != nil || r.Method != http.MethodPost {
+			t.Errorf("%s with %v, want a POST of a checkpoint", r.Method, err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	a, _, _ := newTestAuditor(t, server.URL+"/?token=s3cret")
+	a.logSome(t, 3)
+	now := time.Now()
+	a.signAt(t, now)
+	for _, refusal := range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusBadRequest} {
+		status.Store(int64(refusal))
+		if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("a sink that answers %d: %v, want an error without its URL", refusal, err)
+		}
+	}
+	a.logSome(t, 3)
+	a.signAt(t, now.Add(time.Hour))
+	status.Store(http.StatusOK)
+	for range 2 {
+		if err := a.sendOnce(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	server.Close()
+	a.logSome(t, 3)
+	a.signAt(t, now.Add(2*time.Hour))
+	if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("a sink that is away: %v, want an error without its URL", err)
+	}
+	if len(seqs) == 0 || seqs[len(seqs)-1] < 6 {
+		t.Errorf("the sink has %v, want the last checkpoint", seqs)
+	}
+}
+
+// TestABrokenSinkStopsNothing: signing goes on, it is said once and counted.
+func TestABrokenSinkStopsNothing(t *testing.T) {
+	t.Parallel()
+	a, metrics, said := newTestAuditor(t, filepath.Join(t.TempDir(), "no", "such", "folder"))
+	a.logSome(t, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	var both sync.WaitGroup
+	both.Go(func() { a.sign(ctx) })
+	both.Go(func() { a.send(ctx) })
+	scrape := func(line string) bool {
+		w := httptest.NewRecorder()
+		metrics.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		return strings.Contains(w.Body.String(), line)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	const counted = `usher_audit_checkpoints_total{outcome="%s",step="%s"} %d`
+	for !scrape(fmt.Sprintf(counted, "error", "send", 2)) || !scrape(fmt.Sprintf(counted, "ok", "sign", 1)) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was signed, or the sink was not tried again")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	both.Wait()
+	if n := strings.Count(said.String(), "fails"); n != 1 {
+		t.Errorf("it was said %d times that the sink fails, want once:\n%s", n, said)
+	}
+}
+
+// TestPrune: what is older than the retention goes, up to a checkpoint; that is
+// told, and what is left verifies.
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	a, _, _ := newTestAuditor(t, "")
+	now := time.Now()
+	a.logSome(t, 5)
+	a.signAt(t, now)
+	a.logSome(t, 5) // with the event of the checkpoint
+	later := now.Add(time.Hour)
+	if n, err := a.prune(t.Context(), later); n != 0 || err != nil {
+		t.Errorf("prune without a retention = %d, %v", n, err)
+	}
+	a.live.now().cfg.Audit.Retention = time.Minute
+	if n, err := a.prune(t.Context(), later); n != 5 || err != nil {
+		t.Fatalf("prune = %d, %v, want the 5 that a checkpoint vouches for", n, err)
+	}
+	if n, err := a.prune(t.Context(), later); n != 0 || err != nil {
+		t.Errorf("prune again = %d, %v, want nothing", n, err)
+	}
+	a.logSome(t, 1)
+	var acted []string
+	v := &audit.Verifier{}
+	keys, err := a.log.AuditKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Keys = keys
+	_, err = audit.Walk(t.Context(), a.log, audit.Query{}, audit.Handler{Checkpoint: v.Checkpoint, Record: func(r audit.Record) error {
+		acted = append(acted, string(r.Payload))
+		return v.Record(r)
+	}}, nil)
+	report, broken := v.End()
+	if err = errors.Join(err, broken); err != nil || report.First != 6 || report.Signed != 5 {
+		t.Errorf("report = %+v, %v, want a log that begins behind checkpoint 5", report, err)
+	}
+	if all := strings.Join(acted, "\n"); !strings.Contains(all, `"action":"audit.prune","target":"1-5"`) {
+		t.Errorf("no event tells what was pruned:\n%s", all)
+	}
+}
+
+// TestNobodySignsWhoDoesNotLead, and the sink belongs to the one who does.
+func TestNobodySignsWhoDoesNotLead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
+	a, _, _ := newTestAuditor(t, path)
+	a.logSome(t, 1)
+	a.signAt(t, time.Now())
+	a.leading.Store(false)
+	if err := a.sendOnce(t.Context()); err != nil || a.sink.to != nil {
+		t.Errorf("who does not lead has the sink open: %v", err)
+	}
+	a.leading.Store(true)
+	if err := a.sendOnce(t.Context()); err != nil || a.sink.last != 1 {
+		t.Errorf("who leads sent %d, %v, want 1", a.sink.last, err)
+	}
+	a.sink.close()
+}
