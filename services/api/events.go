@@ -8,32 +8,53 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/usher-auth/usher/services/audit"
 )
 
 const (
 	maxEvents = 1000
+	maxTypes  = 50
 	latest    = "latest" // the cursor at the end of the log
 )
 
-// events gives the event log in order, from behind a cursor. The cursor in
-// the answer is always good for going on, also when nothing new is there yet.
-func (s *Server) events(x *exchange) error {
-	q := audit.Query{Types: x.queryAll("type"), Subject: x.query("subject")}
-	var err error
-	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
-		return err
+// eventQuery reads what events are asked for; a cursor given apart from the
+// query wins.
+func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err error) {
+	q = audit.Query{Types: x.queryAll("type"), Subject: x.query("subject")}
+	if len(q.Types) > maxTypes {
+		return q, refuse("type may be given %d times at most", maxTypes)
 	}
-	if cursor := x.query("after"); cursor == latest {
+	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
+		return q, err
+	}
+	if cursor == "" {
+		cursor = x.query("after")
+	}
+	if cursor == latest {
 		q.After, _, err = s.Events.EventHead(x.r.Context())
 	} else if cursor != "" {
 		q.After, err = parseCursor(cursor)
 	}
+	return q, err
+}
+
+// events gives the event log in order, from behind a cursor. The cursor in
+// the answer is always good for going on, also when nothing new is there yet.
+func (s *Server) events(x *exchange) error {
+	q, err := s.eventQuery(x, "")
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	records, err := s.Events.Events(x.r.Context(), q)
+	wait, err := x.wait()
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		x.outlast(wait + partTime)
+	}
+	records, end, err := s.eventsBehind(x.r.Context(), q, wait)
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
@@ -46,9 +67,8 @@ func (s *Server) events(x *exchange) error {
 			b.WriteByte(',')
 		}
 		b.Write(r.Payload)
-		q.After = r.Seq
 	}
-	next := formatCursor(q.After)
+	next := formatCursor(end)
 	b.WriteString(`],"next":"` + next + `"}`)
 	if len(records) == q.Limit {
 		x.w.Header()["Link"] = []string{"<" + routeEvents + "?" + onward(q, next).Encode() + `>; rel="next"`}
@@ -64,6 +84,19 @@ func onward(q audit.Query, next string) url.Values {
 		v.Set("subject", q.Subject)
 	}
 	return v
+}
+
+// wait reads how long a long poll may wait.
+func (x *exchange) wait() (time.Duration, error) {
+	text := x.query("wait")
+	if text == "" {
+		return 0, nil
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(seconds >= 0 && seconds <= maxWait) { // nor NaN
+		return 0, refuse("wait must be a number of seconds from 0 to %d", maxWait)
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
 }
 
 const cursorPrefix = "seq:"

@@ -207,7 +207,10 @@ func (w *world) SavedError(_ context.Context, id uuid.UUID) (json.RawMessage, ti
 	return nil, time.Time{}, errors.Join(w.broken, flow.ErrNotFound)
 }
 
-func (w *world) Events(_ context.Context, q audit.Query) ([]audit.Record, error) {
+func (w *world) Events(ctx context.Context, q audit.Query) ([]audit.Record, error) {
+	if w.memory != nil {
+		return w.memory.Events(ctx, q)
+	}
 	var page []audit.Record
 	for seq := q.After + 1; seq <= 5 && len(page) < q.Limit; seq++ {
 		page = append(page, audit.Record{Seq: seq, Payload: []byte(logged(seq))})
@@ -222,6 +225,9 @@ func logged(seq int64) string {
 }
 
 func (w *world) EventHead(context.Context) (int64, audit.Hash, error) {
+	if w.memory != nil {
+		return w.memory.head(), audit.Hash{}, w.broken
+	}
 	return 5, audit.Hash{}, w.broken
 }
 

@@ -38,11 +38,14 @@ type Options struct {
 	Errors       Errors
 	Events       Events
 	Tokens       Tokens
-	// Administrator, Ledger, Messages and Grants are for the admin listener.
+	// Administrator, Ledger, Messages, Grants, Audit and Journal are for the admin
+	// listener.
 	Administrator Administrator
 	Ledger        session.Ledger
 	Messages      Messages
 	Grants        Grants
+	Audit         Audit
+	Journal       Journal
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
@@ -56,6 +59,11 @@ type Options struct {
 	// ShowMails shows administrators what mails say, which holds codes: in
 	// development.
 	ShowMails bool
+	// Draining is closed when this process is to end: answers that wait for events
+	// end then. Nil is never.
+	Draining <-chan struct{}
+	// Heartbeat is how long a stream of events is silent at most; 0 means 15 s.
+	Heartbeat time.Duration
 	Version   string
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -200,6 +208,7 @@ type Server struct {
 	Options
 	csrf    csrfKey
 	submits turns
+	logEnd  logEnd
 }
 
 // New makes a server.
@@ -216,6 +225,7 @@ const (
 	routeAdminSessions = "/admin/sessions"
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
+	routeExport        = "/admin/audit/export"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -242,20 +252,22 @@ func (s *Server) Public() http.Handler {
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeIdentities, methods{http.MethodGet: s.listIdentities, http.MethodPost: s.createIdentity}, guarded)
+	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded)
 	rt.add(routeIdentities+"/{id}", methods{
-		http.MethodGet: s.showIdentity, http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
+		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
 	}, guarded)
-	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.listSessionsOf, http.MethodDelete: s.deleteSessionsOf}, guarded)
-	rt.add(routeIdentities+"/{id}/grants", get(s.listGrants), guarded)
-	rt.add(routeAdminSessions, get(s.listSessions), guarded)
-	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.showSession, http.MethodDelete: s.revokeSession}, guarded)
-	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.extendSession}, guarded)
-	rt.add(routeMessages, get(s.listMessages), guarded)
-	rt.add(routeMessages+"/{id}", get(s.showMessage), guarded)
+	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
+	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
+	rt.add(routeAdminSessions, get(s.telling(listSessions, s.listSessions)), guarded)
+	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.telling(readSession, s.showSession), http.MethodDelete: s.revokeSession}, guarded)
+	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.telling(extendSession, s.extendSession)}, guarded)
+	rt.add(routeMessages, get(s.telling(listMessages, s.listMessages)), guarded)
+	rt.add(routeMessages+"/{id}", get(s.telling(readMessage, s.showMessage)), guarded)
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
+	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
+	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet)

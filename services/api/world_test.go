@@ -59,7 +59,9 @@ type world struct {
 	told       []events.Event    // by administrators, of identities
 	ledger     ledger
 	mails      mailbox
-	broken     error // what every store answers, if it is set
+	journal    journal
+	memory     *memoryLog // what Events reads; nil: five of a kind
+	broken     error      // what every store answers, if it is set
 }
 
 // newWorld makes a server; change, if given, has the last word about what it is made of.
@@ -90,6 +92,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Administrator: &admin.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
 		},
+		Audit: auditMemory{w}, Journal: &w.journal,
 		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w},
 		CSRFKey: []byte("a csrf key that is long enough.."),
 		Version: "1.2.3",

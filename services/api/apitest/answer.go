@@ -101,6 +101,9 @@ func (x *exchange) json() bool {
 	return strings.HasPrefix(x.Header.Get("Content-Type"), "application/json") && len(x.Body) > 0
 }
 
+// lines tells whether the body is an export: lines, of which no schema knows.
+func (x *exchange) lines() bool { return x.Header.Get("Content-Type") == "application/x-ndjson" }
+
 // bodiless answers never have a body, whatever they are about.
 func (x *exchange) bodiless() bool {
 	return x.Method == http.MethodHead || x.Status == http.StatusNoContent

@@ -186,7 +186,7 @@ func unlikeSchema(x *exchange) string {
 		Header: x.Header,
 		Body:   io.NopCloser(bytes.NewReader(x.Body)),
 		Options: &openapi3filter.Options{
-			ExcludeResponseBody:     x.bodiless(),
+			ExcludeResponseBody:     x.bodiless() || x.lines(),
 			SchemaValidationOptions: validation,
 		},
 	})

@@ -177,6 +177,8 @@ func wrongType(x *exchange) string {
 		if !strings.HasPrefix(kind, "application/json") && !strings.HasPrefix(kind, "text/plain;") && !strings.HasPrefix(kind, "application/openmetrics-text;") {
 			return "Content-Type is " + strconv.Quote(kind)
 		}
+	case x.Status == http.StatusOK && x.below("/admin/audit/export"):
+		return unless(x, "Content-Type", "application/x-ndjson")
 	default:
 		return unless(x, "Content-Type", "application/json")
 	}

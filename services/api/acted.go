@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/usher-auth/usher/events"
+)
+
+// Journal keeps what administrators did that nothing else tells of.
+type Journal interface {
+	// AppendSoon stores an event without waiting for the disk.
+	AppendSoon(ctx context.Context, e events.Event) error
+}
+
+// What administrators do that has no event but admin.acted: they read of persons,
+// one event for each request, and let sessions last longer.
+const (
+	readIdentity   = "identity.read"
+	listIdentities = "identity.list"
+	readSession    = "session.read"
+	listSessions   = "session.list"
+	extendSession  = "session.extend"
+	readMessage    = "message.read"
+	listMessages   = "message.list"
+	readGrants     = "grant.list"
+	exportAudit    = "audit.export"
+)
+
+// telling tells what an administrator is about to do before it is done: what
+// cannot be told is not done.
+func (s *Server) telling(what string, a action) action {
+	return func(x *exchange) error {
+		author := x.author()
+		about := events.About{Source: "/usher/admin", Actor: author.Actor, RequestID: author.RequestID, TraceParent: author.TraceParent}
+		acted := events.AdminActed{Action: what}
+		if id, err := parseID(x.r.PathValue("id")); err == nil {
+			acted.Target = id.String() // nothing else that stands in a path belongs into an event
+		}
+		if err := s.Journal.AppendSoon(x.r.Context(), events.New(acted, s.Now(), about)); err != nil {
+			return fmt.Errorf("tell of %s: %w", what, err)
+		}
+		return a(x)
+	}
+}
