@@ -42,7 +42,7 @@ func tokenNewCommand(g *global) *cobra.Command {
 			}
 			defer func() { _ = s.Close() }() // the answer is more than that
 			token := app.NewAdminToken()
-			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token))); err != nil {
+			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token)), acted("token.create", args[0])); err != nil {
 				if errors.Is(err, store.ErrExists) {
 					return fmt.Errorf("there is a token %q already: 'usher admin token list' shows all", args[0])
 				}
@@ -101,7 +101,7 @@ func tokenRemoveCommand(g *global) *cobra.Command {
 				return err
 			}
 			defer func() { _ = s.Close() }() // the answer is more than that
-			removed, err := s.RemoveAdminToken(cmd.Context(), args[0])
+			removed, err := s.RemoveAdminToken(cmd.Context(), args[0], acted("token.remove", args[0]))
 			if err != nil {
 				return err
 			}

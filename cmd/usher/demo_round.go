@@ -196,8 +196,8 @@ func (d *demoRound) tree(ctx context.Context, identity string, began time.Time) 
 	f := filter{subject: identity}
 	c := &adminClient{base: d.at.Admin}
 	want := map[string]bool{"identity.created": true, "session.issued": true}
-	err := f.tail(ctx, c, "", func(page []json.RawMessage) error {
-		for _, raw := range page {
+	err := f.tail(ctx, c, "", 200*time.Millisecond, func(page eventPage) error {
+		for _, raw := range page.Events {
 			e, err := events.Decode(raw)
 			if err != nil {
 				return err

@@ -21,21 +21,42 @@ import (
 
 func eventsCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server"}
-	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g))
+	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsExportCommand(g))
 	return cmd
 }
 
 // filter are the flags that select events.
-type filter struct{ eventType, subject string }
+type filter struct {
+	types   []string
+	subject string
+}
 
 func (f *filter) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.eventType, "type", "", "only events of this type, such as identity.created")
+	cmd.Flags().StringSliceVar(&f.types, "type", nil, "only events of these types, such as identity.created")
 	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypes(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.subject, "subject", "", "only events of this identity")
 }
 
 // check refuses what selects nothing.
-func (f *filter) check() error { return oneOf("type", f.eventType, eventTypes()) }
+func (f *filter) check() error {
+	for _, t := range f.types {
+		if err := oneOf("type", t, eventTypes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// query selects the events behind a cursor.
+func (f *filter) query(after string) url.Values {
+	q := url.Values{"type": f.types}
+	for key, value := range map[string]string{"after": after, "subject": f.subject} {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	return q
+}
 
 // eventTypes are the types that have a schema, by name.
 func eventTypes() (types []string) {
@@ -50,13 +71,13 @@ func eventTypes() (types []string) {
 
 const eventSchema = ".schema.json"
 
-// page asks for the events behind a cursor.
-func (f *filter) page(ctx context.Context, c *adminClient, after string, limit int) (page eventPage, err error) {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
-	for key, value := range map[string]string{"after": after, "type": f.eventType, "subject": f.subject} {
-		if value != "" {
-			q.Set(key, value)
-		}
+// page asks for the events behind a cursor. While there are none the server
+// waits for the given time.
+func (f *filter) page(ctx context.Context, c *adminClient, after string, limit int, wait time.Duration) (page eventPage, err error) {
+	q := f.query(after)
+	q.Set("limit", strconv.Itoa(limit))
+	if wait > 0 {
+		q.Set("wait", strconv.FormatFloat(wait.Seconds(), 'f', -1, 64))
 	}
 	return page, c.get(ctx, "/admin/events", q, &page)
 }
@@ -89,7 +110,7 @@ func eventsListCommand(g *global) *cobra.Command {
 			}
 			after, left := "", limit
 			for left > 0 {
-				page, err := f.page(cmd.Context(), c, after, min(left, 1000))
+				page, err := f.page(cmd.Context(), c, after, min(left, 1000), 0)
 				if err != nil {
 					return err
 				}
@@ -101,7 +122,7 @@ func eventsListCommand(g *global) *cobra.Command {
 					return nil
 				}
 			}
-			if more, err := f.page(cmd.Context(), c, after, 1); err == nil && len(more.Events) > 0 {
+			if more, err := f.page(cmd.Context(), c, after, 1, 0); err == nil && len(more.Events) > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there are more, see --limit\n", limit)
 			}
 			return nil
@@ -114,11 +135,14 @@ func eventsListCommand(g *global) *cobra.Command {
 
 func eventsTailCommand(g *global) *cobra.Command {
 	var f filter
+	var from position
 	cmd := &cobra.Command{
-		Use:     "tail",
-		Short:   "Print events as they are logged, until interrupted",
-		Long:    "Prints events as they are logged, until interrupted. With --json each line is one\nCloudEvent.",
-		Example: "  usher events tail --type session.issued",
+		Use:   "tail",
+		Short: "Print events as they are logged, until interrupted",
+		Long: `Prints events as they are logged, until interrupted. With --json each line is one
+CloudEvent. With --cursor the next call goes on where this one ended: what was
+printed just before may come once more, nothing is left out.`,
+		Example: "  usher events tail --type session.issued\n  usher events tail --json --cursor tail.cursor | my-program",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -128,8 +152,15 @@ func eventsTailCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = f.tail(cmd.Context(), c, "latest", func(page []json.RawMessage) error {
-				return printEvents(cmd.OutOrStdout(), page, g.json)
+			after, err := from.read("latest")
+			if err != nil {
+				return err
+			}
+			err = f.tail(cmd.Context(), c, after, tailWait, func(page eventPage) error {
+				if err := printEvents(cmd.OutOrStdout(), page.Events, g.json); err != nil {
+					return err
+				}
+				return from.save(page.Next)
 			})
 			if errors.Is(err, context.Canceled) {
 				return nil
@@ -138,31 +169,25 @@ func eventsTailCommand(g *global) *cobra.Command {
 		},
 	}
 	f.flags(cmd)
+	from.flags(cmd)
 	return cmd
 }
 
+// tailWait is how long the server waits for events.
+const tailWait = 20 * time.Second
+
 // tail gives every event behind the cursor ("latest": the end of the log) to
-// show until ctx ends.
-func (f *filter) tail(ctx context.Context, c *adminClient, after string, show func([]json.RawMessage) error) error {
+// show until ctx ends; while there are none, it calls show after each wait.
+func (f *filter) tail(ctx context.Context, c *adminClient, after string, wait time.Duration, show func(eventPage) error) error {
 	for {
-		page, err := f.page(ctx, c, after, 1000)
+		page, err := f.page(ctx, c, after, 1000, wait)
 		if err != nil {
 			return err
 		}
-		if err := show(page.Events); err != nil {
+		if err := show(page); err != nil {
 			return err
 		}
-		if page.Next != "" {
-			after = page.Next
-		}
-		if len(page.Events) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
+		after = page.Next
 	}
 }
 

@@ -74,7 +74,7 @@ Start with:  usher demo`,
 	flags.StringVar(&g.admin, "admin", "", "URL of a running server's admin listener (default: serve.admin of the configuration, else http://127.0.0.1:4434)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
-		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), hooksCommand(g),
+		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
 		configCommand(g), adminCommand(g), mailCommand(g), grantsCommand(g), busCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()

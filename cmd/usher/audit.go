@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/store"
+)
+
+func auditCommand(g *global) *cobra.Command {
+	cmd := &cobra.Command{Use: "audit", Short: "Verify the event log, and manage the keys that sign it"}
+	cmd.AddCommand(auditVerifyCommand(g), auditKeysCommand(g))
+	return cmd
+}
+
+func auditKeysCommand(g *global) *cobra.Command {
+	var rotate bool
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Print the public keys of checkpoints, the current one first",
+		Long: `Prints the public keys that checkpoints are verified with, the current one first,
+from the database of the configuration. Keep them where nobody who can write to
+the database can write: 'usher audit verify --key KEY' takes no other.
+
+With --rotate checkpoints are signed with a new key from now on; the former ones
+still verify what they signed.`,
+		Example: "  usher audit keys -c usher.yaml\n  usher audit keys --rotate -c usher.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := g.store(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }() // the answer is more than that
+			if ready, err := s.Migrated(cmd.Context()); err != nil || !ready {
+				return errors.Join(err, errors.New("the database is not of this version: run 'usher migrate' with the same configuration"))
+			}
+			if rotate {
+				if err := s.RotateKey(cmd.Context(), store.KeyCheckpoint, acted("audit.key.rotate", "")); err != nil {
+					return err
+				}
+			}
+			return g.printKeys(cmd, s)
+		},
+	}
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "make a new key, which signs from now on")
+	return cmd
+}
+
+// acted is the event of what a command does to the database.
+func acted(action, target string) events.Event {
+	about := events.About{Source: "/usher/admin", Actor: "admin:local"}
+	return events.New(events.AdminActed{Action: action, Target: target}, time.Now(), about)
+}
+
+func (g *global) printKeys(cmd *cobra.Command, s *store.Store) error {
+	keys, err := app.AuditLog(s).AuditKeys(cmd.Context())
+	if err != nil {
+		return err
+	}
+	type shown struct {
+		ID      string `json:"id"`
+		Key     string `json:"key"`
+		Current bool   `json:"current"`
+	}
+	all := make([]shown, len(keys))
+	for n, k := range keys {
+		all[n] = shown{k.ID(), k.String(), n == 0}
+	}
+	if g.json {
+		return printJSON(cmd.OutOrStdout(), all)
+	}
+	for _, k := range all {
+		state := "former"
+		if k.Current {
+			state = "current"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s\n", k.Key, k.ID, state)
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/services/audit"
+)
+
+// verification is what is verified, and against what.
+type verification struct {
+	global     *global
+	database   bool
+	checkpoint string   // a file
+	pinned     []string // keys
+}
+
+func auditVerifyCommand(g *global) *cobra.Command {
+	v := verification{global: g}
+	cmd := &cobra.Command{
+		Use:   "verify [EXPORT]",
+		Short: "Verify that no record of the event log was changed, removed or added",
+		Long: `Verifies the event log of a running server, with --database that in the database
+of the configuration, or the file EXPORT that 'usher events export' has written
+(- is the standard input). It names the first record that does not fit.
+
+Give it checkpoints that were kept elsewhere, see audit.checkpoint.sink: without
+them nobody can see that the end of the log was cut off. They must not be younger
+than the export. Without --key the keys of the log itself and of the file of
+checkpoints are believed.`,
+		Example: "  usher audit verify --checkpoint /mnt/elsewhere/checkpoints.jsonl\n  usher audit verify --key KEY events.jsonl",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && v.database {
+				return errors.New("give either EXPORT or --database")
+			}
+			file := ""
+			if len(args) == 1 {
+				file = args[0]
+			}
+			report, err := v.run(cmd, file)
+			return v.print(cmd, report, err)
+		},
+	}
+	cmd.Flags().BoolVar(&v.database, "database", false, "read the database of the configuration instead of asking a running server")
+	cmd.Flags().StringVar(&v.checkpoint, "checkpoint", "", "a file of checkpoints from outside of the database")
+	cmd.Flags().StringSliceVar(&v.pinned, "key", nil, "believe this public key only, see 'usher audit keys' (may be repeated)")
+	return cmd
+}
+
+// run verifies. An error that is no [*audit.Broken] says why it could not.
+func (v *verification) run(cmd *cobra.Command, file string) (audit.Report, error) {
+	w := &witness{}
+	if err := w.pin(v.pinned); err != nil {
+		return audit.Report{}, err
+	}
+	if v.checkpoint != "" {
+		if err := w.outside(v.checkpoint); err != nil {
+			return audit.Report{}, err
+		}
+	}
+	bar := newProgress(cmd.ErrOrStderr())
+	defer bar.end()
+	var err error
+	switch {
+	case v.database:
+		err = v.readDatabase(cmd.Context(), w, bar)
+	case file != "":
+		err = readExport(file, cmd.InOrStdin(), w, bar)
+	default:
+		err = v.readServer(cmd.Context(), w, bar)
+	}
+	if err != nil {
+		return audit.Report{}, err
+	}
+	return w.end()
+}
+
+func (v *verification) readDatabase(ctx context.Context, w *witness, bar *progress) error {
+	s, err := v.global.store(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // it was only read
+	log := app.AuditLog(s)
+	keys, err := log.AuditKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		_ = w.key(k) // never fails
+	}
+	_, err = audit.Walk(ctx, log, audit.Query{}, w.handler(), func(done, all int64) error {
+		bar.of(done, all)
+		return nil
+	})
+	return err
+}
+
+func (v *verification) readServer(ctx context.Context, w *witness, bar *progress) error {
+	c, err := v.global.client()
+	if err != nil {
+		return err
+	}
+	body, err := c.open(ctx, "/admin/audit/export", url.Values{})
+	if err != nil {
+		return fmt.Errorf("%w\n--database reads the database of the configuration instead", err)
+	}
+	defer body.Close()
+	return audit.Read(bar.bytes(body, -1), w.handler())
+}
+
+func readExport(path string, stdin io.Reader, w *witness, bar *progress) error {
+	if path == "-" {
+		return audit.Read(bar.bytes(stdin, -1), w.handler())
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := audit.Read(bar.bytes(file, info.Size()), w.handler()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// print says what came of it; a log that is broken is an exit status besides.
+func (v *verification) print(cmd *cobra.Command, r audit.Report, err error) error {
+	out := cmd.OutOrStdout()
+	var broken *audit.Broken
+	if err != nil && !errors.As(err, &broken) {
+		return err
+	}
+	if v.global.json {
+		if err := printJSON(out, struct {
+			Intact bool          `json:"intact"`
+			Report *audit.Report `json:"report,omitempty"`
+			Broken *audit.Broken `json:"broken,omitempty"`
+		}{broken == nil, unlessBroken(&r, broken), broken}); err != nil {
+			return err
+		}
+	}
+	if broken != nil {
+		if v.global.json {
+			return exitError(1)
+		}
+		return broken
+	}
+	if v.global.json {
+		return nil
+	}
+	fmt.Fprintf(out, "%d records, %d checkpoints, intact\n", r.Records, r.Checkpoints)
+	if r.First > 1 {
+		fmt.Fprintf(out, "the log begins with record %d: what was before was pruned up to a checkpoint\n", r.First)
+	}
+	if r.Last > r.Signed {
+		fmt.Fprintf(out, "%d records at the end are not behind a checkpoint yet\n", r.Last-r.Signed)
+	}
+	if v.checkpoint == "" {
+		fmt.Fprintln(out, "no checkpoints from outside were given (--checkpoint FILE): that the end of the log was cut off cannot be seen")
+	}
+	return nil
+}
+
+func unlessBroken(r *audit.Report, b *audit.Broken) *audit.Report {
+	if b != nil {
+		return nil
+	}
+	return r
+}
+
+// witness gives a verifier the keys that are believed, then checkpoints from
+// outside, then the log.
+type witness struct {
+	verifier    audit.Verifier
+	pinned      bool
+	checkpoints []audit.Checkpoint // from outside, until the log begins
+}
+
+func (w *witness) pin(keys []string) error {
+	for _, text := range keys {
+		k, err := audit.ParsePublicKey(text)
+		if err != nil {
+			return fmt.Errorf("--key: %w", err)
+		}
+		w.verifier.Keys = append(w.verifier.Keys, k)
+		w.pinned = true
+	}
+	return nil
+}
+
+// key believes a key of the log, or of a file, unless keys are pinned.
+func (w *witness) key(k audit.PublicKey) error {
+	if !w.pinned {
+		w.verifier.Keys = append(w.verifier.Keys, k)
+	}
+	return nil
+}
+
+func (w *witness) outside(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = audit.Read(file, audit.Handler{
+		Key:        w.key,
+		Checkpoint: func(c audit.Checkpoint) error { w.checkpoints = append(w.checkpoints, c); return nil },
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// begin is called when the keys of the log are known.
+func (w *witness) begin() error {
+	for _, c := range w.checkpoints {
+		if err := w.verifier.Checkpoint(c); err != nil {
+			return err
+		}
+	}
+	w.checkpoints = nil
+	return nil
+}
+
+func (w *witness) handler() audit.Handler {
+	return audit.Handler{
+		Key: w.key,
+		Record: func(r audit.Record) error {
+			if err := w.begin(); err != nil {
+				return err
+			}
+			return w.verifier.Record(r)
+		},
+		Checkpoint: func(c audit.Checkpoint) error {
+			if err := w.begin(); err != nil {
+				return err
+			}
+			return w.verifier.Checkpoint(c)
+		},
+	}
+}
+
+func (w *witness) end() (audit.Report, error) {
+	if err := w.begin(); err != nil {
+		return audit.Report{}, err
+	}
+	return w.verifier.End()
+}
+
+// progress is a bar on a terminal, nothing elsewhere.
+type progress struct {
+	out io.Writer // nil for nothing
+	bar *progressbar.ProgressBar
+}
+
+func newProgress(out io.Writer) *progress {
+	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		return &progress{out: out}
+	}
+	return &progress{}
+}
+
+func (p *progress) begin(all int64, options ...progressbar.Option) {
+	p.bar = progressbar.NewOptions64(all, append(options, progressbar.OptionSetWriter(p.out),
+		progressbar.OptionSetDescription("verifying"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100e6))...)
+}
+
+// of shows how many records are done.
+func (p *progress) of(done, all int64) {
+	if p.out == nil {
+		return
+	}
+	if p.bar == nil {
+		p.begin(all, progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"))
+	}
+	_ = p.bar.Set64(done) // nothing depends on it
+}
+
+// bytes shows how much of r was read, of so many bytes; -1: nobody knows.
+func (p *progress) bytes(r io.Reader, all int64) io.Reader {
+	if p.out == nil {
+		return r
+	}
+	p.begin(all, progressbar.OptionShowBytes(true))
+	return io.TeeReader(r, p.bar)
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}
