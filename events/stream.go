@@ -44,6 +44,9 @@ type Durable struct {
 	Name string // lower-kebab
 	// Types are the event types that it gets, besides its own retries.
 	Types []string
+	// Since is when the first event was stored that a durable which is made gets;
+	// zero is the oldest of the stream. One that exists stays where it is.
+	Since time.Time
 }
 
 // Provision declares the stream and the durable consumers: it creates what is
@@ -52,7 +55,7 @@ type Durable struct {
 // does not let it mend is in the error, by name; everything else is done all
 // the same.
 //
-// A new durable starts with the oldest event of the stream.
+// A new durable starts with the oldest event of the stream, or of its Since.
 func Provision(ctx context.Context, nc *nats.Conn, o StreamOptions, durables []Durable) (changes []string, err error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -122,7 +125,7 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 	}
 	consumer, err := js.Consumer(ctx, Stream, d.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		_, err := js.CreateConsumer(ctx, Stream, d.wanted(jetstream.ConsumerConfig{Durable: d.Name}))
+		_, err := js.CreateConsumer(ctx, Stream, d.wanted(d.beginning()))
 		return "created durable consumer " + d.Name, err
 	}
 	if err != nil {
@@ -138,6 +141,16 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
 	}
 	return "mended durable consumer " + d.Name + ": " + differences, nil
+}
+
+// beginning is what only a new durable is given.
+func (d Durable) beginning() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{Durable: d.Name}
+	if !d.Since.IsZero() {
+		since := d.Since.UTC()
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	return c
 }
 
 // wanted is is with what Usher relies on. A pause stays, and so does the place

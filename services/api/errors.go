@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
@@ -47,6 +48,10 @@ var table = []struct {
 	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
 	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{delivery.ErrNoHook, problem{status: 404, reason: "There is no hook with this name."}},
+	{delivery.ErrHookExists, problem{status: 409, reason: "A hook has this name already."}},
+	{delivery.ErrFixed, problem{status: 409, reason: "The hook is built in, or declared in the configuration file: only there it is changed."}},
+	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
 	{errInactive, problem{status: 401, id: "session_inactive", reason: "No active session was found in this request."}},

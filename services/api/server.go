@@ -46,6 +46,13 @@ type Options struct {
 	Grants        Grants
 	Audit         Audit
 	Journal       Journal
+	// Hooks, Failures and Redeliverer are for those who declare hooks and look
+	// after them; without Hooks their routes are left out. BusURL is where workers
+	// find the bus.
+	Hooks       Hooks
+	Failures    Failures
+	Redeliverer Redeliverer
+	BusURL      string
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
@@ -226,6 +233,8 @@ const (
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
 	routeExport        = "/admin/audit/export"
+	routeHooks         = "/admin/hooks"
+	routeLetters       = "/admin/dead-letters"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -264,6 +273,9 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeMessages, get(s.telling(listMessages, s.listMessages)), guarded)
 	rt.add(routeMessages+"/{id}", get(s.telling(readMessage, s.showMessage)), guarded)
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
+	if s.Hooks != nil {
+		s.addHooks(&rt)
+	}
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
@@ -276,6 +288,21 @@ func (s *Server) Admin() http.Handler {
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
 	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
 	return rt.done(guarded)
+}
+
+// addHooks adds what declares hooks and looks after them.
+func (s *Server) addHooks(rt *router) {
+	one := routeHooks + "/{name}"
+	rt.add(routeHooks, methods{http.MethodGet: s.listHooks, http.MethodPost: s.createHook}, guarded)
+	rt.add(one, methods{http.MethodGet: s.showHook, http.MethodDelete: s.removeHook}, guarded)
+	rt.add(one+"/pause", methods{http.MethodPost: s.pauseHook}, guarded)
+	rt.add(one+"/resume", methods{http.MethodPost: s.resumeHook}, guarded)
+	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded)
+	rt.add(one+"/replay", methods{http.MethodPost: s.replayHook}, guarded)
+	rt.add(routeLetters, get(s.listLetters), guarded)
+	rt.add(routeLetters+"/{hook}/{event}", get(s.showLetter), guarded)
+	rt.add(routeLetters+"/redeliver", methods{http.MethodPost: s.redeliverLetters}, guarded)
+	rt.add(routeLetters+"/discard", methods{http.MethodPost: s.discardLetters}, guarded)
 }
 
 func (s *Server) version(x *exchange) error {

@@ -61,8 +61,10 @@ type process struct {
 	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
-	// delivery keeps what hooks fail at; nil in a process without the hooks.
+	// delivery keeps what hooks fail at, hooks tells which there are; nil in a
+	// process that has neither hooks nor API.
 	delivery *delivery.Service
+	hooks    *declared
 	live     *live
 	stages   *stages
 	ports    struct{ public, admin int } // that are listened on
@@ -159,6 +161,7 @@ func (p *process) startParts(ctx context.Context) error {
 		part   func(context.Context) error
 	}{
 		{p.Parts.Session, p.startSession},
+		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.Hooks, p.startDelivery},
 		{p.Parts.API, p.startAudit},

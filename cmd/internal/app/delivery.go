@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/services/store"
 	workercourier "github.com/usher-auth/usher/workers/courier"
 	workerdelivery "github.com/usher-auth/usher/workers/delivery"
+	workeridentity "github.com/usher-auth/usher/workers/identity"
 )
 
 // connectDelivery makes the service that keeps what hooks fail at. It
@@ -30,9 +32,10 @@ func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	stored := kicking{p.store, p.wake}
+	p.hooks = &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now}
 	p.delivery = delivery.New(delivery.Options{
 		Failures:  stored,
-		Declared:  &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now},
+		Declared:  p.hooks,
 		EventLog:  p.store,
 		History:   history{p.store},
 		Publisher: bus,
@@ -58,6 +61,8 @@ func (p *process) startDelivery(ctx context.Context) error {
 	p.metrics.failures(p.store, p.delivery.Paused, time.Now)
 	options := workerdelivery.Options{Service: p.delivery, Version: p.Version, Log: p.log}
 	p.stages.start(ctx, "delivery", func(ctx context.Context) error { return workerdelivery.Run(ctx, nc, options) })
+	identities := workeridentity.Options{Declarations: p.hooks, Identities: p.store, Version: p.Version, Log: p.log}
+	p.stages.start(ctx, "identities for workers", func(ctx context.Context) error { return workeridentity.Run(ctx, nc, identities) })
 	return nil
 }
 
@@ -108,6 +113,15 @@ func (d *declared) Hook(ctx context.Context, name string) (delivery.Hook, error)
 		return delivery.Hook{}, delivery.ErrNoHook
 	}
 	return d.table[at], nil
+}
+
+// Declared gives the traits that a worker's declaration lists.
+func (d *declared) Declared(ctx context.Context, worker string) (traits []string, ok bool, err error) {
+	h, err := d.Hook(ctx, worker)
+	if errors.Is(err, delivery.ErrNoHook) {
+		return nil, false, nil
+	}
+	return h.Traits, err == nil && h.Kind == delivery.Worker, err
 }
 
 // history is the event log as replays read it.

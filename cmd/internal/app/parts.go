@@ -10,7 +10,6 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
-	workercourier "github.com/usher-auth/usher/workers/courier"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
 
@@ -82,6 +81,7 @@ func (p *process) startRelay(ctx context.Context) error {
 	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
 	p.stages.start(ctx, "relay", r.Run)
 	p.stages.start(ctx, "sweeper", p.sweep)
+	p.stages.start(ctx, "provisioner", p.keepProvisioned)
 	return nil
 }
 
@@ -99,21 +99,4 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 		return nil, nil, err
 	}
 	return release, lost, nil
-}
-
-// provision declares the stream and a durable consumer for each background hook
-// of the configuration in force. A new leader and a reload may both ask for it:
-// one waits for the other, so that the last to look is the last to write.
-func (p *process) provision(ctx context.Context) error {
-	p.provisioning.Lock()
-	defer p.provisioning.Unlock()
-	durables := []events.Durable{{Name: workercourier.Name, Types: []string{events.VerificationRequested{}.EventType()}}}
-	for endpoint, types := range p.live.background() {
-		durables = append(durables, events.Durable{Name: endpoint, Types: types})
-	}
-	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, durables)
-	for _, change := range changes {
-		p.log.Info("bus", "provisioned", change)
-	}
-	return err
 }

@@ -111,6 +111,9 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Observe:       p.metrics.request,
 		ObserveLimit:  p.metrics.limit,
 	}
+	if p.Parts.API {
+		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})
 	return api.New(o), nil

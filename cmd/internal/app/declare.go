@@ -1,0 +1,158 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/events"
+	document "github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/delivery"
+)
+
+// provisionEvery is how often the leader looks whether the bus has what is
+// declared: a durable that somebody has deleted, or that could not be made when
+// its hook was declared.
+const provisionEvery = 30 * time.Second
+
+// askDelivery makes the delivery service of a process that only answers
+// administrators.
+func (p *process) askDelivery(ctx context.Context) error {
+	_, err := p.connectDelivery(ctx)
+	return err
+}
+
+// declarations are how administrators declare hooks.
+func (p *process) declarations() *delivery.Declarations {
+	stored := kicking{p.store, p.wake}
+	return &delivery.Declarations{
+		Hooks:    stored,
+		Durables: durables{p.provisioner},
+		Minter:   minting{p.bus},
+		Counts:   p.store,
+		Ledger:   stored,
+		Fixed:    p.builtIn,
+		Known:    eventTypes(),
+		Plain:    p.cfg.Dev,
+		Log:      p.log,
+		Now:      time.Now,
+	}
+}
+
+// eventTypes tells whether an event type exists: each has a schema.
+func eventTypes() func(string) bool {
+	return func(eventType string) bool {
+		_, err := fs.Stat(document.Events, "events/"+eventType+".schema.json")
+		return err == nil && !strings.Contains(eventType, "/") && eventType != "envelope"
+	}
+}
+
+// provision declares the stream and a durable consumer for each hook.
+func (p *process) provision(ctx context.Context) error {
+	p.provisioning.Lock()
+	defer p.provisioning.Unlock()
+	var list []events.Durable
+	for _, h := range p.builtIn() {
+		list = append(list, durableOf(h))
+	}
+	declared, err := p.store.Hooks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range declared {
+		if h.Kind != delivery.Answer {
+			list = append(list, durableOf(h))
+		}
+	}
+	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, list)
+	for _, change := range changes {
+		p.log.Info("bus", "provisioned", change)
+	}
+	return err
+}
+
+// keepProvisioned provisions now and then while this process leads.
+func (p *process) keepProvisioned(ctx context.Context) error {
+	tick := time.NewTicker(provisionEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !p.leading.Load() {
+			continue
+		}
+		if err := p.provision(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn("the bus does not have all that is declared", "error", err)
+		}
+	}
+}
+
+func durableOf(h delivery.Hook) events.Durable {
+	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
+}
+
+// durables are those on the bus, by the provisioner's connection.
+type durables struct{ nc *nats.Conn }
+
+// Provision is that of [delivery.Durables].
+func (d durables) Provision(ctx context.Context, h delivery.Hook) error {
+	_, err := events.Provision(ctx, d.nc, events.StreamOptions{}, []events.Durable{durableOf(h)})
+	return err
+}
+
+// Remove is that of [delivery.Durables].
+func (d durables) Remove(ctx context.Context, name string) error {
+	return events.RemoveDurable(ctx, d.nc, name)
+}
+
+// Pause is that of [delivery.Durables].
+func (d durables) Pause(ctx context.Context, name string, until time.Time) error {
+	return events.PauseDurable(ctx, d.nc, name, until)
+}
+
+// Live is that of [delivery.Durables].
+func (d durables) Live(ctx context.Context) (map[string]delivery.Live, error) {
+	if !d.nc.IsConnected() {
+		return nil, errors.New("the bus is away")
+	}
+	states, err := events.Durables(ctx, d.nc)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]delivery.Live, len(states))
+	for _, s := range states {
+		all[s.Name] = delivery.Live{
+			Pending: s.Pending, AckPending: s.AckPending, Redelivered: s.Redelivered, Waiting: s.Waiting,
+			PausedUntil: s.PausedUntil, DeliveredAt: s.DeliveredAt,
+		}
+	}
+	return all, nil
+}
+
+// minting mints with the keys as they are when somebody asks.
+type minting struct{ bus *bus }
+
+// WorkerCredentials is that of [delivery.Minter].
+func (m minting) WorkerCredentials(name string, expires time.Time) ([]byte, error) {
+	minter, err := m.bus.minter()
+	if err != nil {
+		return nil, err
+	}
+	return minter.WorkerCredentials(name, expires)
+}
+
+// AnswerCredentials is that of [delivery.Minter].
+func (m minting) AnswerCredentials(name string, expires time.Time) ([]byte, error) {
+	minter, err := m.bus.minter()
+	if err != nil {
+		return nil, err
+	}
+	return minter.AnswerCredentials(name, expires)
+}

@@ -1,0 +1,207 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/usher-auth/usher/services/delivery"
+)
+
+// Hooks declares hooks while everything runs, see [delivery.Declarations].
+type Hooks interface {
+	List(ctx context.Context) ([]delivery.Shown, error)
+	Show(ctx context.Context, name string) (delivery.Shown, error)
+	Create(ctx context.Context, h delivery.Hook, by delivery.Author) (delivery.Shown, delivery.Access, error)
+	Rotate(ctx context.Context, name string, by delivery.Author) (delivery.Shown, delivery.Access, error)
+	Pause(ctx context.Context, name string, long time.Duration, by delivery.Author) (delivery.Shown, error)
+	Resume(ctx context.Context, name string, by delivery.Author) (delivery.Shown, error)
+	Remove(ctx context.Context, name string, by delivery.Author) error
+}
+
+type hookView struct {
+	Name      string        `json:"name"`
+	Kind      delivery.Kind `json:"kind"`
+	Events    []string      `json:"events"`
+	Traits    []string      `json:"traits"`
+	URL       string        `json:"url,omitempty"`
+	Declared  string        `json:"declared"` // "stored", "fixed"
+	Disabled  string        `json:"disabled,omitempty"`
+	CreatedAt *stamp        `json:"created_at,omitempty"`
+	Consumer  *consumerView `json:"consumer"` // null where there is none, or it is not known
+	Failures  failuresView  `json:"failures"`
+}
+
+type consumerView struct {
+	Pending     uint64 `json:"pending"`
+	AckPending  int    `json:"ack_pending"`
+	Redelivered int    `json:"redelivered"`
+	Waiting     int    `json:"waiting"`
+	PausedUntil *stamp `json:"paused_until,omitempty"`
+	DeliveredAt *stamp `json:"delivered_at,omitempty"`
+}
+
+type failuresView struct {
+	Waiting   int64 `json:"waiting"`
+	Dead      int64 `json:"dead"`
+	Discarded int64 `json:"discarded"`
+}
+
+func viewHook(s delivery.Shown) hookView {
+	v := hookView{
+		Name: s.Name, Kind: s.Kind, Events: append([]string{}, s.Types...), Traits: append([]string{}, s.Traits...), URL: s.URL,
+		Declared: "stored", Disabled: s.Disabled, CreatedAt: happened(s.CreatedAt),
+		Failures: failuresView{s.Failures[delivery.Waiting], s.Failures[delivery.Dead], s.Failures[delivery.Discarded]},
+	}
+	if s.CreatedAt.IsZero() {
+		v.Declared = "fixed"
+	}
+	if l := s.Live; l != nil {
+		v.Consumer = &consumerView{
+			Pending: l.Pending, AckPending: l.AckPending, Redelivered: l.Redelivered, Waiting: l.Waiting,
+			PausedUntil: happened(l.PausedUntil), DeliveredAt: happened(l.DeliveredAt),
+		}
+	}
+	return v
+}
+
+// access is a hook with what it is reached or signed with, which is shown once.
+type accessView struct {
+	Hook       hookView `json:"hook"`
+	Credential string   `json:"credential,omitempty"`
+	BusURL     string   `json:"nats_url,omitempty"`
+	Secret     string   `json:"secret,omitempty"`
+}
+
+func (s *Server) viewAccess(shown delivery.Shown, a delivery.Access) accessView {
+	v := accessView{Hook: viewHook(shown), Credential: a.Credential.Reveal(), Secret: a.Secret.Reveal()}
+	if v.Credential != "" {
+		v.BusURL = s.BusURL
+	}
+	return v
+}
+
+// deliverer is who asks, for the events.
+func (x *exchange) deliverer() delivery.Author {
+	return delivery.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
+}
+
+// decode reads a body into v, which has a field for all that may stand there. No
+// body at all is an empty object.
+func (x *exchange) decode(v any) error {
+	if x.r.ContentLength == 0 {
+		return nil
+	}
+	body, err := x.bodyOf(typeJSON)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return refuse("the body is not what is wanted here: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return refuse("the body goes on behind its object")
+	}
+	return nil
+}
+
+// hookError makes an error one that says what an administrator can mend.
+func hookError(operation string, err error) error {
+	var invalid *delivery.Invalid
+	if errors.As(err, &invalid) {
+		return refuse("%s", invalid.Text)
+	}
+	return fmt.Errorf("%s: %w", operation, err)
+}
+
+func (s *Server) listHooks(x *exchange) error {
+	all, err := s.Hooks.List(x.r.Context())
+	if err != nil {
+		return hookError("list hooks", err)
+	}
+	views := make([]hookView, len(all))
+	for n := range all {
+		views[n] = viewHook(all[n])
+	}
+	return x.encode(http.StatusOK, struct {
+		Hooks []hookView `json:"hooks"`
+	}{views})
+}
+
+func (s *Server) createHook(x *exchange) error {
+	var in struct {
+		Name   string        `json:"name"`
+		Kind   delivery.Kind `json:"kind"`
+		Events []string      `json:"events"`
+		Traits []string      `json:"traits"`
+		URL    string        `json:"url"`
+	}
+	if err := x.decode(&in); err != nil {
+		return err
+	}
+	shown, access, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
+		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits, URL: in.URL,
+	}, x.deliverer())
+	if err != nil {
+		return hookError("create hook", err)
+	}
+	return x.encode(http.StatusCreated, s.viewAccess(shown, access))
+}
+
+func (s *Server) showHook(x *exchange) error {
+	shown, err := s.Hooks.Show(x.r.Context(), x.r.PathValue("name"))
+	return x.hook("show hook", shown, err)
+}
+
+func (s *Server) pauseHook(x *exchange) error {
+	var in struct {
+		For string `json:"for"`
+	}
+	if err := x.decode(&in); err != nil {
+		return err
+	}
+	var long time.Duration
+	if in.For != "" {
+		var err error
+		if long, err = time.ParseDuration(in.For); err != nil || long <= 0 {
+			return refuse("for: want a duration such as 10m or 2h, or nothing for a pause without an end")
+		}
+	}
+	shown, err := s.Hooks.Pause(x.r.Context(), x.r.PathValue("name"), long, x.deliverer())
+	return x.hook("pause hook", shown, err)
+}
+
+func (s *Server) resumeHook(x *exchange) error {
+	shown, err := s.Hooks.Resume(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	return x.hook("resume hook", shown, err)
+}
+
+func (x *exchange) hook(operation string, shown delivery.Shown, err error) error {
+	if err != nil {
+		return hookError(operation, err)
+	}
+	return x.encode(http.StatusOK, viewHook(shown))
+}
+
+func (s *Server) rotateHook(x *exchange) error {
+	shown, access, err := s.Hooks.Rotate(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	if err != nil {
+		return hookError("rotate hook", err)
+	}
+	return x.encode(http.StatusOK, s.viewAccess(shown, access))
+}
+
+func (s *Server) removeHook(x *exchange) error {
+	if err := s.Hooks.Remove(x.r.Context(), x.r.PathValue("name"), x.deliverer()); err != nil {
+		return hookError("remove hook", err)
+	}
+	x.answer(http.StatusNoContent, nil)
+	return nil
+}

@@ -1,0 +1,308 @@
+package delivery
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// credentialLife is how long a worker's credential is good.
+const credentialLife = 90 * 24 * time.Hour
+
+// Live is what the bus knows of a hook's durable consumer.
+type Live struct {
+	// Pending events wait for their first delivery, AckPending for their ack;
+	// Redelivered of these have been delivered before.
+	Pending                 uint64
+	AckPending, Redelivered int
+	// Waiting are requests for events: 0 if no worker runs, or all are busy.
+	Waiting                  int
+	PausedUntil, DeliveredAt time.Time
+}
+
+// Durables are the durable consumers on the bus.
+type Durables interface {
+	// Provision makes the durable of a hook, or mends it.
+	Provision(ctx context.Context, h Hook) error
+	// Remove deletes a durable; one that is gone is no error.
+	Remove(ctx context.Context, name string) error
+	// Pause lets the hook get nothing until then; the zero time ends a pause.
+	Pause(ctx context.Context, name string, until time.Time) error
+	// Live gives the state of each durable.
+	Live(ctx context.Context) (map[string]Live, error)
+}
+
+// Minter makes credentials for the bus, as the text of a .creds file. It refuses
+// the names of Usher's own parts.
+type Minter interface {
+	WorkerCredentials(name string, expires time.Time) ([]byte, error)
+	AnswerCredentials(name string, expires time.Time) ([]byte, error)
+}
+
+// Counter counts failures by hook and state.
+type Counter interface {
+	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
+}
+
+// Declarations declare hooks while everything runs: no file is edited and
+// nothing is started again. All fields are needed; it is safe for concurrent use.
+type Declarations struct {
+	Hooks    Hooks
+	Durables Durables
+	Minter   Minter
+	Counts   Counter
+	Ledger   Ledger
+	// Fixed are the hooks that are not in the table: built in, or of the file.
+	Fixed func() map[string]Hook
+	// Known tells whether an event type exists.
+	Known func(eventType string) bool
+	// Plain lets webhooks be called over HTTP without TLS.
+	Plain bool
+	Log   *slog.Logger
+	Now   func() time.Time
+}
+
+// Shown is a hook with what is known of it now.
+type Shown struct {
+	Hook
+	// Live is nil if it has no durable.
+	Live *Live
+	// Failures counts by state.
+	Failures map[State]int64
+}
+
+// Access is what a new hook is reached or signed with. It is shown once.
+type Access struct {
+	// Credential is the text of a .creds file of a worker.
+	Credential webhook.Secret
+	// Secret signs what a webhook gets: "whsec_…".
+	Secret webhook.Secret
+}
+
+// ErrFixed says that the hook is of the configuration file or built in, and not
+// changed here.
+var ErrFixed = errors.New("delivery: the hook is declared in the configuration file, or built in")
+
+// Create declares a hook, with its durable consumer and its credential. A worker
+// gets the events from then on. Errors that callers tell apart are [*Invalid] and [ErrHookExists].
+//
+// A durable that cannot be made at once is made by whoever leads, within half a minute.
+func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Access, error) {
+	h.Secrets, h.Disabled, h.InFile = nil, "", false
+	h.CreatedAt = d.Now().UTC()
+	h.UpdatedAt = h.CreatedAt
+	if err := d.check(h); err != nil {
+		return Shown{}, Access{}, &Invalid{Text: err.Error()}
+	}
+	if _, ok := d.Fixed()[h.Name]; ok {
+		return Shown{}, Access{}, ErrHookExists
+	}
+	access, err := d.access(&h)
+	if err != nil {
+		return Shown{}, Access{}, err
+	}
+	if err := d.Hooks.CreateHook(ctx, h, d.acted(by, "hook.create", h.Name)); err != nil {
+		return Shown{}, Access{}, fmt.Errorf("create hook %q: %w", h.Name, err)
+	}
+	if h.Kind != Answer {
+		if err := d.Durables.Provision(ctx, h); err != nil {
+			d.Log.WarnContext(ctx, "the durable consumer of a new hook is not there yet", "hook", h.Name, "err", err)
+		}
+	}
+	shown, err := d.Show(ctx, h.Name)
+	return shown, access, err
+}
+
+// reserved are names that discovery and operators know as parts of Usher.
+var reserved = []string{"usher", "api", "session", "identity", "delivery", "hooks", "courier", "relay", "console"}
+
+func (d *Declarations) check(h Hook) error {
+	if err := h.Check(d.Known); err != nil {
+		return err
+	}
+	if slices.Contains(reserved, h.Name) {
+		return fmt.Errorf("%q is a part of Usher; another name, please", h.Name)
+	}
+	if h.Kind != Webhook {
+		if h.URL != "" {
+			return errors.New("only a webhook has a url")
+		}
+		return nil
+	}
+	u, err := url.Parse(h.URL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
+		return errors.New("url: want https://host/path without a user or fragment")
+	case u.Scheme != "https" && (u.Scheme != "http" || !d.Plain):
+		return errors.New("url: want https")
+	}
+	return nil
+}
+
+// access makes what the hook is reached with, anew.
+func (d *Declarations) access(h *Hook) (Access, error) {
+	if h.Kind == Webhook {
+		secret := newSecret()
+		h.Secrets = append([]webhook.Secret{secret}, h.Secrets[:min(1, len(h.Secrets))]...)
+		return Access{Secret: secret}, nil
+	}
+	mint := d.Minter.WorkerCredentials
+	if h.Kind == Answer {
+		mint = d.Minter.AnswerCredentials
+	}
+	text, err := mint(h.Name, d.Now().Add(credentialLife))
+	if err != nil {
+		return Access{}, &Invalid{Text: err.Error()}
+	}
+	return Access{Credential: webhook.NewSecret(string(text))}, nil
+}
+
+// newSecret makes a signing secret in the form of Standard Webhooks.
+func newSecret() webhook.Secret {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return webhook.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(key))
+}
+
+// Rotate makes a new credential, or a new signing secret beside the former one.
+// A former credential stays good until it expires: who must end it at once
+// removes the hook.
+func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Access, error) {
+	h, err := d.stored(ctx, name)
+	if err != nil {
+		return Shown{}, Access{}, err
+	}
+	access, err := d.access(&h)
+	if err != nil {
+		return Shown{}, Access{}, err
+	}
+	h.UpdatedAt = d.Now().UTC()
+	if err := d.Hooks.UpdateHook(ctx, h, d.acted(by, "hook.rotate", name)); err != nil {
+		return Shown{}, Access{}, fmt.Errorf("rotate hook %q: %w", name, err)
+	}
+	shown, err := d.Show(ctx, name)
+	return shown, access, err
+}
+
+// Remove ends a hook: its credential is powerless at once, and its failures are
+// forgotten. Removing it again is safe where the bus was away. It gives [ErrNoHook] and [ErrFixed].
+func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {
+	if _, ok := d.Fixed()[name]; ok {
+		return ErrFixed
+	}
+	err := d.Hooks.DeleteHook(ctx, name, d.acted(by, "hook.remove", name))
+	if err != nil && !errors.Is(err, ErrNoHook) {
+		return fmt.Errorf("remove hook %q: %w", name, err)
+	}
+	gone := err
+	if err := d.Durables.Remove(ctx, name); err != nil {
+		return fmt.Errorf("remove hook %q: its durable consumer is still there, remove it again: %w", name, err)
+	}
+	return gone
+}
+
+// Pause lets a hook get nothing for a time, or until it is resumed when the time
+// is 0. Its events wait in the stream, for a week at most.
+func (d *Declarations) Pause(ctx context.Context, name string, long time.Duration, by Author) (Shown, error) {
+	until := d.Now().Add(long)
+	if long <= 0 {
+		until = d.Now().AddDate(100, 0, 0)
+	}
+	return d.pause(ctx, name, until, "hook.pause", by)
+}
+
+// Resume ends a pause.
+func (d *Declarations) Resume(ctx context.Context, name string, by Author) (Shown, error) {
+	return d.pause(ctx, name, time.Time{}, "hook.resume", by)
+}
+
+func (d *Declarations) pause(ctx context.Context, name string, until time.Time, action string, by Author) (Shown, error) {
+	shown, err := d.Show(ctx, name)
+	if err != nil {
+		return Shown{}, err
+	}
+	if shown.Kind == Answer {
+		return Shown{}, &Invalid{Text: "an answering worker has no durable consumer to pause"}
+	}
+	if err := d.Durables.Pause(ctx, name, until); err != nil {
+		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
+	}
+	if err := d.Ledger.Append(ctx, d.acted(by, action, name)); err != nil {
+		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
+	}
+	return d.Show(ctx, name)
+}
+
+// List gives all hooks, by name, those of the file and the built-in ones too.
+func (d *Declarations) List(ctx context.Context) ([]Shown, error) {
+	stored, err := d.Hooks.Hooks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list hooks: %w", err)
+	}
+	all := d.Fixed()
+	for _, h := range stored {
+		if _, ok := all[h.Name]; !ok {
+			all[h.Name] = h
+		}
+	}
+	counts, err := d.Counts.FailureCounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list hooks: %w", err)
+	}
+	live, err := d.Durables.Live(ctx)
+	if err != nil { // the bus is away: what is declared can be shown all the same
+		d.Log.WarnContext(ctx, "the state of the hooks is not known", "err", err)
+	}
+	list := make([]Shown, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		shown := Shown{Hook: all[name], Failures: counts[name]}
+		if l, ok := live[name]; ok {
+			shown.Live = &l
+		}
+		list = append(list, shown)
+	}
+	return list, nil
+}
+
+// Show gives one hook, or [ErrNoHook].
+func (d *Declarations) Show(ctx context.Context, name string) (Shown, error) {
+	all, err := d.List(ctx)
+	if err != nil {
+		return Shown{}, err
+	}
+	at := slices.IndexFunc(all, func(s Shown) bool { return s.Name == name })
+	if at < 0 {
+		return Shown{}, ErrNoHook
+	}
+	return all[at], nil
+}
+
+// stored gives a hook of the table; others are not changed here.
+func (d *Declarations) stored(ctx context.Context, name string) (Hook, error) {
+	if _, ok := d.Fixed()[name]; ok {
+		return Hook{}, ErrFixed
+	}
+	all, err := d.Hooks.Hooks(ctx)
+	if err != nil {
+		return Hook{}, fmt.Errorf("hook %q: %w", name, err)
+	}
+	at := slices.IndexFunc(all, func(h Hook) bool { return h.Name == name })
+	if at < 0 {
+		return Hook{}, ErrNoHook
+	}
+	return all[at], nil
+}
+
+func (d *Declarations) acted(by Author, action, target string) events.Event {
+	return by.event(events.AdminActed{Action: action, Target: target}, d.Now())
+}
