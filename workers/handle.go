@@ -91,8 +91,8 @@ type asker func(ctx context.Context, id string) (events.IdentityGetReply, error)
 
 // attempt calls the handler of an event.
 func (w *Worker) attempt(ctx context.Context, e *events.Event, number int, ask asker) (Outcome, error) {
-	h, ok := w.handlers[e.Type]
-	if !ok {
+	h := w.handlerOf(e.Type)
+	if h == nil {
 		return Skipped, nil
 	}
 	over := &late{w.timeout}

@@ -20,6 +20,7 @@ import (
 type Worker struct {
 	settings
 	handlers    map[string]handler
+	any         handler // of the types that have none of their own
 	concurrency int
 	timeout     time.Duration
 	grace       time.Duration
@@ -128,6 +129,23 @@ func On[P events.Payload](w *Worker, handle func(context.Context, Event[P]) erro
 	}
 }
 
+// OnAny handles the events of all types that have no handler of their own. The
+// event's Encode gives it as it was published. OnAny panics if it is called twice.
+func OnAny(w *Worker, handle func(context.Context, events.Event) error) {
+	if w.any != nil {
+		panic("workers: " + w.name + " handles all other types twice")
+	}
+	w.any = func(ctx context.Context, e events.Event, _ int) error { return handle(ctx, e) }
+}
+
+// handlerOf gives the handler of an event type, or nil.
+func (w *Worker) handlerOf(eventType string) handler {
+	if h, ok := w.handlers[eventType]; ok {
+		return h
+	}
+	return w.any
+}
+
 var (
 	validName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
@@ -150,8 +168,8 @@ func (w *Worker) check() error {
 		return err
 	}
 	switch {
-	case len(w.handlers) == 0:
-		return errors.New("handles no event: give it a handler with On")
+	case len(w.handlers) == 0 && w.any == nil:
+		return errors.New("handles no event: give it a handler with On or OnAny")
 	case w.concurrency < 1:
 		return fmt.Errorf("concurrency is %d, want 1 or more", w.concurrency)
 	case w.timeout <= 0:
