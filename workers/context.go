@@ -28,6 +28,7 @@ type delivery struct {
 	worker string
 	event  *events.Event
 	ask    asker
+	number int
 }
 
 type deliveryKey struct{}
@@ -53,6 +54,10 @@ func IdempotencyKey(ctx context.Context) string {
 	}
 	return d.worker + ":" + d.event.ID
 }
+
+// AttemptNumber counts the attempts at the event by this worker, from 1, as
+// [Event.Attempt] does. It is 0 outside of a handler.
+func AttemptNumber(ctx context.Context) int { return deliveryOf(ctx).number }
 
 // Sequence is the place of the event among those of its identity, from 1. An
 // event with a smaller one than a handler has seen is older, and was overtaken.

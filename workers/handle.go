@@ -98,7 +98,7 @@ func (w *Worker) attempt(ctx context.Context, e *events.Event, number int, ask a
 	over := &late{w.timeout}
 	ctx, cancel := context.WithTimeoutCause(ctx, w.timeout, over)
 	defer cancel()
-	err := w.call(context.WithValue(ctx, deliveryKey{}, &delivery{w.name, e, ask}), h, *e, number)
+	err := w.call(context.WithValue(ctx, deliveryKey{}, &delivery{w.name, e, ask, number}), h, *e, number)
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == over {
 		err = fmt.Errorf("%w: %w", over, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,9 +48,26 @@ func (c *adminClient) get(ctx context.Context, path string, query url.Values, v 
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	return c.do(ctx, http.MethodGet, path, nil, v)
+}
+
+// do sends body, if there is any, as JSON and decodes the answer into v, if that
+// is not nil.
+func (c *adminClient) do(ctx context.Context, method, path string, body, v any) error {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
 	if err != nil {
 		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if token := os.Getenv("USHER_ADMIN_TOKEN"); token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -59,14 +77,17 @@ func (c *adminClient) get(ctx context.Context, path string, query url.Values, v 
 		return c.unanswered(ctx, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, body))
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, answer))
 	}
-	if err := json.Unmarshal(body, v); err != nil {
+	if v == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, v); err != nil {
 		return fmt.Errorf("%s%s: the answer is not that of an admin listener: %w", c.base, path, err)
 	}
 	return nil

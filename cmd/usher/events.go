@@ -21,7 +21,7 @@ import (
 
 func eventsCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server"}
-	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsExportCommand(g))
+	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
 	return cmd
 }
 
