@@ -53,6 +53,7 @@ var payloads = []events.Payload{
 	events.HookRedelivered{Hook: "crm-sync", EventID: anEvent},
 	events.HookDiscarded{Hook: "crm-sync", EventID: anEvent, Reason: "the account there was closed"},
 	events.HookPaused{Hook: "crm-sync", Failures: 20},
+	events.HookDisabled{Hook: "crm-sync", Reason: "gone"},
 	events.AuditCheckpoint{
 		Seq: 1000, Head: strings.Repeat("0a", 32), At: "2026-11-24T17:05:03Z", KeyID: "k1",
 		Signature: base64.StdEncoding.EncodeToString(make([]byte, 64)),

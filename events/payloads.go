@@ -199,6 +199,15 @@ type HookPaused struct {
 // EventType is "hook.paused".
 func (HookPaused) EventType() string { return "hook.paused" }
 
+// HookDisabled says that a hook gets nothing until somebody enables it again.
+type HookDisabled struct {
+	Hook   string `json:"hook"`
+	Reason string `json:"reason"` // "gone": the endpoint answered 410
+}
+
+// EventType is "hook.disabled".
+func (HookDisabled) EventType() string { return "hook.disabled" }
+
 // AuditCheckpoint signs the head of the event log (Ed25519), see package audit.
 type AuditCheckpoint struct {
 	Seq       int64  `json:"seq"`

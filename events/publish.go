@@ -159,7 +159,7 @@ func (p *Publisher) PublishRetry(ctx context.Context, hook, eventID, messageID, 
 func (m Message) msg() *nats.Msg {
 	header := nats.Header{
 		jetstream.MsgIDHeader: {m.ID},
-		headerContentType:     {contentTypeEvent},
+		headerContentType:     {ContentType},
 	}
 	if m.TraceParent != "" {
 		header[HeaderTraceParent] = []string{m.TraceParent}

@@ -30,8 +30,10 @@ const (
 	HeaderTraceParent = "traceparent"
 
 	headerContentType = "Content-Type"
-	contentTypeEvent  = "application/cloudevents+json"
 )
+
+// ContentType is that of an encoded event.
+const ContentType = "application/cloudevents+json"
 
 // allRetries are the subjects of [RetrySubject].
 const allRetries = "usher.hook.v1.*.retry"

@@ -50,6 +50,7 @@ func golden() []events.Payload {
 		events.HookRedelivered{Hook: "crm-sync", EventID: eventID},
 		events.HookDiscarded{Hook: "crm-sync", EventID: eventID, Reason: "the account there was closed"},
 		events.HookPaused{Hook: "crm-sync", Failures: 20},
+		events.HookDisabled{Hook: "crm-sync", Reason: "gone"},
 		events.AuditCheckpoint{
 			Seq: 1000, Head: strings.Repeat("0a", 32), At: "2026-11-24T17:05:03Z", KeyID: "k1",
 			Signature: strings.Repeat("A", 86) + "==",
