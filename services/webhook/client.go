@@ -22,6 +22,9 @@ type Options struct {
 	// internet, except for the URLs that match one of the globs.
 	DisallowPrivateIPRanges bool
 	PrivateIPExceptionURLs  []string
+	// OpenSigned lets signed endpoints be on such addresses, as in development;
+	// without it they are only if their URL matches one of the globs.
+	OpenSigned bool
 	// Timeout bounds one background delivery (default 15 s), AnswerTimeout one
 	// attempt at a hook that a person waits for (default 5 s).
 	Timeout, AnswerTimeout time.Duration
@@ -40,6 +43,8 @@ type Options struct {
 type Client struct {
 	endpoints              map[string]*target
 	open, guarded          *http.Client
+	openSigned             bool
+	exceptions             []*regexp.Regexp
 	timeout, answerTimeout time.Duration
 	schemaURL              func(string) string
 	workers                Asker
@@ -63,6 +68,8 @@ func New(o Options) (*Client, error) {
 		endpoints:     make(map[string]*target, len(o.Endpoints)),
 		open:          newHTTPClient(&net.Dialer{Timeout: dialTimeout}),
 		guarded:       newHTTPClient(&net.Dialer{Timeout: dialTimeout, Control: refusePrivate}),
+		openSigned:    o.OpenSigned,
+		exceptions:    globs(o.PrivateIPExceptionURLs),
 		timeout:       o.Timeout,
 		answerTimeout: o.AnswerTimeout,
 		schemaURL:     o.SchemaURL,
@@ -79,9 +86,8 @@ func New(o Options) (*Client, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	exceptions := globs(o.PrivateIPExceptionURLs)
 	for _, e := range o.Endpoints {
-		if err := c.add(e, o.DisallowPrivateIPRanges && !matches(exceptions, e.URL)); err != nil {
+		if err := c.add(e, o.DisallowPrivateIPRanges && !matches(c.exceptions, e.URL)); err != nil {
 			return nil, fmt.Errorf("web_hook %s: %w", e.Name(), err)
 		}
 	}
@@ -166,7 +172,7 @@ func (c *Client) Notify(ctx context.Context, endpoint string, call *Call) error 
 	}
 	got, err := c.try(ctx, t, body, call)
 	if err == nil && got.status >= 400 {
-		err = got.failed(t)
+		err = got.failed(t.name)
 	}
 	return err
 }
@@ -179,7 +185,7 @@ func (c *Client) Deliver(ctx context.Context, endpoint string, call *Call) error
 	}
 	got, err := c.send(ctx, t, body, call, c.timeout)
 	if err == nil && !got.ok() {
-		err = got.failed(t)
+		err = got.failed(t.name)
 	}
 	return err
 }
@@ -227,9 +233,9 @@ func (c *Client) try(ctx context.Context, t *target, body []byte, call *Call) (a
 		case got.ok(), got.status >= 400 && len(got.messages()) > 0:
 			return nil
 		case got.status >= 500:
-			return got.failed(t)
+			return got.failed(t.name)
 		default:
-			return backoff.Permanent(got.failed(t))
+			return backoff.Permanent(got.failed(t.name))
 		}
 	}, backoff.WithContext(backoff.WithMaxRetries(pauses, attempts-1), ctx))
 	var failed *Failed

@@ -9,7 +9,7 @@ import (
 )
 
 // errPrivate ends a connection to an address that is not on the public internet.
-var errPrivate = errors.New("address is private (clients.http.disallow_private_ip_ranges)")
+var errPrivate = errors.New("address is private (clients.http.disallow_private_ip_ranges and private_ip_exception_urls say which may be called)")
 
 // special are ranges that pass for global unicast and are not the public
 // internet, or that lead into other networks.

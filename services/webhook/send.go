@@ -46,18 +46,23 @@ type answer struct {
 
 func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
 
-func (a answer) failed(t *target) *Failed {
+func (a answer) failed(endpoint string) *Failed {
 	return &Failed{
-		Endpoint: t.name, Status: a.status, RetryAfter: a.retryAfter,
+		Endpoint: endpoint, Status: a.status, RetryAfter: a.retryAfter,
 		Err: fmt.Errorf("answered %d", a.status),
 	}
 }
 
-// send makes one attempt. Its error is a [*Failed] without the URL.
+// send makes one attempt at a web_hook. Its error is a [*Failed] without the URL.
 func (c *Client) send(ctx context.Context, t *target, body []byte, call *Call, timeout time.Duration) (answer, error) {
+	return c.attempt(ctx, t.name, timeout, func(ctx context.Context) (answer, error) { return c.exchange(ctx, t, body, call) })
+}
+
+// attempt bounds an exchange. Its error is a [*Failed] without the URL.
+func (c *Client) attempt(ctx context.Context, endpoint string, timeout time.Duration, exchange func(context.Context) (answer, error)) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
-	a, err := c.exchange(ctx, t, body, call)
+	a, err := exchange(ctx)
 	if c.closed.Load() {
 		c.dropIdle()
 	}
@@ -71,7 +76,7 @@ func (c *Client) send(ctx context.Context, t *target, body []byte, call *Call, t
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return answer{}, &Failed{Endpoint: t.name, Err: err}
+	return answer{}, &Failed{Endpoint: endpoint, Err: err}
 }
 
 func (c *Client) exchange(ctx context.Context, t *target, body []byte, call *Call) (answer, error) {

@@ -1,8 +1,9 @@
-// Package webhook calls the endpoints of web_hook: it renders the body with
-// Jsonnet, sends it with its credentials, and reads what a parsing endpoint
-// answers.
+// Package webhook calls endpoints over HTTP. Those of web_hook get a body that
+// is rendered with Jsonnet, with their credentials, and a parsing one is
+// listened to. Signed ones get a message as it is, signed as Standard Webhooks say.
 //
-//	Call ── body(ctx) ──▶ request ──▶ endpoint ──▶ nil │ Refusal │ Failed
+//	Call          ── body(ctx) ──▶ request ──▶ endpoint ──▶ nil │ Refusal │ Failed
+//	SignedMessage ── signatures ─▶ request ──▶ endpoint ──▶ nil │ Failed
 package webhook
 
 import (
@@ -72,7 +73,7 @@ type Failed struct {
 }
 
 func (f *Failed) Error() string {
-	return cmp.Or(f.Kind, "web_hook") + " " + f.Endpoint + ": " + f.Err.Error()
+	return cmp.Or(f.Kind, "endpoint") + " " + f.Endpoint + ": " + f.Err.Error()
 }
 
 // Unwrap gives the cause.
