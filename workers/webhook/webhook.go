@@ -1,9 +1,13 @@
-// Package webhook delivers background web_hooks: one worker per endpoint, each
-// on the durable consumer of the endpoint's name.
+// Package webhook delivers events over HTTP: one worker per endpoint, each on
+// the durable consumer of the endpoint's name, so that a dead one holds back no
+// other. [Delivery] is for the background web_hooks of the configuration,
+// [Signed] for declared webhooks; both make one attempt and leave the rest to
+// the ladder.
 //
 //	event ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
+//	event ─▶ signatures ────────────▶ endpoint ─▶ ack
 //
-// The events are identity.created, login.succeeded and address.verified. Whether
+// The events of a web_hook are identity.created, login.succeeded and address.verified. Whether
 // an endpoint gets one was decided no later than by the commit that wrote it:
 // there is a hook input, or there is nothing to do.
 package webhook
@@ -25,7 +29,7 @@ import (
 // deleteTimeout bounds the deletion of an input, which goes on when the worker ends.
 const deleteTimeout = 5 * time.Second
 
-// Delivery delivers events to endpoints. All fields are needed.
+// Delivery delivers events to background web_hooks. All fields are needed.
 type Delivery struct {
 	Inputs     Inputs
 	Identities Identities
@@ -110,7 +114,7 @@ func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) 
 	return nil
 }
 
-// again waits as long as the endpoint asked for, or by its ladder.
+// again waits as long as the endpoint asked for, or by its ladder. It is nil if err is.
 func again(err error) error {
 	var failed *webhook.Failed
 	if errors.As(err, &failed) && failed.RetryAfter > 0 {
