@@ -44,8 +44,7 @@ type Durable struct {
 	Name string // lower-kebab
 	// Types are the event types that it gets, besides its own retries.
 	Types []string
-	// Since is when the first event was stored that a durable which is made gets;
-	// zero is the oldest of the stream. One that exists stays where it is.
+	// Since is where a new one starts; zero is the oldest event of the stream.
 	Since time.Time
 }
 
@@ -55,7 +54,7 @@ type Durable struct {
 // does not let it mend is in the error, by name; everything else is done all
 // the same.
 //
-// A new durable starts with the oldest event of the stream, or of its Since.
+// A new durable starts with the oldest event of the stream, unless it says since when.
 func Provision(ctx context.Context, nc *nats.Conn, o StreamOptions, durables []Durable) (changes []string, err error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -125,7 +124,7 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 	}
 	consumer, err := js.Consumer(ctx, Stream, d.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		_, err := js.CreateConsumer(ctx, Stream, d.wanted(d.beginning()))
+		_, err := js.CreateConsumer(ctx, Stream, d.wanted(d.start()))
 		return "created durable consumer " + d.Name, err
 	}
 	if err != nil {
@@ -141,16 +140,6 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
 	}
 	return "mended durable consumer " + d.Name + ": " + differences, nil
-}
-
-// beginning is what only a new durable is given.
-func (d Durable) beginning() jetstream.ConsumerConfig {
-	c := jetstream.ConsumerConfig{Durable: d.Name}
-	if !d.Since.IsZero() {
-		since := d.Since.UTC()
-		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-	}
-	return c
 }
 
 // wanted is is with what Usher relies on. A pause stays, and so does the place
@@ -171,6 +160,15 @@ func (d Durable) wanted(is jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 		want.FilterSubjects = filters
 	}
 	return want
+}
+
+// start is where a new durable begins.
+func (d Durable) start() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{Durable: d.Name}
+	if !d.Since.IsZero() {
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &d.Since
+	}
+	return c
 }
 
 // filters are the subjects of d's events and of its retries, sorted.

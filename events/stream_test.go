@@ -160,6 +160,34 @@ func TestProvisionKeepsPauseAndPlace(t *testing.T) {
 	}
 }
 
+// TestProvisionStartsWhereItIsToldTo: a durable that says since when starts
+// there, and is the same to whoever provisions it again.
+func TestProvisionStartsWhereItIsToldTo(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	js := b.provision(events.StreamOptions{})
+	publish(t, b, messages(1, 3)...)
+	since := time.Now()
+	publish(t, b, messages(4, 5)...)
+	late := []events.Durable{{Name: "crm-sync", Types: []string{"identity.created"}, Since: since}}
+	if changes, err := provision(t, b, events.StreamOptions{}, late); len(changes) != 1 || err != nil {
+		t.Fatalf("Provision = %q, %v, want the durable created", changes, err)
+	}
+	consumer, err := js.Consumer(t.Context(), events.Stream, "crm-sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := consumer.CachedInfo().NumPending; n != 2 {
+		t.Errorf("%d events are pending, want the 2 behind the start", n)
+	}
+	for _, again := range []time.Time{since, {}, time.Now()} {
+		late[0].Since = again
+		if changes, err := provision(t, b, events.StreamOptions{}, late); len(changes) != 0 || err != nil {
+			t.Errorf("Provision again = %q, %v, want no change", changes, err)
+		}
+	}
+}
+
 func TestProvisionSaysWhatItCannotMend(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
