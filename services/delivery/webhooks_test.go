@@ -1,0 +1,320 @@
+package delivery_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+var noon = time.Date(2026, time.November, 24, 12, 0, 0, 0, time.UTC)
+
+// declarations are a table of hooks, a file, a bus and an endpoint in memory.
+type declarations struct {
+	rows    []delivery.Hook
+	inFile  []delivery.Hook
+	said    []string // type, actor, and what of it
+	bus     []string
+	sent    []webhook.SignedMessage
+	changes int
+	broken  error // of the bus
+	answer  func() (int, error)
+}
+
+func (d *declarations) say(e events.Event) {
+	d.said = append(d.said, e.Type+" "+e.Actor+" "+string(e.Data))
+}
+
+func (d *declarations) Hooks(context.Context) ([]delivery.Hook, error) {
+	return slices.Clone(d.rows), nil
+}
+
+func (d *declarations) at(name string) int {
+	return slices.IndexFunc(d.rows, func(h delivery.Hook) bool { return h.Name == name })
+}
+
+func (d *declarations) CreateHook(_ context.Context, h delivery.Hook, e events.Event) error {
+	if d.at(h.Name) >= 0 {
+		return delivery.ErrHookExists
+	}
+	d.rows = append(d.rows, h)
+	d.say(e)
+	return nil
+}
+
+func (d *declarations) UpdateHook(_ context.Context, h delivery.Hook, e events.Event) error {
+	n := d.at(h.Name)
+	if n < 0 {
+		return delivery.ErrNoHook
+	}
+	d.rows[n] = h
+	d.say(e)
+	return nil
+}
+
+func (d *declarations) DeleteHook(_ context.Context, name string, e events.Event) error {
+	n := d.at(name)
+	if n < 0 {
+		return delivery.ErrNoHook
+	}
+	d.rows = slices.Delete(d.rows, n, n+1)
+	d.say(e)
+	return nil
+}
+
+func (d *declarations) EnsureWebhook(_ context.Context, h delivery.Hook) error {
+	d.bus = append(d.bus, "ensure "+h.Name+" since "+h.CreatedAt.Format(time.RFC3339))
+	return d.broken
+}
+
+func (d *declarations) RemoveWebhook(_ context.Context, name string) error {
+	d.bus = append(d.bus, "remove "+name)
+	return d.broken
+}
+
+func (d *declarations) Send(_ context.Context, to webhook.Signed, m webhook.SignedMessage) (int, error) {
+	d.sent = append(d.sent, m)
+	return d.answer()
+}
+
+func newWebhooks() (*declarations, *delivery.Webhooks) {
+	d := &declarations{answer: func() (int, error) { return 204, nil }}
+	return d, &delivery.Webhooks{
+		Hooks: d, InFile: func() []delivery.Hook { return d.inFile }, Taken: func(name string) bool { return name == "taken" },
+		Bus: d, Sender: d, Now: func() time.Time { return noon }, Changed: func() { d.changes++ },
+	}
+}
+
+var (
+	crmURL    = "https://crm.example/in?key=hidden"
+	crmEvents = []string{"identity.deleted", "identity.created", "identity.created"}
+)
+
+func TestWebhooksAreAddedRotatedAndRemoved(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	h, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna)
+	if err != nil || len(h.Secrets) != 1 || webhook.CheckSigningSecret(h.Secrets[0]) != nil || !slices.Equal(h.Types, []string{"identity.created", "identity.deleted"}) {
+		t.Fatalf("Add = %+v, %v, want it with a secret and its types", h, err)
+	}
+	first := h.Secrets[0].Reveal()
+	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); !errors.Is(err, delivery.ErrHookExists) {
+		t.Errorf("Add again = %v, want ErrHookExists", err)
+	}
+	var rotated []string
+	for range 2 {
+		secret, err := w.Rotate(t.Context(), "crm", anna)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rotated = append(rotated, secret.Reveal())
+	}
+	second, third := rotated[0], rotated[1]
+	if got := secretsOf(d.rows[0]); !slices.Equal(got, []string{third, second}) || first == second || second == third {
+		t.Error("behind two rotations the secrets are not the two newest, the newest first")
+	}
+	if err := w.FinishRotation(t.Context(), "crm", anna); err != nil || !slices.Equal(secretsOf(d.rows[0]), []string{third}) {
+		t.Errorf("FinishRotation = %v, want the newest secret alone", err)
+	}
+	if err := w.Remove(t.Context(), "crm", anna); err != nil || len(d.rows) > 0 {
+		t.Errorf("Remove = %v, %d rows are left, want none", err, len(d.rows))
+	}
+	want := []string{
+		`admin.acted admin:anna {"action":"webhook.add","target":"crm"}`,
+		`admin.acted admin:anna {"action":"webhook.rotate","target":"crm"}`,
+		`admin.acted admin:anna {"action":"webhook.rotate","target":"crm"}`,
+		`admin.acted admin:anna {"action":"webhook.rotate.finish","target":"crm"}`,
+		`admin.acted admin:anna {"action":"webhook.remove","target":"crm"}`,
+	}
+	if diff := cmp.Diff(want, d.said); diff != "" {
+		t.Errorf("events differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"ensure crm since 2026-11-24T12:00:00Z", "remove crm"}, d.bus); diff != "" {
+		t.Errorf("the bus was told (-want +got):\n%s", diff)
+	}
+	if d.changes != 5 {
+		t.Errorf("%d changes were told, want 5", d.changes)
+	}
+	for name, err := range map[string]error{
+		"Remove": w.Remove(t.Context(), "crm", anna), "Enable": w.Enable(t.Context(), "crm", anna), "FinishRotation": w.FinishRotation(t.Context(), "crm", anna),
+	} {
+		if !errors.Is(err, delivery.ErrNoHook) {
+			t.Errorf("%s of none = %v, want ErrNoHook", name, err)
+		}
+	}
+}
+
+func secretsOf(h delivery.Hook) (texts []string) {
+	for _, s := range h.Secrets {
+		texts = append(texts, s.Reveal())
+	}
+	return texts
+}
+
+func TestWebhooksThatAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		name, url string
+		types     []string
+		want      string
+	}{
+		"name":          {"Crm", crmURL, crmEvents, "name"},
+		"part":          {"identity", crmURL, crmEvents, "part of Usher"},
+		"web_hook":      {"webhook-crm", crmURL, crmEvents, "part of Usher"},
+		"scheme":        {"crm", "ftp://crm.example/hidden", crmEvents, "url"},
+		"password":      {"crm", "https://u:hidden@crm.example", crmEvents, "url"},
+		"no types":      {"crm", crmURL, nil, "no event types"},
+		"unknown type":  {"crm", crmURL, []string{"identity.gone"}, "identity.gone"},
+		"wildcard":      {"crm", crmURL, []string{"identity.*"}, "identity.*"},
+		"path":          {"crm", crmURL, []string{"../events/identity.created"}, "no event type"},
+		"envelope":      {"crm", crmURL, []string{"envelope"}, "envelope"},
+		"name of a row": {"taken", crmURL, crmEvents, "has that name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, w := newWebhooks()
+			_, err := w.Add(t.Context(), tc.name, tc.url, tc.types, anna)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("Add = %v, want a refusal that names %q and shows nothing", err, tc.want)
+			}
+			if len(d.rows)+len(d.bus)+len(d.said) > 0 {
+				t.Errorf("a refused webhook left %v, %v, %v", d.rows, d.bus, d.said)
+			}
+		})
+	}
+}
+
+func TestAWebhookIsStoredAlthoughTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	d.broken = errors.New("no bus")
+	h, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna)
+	if !errors.Is(err, delivery.ErrUnready) || len(h.Secrets) != 1 || len(d.rows) != 1 {
+		t.Errorf("Add = %v, %d secrets, want ErrUnready and the webhook", err, len(h.Secrets))
+	}
+}
+
+func TestWebhookThatHasGone(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); err != nil {
+		t.Fatal(err)
+	}
+	d.said = nil
+	if err := w.DisableWebhook(t.Context(), "crm", "https://other.example"); err != nil || d.rows[0].Disabled != "" {
+		t.Errorf("an endpoint at another URL disables it: %v", err)
+	}
+	if err := w.DisableWebhook(t.Context(), "nobody", crmURL); err != nil {
+		t.Errorf("DisableWebhook of none = %v, want nil", err)
+	}
+	for range 2 {
+		if err := w.DisableWebhook(t.Context(), "crm", crmURL); err != nil || d.rows[0].Disabled != "gone" || len(d.rows[0].Secrets) != 1 {
+			t.Errorf("DisableWebhook = %v, %+v, want it disabled and whole", err, d.rows[0])
+		}
+	}
+	for range 2 {
+		if err := w.Enable(t.Context(), "crm", anna); err != nil || d.rows[0].Disabled != "" {
+			t.Errorf("Enable = %v, %+v", err, d.rows[0])
+		}
+	}
+	want := []string{`hook.disabled system:delivery {"hook":"crm","reason":"gone"}`, `admin.acted admin:anna {"action":"webhook.enable","target":"crm"}`}
+	if diff := cmp.Diff(want, d.said); diff != "" {
+		t.Errorf("events differ (-want +got):\n%s", diff)
+	}
+}
+
+// Of a webhook in the file the table holds that it is disabled, and nothing that
+// makes it one of the table when the file does not have it any more.
+func TestWebhookInTheFile(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	secret := webhook.NewSigningSecret()
+	d.inFile = []delivery.Hook{{Name: "crm", Kind: delivery.Webhook, Types: []string{"identity.created"}, URL: crmURL, Secrets: []webhook.Secret{secret}, InFile: true}}
+	if _, err := w.Rotate(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrInFile) {
+		t.Errorf("Rotate = %v, want ErrInFile", err)
+	}
+	if err := w.Remove(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrInFile) {
+		t.Errorf("Remove = %v, want ErrInFile", err)
+	}
+	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); !errors.Is(err, delivery.ErrHookExists) {
+		t.Errorf("Add = %v, want ErrHookExists", err)
+	}
+	for range 2 { // the second time there is a row
+		if err := w.DisableWebhook(t.Context(), "crm", crmURL); err != nil {
+			t.Fatal(err)
+		}
+		h, err := w.Webhook(t.Context(), "crm")
+		if err != nil || h.Disabled != "gone" || !h.InFile || len(h.Secrets) != 1 || len(d.rows[0].Secrets) > 0 {
+			t.Errorf("disabled: Webhook = %+v, %v, want the file's", h, err)
+		}
+		moved := d.inFile[0].URL
+		d.inFile[0].URL = "https://moved.example"
+		if h, err := w.Webhook(t.Context(), "crm"); err != nil || h.Disabled != "" {
+			t.Errorf("with another URL in the file: Webhook = %+v, %v, want it enabled", h, err)
+		}
+		d.inFile[0].URL = moved
+		if err := w.Enable(t.Context(), "crm", anna); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := w.Webhook(t.Context(), "crm"); err != nil || h.Disabled != "" || len(d.rows[0].Secrets) > 0 {
+			t.Errorf("enabled: Webhook = %+v, %v", h, err)
+		}
+	}
+	d.inFile = nil
+	if all, err := w.List(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("List behind the file = %v, %v, want none", all, err)
+	}
+}
+
+func TestOnlyWebhooksAreListed(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	d.rows = []delivery.Hook{{Name: "z-worker", Kind: delivery.Worker}, {Name: "a-answer", Kind: delivery.Answer}}
+	for _, name := range []string{"crm", "bi"} {
+		if _, err := w.Add(t.Context(), name, crmURL, crmEvents, anna); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := w.List(t.Context())
+	if err != nil || len(all) != 2 || all[0].Name != "bi" || all[1].Name != "crm" {
+		t.Errorf("List = %v, %v, want bi and crm", all, err)
+	}
+	if err := w.Remove(t.Context(), "z-worker", anna); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("Remove of a worker = %v, want ErrNoHook", err)
+	}
+}
+
+func TestWebhookTest(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.Test(t.Context(), "crm", anna)
+	if err != nil || got.Status != 204 || got.Failed != "" || got.EventID != d.sent[0].ID {
+		t.Errorf("Test = %+v, %v, want what was answered", got, err)
+	}
+	var e events.Event
+	if err := json.Unmarshal(d.sent[0].Body, &e); err != nil || e.Type != "webhook.test" || e.ID != got.EventID || string(e.Data) != `{"webhook":"crm"}` || e.Actor != "admin:anna" {
+		t.Errorf("sent %s, %v, want a test event", d.sent[0].Body, err)
+	}
+	d.answer = func() (int, error) { return 500, errors.New("answered 500") }
+	if got, err := w.Test(t.Context(), "crm", anna); err != nil || got.Status != 500 || got.Failed != "answered 500" {
+		t.Errorf("Test = %+v, %v, want why it was not taken", got, err)
+	}
+	if _, err := w.Test(t.Context(), "nobody", anna); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("Test of none = %v, want ErrNoHook", err)
+	}
+	if len(d.said) != 1 {
+		t.Errorf("a test is in the log: %v", d.said)
+	}
+}
