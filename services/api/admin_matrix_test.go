@@ -89,6 +89,14 @@ func TestAdminGuardEverywhere(t *testing.T) {
 		{method: "POST", path: "/admin/identities", body: `{"traits":{"email":"a@b.example"}}`},
 		{method: "GET", path: "/admin/sessions"},
 		{method: "GET", path: "/admin/courier/messages"},
+		{method: "GET", path: "/admin/webhooks"},
+		{method: "POST", path: "/admin/webhooks", body: wantedWebhook},
+		{method: "GET", path: "/admin/webhooks/crm"},
+		{method: "POST", path: "/admin/webhooks/crm/test"},
+		{method: "POST", path: "/admin/webhooks/crm/rotate"},
+		{method: "POST", path: "/admin/webhooks/crm/rotate/finish"},
+		{method: "POST", path: "/admin/webhooks/crm/enable"},
+		{method: "DELETE", path: "/admin/webhooks/crm"},
 	}...) {
 		path := strings.NewReplacer("{identity}", uuid.NewString(), "{session}", uuid.NewString(), "{message}", uuid.NewString()).Replace(route.path)
 		for token, want := range map[string]int{"": 401, "usher_at_unknown": 401, "usher_at_events": 403, "usher_at_metrics": 403} {

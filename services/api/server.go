@@ -38,8 +38,8 @@ type Options struct {
 	Errors       Errors
 	Events       Events
 	Tokens       Tokens
-	// Administrator, Ledger, Messages, Grants, Audit and Journal are for the admin
-	// listener.
+	// Administrator, Ledger, Messages, Grants, Audit, Journal and Webhooks are for
+	// the admin listener.
 	Administrator Administrator
 	Ledger        session.Ledger
 	Messages      Messages
@@ -53,6 +53,7 @@ type Options struct {
 	Failures    Failures
 	Redeliverer Redeliverer
 	BusURL      string
+	Webhooks    Webhooks
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
@@ -235,6 +236,7 @@ const (
 	routeExport        = "/admin/audit/export"
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
+	routeWebhooks      = "/admin/webhooks"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -276,6 +278,7 @@ func (s *Server) Admin() http.Handler {
 	if s.Hooks != nil {
 		s.addHooks(&rt)
 	}
+	s.addWebhookRoutes(&rt)
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)

@@ -93,7 +93,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
 		},
 		Audit: auditMemory{w}, Journal: &w.journal,
-		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w},
+		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(),
 		CSRFKey: []byte("a csrf key that is long enough.."),
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
