@@ -61,6 +61,8 @@ type process struct {
 	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
+	// webhooks declares webhooks.
+	webhooks *delivery.Webhooks
 	// delivery keeps what hooks fail at, hooks tells which there are; nil in a
 	// process that has neither hooks nor API.
 	delivery *delivery.Service
@@ -156,6 +158,7 @@ func (p *process) startParts(ctx context.Context) error {
 	if err := p.compile(p.cfg); err != nil {
 		return err
 	}
+	p.webhooks = p.newWebhooks()
 	for _, start := range []struct {
 		wanted bool
 		part   func(context.Context) error

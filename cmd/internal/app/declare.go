@@ -30,7 +30,7 @@ func (p *process) askDelivery(ctx context.Context) error {
 func (p *process) declarations() *delivery.Declarations {
 	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
-		Hooks:    stored,
+		Hooks:    kickingHooks{stored},
 		Durables: durables{p.provisioner},
 		Minter:   minting{p.bus},
 		Counts:   p.store,
@@ -64,10 +64,15 @@ func (p *process) provision(ctx context.Context) error {
 		return err
 	}
 	for _, h := range declared {
-		if h.Kind != delivery.Answer {
+		if h.Kind == delivery.Worker {
 			list = append(list, durableOf(h))
 		}
 	}
+	webhooks, err := p.webhookDurables(ctx)
+	if err != nil {
+		return err
+	}
+	list = append(list, webhooks...)
 	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, list)
 	for _, change := range changes {
 		p.log.Info("bus", "provisioned", change)
@@ -92,10 +97,6 @@ func (p *process) keepProvisioned(ctx context.Context) error {
 			p.log.Warn("the bus does not have all that is declared", "error", err)
 		}
 	}
-}
-
-func durableOf(h delivery.Hook) events.Durable {
-	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
 }
 
 // durables are those on the bus, by the provisioner's connection.

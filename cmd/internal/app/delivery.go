@@ -66,14 +66,17 @@ func (p *process) startDelivery(ctx context.Context) error {
 	return nil
 }
 
-// builtIn are the hooks that nobody declares: the courier, and the background
-// endpoints of the configuration in force.
+// builtIn are the hooks that are in no table: the courier, and the background
+// endpoints and webhooks of the configuration in force.
 func (p *process) builtIn() map[string]delivery.Hook {
 	all := map[string]delivery.Hook{workercourier.Name: {
 		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
 	}}
 	for name, types := range p.live.background() {
 		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
+	}
+	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
+		all[h.Name] = h
 	}
 	return all
 }

@@ -15,8 +15,9 @@ import (
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
 
-// startHooks runs a worker for each background endpoint, and follows the
-// configuration: endpoints that come get a worker, those that go lose it.
+// startHooks runs a worker for each background endpoint and each webhook, and
+// follows the configuration and the table of hooks: endpoints that come get a
+// worker, those that go lose it.
 func (p *process) startHooks(ctx context.Context) error {
 	nc, err := p.bus.connect(ctx, events.UserHooks)
 	if err != nil {
@@ -29,38 +30,54 @@ func (p *process) startHooks(ctx context.Context) error {
 	h := hookWorkers{
 		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,
 		delivery: workerwebhook.Delivery{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
+		webhooks: &webhookTable{List: p.webhooks.List, log: p.log},
 		running:  map[string]context.CancelFunc{},
 	}
+	signed := workerwebhook.Signed{Webhooks: h.webhooks, Sender: liveSender{p.live}, Disabler: p.webhooks}
 	p.stages.start(ctx, "hooks", func(ctx context.Context) error {
+		look := time.NewTicker(hookAge)
+		defer look.Stop()
 		for {
-			h.follow(ctx, p.live.background())
+			wanted := map[string]makeWorker{}
+			for name := range p.live.background() {
+				wanted[name] = h.delivery.Worker
+			}
+			for name := range h.webhooks.read(ctx) {
+				wanted[name] = signed.Worker
+			}
+			h.follow(ctx, wanted)
 			select {
 			case <-ctx.Done():
 				h.all.Wait()
 				return nil
 			case <-p.reloads:
+			case <-look.C:
 			}
 		}
 	})
 	return nil
 }
 
-// hookWorkers are the workers of the background endpoints, by name.
+// makeWorker makes the worker of an endpoint.
+type makeWorker func(name string, options ...workers.Option) *workers.Worker
+
+// hookWorkers are the workers of the background endpoints and webhooks, by name.
 type hookWorkers struct {
 	conn     *nats.Conn
 	log      *slog.Logger
 	version  string
 	observe  func(hook string, a workers.Attempt)
 	delivery workerwebhook.Delivery
+	webhooks *webhookTable
 	running  map[string]context.CancelFunc
 	all      sync.WaitGroup
 }
 
 // follow starts and ends workers so that exactly the endpoints have one.
-func (h *hookWorkers) follow(ctx context.Context, endpoints map[string][]string) {
-	for name := range endpoints {
+func (h *hookWorkers) follow(ctx context.Context, endpoints map[string]makeWorker) {
+	for name, worker := range endpoints {
 		if h.running[name] == nil {
-			h.start(ctx, name)
+			h.start(ctx, name, worker)
 		}
 	}
 	for name, cancel := range h.running {
@@ -71,11 +88,11 @@ func (h *hookWorkers) follow(ctx context.Context, endpoints map[string][]string)
 	}
 }
 
-func (h *hookWorkers) start(ctx context.Context, name string) {
+func (h *hookWorkers) start(ctx context.Context, name string, worker makeWorker) {
 	ctx, cancel := context.WithCancel(ctx)
 	h.running[name] = cancel
 	h.all.Go(func() {
-		keepRunning(ctx, h.log, h.delivery.Worker(name,
+		keepRunning(ctx, h.log, worker(name,
 			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16), workers.Version(h.version),
 			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })), name)
 	})

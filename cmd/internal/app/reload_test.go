@@ -17,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -116,6 +117,7 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 
 	p := configured(t, nil)
 	p.provisioner = connect()
+	p.webhooks = &delivery.Webhooks{Hooks: noHooks{}, InFile: func() []delivery.Hook { return nil }}
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
@@ -129,3 +131,10 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 		t.Errorf("%d asked the bus at once, want one after the other", most.Load())
 	}
 }
+
+// noHooks is a table without hooks, of which nothing else is asked.
+type noHooks struct{ table }
+
+type table = delivery.Hooks
+
+func (noHooks) Hooks(context.Context) ([]delivery.Hook, error) { return nil, nil }

@@ -95,6 +95,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Grants:        p.store,
 		Audit:         auditLog{p.store},
 		Journal:       stored,
+		Webhooks:      p.webhooks,
 		Errors:        p.store,
 		Events:        p.store,
 		Tokens:        p.store,

@@ -86,6 +86,7 @@ func webhookOptions(cfg *config.Config, settings *api.Compiled, f foundation) we
 		Endpoints:               cfg.Endpoints(),
 		DisallowPrivateIPRanges: cfg.Clients.HTTP.DisallowPrivateIPRanges,
 		PrivateIPExceptionURLs:  cfg.Clients.HTTP.PrivateIPExceptionURLs,
+		OpenSigned:              cfg.Dev && !cfg.Clients.HTTP.DisallowPrivateIPRanges,
 		SchemaURL:               settings.SchemaURL,
 		Workers:                 f.workers.Asker,
 		Asked:                   f.workers.asked,

@@ -22,6 +22,7 @@ func (l *loader) check(c *Config) {
 	l.checkSelfService(c)
 	l.checkSchemas(c)
 	l.checkHooks(c)
+	l.checkWebhooks(c)
 	l.checkLogin(c)
 	l.checkVerification(c)
 	l.checkCourier(c)

@@ -64,6 +64,7 @@ type Config struct {
 	Courier     Courier     `yaml:"courier"`
 	RateLimits  RateLimits  `yaml:"rate_limits"`
 	Audit       Audit       `yaml:"audit"`
+	Webhooks    []Webhook   `yaml:"webhooks"`
 	Clients     struct {
 		HTTP struct {
 			// DisallowPrivateIPRanges refuses hooks on addresses that are not on

@@ -179,6 +179,7 @@ func (l *loader) complete(c *Config) {
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
 	l.completeTemplates(c)
+	l.readWebhookSecrets(c)
 	c.lines = map[string]int{}
 	for _, list := range c.hookLists() {
 		for i := range list.hooks {

@@ -199,7 +199,6 @@ func TestWhatIsNotBuilt(t *testing.T) {
 		{"security: {account_enumeration: {mitigate: true}}", "security.account_enumeration.mitigate"},
 		{"events: {registration_failed: true}", "events.registration_failed"},
 		{"workers: [{name: crm}]", "workers"},
-		{"webhooks: [{name: crm}]", "webhooks"},
 		{"feature_flags: {cacheable_sessions: true}", "feature_flags.cacheable_sessions"},
 		{"serve: {public: {tls: {cert: {path: /tls.crt}}}}", "serve.public.tls.cert.path"},
 		{"session: {whoami: {tokenizer: {templates: {a: {ttl: 1m}}}}}", "session.whoami.tokenizer.templates"},

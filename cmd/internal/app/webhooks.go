@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// newWebhooks makes what declares webhooks.
+func (p *process) newWebhooks() *delivery.Webhooks {
+	return &delivery.Webhooks{
+		Hooks:  kickingHooks{kicking{p.store, p.wake}},
+		InFile: func() []delivery.Hook { return p.live.now().cfg.DeclaredWebhooks() },
+		Taken:  func(name string) bool { _, taken := p.builtIn()[name]; return taken },
+		Bus:    webhookBus{p.provisioner, p.log},
+		Sender: liveSender{p.live},
+		Now:    time.Now,
+		Changed: func() {
+			select {
+			case p.reloads <- struct{}{}:
+			default:
+			}
+		},
+	}
+}
+
+// liveSender calls signed endpoints by the configuration in force.
+type liveSender struct{ live *live }
+
+// Send is [webhook.Client.Send].
+func (s liveSender) Send(ctx context.Context, to webhook.Signed, m webhook.SignedMessage) (status int, err error) {
+	return s.live.now().hooks.Send(ctx, to, m)
+}
+
+// kickingHooks wakes the relay after what it stores.
+type kickingHooks struct{ kicking }
+
+// CreateHook is that of [delivery.Hooks].
+func (k kickingHooks) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.CreateHook(ctx, h, e))
+}
+
+// UpdateHook is that of [delivery.Hooks].
+func (k kickingHooks) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.UpdateHook(ctx, h, e))
+}
+
+// DeleteHook is that of [delivery.Hooks].
+func (k kickingHooks) DeleteHook(ctx context.Context, name string, e events.Event) error {
+	return k.kicked(k.Store.DeleteHook(ctx, name, e))
+}
+
+// webhookBus has the durable consumers of webhooks. Only a process with the API
+// has the right to change them.
+type webhookBus struct {
+	provisioner *nats.Conn
+	log         *slog.Logger
+}
+
+var errNoProvisioner = errors.New("only a process with the API provisions the bus")
+
+// EnsureWebhook is that of [delivery.WebhookBus].
+func (b webhookBus) EnsureWebhook(ctx context.Context, h delivery.Hook) error {
+	if b.provisioner == nil {
+		return errNoProvisioner
+	}
+	changes, err := events.Provision(ctx, b.provisioner, events.StreamOptions{}, []events.Durable{durableOf(h)})
+	for _, change := range changes {
+		b.log.Info("bus", "provisioned", change)
+	}
+	return err
+}
+
+// RemoveWebhook is that of [delivery.WebhookBus].
+func (b webhookBus) RemoveWebhook(ctx context.Context, name string) error {
+	if b.provisioner == nil {
+		return errNoProvisioner
+	}
+	return events.RemoveDurable(ctx, b.provisioner, name)
+}
+
+func durableOf(h delivery.Hook) events.Durable {
+	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
+}
+
+// webhookDurables are the durable consumers of all webhooks, of disabled ones too.
+func (p *process) webhookDurables(ctx context.Context) ([]events.Durable, error) {
+	all, err := p.webhooks.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	durables := make([]events.Durable, len(all))
+	for n, h := range all {
+		durables[n] = durableOf(h)
+	}
+	return durables, nil
+}
+
+// webhookTable knows the webhooks as they were at the last look, so that a
+// delivery asks nobody.
+type webhookTable struct {
+	List func(ctx context.Context) ([]delivery.Hook, error)
+	log  *slog.Logger
+
+	last   atomic.Pointer[map[string]webhook.Signed]
+	broken bool
+}
+
+// Webhook is that of the webhook worker.
+func (t *webhookTable) Webhook(name string) (webhook.Signed, bool) {
+	last := t.last.Load()
+	if last == nil {
+		return webhook.Signed{}, false
+	}
+	w, ok := (*last)[name]
+	return w, ok
+}
+
+// read looks again and gives those that get events. Where it cannot, what it has
+// seen before holds.
+func (t *webhookTable) read(ctx context.Context) map[string]webhook.Signed {
+	all, err := t.List(ctx)
+	if err != nil {
+		if !t.broken && ctx.Err() == nil {
+			t.log.Error("look for webhooks; those that were there go on", "error", err)
+		}
+		t.broken = true
+		if last := t.last.Load(); last != nil {
+			return *last
+		}
+		return nil
+	}
+	t.broken = false
+	enabled := map[string]webhook.Signed{}
+	for _, h := range all {
+		if h.Disabled == "" {
+			enabled[h.Name] = h.Signed()
+		}
+	}
+	t.last.Store(&enabled)
+	return enabled
+}
