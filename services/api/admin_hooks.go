@@ -17,8 +17,8 @@ import (
 type Hooks interface {
 	List(ctx context.Context) ([]delivery.Shown, error)
 	Show(ctx context.Context, name string) (delivery.Shown, error)
-	Create(ctx context.Context, h delivery.Hook, by delivery.Author) (delivery.Shown, delivery.Access, error)
-	Rotate(ctx context.Context, name string, by delivery.Author) (delivery.Shown, delivery.Access, error)
+	Create(ctx context.Context, h delivery.Hook, by delivery.Author) (delivery.Shown, delivery.Credential, error)
+	Rotate(ctx context.Context, name string, by delivery.Author) (delivery.Shown, delivery.Credential, error)
 	Pause(ctx context.Context, name string, long time.Duration, by delivery.Author) (delivery.Shown, error)
 	Resume(ctx context.Context, name string, by delivery.Author) (delivery.Shown, error)
 	Remove(ctx context.Context, name string, by delivery.Author) error
@@ -70,20 +70,15 @@ func viewHook(s delivery.Shown) hookView {
 	return v
 }
 
-// access is a hook with what it is reached or signed with, which is shown once.
-type accessView struct {
+// newHookView is a hook with its credential, which is shown once.
+type newHookView struct {
 	Hook       hookView `json:"hook"`
-	Credential string   `json:"credential,omitempty"`
-	BusURL     string   `json:"nats_url,omitempty"`
-	Secret     string   `json:"secret,omitempty"`
+	Credential string   `json:"credential"`
+	BusURL     string   `json:"nats_url"`
 }
 
-func (s *Server) viewAccess(shown delivery.Shown, a delivery.Access) accessView {
-	v := accessView{Hook: viewHook(shown), Credential: a.Credential.Reveal(), Secret: a.Secret.Reveal()}
-	if v.Credential != "" {
-		v.BusURL = s.BusURL
-	}
-	return v
+func (s *Server) viewNewHook(shown delivery.Shown, c delivery.Credential) newHookView {
+	return newHookView{Hook: viewHook(shown), Credential: c.Reveal(), BusURL: s.BusURL}
 }
 
 // deliverer is who asks, for the events.
@@ -141,18 +136,17 @@ func (s *Server) createHook(x *exchange) error {
 		Kind   delivery.Kind `json:"kind"`
 		Events []string      `json:"events"`
 		Traits []string      `json:"traits"`
-		URL    string        `json:"url"`
 	}
 	if err := x.decode(&in); err != nil {
 		return err
 	}
-	shown, access, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
-		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits, URL: in.URL,
+	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
+		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits,
 	}, x.deliverer())
 	if err != nil {
 		return hookError("create hook", err)
 	}
-	return x.encode(http.StatusCreated, s.viewAccess(shown, access))
+	return x.encode(http.StatusCreated, s.viewNewHook(shown, credential))
 }
 
 func (s *Server) showHook(x *exchange) error {
@@ -191,11 +185,11 @@ func (x *exchange) hook(operation string, shown delivery.Shown, err error) error
 }
 
 func (s *Server) rotateHook(x *exchange) error {
-	shown, access, err := s.Hooks.Rotate(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	shown, credential, err := s.Hooks.Rotate(x.r.Context(), x.r.PathValue("name"), x.deliverer())
 	if err != nil {
 		return hookError("rotate hook", err)
 	}
-	return x.encode(http.StatusOK, s.viewAccess(shown, access))
+	return x.encode(http.StatusOK, s.viewNewHook(shown, credential))
 }
 
 func (s *Server) removeHook(x *exchange) error {

@@ -268,6 +268,9 @@ var untold = []string{
 	"POST /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
 	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
 	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",
+	"GET /admin/webhooks", "GET /admin/webhooks/{name}", "POST /admin/webhooks", "DELETE /admin/webhooks/{name}",
+	"POST /admin/webhooks/{name}/test", "POST /admin/webhooks/{name}/rotate", "POST /admin/webhooks/{name}/rotate/finish",
+	"POST /admin/webhooks/{name}/enable",
 	"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready",
 }
 

@@ -2,13 +2,10 @@ package delivery
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/url"
 	"slices"
 	"time"
 
@@ -54,7 +51,7 @@ type Counter interface {
 	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
 }
 
-// Declarations declare hooks while everything runs: no file is edited and
+// Declarations declare workers while everything runs: no file is edited and
 // nothing is started again. All fields are needed; it is safe for concurrent use.
 type Declarations struct {
 	Hooks    Hooks
@@ -66,8 +63,6 @@ type Declarations struct {
 	Fixed func() map[string]Hook
 	// Known tells whether an event type exists.
 	Known func(eventType string) bool
-	// Plain lets webhooks be called over HTTP without TLS.
-	Plain bool
 	Log   *slog.Logger
 	Now   func() time.Time
 }
@@ -81,13 +76,8 @@ type Shown struct {
 	Failures map[State]int64
 }
 
-// Access is what a new hook is reached or signed with. It is shown once.
-type Access struct {
-	// Credential is the text of a .creds file of a worker.
-	Credential webhook.Secret
-	// Secret signs what a webhook gets: "whsec_…".
-	Secret webhook.Secret
-}
+// Credential is the text of a .creds file, which is shown once.
+type Credential = webhook.Secret
 
 // ErrFixed says that the hook is of the configuration file or built in, and not
 // changed here.
@@ -97,22 +87,22 @@ var ErrFixed = errors.New("delivery: the hook is declared in the configuration f
 // gets the events from then on. Errors that callers tell apart are [*Invalid] and [ErrHookExists].
 //
 // A durable that cannot be made at once is made by whoever leads, within half a minute.
-func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Access, error) {
+func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
 	h.Secrets, h.Disabled, h.InFile = nil, "", false
 	h.CreatedAt = d.Now().UTC()
 	h.UpdatedAt = h.CreatedAt
 	if err := d.check(h); err != nil {
-		return Shown{}, Access{}, &Invalid{Text: err.Error()}
+		return Shown{}, Credential{}, &Invalid{Text: err.Error()}
 	}
 	if _, ok := d.Fixed()[h.Name]; ok {
-		return Shown{}, Access{}, ErrHookExists
+		return Shown{}, Credential{}, ErrHookExists
 	}
-	access, err := d.access(&h)
+	credential, err := d.credential(h)
 	if err != nil {
-		return Shown{}, Access{}, err
+		return Shown{}, Credential{}, err
 	}
 	if err := d.Hooks.CreateHook(ctx, h, d.acted(by, "hook.create", h.Name)); err != nil {
-		return Shown{}, Access{}, fmt.Errorf("create hook %q: %w", h.Name, err)
+		return Shown{}, Credential{}, fmt.Errorf("create hook %q: %w", h.Name, err)
 	}
 	if h.Kind != Answer {
 		if err := d.Durables.Provision(ctx, h); err != nil {
@@ -120,78 +110,55 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Ac
 		}
 	}
 	shown, err := d.Show(ctx, h.Name)
-	return shown, access, err
+	return shown, credential, err
 }
-
-// reserved are names that discovery and operators know as parts of Usher.
-var reserved = []string{"usher", "api", "session", "identity", "delivery", "hooks", "courier", "relay", "console"}
 
 func (d *Declarations) check(h Hook) error {
 	if err := h.Check(d.Known); err != nil {
 		return err
 	}
-	if slices.Contains(reserved, h.Name) {
+	if slices.Contains(parts, h.Name) {
 		return fmt.Errorf("%q is a part of Usher; another name, please", h.Name)
 	}
-	if h.Kind != Webhook {
-		if h.URL != "" {
-			return errors.New("only a webhook has a url")
-		}
-		return nil
-	}
-	u, err := url.Parse(h.URL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("url: want https://host/path without a user or fragment")
-	case u.Scheme != "https" && (u.Scheme != "http" || !d.Plain):
-		return errors.New("url: want https")
+	if h.Kind == Webhook || h.URL != "" {
+		return errors.New("a webhook is declared with 'usher webhook add', at /admin/webhooks")
 	}
 	return nil
 }
 
-// access makes what the hook is reached with, anew.
-func (d *Declarations) access(h *Hook) (Access, error) {
-	if h.Kind == Webhook {
-		secret := newSecret()
-		h.Secrets = append([]webhook.Secret{secret}, h.Secrets[:min(1, len(h.Secrets))]...)
-		return Access{Secret: secret}, nil
-	}
+// credential makes a new credential of a hook.
+func (d *Declarations) credential(h Hook) (Credential, error) {
 	mint := d.Minter.WorkerCredentials
 	if h.Kind == Answer {
 		mint = d.Minter.AnswerCredentials
 	}
 	text, err := mint(h.Name, d.Now().Add(credentialLife))
 	if err != nil {
-		return Access{}, &Invalid{Text: err.Error()}
+		return Credential{}, &Invalid{Text: err.Error()}
 	}
-	return Access{Credential: webhook.NewSecret(string(text))}, nil
+	return webhook.NewSecret(string(text)), nil
 }
 
-// newSecret makes a signing secret in the form of Standard Webhooks.
-func newSecret() webhook.Secret {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return webhook.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(key))
-}
-
-// Rotate makes a new credential, or a new signing secret beside the former one.
-// A former credential stays good until it expires: who must end it at once
+// Rotate makes a new credential. A former one stays good until it expires: who must end it at once
 // removes the hook.
-func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Access, error) {
+func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Credential, error) {
 	h, err := d.stored(ctx, name)
 	if err != nil {
-		return Shown{}, Access{}, err
+		return Shown{}, Credential{}, err
 	}
-	access, err := d.access(&h)
+	if h.Kind == Webhook {
+		return Shown{}, Credential{}, &Invalid{Text: "the secret of a webhook is rotated with 'usher webhook rotate', at /admin/webhooks"}
+	}
+	credential, err := d.credential(h)
 	if err != nil {
-		return Shown{}, Access{}, err
+		return Shown{}, Credential{}, err
 	}
 	h.UpdatedAt = d.Now().UTC()
 	if err := d.Hooks.UpdateHook(ctx, h, d.acted(by, "hook.rotate", name)); err != nil {
-		return Shown{}, Access{}, fmt.Errorf("rotate hook %q: %w", name, err)
+		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", name, err)
 	}
 	shown, err := d.Show(ctx, name)
-	return shown, access, err
+	return shown, credential, err
 }
 
 // Remove ends a hook: its credential is powerless at once, and its failures are

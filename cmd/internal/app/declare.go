@@ -37,7 +37,6 @@ func (p *process) declarations() *delivery.Declarations {
 		Ledger:   stored,
 		Fixed:    p.builtIn,
 		Known:    eventTypes(),
-		Plain:    p.cfg.Dev,
 		Log:      p.log,
 		Now:      time.Now,
 	}

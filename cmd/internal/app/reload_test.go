@@ -117,7 +117,11 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 
 	p := configured(t, nil)
 	p.provisioner = connect()
-	p.webhooks = &delivery.Webhooks{Hooks: noHooks{}, InFile: func() []delivery.Hook { return nil }}
+	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.store.Close() })
+	p.webhooks = p.newWebhooks()
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
@@ -131,10 +135,3 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 		t.Errorf("%d asked the bus at once, want one after the other", most.Load())
 	}
 }
-
-// noHooks is a table without hooks, of which nothing else is asked.
-type noHooks struct{ table }
-
-type table = delivery.Hooks
-
-func (noHooks) Hooks(context.Context) ([]delivery.Hook, error) { return nil, nil }
