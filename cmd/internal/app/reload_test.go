@@ -17,7 +17,6 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
-	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
