@@ -33,6 +33,7 @@ func TestBench(t *testing.T) {
 		{"cost12", b.registrationCost12},
 		{"whoami", b.whoami},
 		{"deliver", b.delivery},
+		{"webhooks", b.webhooks},
 		{"login", b.login},
 		{"verify", b.verification},
 		{"revoke", b.revocation},
