@@ -34,7 +34,8 @@ func TestDurablesTellHowFarTheyAre(t *testing.T) {
 	if s := stateOf(t, b, "crm-sync"); s != (events.DurableState{Name: "crm-sync"}) {
 		t.Errorf("state of a fresh durable = %+v, want nothing but its name", s)
 	}
-	publish(t, b, messages(1, 5)...)
+	five := messages(1, 5)
+	publish(t, b, five[:3]...)
 	hooks, err := jetstream.New(b.connect(events.UserHooks))
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +61,7 @@ func TestDurablesTellHowFarTheyAre(t *testing.T) {
 	if _, err := consumer.Next(); err != nil { // the second again
 		t.Fatal(err)
 	}
+	publish(t, b, five[3:]...) // not before: the bus takes a nak in its own time
 	s := stateOf(t, b, "crm-sync")
 	if s.DeliveredAt.IsZero() || time.Since(s.DeliveredAt) > time.Minute {
 		t.Errorf("last delivery at %v, want just now", s.DeliveredAt)

@@ -7,181 +7,194 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// written is a worker that "usher worker new" has written.
-type written struct {
-	s    *system
-	name string
-	dir  string
-	process
+// ownWorker is a worker that "usher worker new" made, with the command that it printed.
+type ownWorker struct {
+	t            *testing.T
+	name         string
+	dir, command string
+	log          string
+	cmd          *exec.Cmd
 }
 
-// newWorker writes a worker and starts it by the command that was printed.
-func (s *system) newWorker(name, lang string, flags ...string) *written {
-	s.t.Helper()
-	w := &written{s: s, name: name, dir: filepath.Join(s.dir, "worker-"+name)}
-	stdout, stderr, code := usher(s.t, nil, append([]string{"worker", "new", name, "--lang", lang, "--dir", w.dir, "--admin", s.admins[0]}, flags...)...)
-	if code != 0 {
-		s.t.Fatalf("worker new = %d: %s", code, stderr)
-	}
-	if info, err := os.Stat(filepath.Join(w.dir, name+".creds")); err != nil || info.Mode().Perm() != 0o600 {
-		s.t.Errorf("the credential = %v, %v, want a file for its owner only", info, err)
-	}
-	// Of a shell's command line the last command takes its place.
-	at := strings.LastIndex(stdout, "&& ")
-	w.process = process{name: name, bin: "/bin/sh", log: filepath.Join(s.dir, name+".log"),
-		args: []string{"-c", stdout[:at] + "&& exec env " + strings.TrimSpace(stdout[at+3:])}}
-	w.start(s.t)
-	s.t.Cleanup(w.kill)
+// newWorker makes a worker of the test's own, in a language.
+func (s *system) newWorker(t *testing.T, name, lang string) *ownWorker {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	out := s.usher(t, "worker", "new", name, "--lang", lang, "--dir", dir, "--quiet")
+	w := &ownWorker{t: t, name: name, dir: dir, command: out, log: filepath.Join(t.TempDir(), "log")}
+	t.Cleanup(func() {
+		if w.cmd != nil {
+			w.kill()
+		}
+		if t.Failed() {
+			t.Logf("output of worker %s:\n%s", name, w.output())
+		}
+	})
 	return w
 }
 
-// got waits until the worker has said something about so many events.
-func (w *written) got(n int, what string) {
-	w.s.t.Helper()
-	eventually(w.s.t, 60*time.Second, func() error {
+// usher runs a command against the system that must succeed.
+func (s *system) usher(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errOut, code := usher(t, nil, append(args, "--admin", s.admins[0])...)
+	if code != 0 {
+		t.Fatalf("usher %s = %d %s%s", strings.Join(args, " "), code, out, errOut)
+	}
+	return out
+}
+
+// start runs the printed command, as the leader of a process group.
+func (w *ownWorker) start() {
+	w.t.Helper()
+	out, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer out.Close()
+	w.cmd = exec.Command("sh", "-c", w.command)
+	w.cmd.Stdout, w.cmd.Stderr = out, out
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := w.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// kill ends all that the command has started with kill -9.
+func (w *ownWorker) kill() {
+	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL)
+	_ = w.cmd.Wait()
+	w.cmd = nil
+}
+
+func (w *ownWorker) output() string {
+	text, _ := os.ReadFile(w.log)
+	return string(text)
+}
+
+// prints waits until the worker has printed something n times or more.
+func (w *ownWorker) prints(n int, what string) {
+	w.t.Helper()
+	eventually(w.t, 60*time.Second, func() error {
 		if got := strings.Count(w.output(), what); got < n {
-			return fmt.Errorf("worker %s said %q %d times, want %d; it said: %s", w.name, what, got, n, w.tail())
+			return fmt.Errorf("worker %s has printed %q %d times, want %d", w.name, what, got, n)
 		}
 		return nil
 	})
 }
 
-// does replaces the program of a worker in a shell.
-func (w *written) does(script string) {
-	w.s.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.dir, "worker.sh"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
-		w.s.t.Fatal(err)
+// state is how "usher worker show" sees the worker.
+func (s *system) state(t *testing.T, name string) (h struct {
+	Consumer struct{ Pending uint64 }
+	Failures struct{ Waiting, Dead int64 }
+},
+) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(s.usher(t, "worker", "show", name, "--json")), &h); err != nil {
+		t.Fatal(err)
 	}
+	return h
 }
 
-// letters are the dead letters of a hook.
-func (s *system) letters(hook string) (all []struct {
-	EventID string `json:"event_id"`
-	Reason  string `json:"reason"`
-}) {
-	s.t.Helper()
-	stdout, stderr, code := usher(s.t, nil, "dlq", "list", "--hook", hook, "--json", "--admin", s.admins[0])
-	if err := json.Unmarshal([]byte(stdout), &all); err != nil || code != 0 {
-		s.t.Fatalf("dlq list = %d: %s%s (%v)", code, stdout, stderr, err)
-	}
-	return all
-}
-
-// TestWorkerFromNothing is what somebody does who has never seen a worker: write
-// one, run it, let it be away, let it fail, and mend it.
-func TestWorkerFromNothing(t *testing.T) {
-	for _, shape := range shapes {
+// TestAWorkerFromNothing is the first thing that somebody does who writes a
+// worker, and the first that goes wrong: nothing is lost, and what failed comes
+// again when an operator says so, to this worker alone.
+func TestAWorkerFromNothing(t *testing.T) {
+	t.Parallel()
+	for _, shape := range []string{"sqlite", "parts"} {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t, shape, hooks(sessionHook))
-			app := newApp(t, s.api(0))
-			app.register(newAddress()) // before the worker was declared
-			w := s.newWorker("hello", "shell")
-			w.got(1, "runs ./worker.sh")
-			app.register(newAddress())
-			w.got(1, "identity.created: {")
+			app := newApp(t, s.apis[0])
+			began := time.Now()
+			w, other := s.newWorker(t, "hello", "shell"), s.newWorker(t, "other", "shell")
+			w.start()
+			other.start()
+			first := app.register(newAddress()).Identity.ID
+			w.prints(1, first)
+			t.Logf("from nothing to the first event: %s", time.Since(began).Round(time.Millisecond))
 
 			w.kill()
-			app.register(newAddress())
-			app.register(newAddress())
-			w.start(t)
-			w.got(3, "identity.created: {")
+			missed := []string{app.register(newAddress()).Identity.ID, app.register(newAddress()).Identity.ID}
+			other.prints(1, `"subject":"`+missed[1]) // the bus has them
+			w.start()
+			for _, id := range missed {
+				w.prints(1, `"subject":"`+id)
+			}
 
-			w.does("cat >/dev/null; echo 'the crm says no' >&2; exit 65")
-			app.register(newAddress())
-			eventually(t, 20*time.Second, func() error {
-				if all := s.letters("hello"); len(all) != 1 || !strings.Contains(all[0].Reason, "the crm says no") {
-					return fmt.Errorf("dead letters = %+v, want one with the reason", all)
+			script := filepath.Join(w.dir, "worker.sh")
+			whole, err := os.ReadFile(script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, script, "echo the CRM knows nobody >&2; exit 65\n")
+			failed := app.register(newAddress()).Identity.ID
+			eventually(t, 30*time.Second, func() error {
+				if n := s.state(t, "hello").Failures.Dead; n != 1 {
+					return fmt.Errorf("%d dead letters, want 1", n)
 				}
 				return nil
 			})
-			id := s.letters("hello")[0].EventID
-			w.does(`cat >/dev/null; echo "mended $USHER_EVENT_ID"`)
-			if _, stderr, code := usher(t, nil, "dlq", "redeliver", "hello", id, "--admin", s.admins[0]); code != 0 {
-				t.Fatalf("dlq redeliver = %d: %s", code, stderr)
+			if out := s.usher(t, "dlq", "list", "--hook", "hello"); !strings.Contains(out, "permanent: the CRM knows nobody") {
+				t.Errorf("usher dlq list does not say why:\n%s", out)
 			}
-			w.got(1, "mended "+id)
-			if all := s.letters("hello"); len(all) != 0 {
-				t.Errorf("dead letters = %+v, want none", all)
+			write(t, script, string(whole))
+			other.prints(1, `"subject":"`+failed)
+			if out := s.usher(t, "dlq", "redeliver", "--hook", "hello"); out != "redelivered 1\n" {
+				t.Errorf("usher dlq redeliver says %q", out)
 			}
-
-			// Again later, by the ladder: the next try is in some seconds.
-			w.does(`cat >/dev/null; [ "$USHER_ATTEMPT" -ge 2 ] && echo "second try" && exit 0; exit 75`)
-			app.register(newAddress())
-			w.got(1, "second try")
-
-			if _, stderr, code := usher(t, nil, "events", "replay", "--hook", "hello", "--since", "1h", "--admin", s.admins[0]); code != 0 {
-				t.Fatalf("events replay = %d: %s", code, stderr)
-			}
-			w.got(6, "second try\n") // replayed ones are first tries: see the ladder
-			if _, stderr, code := usher(t, nil, "worker", "remove", "hello", "--admin", s.admins[0]); code != 0 {
-				t.Fatalf("worker remove = %d: %s", code, stderr)
-			}
-			eventually(t, 20*time.Second, func() error {
-				if w.running() {
-					return fmt.Errorf("the worker runs on after its removal: %s", w.tail())
+			w.prints(1, `"subject":"`+failed)
+			eventually(t, 30*time.Second, func() error {
+				if out := s.usher(t, "dlq", "list", "--hook", "hello", "--state", "done"); !strings.Contains(out, "hello") {
+					return fmt.Errorf("the letter is not done:\n%s", out)
 				}
 				return nil
 			})
-			if !strings.Contains(w.tail(), "hello") || strings.Contains(w.tail(), "goroutine") {
-				t.Errorf("a removed worker ends with %q", w.tail())
+
+			if out := s.usher(t, "events", "replay", "--hook", "hello", "--since", "1h"); out != "replayed 4\n" {
+				t.Errorf("usher events replay says %q, want all four registrations", out)
+			}
+			w.prints(2, `"subject":"`+first)
+			if n := strings.Count(other.output(), `"subject":"`+failed); n != 1 {
+				t.Errorf("the worker that did not fail got the event %d times, want once", n)
+			}
+
+			s.usher(t, "worker", "remove", "hello")
+			if out, _, code := usher(t, nil, "worker", "show", "hello", "--admin", s.admins[0]); code == 0 {
+				t.Errorf("the removed worker is shown: %s", out)
 			}
 		})
 	}
 }
 
-// TestWorkersInLanguages runs what is written for each language as it is.
-func TestWorkersInLanguages(t *testing.T) {
+// TestWorkersInEveryLanguage runs what "usher worker new" writes, which prints
+// each registration.
+func TestWorkersInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "sqlite", hooks(sessionHook))
-	workers := map[string]*written{}
-	for lang, needs := range map[string]string{"python": "python3", "go": "go"} {
-		if _, err := exec.LookPath(needs); err != nil {
-			t.Logf("%s is not on this machine", needs)
-			continue
-		}
-		workers[lang] = s.newWorker("in-"+lang, lang)
+	for lang, needs := range map[string]string{"go": "go", "node": "npm", "python": "python3"} {
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(needs); err != nil {
+				leftOut(t, "a worker in "+lang+" needs "+needs)
+			}
+			began := time.Now()
+			w := s.newWorker(t, lang+"-worker", lang)
+			if lang == "node" {
+				install := exec.Command("npm", "install", "--silent", "--no-audit", "--no-fund")
+				install.Dir = w.dir
+				if out, err := install.CombinedOutput(); err != nil {
+					leftOut(t, "the packages of a worker in Node cannot be had: "+strings.TrimSpace(string(out)))
+				}
+			}
+			w.start()
+			id := newApp(t, s.apis[0]).register(newAddress()).Identity.ID
+			w.prints(1, "identity.created "+id)
+			t.Logf("from nothing to the first event: %s", time.Since(began).Round(time.Millisecond))
+		})
 	}
-	id := newApp(t, s.api(0)).register(newAddress()).Identity.ID
-	for _, w := range workers {
-		w.got(1, id)
-	}
-}
-
-// TestWorkerWithLines keeps a program running, which decides about each event.
-func TestWorkerWithLines(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not on this machine")
-	}
-	s := newSystem(t, "sqlite", hooks(sessionHook))
-	w := s.newWorker("lines", "python")
-	w.kill()
-	program := `
-import json, os, sys
-for n, line in enumerate(sys.stdin):
-    e = json.loads(line)
-    print(f"pid {os.getpid()} got {e['id']}", file=sys.stderr, flush=True)
-    r = {"id": e["id"], "ok": True}
-    if n == 1: r = {"id": e["id"], "error": "not this one", "permanent": True}
-    if n == 3: sys.exit(1)
-    print(json.dumps(r), flush=True)
-`
-	write(t, filepath.Join(w.dir, "worker.py"), program)
-	w.args[1] = strings.Replace(w.args[1], "worker run lines --", "worker run lines --lines --", 1)
-	w.start(t)
-	app := newApp(t, s.api(0))
-	for range 3 {
-		app.register(newAddress())
-	}
-	w.got(3, "got ")
-	if all := s.letters("lines"); len(all) != 1 || !strings.Contains(all[0].Reason, "not this one") {
-		t.Errorf("dead letters = %+v, want one with its reason", all)
-	}
-	app.register(newAddress()) // at which the program ends, and which comes again to another
-	w.got(5, "got ")
 }

@@ -51,26 +51,21 @@ func (c *adminClient) get(ctx context.Context, path string, query url.Values, v 
 	return c.do(ctx, http.MethodGet, path, nil, v)
 }
 
-// do sends body, if there is any, as JSON and decodes the answer into v, if that
-// is not nil.
+// post sends a body as JSON and decodes the answer into v.
+func (c *adminClient) post(ctx context.Context, path string, body, v any) error {
+	return c.do(ctx, http.MethodPost, path, body, v)
+}
+
+// delete removes what is at a path.
+func (c *adminClient) delete(ctx context.Context, path string) error {
+	return c.do(ctx, http.MethodDelete, path, nil, nil)
+}
+
+// do sends a body, unless it is nil, and decodes the answer into v, unless that is nil.
 func (c *adminClient) do(ctx context.Context, method, path string, body, v any) error {
-	var content io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	req, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if token := os.Getenv("USHER_ADMIN_TOKEN"); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -81,7 +76,7 @@ func (c *adminClient) do(ctx context.Context, method, path string, body, v any) 
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, answer))
 	}
 	if v == nil {
@@ -91,6 +86,28 @@ func (c *adminClient) do(ctx context.Context, method, path string, body, v any) 
 		return fmt.Errorf("%s%s: the answer is not that of an admin listener: %w", c.base, path, err)
 	}
 	return nil
+}
+
+func (c *adminClient) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	var sent io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		sent = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, sent)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token := os.Getenv("USHER_ADMIN_TOKEN"); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return req, nil
 }
 
 // unanswered says what to do about a server that cannot be reached.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -19,22 +18,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const routeLetters = "/admin/dead-letters"
-
 func dlqCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "dlq",
-		Aliases: []string{"dead-letters"},
-		Short:   "Look at what hooks have given up, and deliver it again",
-		Long: `An event that a hook has failed at for the last time is a dead letter: it is kept
-until somebody delivers it again, to that hook only, or decides that it stays dead.`,
+		Use:   "dlq",
+		Short: "Look after dead letters: events that a worker or webhook has failed at for good",
 	}
 	cmd.AddCommand(dlqListCommand(g), dlqShowCommand(g), dlqRedeliverCommand(g), dlqDiscardCommand(g))
 	return cmd
 }
 
-// letterView is a failure in answers of /admin/dead-letters.
-type letterView struct {
+// letter is an answer of /admin/dead-letters.
+type letter struct {
 	Hook      string          `json:"hook"`
 	EventID   string          `json:"event_id"`
 	State     string          `json:"state"`
@@ -48,54 +42,65 @@ type letterView struct {
 	Event     json.RawMessage `json:"event,omitempty"`
 }
 
+type letterPage struct {
+	Letters []letter `json:"dead_letters"`
+	Next    string   `json:"next"`
+}
+
+const lettersPath = "/admin/dead-letters"
+
+// letterStates are the states of what a hook has failed at.
 var letterStates = []string{"dead", "waiting", "discarded", "done"}
 
 func dlqListCommand(g *global) *cobra.Command {
-	var hook, state string
+	var name, state string
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List dead letters, the oldest first; --state waiting lists what comes again",
-		Example: "  usher dlq list --hook crm\n  usher dlq list --state waiting",
+		Short:   "List dead letters, oldest first",
+		Long:    "Lists dead letters, oldest first, or with --state what waits for its next attempt,\nwas discarded, or is done after all.",
+		Example: "  usher dlq list --hook hello\n  usher dlq list --state waiting --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 {
+				return fmt.Errorf("--limit %d: want 1 to 1000", limit)
+			}
+			if err := oneOf("state", state, letterStates); err != nil {
+				return err
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			var page struct {
-				Letters []letterView `json:"dead_letters"`
-				Next    string       `json:"next"`
+			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}}
+			if name != "" {
+				q.Set("hook", name)
 			}
-			q := url.Values{"state": {state}, "limit": {strconv.Itoa(limit)}}
-			if hook != "" {
-				q.Set("hook", hook)
-			}
-			if err := c.get(cmd.Context(), routeLetters, q, &page); err != nil {
+			var page letterPage
+			if err := c.get(cmd.Context(), lettersPath, q, &page); err != nil {
 				return err
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), page.Letters)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "LAST TRY\tHOOK\tEVENT\tTRIES\tNEXT\tREASON")
+			fmt.Fprintln(w, "LAST ATTEMPT\tHOOK\tEVENT\tSTATE\tATTEMPTS\tNEXT\tREASON")
 			for _, l := range page.Letters {
-				next := "-"
-				if l.NextAt != nil {
-					next = l.NextAt.Local().Format(time.DateTime)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", l.LastAt.Local().Format(time.DateTime), l.Hook, l.EventID, l.Attempts, next, l.Reason)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", when(&l.LastAt), l.Hook, l.EventID, l.State, l.Attempts, when(l.NextAt), l.Reason)
+			}
+			if err := w.Flush(); err != nil {
+				return err
 			}
 			if page.Next != "" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there may be more, see --limit\n", limit)
+				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there may be more, see --limit\n", len(page.Letters))
 			}
-			return w.Flush()
+			return nil
 		},
 	}
-	cmd.Flags().StringVar(&hook, "hook", "", "only of this hook")
-	cmd.Flags().StringVar(&state, "state", "dead", "dead, waiting, discarded or done")
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most, up to 1000")
-	_ = cmd.RegisterFlagCompletionFunc("hook", g.completeHooks)
+	cmd.Flags().StringVar(&name, "hook", "", "only those of this worker or webhook")
+	cmd.Flags().StringVar(&state, "state", "dead", "state: "+strings.Join(letterStates, ", "))
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
+	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(letterStates, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -103,125 +108,187 @@ func dlqListCommand(g *global) *cobra.Command {
 func dlqShowCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show HOOK EVENT",
-		Short:   "Show a dead letter with its event",
-		Example: "  usher dlq show crm 01a2157e-9f0b-7cc1-a5ad-4a2f5f0c9a51",
-		Args:    cobra.ExactArgs(2),
+		Short:   "Show what a hook has failed at, and the event",
+		Example: "  usher dlq show hello 0193600d-7d8b-7000-8000-000000000001",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("want a HOOK and an EVENT: %s", cmd.UseLine())
+			}
+			return nil
+		},
+		ValidArgsFunction: hookAndEvent(g),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			var l letterView
-			if err := c.get(cmd.Context(), routeLetters+"/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil, &l); err != nil {
-				return err
-			}
-			return printJSON(cmd.OutOrStdout(), l)
-		},
-	}
-}
-
-// letterChange is what a redelivery or a discard is about.
-type letterChange struct {
-	Hook   string `json:"hook,omitempty"`
-	Event  string `json:"event,omitempty"`
-	All    bool   `json:"all,omitempty"`
-	Reason string `json:"reason,omitempty"`
-	Limit  int    `json:"limit"`
-
-	yes bool
-}
-
-func dlqRedeliverCommand(g *global) *cobra.Command {
-	return g.changeLetters("redeliver", "Deliver dead letters again, each to the hook that failed at it", "redelivered", func(*cobra.Command, *letterChange) {})
-}
-
-func dlqDiscardCommand(g *global) *cobra.Command {
-	return g.changeLetters("discard", "Decide that dead letters stay dead, and why", "discarded", func(cmd *cobra.Command, l *letterChange) {
-		cmd.Flags().StringVar(&l.Reason, "reason", "", "why; it stands in the audit trail")
-		_ = cmd.MarkFlagRequired("reason")
-	})
-}
-
-// changeLetters is a command that changes one dead letter, those of a hook, or all.
-func (g *global) changeLetters(name, short, done string, more func(*cobra.Command, *letterChange)) *cobra.Command {
-	var l letterChange
-	cmd := &cobra.Command{
-		Use:     name + " [HOOK EVENT | --hook HOOK | --all]",
-		Short:   short,
-		Example: "  usher dlq " + name + " crm 01a2157e-9f0b-7cc1-a5ad-4a2f5f0c9a51\n  usher dlq " + name + " --hook crm",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 2 {
-				l.Hook, l.Event = args[0], args[1]
-			} else if len(args) > 0 || l.Hook == "" && !l.All {
-				return errors.New("say which: HOOK EVENT, --hook HOOK or --all")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := g.client()
-			if err != nil {
-				return err
-			}
-			if l.All && !l.yes && !confirmed(cmd, "all dead letters of all hooks") {
-				return errors.New("nothing was done; --yes does it without asking")
-			}
-			total, err := l.apply(cmd.Context(), c, name, progressFor(cmd, done))
-			if err != nil {
+			var l letter
+			if err := c.get(cmd.Context(), lettersPath+"/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil, &l); err != nil {
 				return err
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]int{"count": total})
+				return printJSON(cmd.OutOrStdout(), l)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %d\n", done, total)
-			return nil
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintf(w, "HOOK\t%s\nEVENT\t%s %s\nSTATE\t%s\nATTEMPTS\t%d in round %d\nREASON\t%s\n", l.Hook, l.EventID, l.EventType, l.State, l.Attempts, l.Round, l.Reason)
+			fmt.Fprintf(w, "FIRST ATTEMPT\t%s\nLAST ATTEMPT\t%s\nNEXT ATTEMPT\t%s\n", when(&l.FirstAt), when(&l.LastAt), when(l.NextAt))
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			if len(l.Event) == 0 || string(l.Event) == "null" {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "\nThe log does not hold the event any more.")
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout())
+			return printJSON(cmd.OutOrStdout(), l.Event)
 		},
 	}
-	cmd.Flags().StringVar(&l.Hook, "hook", "", "all of this hook")
-	cmd.Flags().BoolVar(&l.All, "all", false, "all of all hooks")
-	cmd.Flags().BoolVar(&l.yes, "yes", false, "do not ask")
-	_ = cmd.RegisterFlagCompletionFunc("hook", g.completeHooks)
-	more(cmd, &l)
-	return cmd
 }
 
-// apply asks for bounded pieces until there is no more.
-func (l *letterChange) apply(ctx context.Context, c *adminClient, action string, progress func(int)) (total int, err error) {
-	l.Limit = 100
-	for {
+// hookAndEvent completes a hook, and an event that it has failed at.
+func hookAndEvent(g *global) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) (ids []string, _ cobra.ShellCompDirective) {
+		if len(args) != 1 {
+			return hookNames(g)(cmd, args, start)
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), completing)
+		defer cancel()
+		c, err := g.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var page letterPage
+		_ = c.get(ctx, lettersPath, url.Values{"hook": {args[0]}}, &page) // no server, no ids
+		for _, l := range page.Letters {
+			if strings.HasPrefix(l.EventID, start) {
+				ids = append(ids, l.EventID)
+			}
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// chosen are the dead letters that a command is about.
+type chosen struct {
+	hook string
+	all  bool
+	yes  bool
+}
+
+// body is what the server is asked about them.
+func (s *chosen) body(cmd *cobra.Command, args []string) (map[string]any, error) {
+	switch {
+	case len(args) == 2 && s.hook == "" && !s.all:
+		return map[string]any{"hook": args[0], "event": args[1]}, nil
+	case len(args) == 0 && s.hook != "" && !s.all:
+		return map[string]any{"hook": s.hook}, nil
+	case len(args) == 0 && s.hook == "" && s.all:
+		return map[string]any{"all": true}, nil
+	default:
+		return nil, fmt.Errorf("want one of: HOOK EVENT, --hook NAME, --all: %s", cmd.UseLine())
+	}
+}
+
+func (s *chosen) flags(g *global, cmd *cobra.Command) {
+	cmd.ValidArgsFunction = hookAndEvent(g)
+	cmd.Flags().StringVar(&s.hook, "hook", "", "all of this worker or webhook")
+	cmd.Flags().BoolVar(&s.all, "all", false, "all that there are")
+	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask before --all")
+	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
+}
+
+// lettersPiece is how many one request changes.
+const lettersPiece = 200
+
+// change changes the chosen dead letters, piece by piece.
+func (s *chosen) change(g *global, cmd *cobra.Command, args []string, verb, done, reason string) error {
+	body, err := s.body(cmd, args)
+	if err != nil {
+		return err
+	}
+	c, err := g.client()
+	if err != nil {
+		return err
+	}
+	if s.all && !s.yes && !confirmed(cmd, verb+" all dead letters of all hooks?") {
+		return errors.New("nothing was done")
+	}
+	body["limit"] = lettersPiece
+	if reason != "" {
+		body["reason"] = reason
+	}
+	bar, total := newBar(cmd, g.json, verb), 0
+	for more := true; more; {
 		var piece struct {
 			Count int  `json:"count"`
 			More  bool `json:"more"`
 		}
-		if err := c.do(ctx, http.MethodPost, routeLetters+"/"+action, l, &piece); err != nil {
-			return total, err
+		if err := c.post(cmd.Context(), lettersPath+"/"+verb, body, &piece); err != nil {
+			_ = bar.Exit()
+			return fmt.Errorf("after %d: %w", total, err)
 		}
-		total += piece.Count
-		progress(piece.Count)
-		if l.Event != "" && total == 0 {
-			return 0, fmt.Errorf("hook %s has no dead letter of event %s", l.Hook, l.Event)
-		}
-		if !piece.More {
-			return total, nil
-		}
+		total, more = total+piece.Count, piece.More
+		_ = bar.Add(piece.Count)
 	}
+	_ = bar.Finish()
+	if total == 0 && len(args) == 2 {
+		return fmt.Errorf("%s has no dead letter of event %s: 'usher dlq list --hook %[1]s' shows all", args[0], args[1])
+	}
+	if g.json {
+		return printJSON(cmd.OutOrStdout(), map[string]int{"count": total})
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), done, total)
+	return nil
 }
 
-// progressFor shows on a terminal how far it is.
-func progressFor(cmd *cobra.Command, what string) func(int) {
-	if f, ok := cmd.ErrOrStderr().(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
-		return func(int) {}
-	}
-	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(cmd.ErrOrStderr()), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
-	return func(n int) { _ = bar.Add(n) }
+// newBar is a progress bar of unknown length on a terminal, and nothing elsewhere.
+func newBar(cmd *cobra.Command, quiet bool, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(-1, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(cmd.ErrOrStderr()),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetVisibility(!quiet && isatty.IsTerminal(os.Stderr.Fd())))
 }
 
-// confirmed asks on a terminal; without one the answer is no.
-func confirmed(cmd *cobra.Command, what string) bool {
-	if f, ok := cmd.InOrStdin().(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
-		return false
+// confirmed asks on a terminal. Elsewhere there is nobody to ask.
+func confirmed(cmd *cobra.Command, question string) bool {
+	if !isatty.IsTerminal(os.Stdin.Fd()) {
+		return true
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", what)
-	answer, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y")
+	fmt.Fprint(cmd.ErrOrStderr(), question, " [y/N] ")
+	line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // nothing is no
+	return strings.EqualFold(strings.TrimSpace(line), "y")
+}
+
+func dlqRedeliverCommand(g *global) *cobra.Command {
+	var s chosen
+	cmd := &cobra.Command{
+		Use:   "redeliver [HOOK EVENT]",
+		Short: "Give dead letters to the hook that failed, and to no other, once more",
+		Long: `Gives dead letters once more to the hook that failed, and to no other: the same
+event with the same id, and a new round of attempts.`,
+		Example: "  usher dlq redeliver --hook hello\n  usher dlq redeliver hello 0193600d-7d8b-7000-8000-000000000001",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.change(g, cmd, args, "redeliver", "redelivered", "")
+		},
+	}
+	s.flags(g, cmd)
+	return cmd
+}
+
+func dlqDiscardCommand(g *global) *cobra.Command {
+	var s chosen
+	var reason string
+	cmd := &cobra.Command{
+		Use:     "discard [HOOK EVENT]",
+		Short:   "Discard dead letters, for a reason that is kept",
+		Example: "  usher dlq discard --hook hello --reason 'the CRM was retired'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.TrimSpace(reason) == "" {
+				return errors.New("--reason: say why; it is kept in the event log")
+			}
+			return s.change(g, cmd, args, "discard", "discarded", reason)
+		},
+	}
+	s.flags(g, cmd)
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is kept, and holds nothing about a person")
+	return cmd
 }

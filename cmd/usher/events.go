@@ -20,7 +20,7 @@ import (
 )
 
 func eventsCommand(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server"}
+	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server, and replay it"}
 	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
 	return cmd
 }

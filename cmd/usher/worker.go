@@ -1,12 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
+	"io"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,20 +19,20 @@ import (
 func workerCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
-		Short: "Write, run and look after workers",
-		Long: `A worker is a program that gets events, each at least once, from a durable
-consumer of its own. 'usher worker new' writes one and declares it to a running
-server; no file of the server changes and nothing is started again.`,
+		Short: "Write, run and look after workers of your own",
+		Long: `Writes, runs and looks after workers: programs in any language that do something
+for each event, each with a durable consumer and a credential of its own. What
+a worker fails at comes again, and is a dead letter in the end ('usher dlq').`,
 	}
-	cmd.AddCommand(workerNewCommand(g), workerRunCommand(), workerListCommand(g), workerShowCommand(g),
-		workerPauseCommand(g), workerResumeCommand(g), workerRotateCommand(g), workerRemoveCommand(g))
+	cmd.AddCommand(
+		workerNewCommand(g), workerRunCommand(g), workerListCommand(g), workerShowCommand(g),
+		workerPauseCommand(g), workerResumeCommand(g), workerRotateCommand(g), workerRemoveCommand(g),
+	)
 	return cmd
 }
 
-const routeHooks = "/admin/hooks"
-
-// hookView is a hook in answers of /admin/hooks.
-type hookView struct {
+// hook is an answer of /admin/hooks.
+type hook struct {
 	Name      string     `json:"name"`
 	Kind      string     `json:"kind"`
 	Events    []string   `json:"events"`
@@ -39,75 +41,105 @@ type hookView struct {
 	Declared  string     `json:"declared"`
 	Disabled  string     `json:"disabled,omitempty"`
 	CreatedAt *time.Time `json:"created_at,omitempty"`
-	Consumer  *struct {
-		Pending     uint64     `json:"pending"`
-		AckPending  int        `json:"ack_pending"`
-		Redelivered int        `json:"redelivered"`
-		Waiting     int        `json:"waiting"`
-		PausedUntil *time.Time `json:"paused_until,omitempty"`
-		DeliveredAt *time.Time `json:"delivered_at,omitempty"`
-	} `json:"consumer"`
-	Failures struct {
+	Consumer  *consumer  `json:"consumer"`
+	Failures  struct {
 		Waiting   int64 `json:"waiting"`
 		Dead      int64 `json:"dead"`
 		Discarded int64 `json:"discarded"`
 	} `json:"failures"`
 }
 
-// accessView is a new hook and what it is reached with.
-type accessView struct {
-	Hook       hookView `json:"hook"`
-	Credential string   `json:"credential,omitempty"`
-	BusURL     string   `json:"nats_url,omitempty"`
-	Secret     string   `json:"secret,omitempty"`
+// consumer is how far a hook's durable consumer is.
+type consumer struct {
+	Pending     uint64     `json:"pending"`
+	AckPending  int        `json:"ack_pending"`
+	Redelivered int        `json:"redelivered"`
+	Waiting     int        `json:"waiting"` // pulls
+	PausedUntil *time.Time `json:"paused_until,omitempty"`
+	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
 }
 
-func (c *adminClient) hooks(ctx context.Context) ([]hookView, error) {
-	var all struct {
-		Hooks []hookView `json:"hooks"`
-	}
-	return all.Hooks, c.get(ctx, routeHooks, nil, &all)
+// hookAccess is a hook with what it connects with, which is shown once.
+type hookAccess struct {
+	Hook       hook   `json:"hook"`
+	Credential string `json:"credential,omitempty"`
+	BusURL     string `json:"nats_url,omitempty"`
 }
 
-// hookPath is the path of a hook, or of what is done with it.
-func hookPath(name string, more ...string) string {
-	return strings.Join(append([]string{routeHooks, url.PathEscape(name)}, more...), "/")
-}
-
-// state says in a word how a hook does.
-func (h *hookView) state() string {
-	c := h.Consumer
-	switch {
+// state is what an operator has to know first.
+func (h *hook) state() string {
+	switch c := h.Consumer; {
 	case h.Disabled != "":
 		return "disabled"
 	case h.Kind == "answer":
-		return "asked"
+		return "-" // has no consumer
 	case c == nil:
-		return "unknown"
+		return "no consumer"
 	case c.PausedUntil != nil:
 		return "paused"
 	case h.Failures.Waiting > 0:
 		return "failing"
-	case c.Waiting == 0 && c.AckPending == 0 && c.Pending > 0:
-		return "lagging" // nobody asks for what waits
-	case c.Waiting == 0 && c.AckPending == 0:
-		return "not running"
+	case c.Waiting > 0 || c.AckPending > 0:
+		return "running"
+	case c.Pending > 0:
+		return "lagging, nobody pulls"
+	default:
+		return "idle"
 	}
-	return "running"
 }
+
+// hooks asks for those of some kinds, all if none is named.
+func (c *adminClient) hooks(ctx context.Context, kinds ...string) ([]hook, error) {
+	var page struct {
+		Hooks []hook `json:"hooks"`
+	}
+	err := c.get(ctx, "/admin/hooks", nil, &page)
+	return slices.DeleteFunc(page.Hooks, func(h hook) bool { return len(kinds) > 0 && !slices.Contains(kinds, h.Kind) }), err
+}
+
+func hookPath(name string) string { return "/admin/hooks/" + url.PathEscape(name) }
+
+// completing is how long a shell waits for the names.
+const completing = 2 * time.Second
+
+// hookNames completes the first argument with the names that a server has, of
+// hooks of some kinds.
+func hookNames(g *global, kinds ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) (names []string, _ cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), completing)
+		defer cancel()
+		c, err := g.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		all, _ := c.hooks(ctx, kinds...) // no server, no names
+		for _, h := range all {
+			if strings.HasPrefix(h.Name, start) {
+				names = append(names, h.Name)
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// workerKinds are the kinds of hooks that are programs on the bus.
+var workerKinds = []string{"worker", "answer"}
 
 func workerListCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List workers and other hooks, and how they do",
-		Example: "  usher worker list",
+		Short:   "List the workers, how far they are, and what they have failed at",
+		Example: "  usher worker list --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			all, err := c.hooks(cmd.Context())
+			all, err := c.hooks(cmd.Context(), workerKinds...)
 			if err != nil {
 				return err
 			}
@@ -115,171 +147,177 @@ func workerListCommand(g *global) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tKIND\tSTATE\tWAIT\tIN WORK\tRETRIES\tDEAD\tEVENTS")
+			fmt.Fprintln(w, "NAME\tKIND\tSTATE\tPENDING\tIN WORK\tRETRYING\tDEAD\tLAST DELIVERY\tEVENTS")
 			for _, h := range all {
-				var pending uint64
-				inWork := 0
+				at := consumer{}
 				if h.Consumer != nil {
-					pending, inWork = h.Consumer.Pending, h.Consumer.AckPending
+					at = *h.Consumer
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", h.Name, h.Kind, h.state(), pending, inWork, h.Failures.Waiting, h.Failures.Dead, orDash(strings.Join(h.Events, " ")))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", h.Name, h.Kind, h.state(), at.Pending, at.AckPending,
+					h.Failures.Waiting, h.Failures.Dead, when(at.DeliveredAt), orDash(strings.Join(h.Events, ",")))
 			}
 			return w.Flush()
 		},
 	}
 }
 
-func workerShowCommand(g *global) *cobra.Command {
-	return g.onHook("show NAME", "Show a worker and how it does", http.MethodGet, "")
+// when is a time for people, as far as there is one.
+func when(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
 }
 
-func workerResumeCommand(g *global) *cobra.Command {
-	return g.onHook("resume NAME", "Let a paused worker have its events again", http.MethodPost, "resume")
+// print shows one hook.
+func (h *hook) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "NAME\t%s\nKIND\t%s\nSTATE\t%s\n", h.Name, h.Kind, h.state())
+	fmt.Fprintf(w, "EVENTS\t%s\nTRAITS\t%s\nDECLARED\t%s %s\n", orDash(strings.Join(h.Events, ", ")), orDash(strings.Join(h.Traits, ", ")), h.Declared, when(h.CreatedAt))
+	if h.Disabled != "" {
+		fmt.Fprintf(w, "DISABLED\t%s\n", h.Disabled)
+	}
+	if c := h.Consumer; c != nil {
+		fmt.Fprintf(w, "PENDING\t%d\nIN WORK\t%d, %d of them delivered again\nLAST DELIVERY\t%s\n", c.Pending, c.AckPending, c.Redelivered, when(c.DeliveredAt))
+		if c.PausedUntil != nil {
+			fmt.Fprintf(w, "PAUSED UNTIL\t%s\n", when(c.PausedUntil))
+		}
+	}
+	fmt.Fprintf(w, "RETRYING\t%d\nDEAD\t%d\nDISCARDED\t%d\n", h.Failures.Waiting, h.Failures.Dead, h.Failures.Discarded)
+	return w.Flush()
 }
 
-func workerPauseCommand(g *global) *cobra.Command {
-	cmd := g.onHook("pause NAME", "Let a worker get nothing for a while; its events wait in the stream", http.MethodPost, "pause")
-	cmd.Flags().Duration("for", 0, "how long, such as 10m (default: until it is resumed)")
+// hookAction is a command that does something to one hook and shows it then.
+func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *adminClient, name string, h *hook) error) *cobra.Command {
+	cmd.Args = oneName
+	cmd.ValidArgsFunction = hookNames(g, workerKinds...)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := g.client()
+		if err != nil {
+			return err
+		}
+		var h hook
+		if err := do(cmd.Context(), c, args[0], &h); err != nil {
+			return err
+		}
+		if g.json {
+			return printJSON(cmd.OutOrStdout(), h)
+		}
+		return h.print(cmd.OutOrStdout())
+	}
 	return cmd
 }
 
-// onHook is a command that does something with one hook and shows it.
-func (g *global) onHook(use, short, method, action string) *cobra.Command {
-	return &cobra.Command{
-		Use:               use,
-		Short:             short,
-		Args:              oneName,
-		ValidArgsFunction: g.completeHooks,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := g.client()
-			if err != nil {
-				return err
-			}
-			path, body := hookPath(args[0]), any(nil)
-			if action != "" {
-				path = hookPath(args[0], action)
-			}
-			if long, err := cmd.Flags().GetDuration("for"); err == nil && long != 0 {
-				body = map[string]string{"for": long.String()}
-			}
-			var h hookView
-			if err := c.do(cmd.Context(), method, path, body, &h); err != nil {
-				return err
-			}
-			if g.json {
-				return printJSON(cmd.OutOrStdout(), h)
-			}
-			return h.print(cmd)
-		},
-	}
+func workerShowCommand(g *global) *cobra.Command {
+	return hookAction(g, &cobra.Command{Use: "show NAME", Short: "Show a worker", Example: "  usher worker show hello"},
+		func(ctx context.Context, c *adminClient, name string, h *hook) error {
+			return c.get(ctx, hookPath(name), nil, h)
+		})
 }
 
-func (h *hookView) print(cmd *cobra.Command) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\t%s, %s\n", h.Name, h.Kind, cmp.Or(h.Disabled, h.state()))
-	for _, row := range [][2]string{
-		{"url", h.URL}, {"events", strings.Join(h.Events, " ")}, {"may read", strings.Join(h.Traits, " ")},
-	} {
-		if row[1] != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+func workerPauseCommand(g *global) *cobra.Command {
+	var long time.Duration
+	cmd := hookAction(g, &cobra.Command{
+		Use: "pause NAME", Short: "Let a worker get no events for a while; they wait",
+		Example: "  usher worker pause hello --for 10m",
+	}, func(ctx context.Context, c *adminClient, name string, h *hook) error {
+		if long < 0 {
+			return fmt.Errorf("--for %s: want more than none", long)
 		}
-	}
-	if c := h.Consumer; c != nil {
-		fmt.Fprintf(w, "  waiting\t%d, %d in work\n", c.Pending, c.AckPending)
-		for name, at := range map[string]*time.Time{"paused until": c.PausedUntil, "last delivery": c.DeliveredAt} {
-			if at != nil {
-				fmt.Fprintf(w, "  %s\t%s\n", name, at.Local().Format(time.DateTime))
-			}
+		body := map[string]string{}
+		if long > 0 {
+			body["for"] = long.String()
 		}
-	}
-	fmt.Fprintf(w, "  retries\t%d\n  dead letters\t%d\n", h.Failures.Waiting, h.Failures.Dead)
-	return w.Flush()
+		return c.post(ctx, hookPath(name)+"/pause", body, h)
+	})
+	cmd.Flags().DurationVar(&long, "for", 0, "how long (default: until it is resumed)")
+	return cmd
+}
+
+func workerResumeCommand(g *global) *cobra.Command {
+	return hookAction(g, &cobra.Command{Use: "resume NAME", Short: "Let a paused worker get events again", Example: "  usher worker resume hello"},
+		func(ctx context.Context, c *adminClient, name string, h *hook) error {
+			return c.post(ctx, hookPath(name)+"/resume", map[string]string{}, h)
+		})
 }
 
 func workerRotateCommand(g *global) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
-		Short: "Make a new credential for a worker",
-		Long: `Makes a new credential for a worker, good for 90 days, and writes it to a file.
-The former one is good until it expires: remove the worker to end it at once.
-A worker of the kit reads the file again by itself.`,
-		Example:           "  usher worker rotate hello --creds hello/hello.creds",
-		Args:              oneName,
-		ValidArgsFunction: g.completeHooks,
+		Short: "Give a worker a new credential",
+		Long: `Gives a worker a new credential and writes it to a file, over the former one.
+A worker that runs takes it up when it connects next.`,
+		Example: "  usher worker rotate hello --creds hello/hello.creds",
+		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			var a accessView
-			if err := c.do(cmd.Context(), http.MethodPost, hookPath(args[0], "rotate"), nil, &a); err != nil {
+			if file == "" {
+				file = args[0] + ".creds"
+			}
+			if _, err := os.Stat(filepath.Dir(file)); err != nil {
+				return fmt.Errorf("--creds: %w", err)
+			}
+			var a hookAccess
+			if err := c.post(cmd.Context(), hookPath(args[0])+"/rotate", map[string]string{}, &a); err != nil {
 				return err
 			}
-			at := cmp.Or(file, args[0]+".creds")
-			if err := writePrivate(at, a.Credential); err != nil {
+			if a.Credential == "" {
+				return errors.New("the server has given no credential: it has no keys of the bus")
+			}
+			if err := writeCredential(file, a.Credential); err != nil {
 				return err
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "credential_file": at})
+				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "credential": file})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s, good for 90 days\n", at)
+			fmt.Fprintln(cmd.OutOrStdout(), "wrote", file)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "creds", "", "file to write (default: NAME.creds)")
+	cmd.Flags().StringVar(&file, "creds", "", "file that takes the credential (default: NAME.creds)")
 	return cmd
 }
 
-// writePrivate replaces a file that only its owner may read.
-func writePrivate(path, text string) error {
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+// writeCredential puts a credential in a file that nobody else can read, whole
+// or not at all.
+func writeCredential(file, credential string) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".creds-*") // 0600
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	_, err = f.WriteString(credential)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 func workerRemoveCommand(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:               "remove NAME",
-		Short:             "Remove a worker: its credential is powerless at once, its dead letters are forgotten",
-		Args:              oneName,
-		ValidArgsFunction: g.completeHooks,
+		Use:     "remove NAME",
+		Short:   "Remove a worker: its credential ends, what waits for it is gone",
+		Example: "  usher worker remove hello",
+		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			if err := c.do(cmd.Context(), http.MethodDelete, hookPath(args[0]), nil, nil); err != nil {
+			if err := c.delete(cmd.Context(), hookPath(args[0])); err != nil {
 				return err
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "removed %s\n", args[0])
+			fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
 			return nil
 		},
 	}
-}
-
-// completeHooks completes the names of hooks by asking the server.
-func (g *global) completeHooks(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := g.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	all, err := c.hooks(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names := make([]string, len(all))
-	for n, h := range all {
-		names[n] = h.Name
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

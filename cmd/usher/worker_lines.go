@@ -10,38 +10,60 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/workers"
 )
 
-// pipes are programs that keep running, one for each event that may be in work:
-// each gets a line and answers with a line.
-type pipes struct {
-	command []string
-	err     io.Writer
-	free    chan *pipe
-}
+// kept are commands that go on running, each of which has one event at a time.
+type kept struct{ idle chan *keptCommand }
 
-// pipe is one place of a program; the program itself is started when it is needed.
-type pipe struct {
-	process *exec.Cmd
-	in      io.WriteCloser
-	out     *bufio.Scanner
-	failed  time.Time
-}
-
-// restartPause is how long a program that broke is left alone.
-const restartPause = time.Second
-
-func newPipes(command []string, n int, stderr io.Writer) *pipes {
-	p := &pipes{command: command, err: stderr, free: make(chan *pipe, n)}
+func newKept(p *program, n int) *kept {
+	k := &kept{make(chan *keptCommand, n)}
 	for range n {
-		p.free <- &pipe{}
+		pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+			backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+		k.idle <- &keptCommand{program: p, pauses: pauses}
 	}
-	return p
+	return k
 }
 
-// lineResult is what a program answers to an event.
+// handle gives an event to a command that has none.
+func (k *kept) handle(ctx context.Context, e events.Event, _ int) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case c := <-k.idle:
+		defer func() { k.idle <- c }()
+		return c.handle(ctx, e)
+	}
+}
+
+// end tells the commands to end by the end of their input.
+func (k *kept) end() {
+	for range cap(k.idle) {
+		select {
+		case c := <-k.idle:
+			c.end()
+		default: // its event has it still, and was told to end
+		}
+	}
+}
+
+// keptCommand is a command that goes on running. It is not running at first and
+// after it has failed.
+type keptCommand struct {
+	*program
+	pauses backoff.BackOff
+	failed bool
+
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// lineResult is what a command says about an event.
 type lineResult struct {
 	ID        string  `json:"id"`
 	OK        bool    `json:"ok"`
@@ -50,103 +72,114 @@ type lineResult struct {
 	After     float64 `json:"after"` // seconds
 }
 
-func (p *pipes) handle(ctx context.Context, e events.Event) error {
-	text, err := e.Encode()
-	if err != nil {
-		return err
-	}
-	one := <-p.free
-	defer func() { p.free <- one }()
-	result, err := p.ask(ctx, one, text)
-	if err == nil && result.ID != e.ID {
-		err = fmt.Errorf("the program answered for event %q", result.ID)
-	}
-	switch {
-	case err != nil:
-		one.end()
-		return err
-	case result.OK:
+// err is what the result means for the event.
+func (r lineResult) err() error {
+	if r.OK && r.Error == "" {
 		return nil
-	case result.Error == "":
-		return errors.New("the program said neither ok nor why not")
-	case result.Permanent:
-		return workers.Permanent(errors.New(result.Error))
-	case result.After > 0:
-		return workers.RetryIn(time.Duration(result.After*float64(time.Second)), errors.New(result.Error))
 	}
-	return errors.New(result.Error)
+	text := r.Error
+	if text == "" {
+		text = "the command says neither ok nor an error"
+	}
+	if r.Permanent {
+		return workers.Permanent(errors.New(text))
+	}
+	return workers.RetryIn(time.Duration(r.After*float64(time.Second)), errors.New(text))
 }
 
-// ask sends an event and reads the result. Whatever breaks, or takes too long,
-// ends the program: the next event gets a new one.
-func (p *pipes) ask(ctx context.Context, one *pipe, text []byte) (result lineResult, err error) {
-	if one.process == nil {
-		if err := p.start(ctx, one); err != nil {
-			return result, err
-		}
+// handle asks the command for its result. A command that breaks off or says
+// something else is killed; the next event starts it again.
+func (c *keptCommand) handle(ctx context.Context, e events.Event) error {
+	if err := c.ready(ctx); err != nil {
+		return err
 	}
-	stop := context.AfterFunc(ctx, func() { killGroup(one.process) })
-	defer stop()
-	if _, err := one.in.Write(append(text, '\n')); err != nil {
-		return result, fmt.Errorf("the program does not read: %w", err)
+	cmd := c.cmd
+	stop := context.AfterFunc(ctx, func() { _ = killGroup(cmd) })
+	r, err := c.ask(e)
+	stop()
+	if err == nil {
+		c.failed = false
+		c.pauses.Reset()
+		return r.err()
 	}
-	if !one.out.Scan() {
-		if ctx.Err() != nil {
-			return result, fmt.Errorf("killed: %w", context.Cause(ctx))
-		}
-		return result, errors.Join(errors.New("the program ended without a result"), one.out.Err())
-	}
-	if err := json.Unmarshal(one.out.Bytes(), &result); err != nil {
-		return result, fmt.Errorf("the program's result is not the JSON that it should be: %w", err)
-	}
-	return result, nil
-}
-
-func (p *pipes) start(ctx context.Context, one *pipe) error {
-	select {
-	case <-time.After(time.Until(one.failed.Add(restartPause))):
-	case <-ctx.Done():
+	c.kill()
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := exec.Command(p.command[0], p.command[1:]...)
-	c.Stderr = p.err
-	ownGroup(c)
-	in, err := c.StdinPipe()
+	return err
+}
+
+// ready starts the command if it is not running, not too soon after a failure.
+func (c *keptCommand) ready(ctx context.Context) error {
+	if c.cmd != nil {
+		return nil
+	}
+	if c.failed {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(c.pauses.NextBackOff()):
+		}
+	}
+	cmd := c.start(context.Background())
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	out, err := c.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	if err := c.Start(); err != nil {
-		return err
+	cmd.Stderr = c.errOut
+	if err := cmd.Start(); err != nil {
+		c.failed = true
+		return fmt.Errorf("the command did not start: %w", err)
 	}
-	one.process, one.in, one.out = c, in, bufio.NewScanner(out)
-	one.out.Buffer(nil, maxOutput)
+	c.cmd, c.in, c.out = cmd, in, bufio.NewScanner(out)
+	c.out.Buffer(nil, maxOutput)
 	return nil
 }
 
-// end ends the program.
-func (o *pipe) end() {
-	if o.process == nil {
-		return
+// ask writes an event and reads its result.
+func (c *keptCommand) ask(e events.Event) (r lineResult, err error) {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return r, err
 	}
-	killGroup(o.process)
-	_ = o.process.Wait()
-	*o = pipe{failed: time.Now()}
+	if _, err := c.in.Write(append(line, '\n')); err != nil {
+		return r, errors.New("the command ended before the event")
+	}
+	if !c.out.Scan() {
+		if errors.Is(c.out.Err(), bufio.ErrTooLong) {
+			return r, fmt.Errorf("the command's line is over %d bytes", maxOutput)
+		}
+		return r, errors.New("the command ended at the event")
+	}
+	if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
+		return r, errors.New("the command's line is no result in JSON")
+	}
+	if r.ID != e.ID {
+		return r, errors.New("the command's line is about another event")
+	}
+	return r, nil
 }
 
-// close lets the programs end by themselves, and ends those that do not.
-func (p *pipes) close() {
-	for range cap(p.free) {
-		one := <-p.free
-		if one.process == nil {
-			continue
-		}
-		_ = one.in.Close()
-		late := time.AfterFunc(5*time.Second, func() { killGroup(one.process) })
-		_ = one.process.Wait()
-		late.Stop()
+func (c *keptCommand) kill() {
+	_ = killGroup(c.cmd)
+	_ = c.cmd.Wait()
+	c.cmd, c.failed = nil, true
+}
+
+// endPause is how long a command has to end by itself.
+const endPause = 2 * time.Second
+
+func (c *keptCommand) end() {
+	if c.cmd == nil {
+		return
 	}
+	_ = c.in.Close()
+	late := time.AfterFunc(endPause, func() { _ = killGroup(c.cmd) })
+	_ = c.cmd.Wait()
+	late.Stop()
+	_ = killGroup(c.cmd) // what it has left behind
 }

@@ -1,176 +1,267 @@
 package main
 
 import (
-	"cmp"
+	"bytes"
+	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"text/template"
 
 	"github.com/spf13/cobra"
 )
 
-// templates hold a folder for each language; a file's last ".tmpl" is cut off.
-//
 //go:embed templates
 var templates embed.FS
 
+// languages are what a worker can be written in.
 var languages = []string{"go", "node", "python", "shell"}
 
-// workerFolder is what the templates of a worker see.
-type workerFolder struct {
-	Name, Lang, Dir, URL string
-	Events, Traits       []string
-	// Checkout is where this program's source is, for Go; empty if it is not here.
-	Checkout string
-	Command  string // that runs it
+// newWorker are the flags of a new worker.
+type newWorker struct {
+	name, lang, dir, kind string
+	events, traits        []string
+	quiet                 bool
 }
 
 func workerNewCommand(g *global) *cobra.Command {
-	f := workerFolder{}
+	var n newWorker
 	cmd := &cobra.Command{
 		Use:   "new NAME",
-		Short: "Declare a worker and write a folder with a program that works",
-		Long: `Declares a worker to a running server, which makes its durable consumer and its
-credential, and writes a folder: a program, the credential (only its owner may
-read it) and a README. The last line is the command that runs the worker. It gets
-the events from now on.`,
-		Example: "  usher worker new hello --lang shell\n  usher worker new crm --lang go --events identity.created,identity.deleted --traits email",
+		Short: "Declare a worker to a running server, and write a program for it",
+		Long: `Declares a worker to a running server: its durable consumer begins with the next
+event. Writes a folder with a program that works, the worker's credential and a
+README, and prints the command that runs it. No file of the server changes.`,
+		Example: "  usher worker new hello --lang shell\n  usher worker new crm --lang python --events identity.created,identity.deleted --traits email",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.Name = args[0]
-			return g.newWorker(cmd, &f)
+			n.name = args[0]
+			if err := n.check(); err != nil {
+				return err
+			}
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			command, err := n.make(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			switch {
+			case g.json:
+				return printJSON(out, map[string]string{"name": n.name, "dir": n.dir, "command": command})
+			case !n.quiet:
+				fmt.Fprintf(out, "%s is declared, and its program is in %s. Run it:\n\n", n.name, n.dir)
+			}
+			fmt.Fprintln(out, command)
+			return nil
 		},
 	}
-	cmd.Flags().StringVar(&f.Lang, "lang", "go", "language: "+strings.Join(languages, ", "))
-	cmd.Flags().StringVar(&f.Dir, "dir", "", "folder to write (default: NAME)")
-	cmd.Flags().StringSliceVar(&f.Events, "events", []string{"identity.created"}, "event types that the worker gets")
-	cmd.Flags().StringSliceVar(&f.Traits, "traits", nil, "traits that it may ask for")
-	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(languages, cobra.ShellCompDirectiveNoFileComp))
+	f := cmd.Flags()
+	f.StringVar(&n.lang, "lang", "", "language of the program: "+strings.Join(languages, ", "))
+	f.StringVar(&n.dir, "dir", "", "folder of the program (default: NAME)")
+	f.StringVar(&n.kind, "kind", "worker", "worker, or answer: one that is asked before a commit")
+	f.StringSliceVar(&n.events, "events", []string{"identity.created"}, "types of events that it gets")
+	f.StringSliceVar(&n.traits, "traits", nil, "traits of a person that it may ask for")
+	f.BoolVar(&n.quiet, "quiet", false, "print only the command")
+	for name, values := range map[string][]string{"lang": languages, "kind": workerKinds, "events": eventTypes()} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 	return cmd
 }
 
-func (g *global) newWorker(cmd *cobra.Command, f *workerFolder) error {
-	if !slices.Contains(languages, f.Lang) {
-		return fmt.Errorf("--lang %q: want one of %s", f.Lang, strings.Join(languages, ", "))
+var workerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// check refuses what the server would, and what would leave a worker half made.
+func (n *newWorker) check() error {
+	if n.lang == "" {
+		return fmt.Errorf("--lang: want %s", strings.Join(languages, ", "))
 	}
-	f.Dir = cmp.Or(f.Dir, f.Name)
-	// Before anything is declared: what the folder holds is shown once.
-	if held, err := os.ReadDir(f.Dir); err == nil && len(held) > 0 {
-		return fmt.Errorf("%s is not empty: --dir names another folder", f.Dir)
-	}
-	c, err := g.client()
-	if err != nil {
+	if err := errors.Join(oneOf("lang", n.lang, languages), oneOf("kind", n.kind, workerKinds)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
-		return err
+	switch {
+	case len(n.name) > 64 || !workerName.MatchString(n.name):
+		return fmt.Errorf("%q: a name has up to 64 lower-case letters, digits and single hyphens", n.name)
+	case n.kind == "answer" && n.lang != "go":
+		return errors.New("--kind answer: only for --lang go; in other languages answer over HTTP, with a web_hook")
+	case n.kind == "answer":
+		n.events = nil // it gets none
 	}
-	var a accessView
-	err = c.do(cmd.Context(), http.MethodPost, routeHooks, map[string]any{
-		"name": f.Name, "kind": "worker", "events": f.Events, "traits": f.Traits,
-	}, &a)
-	if err != nil {
-		_ = os.Remove(f.Dir) // if it is empty
-		return err
+	for _, name := range n.events {
+		if err := oneOf("events", name, eventTypes()); err != nil {
+			return err
+		}
 	}
-	f.URL = a.BusURL
-	f.Checkout = checkout()
-	f.Command = f.command()
-	if err := f.write(a.Credential); err != nil {
-		return fmt.Errorf("worker %s is declared, but its folder is not whole (remove it with 'usher worker remove %s'): %w", f.Name, f.Name, err)
+	if n.dir == "" {
+		n.dir = n.name
 	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"hook": a.Hook, "dir": f.Dir, "command": f.Command, "nats_url": f.URL})
+	entries, err := os.ReadDir(n.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--dir: %w", err)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "declared worker %s, wrote %s; its credential is good for 90 days. Run it:\n", f.Name, f.Dir)
-	fmt.Fprintln(cmd.OutOrStdout(), f.Command)
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: --dir names another folder", n.dir)
+	}
 	return nil
 }
 
-// command is the one that runs the worker.
-func (f *workerFolder) command() string {
-	env := fmt.Sprintf("NATS_URL=%s NATS_CREDS=%s.creds", f.URL, f.Name)
-	self := "usher"
-	if at, err := os.Executable(); err == nil {
-		if found, err := exec.LookPath("usher"); err != nil || found != at {
-			self = quote(at)
-		}
+// make declares the worker and writes its folder. It gives the command that runs it.
+func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, err error) {
+	if err := os.MkdirAll(n.dir, 0o750); err != nil {
+		return "", err
 	}
-	run := map[string]string{
-		"go":     "go run -mod=mod .",
-		"node":   "npm install --silent --no-audit --no-fund && " + env + " node worker.mjs",
-		"python": self + " worker run " + f.Name + " -- python3 worker.py",
-		"shell":  self + " worker run " + f.Name + " -- ./worker.sh",
-	}[f.Lang]
-	if f.Lang != "node" {
-		run = env + " " + run
+	var a hookAccess
+	body := map[string]any{"name": n.name, "kind": n.kind, "events": n.events, "traits": n.traits}
+	if err := c.post(ctx, "/admin/hooks", body, &a); err != nil {
+		_ = os.Remove(n.dir) // if it is empty
+		return "", err
 	}
-	return "cd " + quote(f.Dir) + " && " + run
+	if a.Credential == "" {
+		return "", errors.New("the worker is declared, but the server has given no credential: it has no keys of the bus")
+	}
+	if err := writeCredential(filepath.Join(n.dir, n.name+".creds"), a.Credential); err != nil {
+		return "", n.undone(err)
+	}
+	command, err = n.command(a.BusURL)
+	if err == nil {
+		err = n.write(command)
+	}
+	return command, n.undone(err)
 }
 
-// quote quotes a word for a shell if it must be.
-func quote(word string) string {
-	if strings.ContainsAny(word, " '\"$`\\&|;<>()*?[]#~") {
-		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+// undone says what is left of a worker whose folder could not be written.
+func (n *newWorker) undone(err error) error {
+	if err == nil {
+		return nil
 	}
-	return word
+	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it", err, n.name)
 }
 
-// checkout is the folder of the module that this directory is in, if that is
-// Usher's own: the kit is taken from there.
-func checkout() string {
-	out, err := exec.Command("go", "list", "-m", "-json").Output()
+// command runs the worker, from anywhere.
+func (n *newWorker) command(bus string) (string, error) {
+	dir, err := filepath.Abs(n.dir)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	var module struct{ Path, Dir string }
-	if json.Unmarshal(out, &module) != nil || module.Path != "github.com/usher-auth/usher" {
-		return ""
-	}
-	return module.Dir
+	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds"
+	run := map[string]string{
+		"go":     env + " go run -mod=mod .",
+		"node":   "npm install --silent && " + env + " node worker.mjs",
+		"python": env + " " + self() + " worker run " + n.name + " -- python3 worker.py",
+		"shell":  env + " " + self() + " worker run " + n.name + " -- sh worker.sh",
+	}[n.lang]
+	return "cd " + quote(dir) + " && " + run, nil
 }
 
-// write writes the folder. The credential is written first and is nobody else's.
-func (f *workerFolder) write(credential string) error {
-	if err := writePrivate(filepath.Join(f.Dir, f.Name+".creds"), credential); err != nil {
-		return err
+// self is how this program is run from another folder.
+func self() string {
+	name := os.Args[0]
+	if !strings.ContainsRune(name, filepath.Separator) {
+		return name
 	}
-	for _, from := range []string{"templates/" + f.Lang, "templates/all"} {
-		entries, err := fs.ReadDir(templates, from)
+	if strings.Contains(name, "go-build") { // go run, which leaves nothing
+		return "go run github.com/usher-auth/usher/cmd/usher@latest"
+	}
+	if absolute, err := filepath.Abs(name); err == nil {
+		name = absolute
+	}
+	return quote(name)
+}
+
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// quote makes text one word of a shell.
+func quote(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// write fills the folder from the templates of the language and of all.
+func (n *newWorker) write(command string) error {
+	data := map[string]any{
+		"Name": n.name, "Kind": n.kind, "Lang": n.lang, "Events": n.events, "Traits": n.traits, "Command": command,
+		"Checkout": "", "Version": kitVersion(),
+	}
+	if n.lang == "go" {
+		data["Checkout"] = checkout()
+	}
+	for _, from := range []string{"templates/" + n.lang, "templates/all"} {
+		entries, err := templates.ReadDir(from)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			if err := f.file(from + "/" + e.Name()); err != nil {
+			if err := n.fill(from+"/"+e.Name(), strings.TrimSuffix(e.Name(), ".tmpl"), data); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return n.sums(data["Checkout"].(string))
 }
 
-func (f *workerFolder) file(from string) error {
+func (n *newWorker) fill(from, to string, data any) error {
+	if to == "gitignore" { // embedded under a name that is not hidden
+		to = ".gitignore"
+	}
+	if kind, name, ok := strings.Cut(to, "~"); ok { // a program of one kind
+		if kind != n.kind {
+			return nil
+		}
+		to = name
+	}
 	t, err := template.ParseFS(templates, from)
 	if err != nil {
 		return err
 	}
-	name := strings.TrimSuffix(filepath.Base(from), ".tmpl")
-	mode := fs.FileMode(0o644)
-	if strings.HasSuffix(name, ".sh") {
-		mode = 0o755
+	var text bytes.Buffer
+	if err := t.Execute(&text, data); err != nil {
+		return err
 	}
-	to, err := os.OpenFile(filepath.Join(f.Dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	return os.WriteFile(filepath.Join(n.dir, to), text.Bytes(), 0o600)
+}
+
+// kitVersion is what a worker in Go requires: this release, or the newest where
+// this is none.
+func kitVersion() string {
+	if v := version(); !strings.Contains(v, "-") {
+		return "v" + v
+	}
+	return "latest"
+}
+
+// sums are those of the checkout, where the worker is built against one.
+func (n *newWorker) sums(checkout string) error {
+	if checkout == "" {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(checkout, "go.sum"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.Execute(to, f), to.Close())
+	return os.WriteFile(filepath.Join(n.dir, "go.sum"), text, 0o600)
+}
+
+// checkout is the folder of the module's source that this is run in, if it is.
+func checkout() string {
+	c := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	out, err := c.Output()
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(out)) {
+		if module, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok && module == "github.com/usher-auth/usher" {
+			return dir
+		}
+	}
+	return ""
 }

@@ -1,150 +1,118 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
+	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/workers"
 )
 
-// Exit statuses of a command that runs once for each event (sysexits.h).
-const (
-	exitAgain = 75 // EX_TEMPFAIL
-	exitNever = 65 // EX_DATAERR
-)
-
-// maxOutput bounds what is kept of a command's standard error, and of a result.
-const maxOutput = 64 << 10
-
-type workerRun struct {
-	creds, url  string
-	lines       bool
-	timeout     time.Duration
-	concurrency int
-}
-
-func workerRunCommand() *cobra.Command {
-	var r workerRun
+func workerRunCommand(g *global) *cobra.Command {
+	var creds, bus string
+	var lines bool
+	var timeout time.Duration
+	var concurrency int
 	cmd := &cobra.Command{
 		Use:   "run NAME -- COMMAND [ARGUMENT]...",
-		Short: "Run a command for each event of a worker",
-		Long: `Runs a command for each event of a worker, with the event as JSON on its standard
-input and USHER_EVENT_TYPE, USHER_EVENT_ID and USHER_ATTEMPT in its environment.
+		Short: "Run a command for each event of a worker, until interrupted",
+		Long: `Runs a command for each event of a worker, until interrupted. The event is one
+JSON on the command's standard input; USHER_EVENT_ID, USHER_EVENT_TYPE and
+USHER_ATTEMPT are in its environment. How it exits decides:
 
-  exit 0    done
-  exit 75   again later, by the worker's ladder
-  exit 65   never again: a dead letter, see 'usher dlq'
-  others    an error, again later; the last line of standard error says why
+  0         done
+  75        again later, by the worker's ladder
+  65        a dead letter at once
+  else      failed: again later, and the last line of its standard error is the
+            reason that operators see
 
-With --lines the command keeps running: it gets one event a line, and answers
-each with one line of JSON, {"id": "…", "ok": true} or {"id": "…", "error": "why",
-"permanent": true, "after": 60}. NATS_URL and NATS_CREDS are as for any worker.`,
-		Example: "  usher worker run hello -- ./worker.sh\n  usher worker run hello --lines -- python3 -u worker.py",
+With --lines the command goes on running: it reads one event a line and answers
+each with one line, {"id": …, "ok": true} or {"id": …, "error": "why",
+"permanent": true, "after": SECONDS}, the last two if it likes. It is started
+again when it ends.
+
+A command that takes longer than --timeout is killed with all that it started,
+and its event comes again. The bus is NATS_URL or --url, the worker's credential
+NATS_CREDS, --creds, or else NAME.creds in this directory.`,
+		Example: "  usher worker run hello -- sh -c 'jq .type'\n  usher worker run hello --lines --concurrency 4 -- python3 worker.py",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if cmd.ArgsLenAtDash() != 1 || len(args) < 2 {
-				return errors.New("want NAME -- COMMAND, as in: usher worker run hello -- ./worker.sh")
+			if dash := cmd.ArgsLenAtDash(); dash != 1 || len(args) < 2 {
+				return fmt.Errorf("want a NAME, and behind -- the command: %s", cmd.UseLine())
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args[0], args[1:]) },
+		ValidArgsFunction: hookNames(g, "worker"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if concurrency < 1 {
+				return fmt.Errorf("--concurrency %d: want 1 or more", concurrency)
+			}
+			if timeout <= 0 {
+				return fmt.Errorf("--timeout %s: want more than none", timeout)
+			}
+			if _, err := exec.LookPath(args[1]); err != nil {
+				return fmt.Errorf("the command: %w", err)
+			}
+			if err := workerEnvironment(args[0], creds, bus); err != nil {
+				return err
+			}
+			w := workers.New(args[0], workers.Concurrency(concurrency), workers.Timeout(timeout))
+			p := program{command: args[1:], out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr()}
+			handle := p.once
+			if lines {
+				keep := newKept(&p, concurrency)
+				defer keep.end()
+				handle = keep.handle
+			}
+			workers.OnAny(w, func(ctx context.Context, e events.Event) error {
+				return handle(ctx, e, workers.AttemptNumber(ctx))
+			})
+			return w.Run(cmd.Context())
+		},
 	}
-	cmd.Flags().StringVar(&r.creds, "creds", "", "file with the credential (default: NATS_CREDS, else NAME.creds)")
-	cmd.Flags().StringVar(&r.url, "url", "", "URL of the bus (default: NATS_URL)")
-	cmd.Flags().BoolVar(&r.lines, "lines", false, "keep the command running, one event a line")
-	cmd.Flags().DurationVar(&r.timeout, "timeout", 30*time.Second, "how long an event may take; then the command is killed")
-	cmd.Flags().IntVar(&r.concurrency, "concurrency", 1, "how many events at the same time")
+	cmd.Flags().StringVar(&creds, "creds", "", "file with the worker's credential (default: NATS_CREDS, else NAME.creds)")
+	cmd.Flags().StringVar(&bus, "url", "", "URL of the bus (default: NATS_URL, else "+nats.DefaultURL+")")
+	cmd.Flags().BoolVar(&lines, "lines", false, "keep the command running: one event a line in, one result a line out")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long one event may take")
+	cmd.Flags().IntVar(&concurrency, "concurrency", 1, "how many commands run at the same time")
 	return cmd
 }
 
-func (r *workerRun) run(cmd *cobra.Command, name string, command []string) error {
-	if _, err := exec.LookPath(command[0]); err != nil {
-		return err
-	}
-	// The kit is configured by the environment alone.
-	for key, value := range map[string]string{
-		"NATS_URL":   r.url,
-		"NATS_CREDS": cmp.Or(r.creds, os.Getenv("NATS_CREDS"), name+".creds"),
-	} {
-		if value != "" {
-			if err := os.Setenv(key, value); err != nil {
-				return err
-			}
+// workerEnvironment puts what flags say where the kit reads it.
+func workerEnvironment(name, creds, bus string) error {
+	if own := name + ".creds"; creds == "" && os.Getenv("NATS_CREDS") == "" {
+		if _, err := os.Stat(own); err == nil {
+			creds = own
 		}
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	w := workers.New(name, workers.Concurrency(r.concurrency), workers.Timeout(r.timeout), workers.Logger(log))
-	handle := (&oneShot{command: command, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}).handle
-	if r.lines {
-		p := newPipes(command, r.concurrency, cmd.ErrOrStderr())
-		defer p.close()
-		handle = p.handle
-	}
-	workers.OnAny(w, handle)
-	fmt.Fprintf(cmd.ErrOrStderr(), "worker %s runs %s for each event; end it with Ctrl-C\n", name, command[0])
-	return w.Run(cmd.Context())
-}
-
-// oneShot runs a command once for each event.
-type oneShot struct {
-	command  []string
-	out, err io.Writer
-}
-
-func (o *oneShot) handle(ctx context.Context, e events.Event) error {
-	text, err := e.Encode()
-	if err != nil {
+	if err := os.Setenv("NATS_CREDS", cmp.Or(creds, os.Getenv("NATS_CREDS"))); err != nil {
 		return err
 	}
-	said := &tail{to: o.err}
-	c := exec.CommandContext(ctx, o.command[0], o.command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(append(text, '\n')), o.out, said
-	c.Env = append(os.Environ(), "USHER_EVENT_TYPE="+e.Type, "USHER_EVENT_ID="+e.ID, "USHER_ATTEMPT="+strconv.Itoa(workers.AttemptNumber(ctx)))
-	ownGroup(c)
+	return os.Setenv("NATS_URL", cmp.Or(bus, os.Getenv("NATS_URL")))
+}
+
+// program is the command that a worker runs.
+type program struct {
+	command     []string
+	out, errOut io.Writer
+}
+
+// start makes a process group of its own for the command, which ends with ctx.
+func (p *program) start(ctx context.Context) *exec.Cmd {
+	c := exec.CommandContext(ctx, p.command[0], p.command[1:]...) //nolint:gosec // what the operator wants run
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return killGroup(c) }
 	c.WaitDelay = time.Second
-	err = c.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("killed: %w", context.Cause(ctx))
-	case errors.As(err, &exit) && exit.ExitCode() == exitNever:
-		return workers.Permanent(said.reason("exit 65"))
-	case errors.As(err, &exit) && exit.ExitCode() == exitAgain:
-		return said.reason("exit 75")
-	case errors.Is(err, exec.ErrWaitDelay), strings.Contains(err.Error(), "broken pipe"):
-		return nil // it has ended with 0 and left a child, or did not read its input
-	}
-	return said.reason(err.Error())
+	return c
 }
 
-// tail passes standard error on and keeps the end of it.
-type tail struct {
-	to   io.Writer
-	kept []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p...)
-	t.kept = t.kept[max(0, len(t.kept)-maxOutput):]
-	return t.to.Write(p)
-}
-
-// reason is the last line that was said, or else.
-func (t *tail) reason(otherwise string) error {
-	lines := strings.Split(strings.TrimSpace(string(t.kept)), "\n")
-	return errors.New(cmp.Or(strings.TrimSpace(lines[len(lines)-1]), otherwise))
-}
+// killGroup kills a command with all that it has started.
+func killGroup(c *exec.Cmd) error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// adminStub answers like an admin listener, by method and path, and keeps what it was sent.
+type adminStub struct {
+	url  string
+	sent []string
+}
+
+func newAdminStub(t *testing.T, answers map[string][]string) *adminStub {
+	t.Helper()
+	a := &adminStub{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what := r.Method + " " + r.URL.Path
+		body, _ := io.ReadAll(r.Body)
+		a.sent = append(a.sent, strings.TrimSpace(what+" "+string(body)))
+		if len(answers[what]) == 0 {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"error":{"reason":"There is no hook with this name."}}`)
+			return
+		}
+		fmt.Fprint(w, answers[what][0])
+		answers[what] = answers[what][1:]
+	}))
+	t.Cleanup(s.Close)
+	a.url = s.URL
+	return a
+}
+
+const helloAccess = `{"hook":{"name":"hello","kind":"worker"},"credential":"secret text","nats_url":"nats://127.0.0.1:4222"}`
+
+func TestNewWorkerIsAFolder(t *testing.T) {
+	t.Parallel()
+	for lang, c := range map[string]struct{ program, command string }{
+		"go":     {"main.go", "go run -mod=mod ."},
+		"node":   {"worker.mjs", "npm install --silent && NATS_URL=nats://127.0.0.1:4222 NATS_CREDS=hello.creds node worker.mjs"},
+		"python": {"worker.py", "worker run hello -- python3 worker.py"},
+		"shell":  {"worker.sh", "worker run hello -- sh worker.sh"},
+	} {
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			a := newAdminStub(t, map[string][]string{"POST /admin/hooks": {helloAccess}})
+			dir := filepath.Join(t.TempDir(), "it's")
+			out, errOut, code := run(t, "worker", "new", "hello", "--lang", lang, "--dir", dir, "--traits", "email", "--quiet", "--admin", a.url)
+			if code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, c.command) || !strings.HasPrefix(out, "cd '") {
+				t.Errorf("usher worker new = %d %s%s, want one line with the command", code, out, errOut)
+			}
+			if want := `POST /admin/hooks {"events":["identity.created"],"kind":"worker","name":"hello","traits":["email"]}`; a.sent[0] != want {
+				t.Errorf("the server was sent %s, want %s", a.sent[0], want)
+			}
+			info, err := os.Stat(filepath.Join(dir, "hello.creds"))
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("credential: %v, %v, want a file of mode 0600", info, err)
+			}
+			program, err := os.ReadFile(filepath.Join(dir, c.program))
+			if err != nil || strings.Count(string(program), "\n") > 40 || !strings.Contains(string(program), "hello") {
+				t.Errorf("program: %v\n%s", err, program)
+			}
+			readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+			if err != nil || !strings.Contains(string(readme), strings.TrimSpace(out)) || strings.Count(string(readme), "\n") > 12 || strings.Contains(string(readme), "secret text") {
+				t.Errorf("README: %v\n%s", err, readme)
+			}
+		})
+	}
+}
+
+func TestNewWorkerRefuses(t *testing.T) {
+	t.Parallel()
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := newAdminStub(t, nil)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no language":      {nil, "--lang: want go, node, python, shell"},
+		"misspelt":         {[]string{"--lang", "pyton"}, "did you mean python?"},
+		"folder not empty": {[]string{"--lang", "go", "--dir", full}, "is not empty"},
+		"no such event":    {[]string{"--lang", "go", "--events", "identity.create"}, "did you mean identity.created?"},
+		"answer in shell":  {[]string{"--lang", "shell", "--kind", "answer"}, "only for --lang go"},
+	} {
+		_, errOut, code := run(t, append([]string{"worker", "new", "hello", "--admin", a.url}, c.args...)...)
+		if code == 0 || !strings.Contains(errOut, c.want) {
+			t.Errorf("%s: %d %s, want a refusal that says %q", name, code, errOut, c.want)
+		}
+	}
+	if len(a.sent) > 0 {
+		t.Errorf("a refused worker was declared: %q", a.sent)
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, errOut, code := run(t, "worker", "new", "hello", "--lang", "go", "--dir", dir, "--admin", a.url); code == 0 {
+		t.Error("a worker that the server refuses is made", errOut)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("what the server has refused leaves a folder")
+	}
+}
+
+func TestWorkerCommandsAskTheServer(t *testing.T) {
+	t.Parallel()
+	shown := `{"name":"hello","kind":"worker","events":["identity.created"],"consumer":{"pending":3,"ack_pending":0,"paused_until":"2026-11-24T17:00:00Z"},"failures":{"dead":2}}`
+	for name, c := range map[string]struct {
+		args   []string
+		answer string
+		want   string // in what is printed
+		sent   string
+	}{
+		"list":   {[]string{"list"}, `{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`, "paused", "GET /admin/hooks"},
+		"show":   {[]string{"show", "hello"}, shown, "PENDING        3", "GET /admin/hooks/hello"},
+		"pause":  {[]string{"pause", "hello", "--for", "10m"}, shown, "paused", `POST /admin/hooks/hello/pause {"for":"10m0s"}`},
+		"resume": {[]string{"resume", "hello", "--json"}, shown, `"pending": 3`, "POST /admin/hooks/hello/resume {}"},
+		"remove": {[]string{"remove", "hello"}, "{}", "removed hello", "DELETE /admin/hooks/hello"},
+	} {
+		method, rest, _ := strings.Cut(c.sent, " ")
+		path, _, _ := strings.Cut(rest, " ")
+		a := newAdminStub(t, map[string][]string{method + " " + path: {c.answer}})
+		out, errOut, code := run(t, append([]string{"worker", "--admin", a.url}, c.args...)...)
+		if code != 0 || !strings.Contains(out, c.want) || strings.Contains(out, "crm") || len(a.sent) != 1 || a.sent[0] != c.sent {
+			t.Errorf("%s = %d %s%s, sent %q, want %q and %q", name, code, out, errOut, a.sent, c.want, c.sent)
+		}
+	}
+	a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`}})
+	if out, _, _ := run(t, "--admin", a.url, "__complete", "worker", "show", ""); !strings.HasPrefix(out, "hello\n:") {
+		t.Errorf("the shell completes %q, want the worker", out)
+	}
+}
+
+func TestRotateWritesTheCredential(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{"POST /admin/hooks/hello/rotate": {helloAccess}})
+	file := filepath.Join(t.TempDir(), "hello.creds")
+	out, errOut, code := run(t, "worker", "rotate", "hello", "--creds", file, "--admin", a.url)
+	text, err := os.ReadFile(file)
+	info, _ := os.Stat(file)
+	if code != 0 || err != nil || string(text) != "secret text" || info.Mode().Perm() != 0o600 || strings.Contains(out+errOut, "secret") {
+		t.Errorf("usher worker rotate = %d %s%s, %v", code, out, errOut, err)
+	}
+}
+
+func TestDeadLettersPieceByPiece(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		sent string
+	}{
+		"one":     {[]string{"redeliver", "hello", "e1"}, `POST /admin/dead-letters/redeliver {"event":"e1","hook":"hello","limit":200}`},
+		"hook":    {[]string{"redeliver", "--hook", "hello"}, `POST /admin/dead-letters/redeliver {"hook":"hello","limit":200}`},
+		"all":     {[]string{"redeliver", "--all", "--yes"}, `POST /admin/dead-letters/redeliver {"all":true,"limit":200}`},
+		"discard": {[]string{"discard", "--hook", "hello", "--reason", "why"}, `POST /admin/dead-letters/discard {"hook":"hello","limit":200,"reason":"why"}`},
+	} {
+		pieces := []string{`{"count":200,"more":true}`, `{"count":3,"more":false}`}
+		a := newAdminStub(t, map[string][]string{"POST /admin/dead-letters/" + c.args[0]: pieces})
+		out, errOut, code := run(t, append([]string{"dlq", "--json", "--admin", a.url}, c.args...)...)
+		var got struct{ Count int }
+		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil || got.Count != 203 || len(a.sent) != 2 || a.sent[0] != c.sent {
+			t.Errorf("%s = %d %s%s, sent %q, want 203 by %q", name, code, out, errOut, a.sent, c.sent)
+		}
+	}
+	for _, args := range [][]string{{"redeliver"}, {"redeliver", "hello"}, {"redeliver", "--hook", "hello", "--all"}, {"discard", "--hook", "hello"}} {
+		if _, errOut, code := run(t, append([]string{"dlq", "--admin", "127.0.0.1:1"}, args...)...); code == 0 || strings.Contains(errOut, "no server answers") {
+			t.Errorf("usher dlq %q = %d %s, want a refusal before anybody is asked", args, code, errOut)
+		}
+	}
+}
+
+func TestReplayGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{"POST /admin/hooks/hello/replay": {`{"id":"r","after":7,"count":5,"more":true}`, `{"id":"r","after":9,"count":2,"more":false}`}})
+	out, errOut, code := run(t, "events", "replay", "--hook", "hello", "--since", "2026-11-24T17:00:00Z", "--rate", "50", "--admin", a.url)
+	want := `POST /admin/hooks/hello/replay {"after":7,"id":"r","per_second":50,"since":"2026-11-24T17:00:00Z","types":null}`
+	if code != 0 || out != "replayed 7\n" || len(a.sent) != 2 || a.sent[1] != want {
+		t.Errorf("usher events replay = %d %s%s, sent %q, want it to go on with %q", code, out, errOut, a.sent, want)
+	}
+	now := time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC)
+	if got, err := sinceTime("2h", now); err != nil || !got.Equal(now.Add(-2*time.Hour)) {
+		t.Errorf("since 2h = %s, %v", got, err)
+	}
+	for _, text := range []string{"", "yesterday", "-2h"} {
+		if got, err := sinceTime(text, now); err == nil {
+			t.Errorf("since %q = %s, want a refusal", text, got)
+		}
+	}
+}
