@@ -59,7 +59,8 @@ type Declarations struct {
 	Minter   Minter
 	Counts   Counter
 	Ledger   Ledger
-	// Fixed are the hooks that are not in the table: built in, or of the file.
+	// Fixed gives the hooks that are not in the table, built in or of the file, in a
+	// new map each time.
 	Fixed func() map[string]Hook
 	// Known tells whether an event type exists.
 	Known func(eventType string) bool
@@ -134,7 +135,7 @@ func (d *Declarations) credential(h Hook) (Credential, error) {
 	}
 	text, err := mint(h.Name, d.Now().Add(credentialLife))
 	if err != nil {
-		return Credential{}, &Invalid{Text: err.Error()}
+		return Credential{}, fmt.Errorf("credential of %q: %w", h.Name, err)
 	}
 	return webhook.NewSecret(string(text)), nil
 }
@@ -166,6 +167,9 @@ func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Show
 func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {
 	if _, ok := d.Fixed()[name]; ok {
 		return ErrFixed
+	}
+	if !hookName.MatchString(name) {
+		return ErrNoHook
 	}
 	err := d.Hooks.DeleteHook(ctx, name, d.acted(by, "hook.remove", name))
 	if err != nil && !errors.Is(err, ErrNoHook) {

@@ -79,7 +79,10 @@ func CheckWebhook(h Hook) error {
 }
 
 // parts have names of their own on the bus, or what is watched there.
-var parts = []string{"api", "console", "courier", "delivery", "hooks", "identity", "provision", "relay", "session", "session-worker", "webhook"}
+var parts = []string{
+	"api", "api-auth", "api-events", "admin-auth", "admin-events", "console", "courier", "delivery", "hooks", "identity", "provision", "relay",
+	"session", "session-events", "session-worker", "usher", "webhook",
+}
 
 // known tells whether an event type exists.
 func known(eventType string) bool {

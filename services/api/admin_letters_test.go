@@ -1,0 +1,97 @@
+package api_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/delivery"
+)
+
+func (d *hookDesk) failure() delivery.Failure {
+	return delivery.Failure{N: 9, Hook: "crm", EventID: d.event.String(), State: delivery.Dead, Attempts: 5, Reason: "it is down", FirstAt: noon, LastAt: noon}
+}
+
+func (d *hookDesk) Failure(_ context.Context, hook string, id uuid.UUID) (delivery.Failure, error) {
+	if d.err == nil && (hook != "crm" || id != d.event) {
+		return delivery.Failure{}, delivery.ErrNoFailure
+	}
+	return d.failure(), d.err
+}
+
+func (d *hookDesk) Failures(_ context.Context, q delivery.FailureQuery) ([]delivery.Failure, error) {
+	d.query = q
+	return []delivery.Failure{d.failure()}, d.err
+}
+
+func (d *hookDesk) EventPayload(context.Context, uuid.UUID) ([]byte, string, error) {
+	return []byte(`{"id":"x"}`), "identity.created", nil
+}
+
+func (d *hookDesk) Redeliver(_ context.Context, q delivery.FailureQuery, _ delivery.Author, _ func(int, int)) (int, error) {
+	d.query = q
+	return d.count, d.err
+}
+
+func (d *hookDesk) Discard(_ context.Context, q delivery.FailureQuery, reason string, _ delivery.Author, _ func(int, int)) (int, error) {
+	d.query = q
+	if reason == "" {
+		return 0, &delivery.Invalid{Text: "a discard needs a reason"}
+	}
+	return d.count, d.err
+}
+
+func (d *hookDesk) Replay(_ context.Context, o delivery.ReplayOptions, _ func(delivery.Replayed)) (delivery.Replayed, error) {
+	d.replay = o
+	if d.err == nil && o.Hook != "crm" {
+		return delivery.Replayed{}, delivery.ErrNoHook
+	}
+	return delivery.Replayed{ID: "r", After: 12, Count: 3}, d.err
+}
+
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	id := uuid.New()
+	one := "/admin/dead-letters/crm/" + id.String()
+	for _, r := range []struct {
+		method, path, body string
+		status             int
+		has                string
+	}{
+		{"GET", "/admin/dead-letters", "", 200, `"next":""`},
+		{"GET", "/admin/dead-letters?limit=1", "", 200, `"next":"9"`},
+		{"GET", "/admin/dead-letters?state=waiting&hook=crm&after=9&event=" + id.String(), "", 200, `"dead_letters":[{`},
+		{"GET", "/admin/dead-letters?state=lost", "", 400, "state"},
+		{"GET", "/admin/dead-letters?event=x", "", 400, "event"},
+		{"GET", "/admin/dead-letters?after=-1", "", 400, "cursor"},
+		{"GET", "/admin/dead-letters?limit=1001", "", 400, "limit"},
+		{"GET", one, "", 200, `"event":{"id":"x"}`},
+		{"GET", "/admin/dead-letters/crm/" + uuid.NewString(), "", 404, ""},
+		{"GET", "/admin/dead-letters/crm/x", "", 404, ""},
+		{"POST", "/admin/dead-letters/redeliver", `{"hook":"crm"}`, 200, `"count":2,"more":false`},
+		{"POST", "/admin/dead-letters/redeliver", `{"all":true,"limit":2}`, 200, `"count":2,"more":true`},
+		{"POST", "/admin/dead-letters/redeliver", `{"all":true,"limit":501}`, 400, "limit"},
+		{"POST", "/admin/dead-letters/redeliver", `{"all":true,"limit":-1}`, 400, "limit"},
+		{"POST", "/admin/dead-letters/redeliver", `{}`, 400, "say which"},
+		{"POST", "/admin/dead-letters/redeliver", "", 400, "say which"},
+		{"POST", "/admin/dead-letters/redeliver", `{"event":"x"}`, 400, "event"},
+		{"POST", "/admin/dead-letters/redeliver", `{"hook":"crm","reason":"x"}`, 400, "reason"},
+		{"POST", "/admin/dead-letters/redeliver", `{"hook":"crm","state":"done"}`, 400, ""},
+		{"POST", "/admin/dead-letters/discard", `{"hook":"crm","reason":"old"}`, 200, `"count":2`},
+		{"POST", "/admin/dead-letters/discard", `{"hook":"crm"}`, 400, "reason"},
+		{"POST", "/admin/hooks/crm/replay", `{"types":["identity.created"]}`, 200, `"count":3,"more":false`},
+		{"POST", "/admin/hooks/other/replay", `{}`, 404, ""},
+		{"POST", "/admin/hooks/crm/replay", `{"per_second":10001}`, 400, "per_second"},
+		{"POST", "/admin/hooks/crm/replay", `{"after":-1}`, 400, "after"},
+		{"POST", "/admin/hooks/crm/replay", `{"id":"x"}`, 400, "id"},
+		{"POST", "/admin/hooks/crm/replay", `{"until":1}`, 400, ""},
+	} {
+		c := newWorld(t, withHooks(&hookDesk{event: id, count: 2})).admin()
+		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)
+		if g.status != r.status || !strings.Contains(g.body, r.has) {
+			t.Errorf("%s %s %s = %d %s, want %d with %s", r.method, r.path, r.body, g.status, g.body, r.status, r.has)
+		}
+	}
+}

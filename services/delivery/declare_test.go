@@ -1,0 +1,306 @@
+package delivery_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
+)
+
+// office has all that declarations need, as fakes.
+type office struct {
+	declarations *delivery.Declarations
+	hooks        map[string]delivery.Hook
+	acted        []string // the events of the commits
+	durables     []string // what was done to them
+	expires      time.Time
+	log          bytes.Buffer
+
+	mintErr, busErr error
+}
+
+func newOffice() *office {
+	o := &office{hooks: map[string]delivery.Hook{}}
+	o.declarations = &delivery.Declarations{
+		Hooks: o, Durables: consumers{o}, Minter: o, Counts: o, Ledger: o,
+		Fixed: func() map[string]delivery.Hook {
+			return map[string]delivery.Hook{"built": {Name: "built", Kind: delivery.Worker}}
+		},
+		Known: func(t string) bool { return t == "identity.created" },
+		Log:   slog.New(slog.NewTextHandler(&o.log, nil)),
+		Now:   func() time.Time { return monday },
+	}
+	return o
+}
+
+var (
+	monday = time.Date(2026, 1, 5, 3, 4, 5, 0, time.UTC)
+	boss   = delivery.Author{Actor: "admin:boss"}
+)
+
+func (o *office) Append(_ context.Context, e events.Event) error {
+	o.acted = append(o.acted, fmt.Sprintf("%s %s %s", e.Type, e.Actor, e.Data))
+	return nil
+}
+
+func (o *office) Hooks(context.Context) (all []delivery.Hook, _ error) {
+	for _, h := range o.hooks {
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+func (o *office) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	if _, ok := o.hooks[h.Name]; ok {
+		return delivery.ErrHookExists
+	}
+	o.hooks[h.Name] = h
+	return o.Append(ctx, e)
+}
+
+func (o *office) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	if _, ok := o.hooks[h.Name]; !ok {
+		return delivery.ErrNoHook
+	}
+	o.hooks[h.Name] = h
+	return o.Append(ctx, e)
+}
+
+func (o *office) DeleteHook(ctx context.Context, name string, e events.Event) error {
+	if _, ok := o.hooks[name]; !ok {
+		return delivery.ErrNoHook
+	}
+	delete(o.hooks, name)
+	return o.Append(ctx, e)
+}
+
+func (o *office) FailureCounts(context.Context) (map[string]map[delivery.State]int64, error) {
+	return map[string]map[delivery.State]int64{"crm": {delivery.Dead: 3}}, nil
+}
+
+func (o *office) WorkerCredentials(name string, expires time.Time) ([]byte, error) {
+	o.expires = expires
+	return []byte("worker creds of " + name), o.mintErr
+}
+
+func (o *office) AnswerCredentials(name string, expires time.Time) ([]byte, error) {
+	o.expires = expires
+	return []byte("answer creds of " + name), o.mintErr
+}
+
+// consumers are those of the office's bus.
+type consumers struct{ *office }
+
+func (c consumers) did(what string, args ...any) error {
+	if c.busErr == nil {
+		c.durables = append(c.durables, fmt.Sprintf(what, args...))
+	}
+	return c.busErr
+}
+
+func (c consumers) Provision(_ context.Context, h delivery.Hook) error {
+	return c.did("provision %s since %s", h.Name, h.CreatedAt.Format(time.RFC3339))
+}
+func (c consumers) Remove(_ context.Context, name string) error { return c.did("remove %s", name) }
+func (c consumers) Pause(_ context.Context, name string, until time.Time) error {
+	return c.did("pause %s %s", name, until.Format(time.RFC3339))
+}
+func (c consumers) Live(context.Context) (map[string]delivery.Live, error) {
+	return map[string]delivery.Live{"crm": {Pending: 7}}, c.busErr
+}
+
+func crm() delivery.Hook {
+	return delivery.Hook{Name: "crm", Kind: delivery.Worker, Types: []string{"identity.created"}}
+}
+
+func TestDeclareCreateWorker(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	shown, access, err := o.declarations.Create(t.Context(), crm(), boss)
+	if err != nil || access.Reveal() != "worker creds of crm" {
+		t.Fatalf("Create = %v, %v, want the credential alone", access, err)
+	}
+	if shown.Live == nil || shown.Live.Pending != 7 || shown.Failures[delivery.Dead] != 3 || !shown.CreatedAt.Equal(monday) {
+		t.Errorf("Create shows %+v", shown)
+	}
+	if want := []string{"provision crm since 2026-01-05T03:04:05Z"}; !slices.Equal(o.durables, want) {
+		t.Errorf("durables: %q, want %q", o.durables, want)
+	}
+	if !o.expires.Equal(monday.AddDate(0, 0, 90)) {
+		t.Errorf("the credential expires %s, want in 90 days", o.expires)
+	}
+	o.wantActed(t, "hook.create")
+	if _, _, err := o.declarations.Create(t.Context(), crm(), boss); !errors.Is(err, delivery.ErrHookExists) {
+		t.Errorf("Create again = %v, want ErrHookExists", err)
+	}
+	if strings.Contains(o.log.String()+fmt.Sprint(o.acted), "creds of") {
+		t.Errorf("the credential is in the log or an event: %s %s", &o.log, o.acted)
+	}
+}
+
+func TestDeclareCreateAnswer(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	_, access, err := o.declarations.Create(t.Context(), delivery.Hook{Name: "gate", Kind: delivery.Answer}, boss)
+	if err != nil || access.Reveal() != "answer creds of gate" || len(o.durables) != 0 {
+		t.Errorf("Create = %v, durables %q, want an answering credential and no durable", err, o.durables)
+	}
+	var invalid *delivery.Invalid
+	if _, err := o.declarations.Pause(t.Context(), "gate", 0, boss); !errors.As(err, &invalid) {
+		t.Errorf("Pause = %v, want *Invalid", err)
+	}
+}
+
+func TestDeclareRefusals(t *testing.T) {
+	t.Parallel()
+	types := []string{"identity.created"}
+	for _, h := range []delivery.Hook{
+		{Name: "CRM", Kind: delivery.Worker, Types: types},
+		{Name: strings.Repeat("a", 65), Kind: delivery.Worker, Types: types},
+		{Name: "crm", Kind: "other", Types: types},
+		{Name: "crm", Kind: delivery.Worker},
+		{Name: "crm", Kind: delivery.Worker, Types: []string{"no.such"}},
+		{Name: "crm", Kind: delivery.Worker, Types: types, URL: "https://a.example"},
+		{Name: "session", Kind: delivery.Worker, Types: types},
+		{Name: "console", Kind: delivery.Answer},
+		{Name: "crm", Kind: delivery.Webhook, Types: types},
+		{Name: "crm", Kind: delivery.Webhook, Types: types, URL: "http://a.example"},
+		{Name: "crm", Kind: delivery.Webhook, Types: types, URL: "https://user@a.example"},
+		{Name: "crm", Kind: delivery.Webhook, Types: types, URL: "https://a.example/#x"},
+	} {
+		o := newOffice()
+		var invalid *delivery.Invalid
+		if _, _, err := o.declarations.Create(t.Context(), h, boss); !errors.As(err, &invalid) {
+			t.Errorf("Create(%+v) = %v, want *Invalid", h, err)
+		}
+		o.wantNothing(t)
+	}
+}
+
+func TestDeclareFixedHooksStay(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	h := crm()
+	h.Name = "built"
+	if _, _, err := o.declarations.Create(t.Context(), h, boss); !errors.Is(err, delivery.ErrHookExists) {
+		t.Errorf("Create = %v, want ErrHookExists", err)
+	}
+	if _, _, err := o.declarations.Rotate(t.Context(), "built", boss); !errors.Is(err, delivery.ErrFixed) {
+		t.Errorf("Rotate = %v, want ErrFixed", err)
+	}
+	if err := o.declarations.Remove(t.Context(), "built", boss); !errors.Is(err, delivery.ErrFixed) {
+		t.Errorf("Remove = %v, want ErrFixed", err)
+	}
+	o.wantNothing(t)
+}
+
+func TestDeclareWithoutCredentialLeavesNothing(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.mintErr = errors.New("no keys")
+	if _, _, err := o.declarations.Create(t.Context(), crm(), boss); err == nil {
+		t.Error("Create without keys = nil")
+	}
+	o.wantNothing(t)
+}
+
+func TestDeclareWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.busErr = errors.New("the bus is away")
+	shown, access, err := o.declarations.Create(t.Context(), crm(), boss)
+	if err != nil || access.Reveal() == "" || len(o.hooks) != 1 {
+		t.Errorf("Create = %v, %v, want the hook and its credential", shown, err)
+	}
+	if !strings.Contains(o.log.String(), "is not there yet") || !strings.Contains(o.log.String(), "hook=crm") {
+		t.Errorf("log: %s, want the missing durable", &o.log)
+	}
+	if err := o.declarations.Remove(t.Context(), "crm", boss); err == nil || !strings.Contains(err.Error(), "remove it again") {
+		t.Errorf("Remove = %v, want what to do", err)
+	}
+	o.busErr = nil
+	if err := o.declarations.Remove(t.Context(), "crm", boss); !errors.Is(err, delivery.ErrNoHook) || !slices.Equal(o.durables, []string{"remove crm"}) {
+		t.Errorf("Remove again = %v, durables %q, want ErrNoHook and the durable removed", err, o.durables)
+	}
+	o.wantActed(t, "hook.create", "hook.remove")
+}
+
+func TestDeclareRotate(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	if _, _, err := o.declarations.Create(t.Context(), crm(), boss); err != nil {
+		t.Fatal(err)
+	}
+	o.hooks["sink"] = delivery.Hook{Name: "sink", Kind: delivery.Webhook, Types: []string{"identity.created"}, URL: "https://a.example/in"}
+	shown, credential, err := o.declarations.Rotate(t.Context(), "crm", boss)
+	if err != nil || shown.Name != "crm" || credential.Reveal() != "worker creds of crm" {
+		t.Errorf("Rotate = %+v, %v, want a new credential", shown, err)
+	}
+	if _, _, err := o.declarations.Rotate(t.Context(), "nobody", boss); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("Rotate of none = %v, want ErrNoHook", err)
+	}
+	var invalid *delivery.Invalid
+	if _, _, err := o.declarations.Rotate(t.Context(), "sink", boss); !errors.As(err, &invalid) {
+		t.Errorf("Rotate of a webhook = %v, want *Invalid", err)
+	}
+	o.wantActed(t, "hook.create", "hook.rotate")
+}
+
+func TestDeclarePauseAndResume(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.hooks["crm"] = crm()
+	ctx := t.Context()
+	_, err1 := o.declarations.Pause(ctx, "crm", time.Hour, boss)
+	_, err2 := o.declarations.Pause(ctx, "crm", 0, boss)
+	_, err3 := o.declarations.Resume(ctx, "crm", boss)
+	want := []string{"pause crm 2026-01-05T04:04:05Z", "pause crm 2126-01-05T03:04:05Z", "pause crm 0001-01-01T00:00:00Z"}
+	if err := errors.Join(err1, err2, err3); err != nil || !slices.Equal(o.durables, want) {
+		t.Errorf("durables: %q, %v, want %q", o.durables, err, want)
+	}
+	if _, err := o.declarations.Pause(ctx, "nobody", 0, boss); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("Pause of none = %v, want ErrNoHook", err)
+	}
+	o.wantActed(t, "hook.pause", "hook.pause", "hook.resume")
+}
+
+func TestDeclareList(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.hooks["crm"], o.hooks["a"] = crm(), delivery.Hook{Name: "a", Kind: delivery.Answer}
+	all, err := o.declarations.List(t.Context())
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	if want := []string{"a", "built", "crm"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("List = %q, %v, want %q", names, err, want)
+	}
+}
+
+// wantActed checks which actions were stored, each by boss.
+func (o *office) wantActed(t *testing.T, actions ...string) {
+	t.Helper()
+	ok := len(o.acted) == len(actions)
+	for n := 0; ok && n < len(actions); n++ {
+		ok = strings.HasPrefix(o.acted[n], "admin.acted admin:boss ") && strings.Contains(o.acted[n], `"`+actions[n]+`"`)
+	}
+	if !ok {
+		t.Errorf("events: %q, want %q", o.acted, actions)
+	}
+}
+
+func (o *office) wantNothing(t *testing.T) {
+	t.Helper()
+	if len(o.durables)+len(o.acted)+len(o.hooks) != 0 {
+		t.Errorf("left behind: %q, %q, %v", o.durables, o.acted, o.hooks)
+	}
+}
