@@ -228,3 +228,32 @@ func TestProvisionRefusesWhatMakesNoSense(t *testing.T) {
 		}
 	}
 }
+
+// TestProvisionSince: a new durable gets the events from its Since on, not the
+// whole stream; one that was deleted is made again, and it is said.
+func TestProvisionSince(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	d := events.Durable{Name: "late", Types: []string{"identity.created"}, Since: time.Now()}
+	for _, want := range [][]string{{"created stream USHER_EVENTS", "created durable consumer late"}, {"created durable consumer late"}} {
+		changes, err := provision(t, b, events.StreamOptions{}, []events.Durable{d})
+		if !slices.Equal(changes, want) || err != nil {
+			t.Errorf("Provision = %q, %v, want %q", changes, err, want)
+		}
+		js, err := jetstream.New(b.connect(events.UserProvision))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := js.Consumer(t.Context(), events.Stream, "late")
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := c.CachedInfo().Config
+		if is.DeliverPolicy != jetstream.DeliverByStartTimePolicy || is.OptStartTime == nil || !is.OptStartTime.Equal(d.Since) {
+			t.Errorf("the durable starts by %v at %v, want at %v", is.DeliverPolicy, is.OptStartTime, d.Since)
+		}
+		if err := js.DeleteConsumer(t.Context(), events.Stream, "late"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
