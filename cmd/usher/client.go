@@ -77,7 +77,7 @@ func (c *adminClient) do(ctx context.Context, method, path string, body, v any) 
 		return err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, answer))
+		return &refusal{resp.StatusCode, fmt.Sprintf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, answer))}
 	}
 	if v == nil {
 		return nil
@@ -109,6 +109,14 @@ func (c *adminClient) request(ctx context.Context, method, path string, body any
 	}
 	return req, nil
 }
+
+// refusal is an answer that says no.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
 
 // unanswered says what to do about a server that cannot be reached.
 func (c *adminClient) unanswered(ctx context.Context, err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -198,7 +199,7 @@ func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *a
 		}
 		var h hook
 		if err := do(cmd.Context(), c, args[0], &h); err != nil {
-			return err
+			return named(err)
 		}
 		if g.json {
 			return printJSON(cmd.OutOrStdout(), h)
@@ -206,6 +207,15 @@ func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *a
 		return h.print(cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// named says where the names are to an error about one that nothing has.
+func named(err error) error {
+	var r *refusal
+	if errors.As(err, &r) && r.status == http.StatusNotFound && !strings.Contains(r.text, "admin listener") {
+		return fmt.Errorf("%w 'usher worker list' shows all", err)
+	}
+	return err
 }
 
 func workerShowCommand(g *global) *cobra.Command {
@@ -263,7 +273,7 @@ A worker that runs takes it up when it connects next.`,
 			}
 			var a hookAccess
 			if err := c.post(cmd.Context(), hookPath(args[0])+"/rotate", map[string]string{}, &a); err != nil {
-				return err
+				return named(err)
 			}
 			if a.Credential == "" {
 				return errors.New("the server has given no credential: it has no keys of the bus")
@@ -311,7 +321,7 @@ func workerRemoveCommand(g *global) *cobra.Command {
 				return err
 			}
 			if err := c.delete(cmd.Context(), hookPath(args[0])); err != nil {
-				return err
+				return named(err)
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})

@@ -132,7 +132,7 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	}
 	command, err = n.command(a.BusURL)
 	if err == nil {
-		err = n.write(command)
+		err = n.write(ctx, command)
 	}
 	return command, n.undone(err)
 }
@@ -187,13 +187,13 @@ func quote(text string) string {
 }
 
 // write fills the folder from the templates of the language and of all.
-func (n *newWorker) write(command string) error {
+func (n *newWorker) write(ctx context.Context, command string) error {
 	data := map[string]any{
 		"Name": n.name, "Kind": n.kind, "Lang": n.lang, "Events": n.events, "Traits": n.traits, "Command": command,
 		"Checkout": "", "Version": kitVersion(),
 	}
 	if n.lang == "go" {
-		data["Checkout"] = checkout()
+		data["Checkout"] = checkout(ctx)
 	}
 	for _, from := range []string{"templates/" + n.lang, "templates/all"} {
 		entries, err := templates.ReadDir(from)
@@ -252,8 +252,8 @@ func (n *newWorker) sums(checkout string) error {
 }
 
 // checkout is the folder of the module's source that this is run in, if it is.
-func checkout() string {
-	c := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+func checkout(ctx context.Context) string {
+	c := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
 	out, err := c.Output()
 	if err != nil {
 		return ""

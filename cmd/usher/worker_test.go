@@ -133,6 +133,10 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 			t.Errorf("%s = %d %s%s, sent %q, want %q and %q", name, code, out, errOut, a.sent, c.want, c.sent)
 		}
 	}
+	none := newAdminStub(t, nil)
+	if _, errOut, code := run(t, "worker", "show", "helo", "--admin", none.url); code == 0 || !strings.Contains(errOut, "'usher worker list' shows all") {
+		t.Errorf("usher worker show of none = %d %s, want a refusal that says where the names are", code, errOut)
+	}
 	a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`}})
 	if out, _, _ := run(t, "--admin", a.url, "__complete", "worker", "show", ""); !strings.HasPrefix(out, "hello\n:") {
 		t.Errorf("the shell completes %q, want the worker", out)
