@@ -122,7 +122,7 @@ func (m mint) credentials(name string, expires time.Time) ([]byte, error) {
 	if err := checkDurable(name); err != nil {
 		return nil, err
 	}
-	if _, taken := rightOf(name); taken {
+	if Reserved(name) {
 		return nil, fmt.Errorf("%q is a part of Usher; another name, please", name)
 	}
 	if expires.IsZero() {

@@ -292,3 +292,23 @@ func TestACredentialThatNamesNoRightsHasNone(t *testing.T) {
 		t.Error("subscribes, want it denied")
 	}
 }
+
+func TestNoWorkerHasTheNameOfAPart(t *testing.T) {
+	t.Parallel()
+	keys, err := events.LoadOrMakeKeys(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := keys.Minter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"identity", "session", "delivery", "hooks", "api", "courier", events.UserProvision} {
+		if _, err := m.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil || !events.Reserved(name) {
+			t.Errorf("WorkerCredentials(%q) = %v, Reserved = %t, want a refusal", name, err, events.Reserved(name))
+		}
+	}
+	if events.Reserved("crm-sync") {
+		t.Error("Reserved(crm-sync) = true, want a name that is free")
+	}
+}

@@ -158,6 +158,16 @@ func rightOf(user string) (right, bool) {
 	return rights[at], true
 }
 
+// parts are the names of Usher's parts and services that are no users.
+var parts = []string{"api", "audit", "console", "courier", "identity", "relay", "usher", "webhook"}
+
+// Reserved tells whether a name belongs to a part of Usher, so that no worker may
+// have it.
+func Reserved(name string) bool {
+	_, user := rightOf(name)
+	return user || slices.Contains(parts, name)
+}
+
 // permissions is r in the bus's own form.
 func (r right) permissions() jwt.Permissions {
 	var p jwt.Permissions

@@ -30,7 +30,7 @@ type hookView struct {
 	Events    []string      `json:"events"`
 	Traits    []string      `json:"traits"`
 	URL       string        `json:"url,omitempty"`
-	Declared  string        `json:"declared"` // "stored", "fixed"
+	Declared  string        `json:"declared"` // "stored", "file", "fixed"
 	Disabled  string        `json:"disabled,omitempty"`
 	CreatedAt *stamp        `json:"created_at,omitempty"`
 	Consumer  *consumerView `json:"consumer"` // null where there is none, or it is not known
@@ -58,7 +58,10 @@ func viewHook(s delivery.Shown) hookView {
 		Declared: "stored", Disabled: s.Disabled, CreatedAt: happened(s.CreatedAt),
 		Failures: failuresView{s.Failures[delivery.Waiting], s.Failures[delivery.Dead], s.Failures[delivery.Discarded]},
 	}
-	if s.CreatedAt.IsZero() {
+	switch {
+	case s.InFile:
+		v.Declared = "file"
+	case s.CreatedAt.IsZero():
 		v.Declared = "fixed"
 	}
 	if l := s.Live; l != nil {

@@ -141,8 +141,12 @@ func (d *Declarations) credential(h Hook) (Credential, error) {
 }
 
 // Rotate makes a new credential. A former one stays good until it expires: who must end it at once
-// removes the hook.
+// removes the hook. It is also how a worker of the configuration file gets its
+// credential.
 func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Credential, error) {
+	if h, ok := d.Fixed()[name]; ok && h.InFile && h.Kind != Webhook {
+		return d.rotateInFile(ctx, h, by)
+	}
 	h, err := d.stored(ctx, name)
 	if err != nil {
 		return Shown{}, Credential{}, err
@@ -159,6 +163,19 @@ func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Show
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", name, err)
 	}
 	shown, err := d.Show(ctx, name)
+	return shown, credential, err
+}
+
+// rotateInFile changes nothing that is stored: credentials are not.
+func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
+	credential, err := d.credential(h)
+	if err != nil {
+		return Shown{}, Credential{}, err
+	}
+	if err := d.Ledger.Append(ctx, d.acted(by, "hook.rotate", h.Name)); err != nil {
+		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", h.Name, err)
+	}
+	shown, err := d.Show(ctx, h.Name)
 	return shown, credential, err
 }
 

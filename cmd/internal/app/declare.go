@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,31 +51,70 @@ func eventTypes() func(string) bool {
 	}
 }
 
-// provision declares the stream and a durable consumer for each hook.
+// provision declares the stream and a durable consumer for each hook. What the
+// bus refuses of hooks that somebody has declared is said, and is no error: it
+// must not keep this process from leading. A new leader and a reload may both
+// ask for it: one waits for the other, so that the last to look is the last to write.
 func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
-	var list []events.Durable
-	for _, h := range p.builtIn() {
-		list = append(list, durableOf(h))
+	var own, inFile []events.Durable
+	fixed := p.builtIn()
+	for _, h := range fixed {
+		switch {
+		case h.Kind == delivery.Answer:
+		case h.InFile:
+			inFile = append(inFile, durableOf(h))
+		default:
+			own = append(own, durableOf(h))
+		}
+	}
+	if err := p.provisionThese(ctx, own); err != nil {
+		return err
+	}
+	stored, err := p.storedDurables(ctx, fixed)
+	if err != nil {
+		return err
+	}
+	if err := p.provisionThese(ctx, append(inFile, stored...)); err != nil {
+		p.log.Error("the bus does not have all that is declared", "error", err)
+	}
+	return p.removeVanished(ctx, stored)
+}
+
+func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
+	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, list)
+	for _, change := range changes {
+		p.log.Info("bus", "provisioned", change)
+	}
+	return err
+}
+
+// storedDurables are those of the hooks in the table.
+func (p *process) storedDurables(ctx context.Context, fixed map[string]delivery.Hook) (list []events.Durable, err error) {
+	declared, err := p.store.Hooks(ctx)
+	for _, h := range declared {
+		if _, taken := fixed[h.Name]; !taken && h.Kind != delivery.Answer {
+			list = append(list, durableOf(h))
+		}
+	}
+	return list, err
+}
+
+// removeVanished removes durables of hooks that were removed while they were
+// provisioned: one that came back would give the credential its power back.
+func (p *process) removeVanished(ctx context.Context, provisioned []events.Durable) error {
+	if len(provisioned) == 0 {
+		return nil
 	}
 	declared, err := p.store.Hooks(ctx)
 	if err != nil {
 		return err
 	}
-	for _, h := range declared {
-		if h.Kind == delivery.Worker {
-			list = append(list, durableOf(h))
+	for _, d := range provisioned {
+		if !slices.ContainsFunc(declared, func(h delivery.Hook) bool { return h.Name == d.Name }) {
+			err = errors.Join(err, events.RemoveDurable(ctx, p.provisioner, d.Name))
 		}
-	}
-	webhooks, err := p.webhookDurables(ctx)
-	if err != nil {
-		return err
-	}
-	list = append(list, webhooks...)
-	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, list)
-	for _, change := range changes {
-		p.log.Info("bus", "provisioned", change)
 	}
 	return err
 }

@@ -66,8 +66,9 @@ func (p *process) startDelivery(ctx context.Context) error {
 	return nil
 }
 
-// builtIn are the hooks that are in no table: the courier, and the background
-// endpoints and webhooks of the configuration in force.
+// builtIn are the hooks that are in no table: the courier, the background
+// endpoints of the configuration in force, and the webhooks and workers that it
+// declares.
 func (p *process) builtIn() map[string]delivery.Hook {
 	all := map[string]delivery.Hook{workercourier.Name: {
 		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
@@ -77,6 +78,9 @@ func (p *process) builtIn() map[string]delivery.Hook {
 	}
 	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
 		all[h.Name] = h
+	}
+	for name, h := range p.live.now().cfg.DeclaredWorkers() {
+		all[name] = h
 	}
 	return all
 }

@@ -91,19 +91,6 @@ func durableOf(h delivery.Hook) events.Durable {
 	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
 }
 
-// webhookDurables are the durable consumers of all webhooks, of disabled ones too.
-func (p *process) webhookDurables(ctx context.Context) ([]events.Durable, error) {
-	all, err := p.webhooks.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	durables := make([]events.Durable, len(all))
-	for n, h := range all {
-		durables[n] = durableOf(h)
-	}
-	return durables, nil
-}
-
 // webhookTable knows the webhooks as they were at the last look, so that a
 // delivery asks nobody.
 type webhookTable struct {

@@ -65,7 +65,9 @@ type Config struct {
 	RateLimits  RateLimits  `yaml:"rate_limits"`
 	Audit       Audit       `yaml:"audit"`
 	Webhooks    []Webhook   `yaml:"webhooks"`
-	Clients     struct {
+	// Workers are declared here, and only changed here.
+	Workers []Worker `yaml:"workers"`
+	Clients struct {
 		HTTP struct {
 			// DisallowPrivateIPRanges refuses hooks on addresses that are not on
 			// the public internet, except for URLs that match one of the globs.

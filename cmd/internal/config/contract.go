@@ -32,7 +32,7 @@ var contract = []struct {
 	{"serve.admin.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
 
 	{"session", []string{"whoami.tokenizer.templates.**"}, refused},
-	{"", []string{mitigate, "events.registration_failed", "workers"}, refused},
+	{"", []string{mitigate, "events.registration_failed"}, refused},
 	{"feature_flags", []string{"use_continue_with_transitions"}, pending},
 	{"feature_flags", []string{"cacheable_sessions"}, refused},
 

@@ -161,6 +161,15 @@ func TestWrongValues(t *testing.T) {
 		{"courier: {smtp: {from_address: 'Ann <ann@example.org>'}}", "courier.smtp.from_address", "accounts@example.com"},
 		{"courier: {smtp: {from_name: \"a\\nb\"}}", "courier.smtp.from_name", "one line"},
 		{"courier: {smtp: {headers: {X-A: \"a\\nb\"}}}", "courier.smtp.headers.X-A", "one line"},
+		{"workers: [{name: Crm, events: [identity.created]}]", "workers[0]", "lower-case"},
+		{"workers: [{name: crm}]", "workers[0]", "no event types"},
+		{"workers: [{name: crm, events: [identity.create]}]", "workers[0].events[0]", "did you mean identity.created"},
+		{"workers: [{name: crm, event: [identity.created]}]", "workers[0].event", "events"},
+		{"workers: [{name: session, events: [identity.created]}]", "workers[0]", "part of Usher"},
+		{"workers: [{name: provision, events: [identity.created]}]", "workers[0]", "part of Usher"},
+		{"workers: [{name: crm, kind: webhook, events: [identity.created]}]", "workers[0]", "worker or answer"},
+		{"workers: [{name: crm, kind: answer}, {name: crm, kind: answer}]", "workers[1]", "already"},
+		{"workers: [{name: crm, events: [identity.created], traits: [name.first]}]", "workers[0].traits[0]", "top of the schema"},
 		{"courier: {templates: {verification_code: {valid: {email: {subject: 'file://missing'}}}}}", "courier.templates.verification_code.valid.email.subject", "no such file"},
 	} {
 		problems := refused(t, config.Options{Dev: true, File: file(t, tt.text+"\n")})
@@ -198,7 +207,6 @@ func TestWhatIsNotBuilt(t *testing.T) {
 	for _, tt := range []struct{ text, key string }{
 		{"security: {account_enumeration: {mitigate: true}}", "security.account_enumeration.mitigate"},
 		{"events: {registration_failed: true}", "events.registration_failed"},
-		{"workers: [{name: crm}]", "workers"},
 		{"feature_flags: {cacheable_sessions: true}", "feature_flags.cacheable_sessions"},
 		{"serve: {public: {tls: {cert: {path: /tls.crt}}}}", "serve.public.tls.cert.path"},
 		{"session: {whoami: {tokenizer: {templates: {a: {ttl: 1m}}}}}", "session.whoami.tokenizer.templates"},

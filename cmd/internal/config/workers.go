@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/delivery"
+)
+
+// Worker declares a custom worker.
+type Worker struct {
+	Name string `yaml:"name"`
+	// Kind is worker, or answer for one that is asked before a commit.
+	Kind string `yaml:"kind,omitempty"`
+	// Events are the types that it gets.
+	Events []string `yaml:"events,omitempty"`
+	// Traits are those that it may ask for.
+	Traits []string `yaml:"traits,omitempty"`
+}
+
+// EventTypes are the types that have a schema, by name.
+func EventTypes() (types []string) {
+	const suffix = ".schema.json"
+	files, _ := fs.Glob(schemas.Events, "events/*"+suffix) // the pattern is a good one
+	for _, file := range files {
+		if name := strings.TrimSuffix(path.Base(file), suffix); name != "envelope" {
+			types = append(types, name)
+		}
+	}
+	return types
+}
+
+// DeclaredWorkers are the workers that the file declares, by name.
+func (c *Config) DeclaredWorkers() map[string]delivery.Hook {
+	all := map[string]delivery.Hook{}
+	for _, w := range c.Workers {
+		all[w.Name] = w.hook()
+	}
+	return all
+}
+
+func (w Worker) hook() delivery.Hook {
+	kind := delivery.Worker
+	if w.Kind != "" {
+		kind = delivery.Kind(w.Kind)
+	}
+	return delivery.Hook{Name: w.Name, Kind: kind, Types: w.Events, Traits: w.Traits, InFile: true}
+}
+
+func (l *loader) checkWorkers(c *Config) {
+	types, seen := EventTypes(), map[string]bool{}
+	for _, e := range c.Endpoints() {
+		seen[e.ID] = true
+	}
+	for _, h := range c.DeclaredWebhooks() {
+		seen[h.Name] = true
+	}
+	for i, w := range c.Workers {
+		key := entry("workers", i)
+		for n, t := range w.Events {
+			l.oneOf(entry(key+".events", n), t, types...)
+		}
+		h := w.hook()
+		err := h.Check(func(string) bool { return true })
+		switch {
+		case err == nil && h.Kind == delivery.Webhook:
+			err = fmt.Errorf("kind %q: want worker or answer", w.Kind)
+		case err == nil && events.Reserved(w.Name):
+			err = fmt.Errorf("%q is the name of a part of Usher; another name, please", w.Name)
+		case err == nil && seen[w.Name]:
+			err = fmt.Errorf("%q is declared already", w.Name)
+		}
+		if err != nil {
+			l.refuseKey(key, "%w", err)
+		}
+		seen[w.Name] = true
+		if n := slices.IndexFunc(w.Traits, func(t string) bool { return t == "" || strings.ContainsAny(t, "./ ") }); n >= 0 {
+			l.refuseKey(entry(key+".traits", n), "%q: want the name of a trait at the top of the schema, such as \"email\"", w.Traits[n])
+		}
+	}
+}
