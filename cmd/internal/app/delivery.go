@@ -85,8 +85,12 @@ func (p *process) builtIn() map[string]delivery.Hook {
 	return all
 }
 
-// hookAge is how long what the table of hooks says is believed.
-const hookAge = 2 * time.Second
+const (
+	// hookAge is how long what the table of hooks says is believed, missAge how long
+	// that a hook is not there: a new one may fail at once, and ask for people.
+	hookAge = 2 * time.Second
+	missAge = 100 * time.Millisecond
+)
 
 // declared are all hooks: those that are built in, and those of the table.
 type declared struct {
@@ -108,18 +112,29 @@ func (d *declared) Hook(ctx context.Context, name string) (delivery.Hook, error)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := d.now(); d.read.IsZero() || now.Sub(d.read) > hookAge {
-		table, err := d.hooks.Hooks(ctx)
-		if err != nil {
-			return delivery.Hook{}, fmt.Errorf("declared hooks: %w", err)
+	for _, age := range []time.Duration{hookAge, missAge} {
+		if err := d.refresh(ctx, age); err != nil {
+			return delivery.Hook{}, err
 		}
-		d.table, d.read = table, now
+		if at := slices.IndexFunc(d.table, func(h delivery.Hook) bool { return h.Name == name }); at >= 0 {
+			return d.table[at], nil
+		}
 	}
-	at := slices.IndexFunc(d.table, func(h delivery.Hook) bool { return h.Name == name })
-	if at < 0 {
-		return delivery.Hook{}, delivery.ErrNoHook
+	return delivery.Hook{}, delivery.ErrNoHook
+}
+
+// refresh reads the table if what is known of it is older than that.
+func (d *declared) refresh(ctx context.Context, age time.Duration) error {
+	now := d.now()
+	if !d.read.IsZero() && now.Sub(d.read) <= age {
+		return nil
 	}
-	return d.table[at], nil
+	table, err := d.hooks.Hooks(ctx)
+	if err != nil {
+		return fmt.Errorf("declared hooks: %w", err)
+	}
+	d.table, d.read = table, now
+	return nil
 }
 
 // Declared gives the traits that a worker's declaration lists.

@@ -105,3 +105,24 @@ func TestDeclaredHooksAreReadAgain(t *testing.T) {
 type hooksFunc func() []delivery.Hook
 
 func (f hooksFunc) Hooks(context.Context) ([]delivery.Hook, error) { return f(), nil }
+
+// A hook that was just declared is known to its first report: what is missing is
+// looked for again, though not for every stranger.
+func TestANewHookIsKnownAtOnce(t *testing.T) {
+	t.Parallel()
+	now, reads, table := time.Now(), 0, []delivery.Hook{}
+	d := &declared{
+		builtIn: func() map[string]delivery.Hook { return nil },
+		hooks:   hooksFunc(func() []delivery.Hook { reads++; return table }), now: func() time.Time { return now },
+	}
+	for range 10 {
+		if _, err := d.Hook(t.Context(), "crm"); !errors.Is(err, delivery.ErrNoHook) {
+			t.Fatalf("Hook = %v, want ErrNoHook", err)
+		}
+	}
+	table = []delivery.Hook{{Name: "crm", Kind: delivery.Worker}}
+	now = now.Add(missAge + time.Millisecond)
+	if _, err := d.Hook(t.Context(), "crm"); err != nil || reads != 2 {
+		t.Errorf("Hook = %v after %d reads, want it after 2", err, reads)
+	}
+}
