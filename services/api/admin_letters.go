@@ -191,6 +191,7 @@ func (x *exchange) changed(n, limit int, operation string, err error) error {
 func (s *Server) replayHook(x *exchange) error {
 	var in struct {
 		Since     time.Time `json:"since"`
+		Until     time.Time `json:"until"`
 		Types     []string  `json:"types"`
 		PerSecond int       `json:"per_second"`
 		ID        string    `json:"id"`
@@ -213,16 +214,18 @@ func (s *Server) replayHook(x *exchange) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), replayTime)
 	defer cancel()
 	r, err := s.Redeliverer.Replay(ctx, delivery.ReplayOptions{
-		Hook: x.r.PathValue("name"), Since: in.Since, Types: in.Types, PerSecond: in.PerSecond, ID: in.ID, After: in.After,
+		Hook: x.r.PathValue("name"), Since: in.Since, Until: in.Until, Types: in.Types, PerSecond: in.PerSecond,
+		ID: in.ID, After: in.After, By: x.deliverer(),
 	}, nil)
-	more := ctx.Err() != nil && x.r.Context().Err() == nil
+	more := errors.Is(err, context.DeadlineExceeded) && x.r.Context().Err() == nil
 	if err != nil && !more {
 		return hookError("replay", err)
 	}
 	return x.encode(http.StatusOK, struct {
 		ID    string `json:"id"`
 		After int64  `json:"after"`
+		Until stamp  `json:"until"`
 		Count int    `json:"count"`
 		More  bool   `json:"more"`
-	}{r.ID, r.After, r.Count, more})
+	}{r.ID, r.After, stamp(r.Until), r.Count, more})
 }

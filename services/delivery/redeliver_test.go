@@ -244,3 +244,34 @@ func TestAReplayedEventThatFailsIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// TestAReplayWhoseTimeIsUpGoesOn is for whoever asks for it step by step: the pace
+// gave up before the deadline that it would have missed, with an error that looked
+// like a failure, and each step had an end of its own.
+func TestAReplayWhoseTimeIsUpGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		for range 100 {
+			w.log.add(t, events.IdentityCreated{IdentityID: uuid.NewString()}, time.Now())
+		}
+		later(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second+5*time.Millisecond)
+		defer cancel()
+		o := delivery.ReplayOptions{Hook: "crm", PerSecond: 50, By: anna}
+		r, err := w.Replay(ctx, o, nil)
+		if !errors.Is(err, context.DeadlineExceeded) || r.Count < 40 || r.Count > 60 {
+			t.Fatalf("Replay = %+v, %v, want some and that the time is up", r, err)
+		}
+		w.log.add(t, events.IdentityCreated{IdentityID: uuid.NewString()}, time.Now()) // what comes meanwhile is no part of it
+		later(time.Second)
+		former := r.Count
+		o.ID, o.After, o.Until = r.ID, r.After, r.Until
+		if r, err = w.Replay(t.Context(), o, nil); err != nil || former+r.Count != 100 {
+			t.Errorf("Replay again = %+v, %v after %d, want 100 in all", r, err, former)
+		}
+		if said := w.table.types(t); !slices.Equal(said, []string{"admin.acted"}) {
+			t.Errorf("events %q, want one for the replay", said)
+		}
+	})
+}

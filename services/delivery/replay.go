@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
+
+	"github.com/usher-auth/usher/events"
 )
 
 const (
@@ -22,29 +24,33 @@ const (
 type ReplayOptions struct {
 	Hook string
 	// Since is when the first of the events was logged. Those that are logged
-	// after the replay has begun are not its.
-	Since time.Time
+	// after Until, or if that is zero after the replay has begun, are not its.
+	Since, Until time.Time
 	// Types are some of the hook's; none means all of them.
 	Types []string
 	// PerSecond bounds the pace; 0 means 100.
 	PerSecond int
-	// ID and After resume a replay: they are those of its [Replayed].
+	// ID, After and Until resume a replay: they are those of its [Replayed].
 	ID    string
 	After int64
+	// By is who asks for it. The first call of a replay says so in an event.
+	By Author
 }
 
 // Replayed is how far a replay has come.
 type Replayed struct {
 	ID    string
 	After int64 // Seq of the last event
-	Count int   // of this call
+	Until time.Time
+	Count int // of this call
 }
 
 // Replay delivers events from the event log to one hook again, in the order of
 // the log. It gives how far it came, also with an error, and is resumed with
 // that; what is replayed twice within ten minutes is one message. A hook that
 // fails at a replayed event reports it like any other. progress, if any, is
-// told after each event. Errors that callers tell apart are [ErrNoHook] and [*Invalid].
+// told after each event. Errors that callers tell apart are [ErrNoHook], [*Invalid]
+// and those of ctx.
 func (s *Service) Replay(ctx context.Context, o ReplayOptions, progress func(Replayed)) (Replayed, error) {
 	r := Replayed{ID: cmp.Or(o.ID, uuid.NewString()), After: o.After}
 	h, err := s.Declared.Hook(ctx, o.Hook)
@@ -56,17 +62,24 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions, progress func(Rep
 		return r, err
 	}
 	pace := rate.NewLimiter(rate.Limit(cmp.Or(o.PerSecond, replayRate)), 1)
-	end := s.Now()
+	if r.Until = o.Until; r.Until.IsZero() {
+		r.Until = s.Now()
+	}
+	if o.ID == "" {
+		if err := s.Ledger.Append(ctx, o.By.event(events.AdminActed{Action: "hook.replay", Target: h.Name}, s.Now())); err != nil {
+			return r, fmt.Errorf("replay: %w", err)
+		}
+	}
 	for {
 		records, err := s.History.EventsOf(ctx, types, o.Since, r.After, replayPage)
 		if err != nil {
 			return r, fmt.Errorf("replay: %w", err)
 		}
 		for _, e := range records {
-			if e.LoggedAt.After(end) {
+			if e.LoggedAt.After(r.Until) {
 				return r, nil
 			}
-			if err := pace.Wait(ctx); err != nil {
+			if err := wait(ctx, pace); err != nil {
 				return r, fmt.Errorf("replay: %w", err)
 			}
 			_, err := s.Publisher.PublishRetry(ctx, Retry{
@@ -86,6 +99,15 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions, progress func(Rep
 			return r, nil
 		}
 	}
+}
+
+// wait keeps the pace. The limiter gives up before a deadline that it would miss.
+func wait(ctx context.Context, pace *rate.Limiter) error {
+	err := pace.Wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // someOf are the event types of a replay.
