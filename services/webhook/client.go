@@ -195,7 +195,7 @@ func (c *Client) Deliver(ctx context.Context, endpoint string, call *Call) error
 func (c *Client) prepare(endpoint string, call *Call) (*target, []byte, error) {
 	t, ok := c.endpoints[endpoint]
 	if !ok {
-		return nil, nil, &Failed{Endpoint: endpoint, Err: errors.New("is not configured")}
+		return nil, nil, &Failed{Endpoint: endpoint, Err: ErrNotConfigured}
 	}
 	if t.body == nil {
 		return t, nil, nil

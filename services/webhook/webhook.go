@@ -9,6 +9,7 @@ package webhook
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -78,6 +79,9 @@ func (f *Failed) Error() string {
 
 // Unwrap gives the cause.
 func (f *Failed) Unwrap() error { return f.Err }
+
+// ErrNotConfigured says that no endpoint has that name, as the configuration is now.
+var ErrNotConfigured = errors.New("is not configured")
 
 // Flow is what a body template sees of the flow as ctx.flow.
 type Flow struct {

@@ -59,7 +59,7 @@ func (s Signed) Worker(name string, options ...workers.Option) *workers.Worker {
 func (s Signed) deliver(ctx context.Context, name string, e events.Event) error {
 	to, ok := s.Webhooks.Webhook(name)
 	if !ok {
-		return errNotDeclared
+		return workers.RetryIn(comingBack, errNotDeclared)
 	}
 	m, err := webhook.MessageOf(e)
 	if err != nil {

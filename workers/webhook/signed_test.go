@@ -103,7 +103,7 @@ func TestSignedDelivery(t *testing.T) {
 		"is away":             {change: func(s *subscriber) { s.Close() }, outcome: workers.Retry},
 		"has gone":            {statuses: []int{410}, outcome: workers.Dead, disabled: true},
 		"cannot be disabled":  {statuses: []int{410}, change: func(s *subscriber) { s.broken = errors.New("no database") }, outcome: workers.Retry},
-		"is not declared now": {change: func(s *subscriber) { s.absent = true }, outcome: workers.Retry},
+		"is not declared now": {change: func(s *subscriber) { s.absent = true }, outcome: workers.Retry, next: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

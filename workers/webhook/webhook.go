@@ -114,8 +114,15 @@ func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) 
 	return nil
 }
 
+// comingBack is when an event comes again that was given to a worker whose
+// endpoint is being taken away. It then waits for the endpoint, not for a ladder.
+const comingBack = time.Second
+
 // again waits as long as the endpoint asked for, or by its ladder. It is nil if err is.
 func again(err error) error {
+	if errors.Is(err, webhook.ErrNotConfigured) {
+		return workers.RetryIn(comingBack, err)
+	}
 	var failed *webhook.Failed
 	if errors.As(err, &failed) && failed.RetryAfter > 0 {
 		return workers.RetryIn(failed.RetryAfter, err)
