@@ -12,6 +12,7 @@ import (
 type replayed struct {
 	ID    string `json:"id"`
 	After int64  `json:"after"`
+	Until string `json:"until"`
 	Count int    `json:"count"`
 	More  bool   `json:"more"`
 }
@@ -70,7 +71,7 @@ func (g *global) replay(cmd *cobra.Command, name string, body map[string]any) er
 			_ = bar.Exit()
 			return fmt.Errorf("after %d events: %w", total, err)
 		}
-		body["id"], body["after"] = piece.ID, piece.After
+		body["id"], body["after"], body["until"] = piece.ID, piece.After, piece.Until
 		total, more = total+piece.Count, piece.More
 		_ = bar.Add(piece.Count)
 	}

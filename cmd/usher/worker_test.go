@@ -183,9 +183,9 @@ func TestDeadLettersPieceByPiece(t *testing.T) {
 
 func TestReplayGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
-	a := newAdminStub(t, map[string][]string{"POST /admin/hooks/hello/replay": {`{"id":"r","after":7,"count":5,"more":true}`, `{"id":"r","after":9,"count":2,"more":false}`}})
+	a := newAdminStub(t, map[string][]string{"POST /admin/hooks/hello/replay": {`{"id":"r","after":7,"until":"2026-11-24T18:00:00Z","count":5,"more":true}`, `{"id":"r","after":9,"count":2,"more":false}`}})
 	out, errOut, code := run(t, "events", "replay", "--hook", "hello", "--since", "2026-11-24T17:00:00Z", "--rate", "50", "--admin", a.url)
-	want := `POST /admin/hooks/hello/replay {"after":7,"id":"r","per_second":50,"since":"2026-11-24T17:00:00Z","types":null}`
+	want := `POST /admin/hooks/hello/replay {"after":7,"id":"r","per_second":50,"since":"2026-11-24T17:00:00Z","types":null,"until":"2026-11-24T18:00:00Z"}`
 	if code != 0 || out != "replayed 7\n" || len(a.sent) != 2 || a.sent[1] != want {
 		t.Errorf("usher events replay = %d %s%s, sent %q, want it to go on with %q", code, out, errOut, a.sent, want)
 	}

@@ -25,7 +25,6 @@ const (
 	listMessages   = "message.list"
 	readGrants     = "grant.list"
 	exportAudit    = "audit.export"
-	replayHook     = "hook.replay"
 )
 
 // telling tells what an administrator is about to do before it is done: what

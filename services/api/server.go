@@ -301,7 +301,7 @@ func (s *Server) addHooks(rt *router) {
 	rt.add(one+"/pause", methods{http.MethodPost: s.pauseHook}, guarded)
 	rt.add(one+"/resume", methods{http.MethodPost: s.resumeHook}, guarded)
 	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded)
-	rt.add(one+"/replay", methods{http.MethodPost: s.telling(replayHook, s.replayHook)}, guarded)
+	rt.add(one+"/replay", methods{http.MethodPost: s.replayHook}, guarded)
 	rt.add(routeLetters, get(s.listLetters), guarded)
 	rt.add(routeLetters+"/{hook}/{event}", get(s.showLetter), guarded)
 	rt.add(routeLetters+"/redeliver", methods{http.MethodPost: s.redeliverLetters}, guarded)
