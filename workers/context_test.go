@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestWorkerIsSeen(t *testing.T) {
 	})
 	get := func(path string) (int, string) {
 		r := httptest.NewRecorder()
-		w.Handler().ServeHTTP(r, httptest.NewRequest("GET", path, nil))
+		w.Handler().ServeHTTP(r, httptest.NewRequest(http.MethodGet, path, nil))
 		return r.Code, r.Body.String()
 	}
 	if code, body := get("/health/ready"); code != 503 || !strings.Contains(body, "it does not run") {

@@ -99,7 +99,7 @@ func (w *Worker) attempt(ctx context.Context, e *events.Event, number int, ask a
 	ctx, cancel := context.WithTimeoutCause(ctx, w.timeout, over)
 	defer cancel()
 	err := w.call(context.WithValue(ctx, deliveryKey{}, &delivery{w.name, e, ask, number}), h, *e, number)
-	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == over {
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), over) {
 		err = fmt.Errorf("%w: %w", over, err)
 	}
 	return Done, err

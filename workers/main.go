@@ -48,7 +48,7 @@ func serve(ctx context.Context, r Runner, listen string) error {
 	if !ok || listen == "" {
 		return r.Run(ctx)
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return fmt.Errorf("USHER_WORKER_LISTEN: %w", err)
 	}

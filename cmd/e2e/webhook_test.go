@@ -259,10 +259,16 @@ func TestWebhooksOnPrivateAddresses(t *testing.T) {
 		t.Errorf("the private endpoint was called %d times", n)
 	}
 	for _, args := range [][]string{
-		{"add", "Crm", "https://crm.example", "--events", "identity.created"}, {"add", "identity", "https://crm.example", "--events", "identity.created"},
-		{"add", "webhook-crm", "https://crm.example", "--events", "identity.created"}, {"add", "crm", "ftp://crm.example", "--events", "identity.created"},
-		{"add", "crm", "https://u:hidden@crm.example", "--events", "identity.created"}, {"add", "crm", "https://crm.example", "--events", "identity.gone"},
-		{"add", "crm", "https://crm.example"}, {"add", "inside", "https://crm.example", "--events", "identity.created"}, {"test", "nobody"}, {"remove", "nobody"},
+		{"add", "Crm", "https://crm.example", "--events", "identity.created"},
+		{"add", "identity", "https://crm.example", "--events", "identity.created"},
+		{"add", "webhook-crm", "https://crm.example", "--events", "identity.created"},
+		{"add", "crm", "ftp://crm.example", "--events", "identity.created"},
+		{"add", "crm", "https://u:hidden@crm.example", "--events", "identity.created"},
+		{"add", "crm", "https://crm.example", "--events", "identity.gone"},
+		{"add", "crm", "https://crm.example"},
+		{"add", "inside", "https://crm.example", "--events", "identity.created"},
+		{"test", "nobody"},
+		{"remove", "nobody"},
 	} {
 		if _, stderr, code := usher(t, s.env, append([]string{"webhook", "--admin", s.admins[0]}, args...)...); code == 0 || strings.Contains(stderr, "hidden") {
 			t.Errorf("usher webhook %v = %d %s, want a refusal", args, code, stderr)

@@ -163,6 +163,41 @@ func TestAWorkerFromNothing(t *testing.T) {
 				t.Errorf("the worker that did not fail got the event %d times, want once", n)
 			}
 
+			s.usher(t, "worker", "pause", "hello", "--for", "10m")
+			if out := s.usher(t, "worker", "list"); !strings.Contains(out, "paused") {
+				t.Errorf("usher worker list shows no pause:\n%s", out)
+			}
+			paused := app.register(newAddress()).Identity.ID
+			other.prints(1, `"subject":"`+paused)
+			if strings.Contains(w.output(), paused) {
+				t.Error("the paused worker got an event")
+			}
+			s.usher(t, "worker", "resume", "hello")
+			w.prints(1, `"subject":"`+paused)
+			s.usher(t, "worker", "rotate", "hello", "--creds", filepath.Join(w.dir, "hello.creds"))
+
+			write(t, script, "echo never >&2; exit 65\n")
+			app.register(newAddress())
+			eventually(t, 30*time.Second, func() error {
+				if n := s.state(t, "hello").Failures.Dead; n != 1 {
+					return fmt.Errorf("%d dead letters, want 1", n)
+				}
+				return nil
+			})
+			var letters []struct {
+				EventID string `json:"event_id"`
+			}
+			if err := json.Unmarshal([]byte(s.usher(t, "dlq", "list", "--json")), &letters); err != nil || len(letters) != 1 {
+				t.Fatalf("dlq list: %+v, %v, want one letter", letters, err)
+			}
+			if out := s.usher(t, "dlq", "show", "hello", letters[0].EventID); !strings.Contains(out, "identity.created") {
+				t.Errorf("usher dlq show does not show the event:\n%s", out)
+			}
+			s.usher(t, "dlq", "discard", "hello", letters[0].EventID, "--reason", "a test")
+			if n := s.state(t, "hello").Failures.Dead; n != 0 {
+				t.Errorf("%d dead letters after the discard, want none", n)
+			}
+
 			s.usher(t, "worker", "remove", "hello")
 			if out, _, code := usher(t, nil, "worker", "show", "hello", "--admin", s.admins[0]); code == 0 {
 				t.Errorf("the removed worker is shown: %s", out)

@@ -51,24 +51,30 @@ func (d *hookDesk) List(context.Context) ([]delivery.Shown, error) {
 	s, err := d.shown("list", "crm")
 	return []delivery.Shown{s, {Hook: delivery.Hook{Name: "built", Kind: delivery.Worker}}}, err
 }
+
 func (d *hookDesk) Show(_ context.Context, name string) (delivery.Shown, error) {
 	return d.shown("show", name)
 }
+
 func (d *hookDesk) Create(_ context.Context, h delivery.Hook, _ delivery.Author) (delivery.Shown, delivery.Credential, error) {
 	s, err := d.shown("create", h.Name)
 	return s, shownOnce, err
 }
+
 func (d *hookDesk) Rotate(_ context.Context, name string, _ delivery.Author) (delivery.Shown, delivery.Credential, error) {
 	s, err := d.shown("rotate", name)
 	return s, shownOnce, err
 }
+
 func (d *hookDesk) Pause(_ context.Context, name string, long time.Duration, _ delivery.Author) (delivery.Shown, error) {
 	d.long = long
 	return d.shown("pause", name)
 }
+
 func (d *hookDesk) Resume(_ context.Context, name string, _ delivery.Author) (delivery.Shown, error) {
 	return d.shown("resume", name)
 }
+
 func (d *hookDesk) Remove(_ context.Context, name string, _ delivery.Author) error {
 	_, err := d.shown("remove", name)
 	return err

@@ -113,6 +113,7 @@ func (c consumers) Remove(_ context.Context, name string) error { return c.did("
 func (c consumers) Pause(_ context.Context, name string, until time.Time) error {
 	return c.did("pause %s %s", name, until.Format(time.RFC3339))
 }
+
 func (c consumers) Live(context.Context) (map[string]delivery.Live, error) {
 	return map[string]delivery.Live{"crm": {Pending: 7}}, c.busErr
 }

@@ -96,14 +96,14 @@ func (h *hookOf) processes(ctx context.Context) {
 		h.mu.Lock()
 		h.current, h.ctx = service, alive
 		h.mu.Unlock()
-		ended := make(chan error, 1)
-		go func() { ended <- service.Run(running) }()
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = service.Run(running) }()
 		select {
 		case <-ctx.Done():
 		case <-life.killed:
 		}
 		stop()
-		_ = <-ended
+		<-ended
 	}
 }
 

@@ -233,7 +233,7 @@ func (s *Store) Failures(ctx context.Context, q delivery.FailureQuery) ([]delive
 	if q.EventID != "" {
 		id, err := uuid.Parse(q.EventID)
 		if err != nil {
-			return []delivery.Failure{}, nil // no event has such an id
+			return []delivery.Failure{}, nil //nolint:nilerr // no event has such an id
 		}
 		where, args = append(where, `event_id = ?`), append(args, id)
 	}

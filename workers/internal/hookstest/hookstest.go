@@ -45,9 +45,11 @@ func Start(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) (*Hooks, 
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ready, ended := make(chan struct{}), make(chan error, 1)
+	ready, ended := make(chan struct{}), make(chan struct{})
+	var served error
 	go func() {
-		ended <- events.Serve(ctx, nc, events.Service{
+		defer close(ended)
+		served = events.Serve(ctx, nc, events.Service{
 			Name: "delivery", Version: "1.0.0", Subject: events.SubjectHookFailed("*"), Askers: events.AskedByWorker,
 			Concurrency: 4, Pending: 1000, Handle: h.take, Log: slog.New(slog.DiscardHandler),
 			Ready: func() { close(ready) },
@@ -65,9 +67,8 @@ func Start(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) (*Hooks, 
 	select {
 	case <-ready:
 		return h, nil
-	case err := <-ended:
-		ended <- err
-		return nil, err
+	case <-ended:
+		return nil, served
 	}
 }
 
