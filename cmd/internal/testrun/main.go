@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	left = append(left, nodeModules(ctx)...)
 	left = append(left, goModules(ctx)...)
 
-	goTest := []string{"test", "-json", "-shuffle=on", "-timeout=9m"}
+	goTest := []string{"test", "-json", "-shuffle=on", "-timeout=12m"}
 	if foundCommand("gcc")() {
 		goTest = append(goTest, "-race")
 		env = append(env, "CGO_ENABLED=1")
@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 
 // wholeSystems is how many whole systems are tested at a time, on any machine:
 // they wait most of the time, for a redelivery or the end of an outage.
-const wholeSystems = "6"
+const wholeSystems = "8"
 
 // everything gives all packages, those of the whole program in a run of their own.
 func everything(ctx context.Context) ([][]string, error) {
