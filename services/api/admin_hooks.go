@@ -54,7 +54,7 @@ type failuresView struct {
 
 func viewHook(s delivery.Shown) hookView {
 	v := hookView{
-		Name: s.Name, Kind: s.Kind, Events: append([]string{}, s.Types...), Traits: append([]string{}, s.Traits...), URL: s.URL,
+		Name: s.Name, Kind: s.Kind, Events: append([]string{}, s.Types...), Traits: append([]string{}, s.Traits...), URL: withoutQuery(s.URL),
 		Declared: "stored", Disabled: s.Disabled, CreatedAt: happened(s.CreatedAt),
 		Failures: failuresView{s.Failures[delivery.Waiting], s.Failures[delivery.Dead], s.Failures[delivery.Discarded]},
 	}

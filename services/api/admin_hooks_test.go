@@ -18,7 +18,8 @@ import (
 // hookDesk is what the routes of hooks and dead letters call. It knows the hook
 // "crm" and one failure.
 type hookDesk struct {
-	err    error // what everything answers, if it is set
+	url    string // of the hooks
+	err    error  // what everything answers, if it is set
 	asked  []string
 	query  delivery.FailureQuery
 	event  uuid.UUID
@@ -39,7 +40,7 @@ func (d *hookDesk) shown(what, name string) (delivery.Shown, error) {
 		return delivery.Shown{}, delivery.ErrNoHook
 	}
 	return delivery.Shown{
-		Hook:     delivery.Hook{Name: name, Kind: delivery.Worker, Types: []string{"identity.created"}, CreatedAt: noon, Secrets: []webhook.Secret{webhook.NewSecret("whsec_stored")}},
+		Hook:     delivery.Hook{Name: name, Kind: delivery.Worker, Types: []string{"identity.created"}, URL: d.url, CreatedAt: noon, Secrets: []webhook.Secret{webhook.NewSecret("whsec_stored")}},
 		Live:     &delivery.Live{Pending: 7, PausedUntil: noon},
 		Failures: map[delivery.State]int64{delivery.Dead: 3},
 	}, d.err
@@ -167,5 +168,17 @@ func TestHooksAreGuarded(t *testing.T) {
 	}
 	if n != 12 || len(d.asked) != 0 {
 		t.Errorf("%d routes, asked for %q, want 12 and nothing", n, d.asked)
+	}
+}
+
+// What a webhook's URL holds behind its path may be a credential.
+func TestHooksShowNoQuery(t *testing.T) {
+	t.Parallel()
+	desk := &hookDesk{url: "https://crm.example/in?key=hidden"}
+	c := newWorld(t, withHooks(desk)).admin()
+	for _, path := range []string{"/admin/hooks", "/admin/hooks/crm"} {
+		if g := c.get(path); g.status != 200 || strings.Contains(g.body, "hidden") || !strings.Contains(g.body, "crm.example/in") {
+			t.Errorf("%s = %d %s, want the URL without its query", path, g.status, g.body)
+		}
 	}
 }
