@@ -159,7 +159,7 @@ func rightOf(user string) (right, bool) {
 }
 
 // parts are the names of Usher's parts and services that are no users.
-var parts = []string{"api", "audit", "console", "courier", "identity", "relay", "usher", "webhook"}
+var parts = []string{"api", "audit", "console", "courier", "identity", "relay", "session-worker", "usher", "webhook"}
 
 // Reserved tells whether a name belongs to a part of Usher, so that no worker may
 // have it.

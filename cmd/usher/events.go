@@ -6,17 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
-	"path"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/events"
-	"github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 func eventsCommand(g *global) *cobra.Command {
@@ -33,14 +30,14 @@ type filter struct {
 
 func (f *filter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.types, "type", nil, "only events of these types, such as identity.created")
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypes(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.subject, "subject", "", "only events of this identity")
 }
 
 // check refuses what selects nothing.
 func (f *filter) check() error {
 	for _, t := range f.types {
-		if err := oneOf("type", t, eventTypes()); err != nil {
+		if err := oneOf("type", t, delivery.EventTypes()); err != nil {
 			return err
 		}
 	}
@@ -57,19 +54,6 @@ func (f *filter) query(after string) url.Values {
 	}
 	return q
 }
-
-// eventTypes are the types that have a schema, by name.
-func eventTypes() (types []string) {
-	files, _ := fs.Glob(schemas.Events, "events/*"+eventSchema) // the pattern is a good one
-	for _, file := range files {
-		if name := strings.TrimSuffix(path.Base(file), eventSchema); name != "envelope" {
-			types = append(types, name)
-		}
-	}
-	return types
-}
-
-const eventSchema = ".schema.json"
 
 // page asks for the events behind a cursor. While there are none the server
 // waits for the given time.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 // replayed is a piece of a replay.
@@ -41,7 +43,7 @@ be begun anew; the hook gets what it has had once more.`,
 				return fmt.Errorf("--rate %d: want 1 or more", rate)
 			}
 			for _, t := range types {
-				if err := oneOf("type", t, eventTypes()); err != nil {
+				if err := oneOf("type", t, delivery.EventTypes()); err != nil {
 					return err
 				}
 			}
@@ -54,7 +56,7 @@ be begun anew; the hook gets what it has had once more.`,
 	cmd.Flags().StringSliceVar(&types, "type", nil, "only events of these types")
 	cmd.Flags().IntVar(&rate, "rate", 0, "how many a second (default: the server's)")
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(eventTypes(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

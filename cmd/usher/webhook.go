@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -67,48 +62,6 @@ const webhooksPath = "/admin/webhooks"
 
 func webhookPath(name string) string { return webhooksPath + "/" + url.PathEscape(name) }
 
-// ask sends a request of an administrator and decodes the answer into v, unless
-// that is nil.
-func (c *adminClient) ask(ctx context.Context, method, path string, in, v any) error {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return err
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if token := os.Getenv("USHER_ADMIN_TOKEN"); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.unanswered(ctx, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s%s: %s%s", c.base, path, resp.Status, hint(resp.StatusCode, text))
-	}
-	if v == nil {
-		return nil
-	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("%s%s: the answer is not that of an admin listener: %w", c.base, path, err)
-	}
-	return nil
-}
-
 func webhookAddCommand(g *global) *cobra.Command {
 	var types []string
 	cmd := &cobra.Command{
@@ -130,7 +83,7 @@ or the server runs for development.`,
 			}
 			in := map[string]any{"name": args[0], "url": args[1], "events": types}
 			var made newSecret
-			if err := c.ask(cmd.Context(), http.MethodPost, webhooksPath, in, &made); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, webhooksPath, in, &made); err != nil {
 				return err
 			}
 			return made.print(cmd, g.json, "usher webhook test "+made.Name)
@@ -207,7 +160,7 @@ func webhookShowCommand(g *global) *cobra.Command {
 		Short:             "Show a webhook",
 		Example:           "  usher webhook show crm",
 		Args:              oneName,
-		ValidArgsFunction: g.webhookNames,
+		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
@@ -237,14 +190,14 @@ shows the status and how long it took. It is in no log and does not come again.
 The exit status is 1 unless the endpoint takes it.`,
 		Example:           "  usher webhook test crm",
 		Args:              oneName,
-		ValidArgsFunction: g.webhookNames,
+		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
 			var t webhookTest
-			if err := c.ask(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/test", nil, &t); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/test", nil, &t); err != nil {
 				return err
 			}
 			if g.json {
@@ -272,7 +225,7 @@ with both until --finish ends the former one, so that the endpoint can change
 over without a gap.`,
 		Example:           "  usher webhook rotate crm\n  usher webhook rotate crm --finish",
 		Args:              oneName,
-		ValidArgsFunction: g.webhookNames,
+		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
@@ -280,10 +233,10 @@ over without a gap.`,
 			}
 			path := webhookPath(args[0]) + "/rotate"
 			if finish {
-				return c.ask(cmd.Context(), http.MethodPost, path+"/finish", nil, nil)
+				return c.do(cmd.Context(), http.MethodPost, path+"/finish", nil, nil)
 			}
 			var made newSecret
-			if err := c.ask(cmd.Context(), http.MethodPost, path, nil, &made); err != nil {
+			if err := c.do(cmd.Context(), http.MethodPost, path, nil, &made); err != nil {
 				return err
 			}
 			return made.print(cmd, g.json, "give it to the endpoint, then usher webhook rotate "+made.Name+" --finish")
@@ -302,13 +255,13 @@ gets what has come meanwhile, of the last seven days. The events that it had
 answered 410 to are dead letters.`,
 		Example:           "  usher webhook enable crm",
 		Args:              oneName,
-		ValidArgsFunction: g.webhookNames,
+		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			return c.ask(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil)
+			return c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil)
 		},
 	}
 }
@@ -319,13 +272,13 @@ func webhookRemoveCommand(g *global) *cobra.Command {
 		Short:             "Remove a webhook with all that it has failed at",
 		Example:           "  usher webhook remove crm",
 		Args:              oneName,
-		ValidArgsFunction: g.webhookNames,
+		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			return c.ask(cmd.Context(), http.MethodDelete, webhookPath(args[0]), nil, nil)
+			return c.do(cmd.Context(), http.MethodDelete, webhookPath(args[0]), nil, nil)
 		},
 	}
 }
@@ -345,21 +298,4 @@ func webhookSecretCommand(g *global) *cobra.Command {
 			return err
 		},
 	}
-}
-
-// webhookNames completes the names of webhooks, asking the server.
-func (g *global) webhookNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var all []webhookState
-	c, err := g.client()
-	if err == nil && len(args) == 0 {
-		err = c.get(cmd.Context(), webhooksPath, nil, &all)
-	}
-	var names []string
-	for _, h := range all {
-		names = append(names, h.Name)
-	}
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

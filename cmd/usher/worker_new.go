@@ -15,6 +15,8 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 //go:embed templates
@@ -71,7 +73,7 @@ README, and prints the command that runs it. No file of the server changes.`,
 	f.StringSliceVar(&n.events, "events", []string{"identity.created"}, "types of events that it gets")
 	f.StringSliceVar(&n.traits, "traits", nil, "traits of a person that it may ask for")
 	f.BoolVar(&n.quiet, "quiet", false, "print only the command")
-	for name, values := range map[string][]string{"lang": languages, "kind": workerKinds, "events": eventTypes()} {
+	for name, values := range map[string][]string{"lang": languages, "kind": workerKinds, "events": delivery.EventTypes()} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	return cmd
@@ -96,7 +98,7 @@ func (n *newWorker) check() error {
 		n.events = nil // it gets none
 	}
 	for _, name := range n.events {
-		if err := oneOf("events", name, eventTypes()); err != nil {
+		if err := oneOf("events", name, delivery.EventTypes()); err != nil {
 			return err
 		}
 	}

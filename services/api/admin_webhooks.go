@@ -74,11 +74,6 @@ func withoutQuery(text string) string {
 	return u.String()
 }
 
-// deliveryAuthor is who asks, for the events about hooks.
-func (x *exchange) deliveryAuthor() delivery.Author {
-	return delivery.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
-}
-
 // webhookError says what an error about a webhook is to administrators.
 func webhookError(err error) error {
 	var invalid *delivery.Invalid
@@ -149,7 +144,7 @@ func (s *Server) addWebhook(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	h, err := s.Webhooks.Add(x.r.Context(), in.Name, in.URL, in.Events, x.deliveryAuthor())
+	h, err := s.Webhooks.Add(x.r.Context(), in.Name, in.URL, in.Events, x.deliverer())
 	unready := errors.Is(err, delivery.ErrUnready)
 	if err != nil && !unready {
 		return webhookError(err)
@@ -164,7 +159,7 @@ func (s *Server) addWebhook(x *exchange) error {
 // goes on signing too.
 func (s *Server) rotateWebhook(x *exchange) error {
 	name := x.r.PathValue("name")
-	secret, err := s.Webhooks.Rotate(x.r.Context(), name, x.deliveryAuthor())
+	secret, err := s.Webhooks.Rotate(x.r.Context(), name, x.deliverer())
 	if err != nil {
 		return webhookError(err)
 	}
@@ -178,7 +173,7 @@ func (s *Server) rotateWebhook(x *exchange) error {
 // changeWebhook does what needs no answer.
 func (s *Server) changeWebhook(change func(ctx context.Context, name string, by delivery.Author) error) func(*exchange) error {
 	return func(x *exchange) error {
-		if err := change(x.r.Context(), x.r.PathValue("name"), x.deliveryAuthor()); err != nil {
+		if err := change(x.r.Context(), x.r.PathValue("name"), x.deliverer()); err != nil {
 			return webhookError(err)
 		}
 		x.answer(http.StatusNoContent, nil)
@@ -188,7 +183,7 @@ func (s *Server) changeWebhook(change func(ctx context.Context, name string, by 
 
 // testWebhook sends a test event and shows what came of it.
 func (s *Server) testWebhook(x *exchange) error {
-	t, err := s.Webhooks.Test(x.r.Context(), x.r.PathValue("name"), x.deliveryAuthor())
+	t, err := s.Webhooks.Test(x.r.Context(), x.r.PathValue("name"), x.deliverer())
 	if err != nil {
 		return webhookError(err)
 	}

@@ -78,8 +78,8 @@ func (t *hookTable) DeleteHook(_ context.Context, name string, e events.Event) e
 	return t.change(name, nil, e)
 }
 
-func (t *hookTable) EnsureWebhook(context.Context, delivery.Hook) error { return t.broken }
-func (t *hookTable) RemoveWebhook(context.Context, string) error        { return t.broken }
+func (t *hookTable) Provision(context.Context, delivery.Hook) error { return t.broken }
+func (t *hookTable) Remove(context.Context, string) error           { return t.broken }
 
 func (t *hookTable) Send(context.Context, webhook.Signed, webhook.SignedMessage) (int, error) {
 	if t.answer != nil {

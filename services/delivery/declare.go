@@ -27,12 +27,18 @@ type Live struct {
 	PausedUntil, DeliveredAt time.Time
 }
 
-// Durables are the durable consumers on the bus.
-type Durables interface {
-	// Provision makes the durable of a hook, or mends it.
+// Provisioner makes durable consumers on the bus, and deletes them.
+type Provisioner interface {
+	// Provision makes the durable of a hook, or mends it. A new one starts with the
+	// first event behind CreatedAt.
 	Provision(ctx context.Context, h Hook) error
 	// Remove deletes a durable; one that is gone is no error.
 	Remove(ctx context.Context, name string) error
+}
+
+// Durables are the durable consumers on the bus.
+type Durables interface {
+	Provisioner
 	// Pause lets the hook get nothing until then; the zero time ends a pause.
 	Pause(ctx context.Context, name string, until time.Time) error
 	// Live gives the state of each durable.
@@ -62,8 +68,6 @@ type Declarations struct {
 	// Fixed gives the hooks that are not in the table, built in or of the file, in a
 	// new map each time.
 	Fixed func() map[string]Hook
-	// Known tells whether an event type exists.
-	Known func(eventType string) bool
 	Log   *slog.Logger
 	Now   func() time.Time
 }
@@ -115,10 +119,10 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Cr
 }
 
 func (d *Declarations) check(h Hook) error {
-	if err := h.Check(d.Known); err != nil {
+	if err := h.Check(Known); err != nil {
 		return err
 	}
-	if slices.Contains(parts, h.Name) {
+	if events.Reserved(h.Name) {
 		return fmt.Errorf("%q is a part of Usher; another name, please", h.Name)
 	}
 	if h.Kind == Webhook || h.URL != "" {
@@ -140,8 +144,8 @@ func (d *Declarations) credential(h Hook) (Credential, error) {
 	return webhook.NewSecret(string(text)), nil
 }
 
-// Rotate makes a new credential. A former one stays good until it expires: who must end it at once
-// removes the hook. It is also how a worker of the configuration file gets its
+// Rotate makes a new credential. A former one stays good until it expires: who
+// must end it at once removes the hook. It is also how a worker of the configuration file gets its
 // credential.
 func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Credential, error) {
 	if h, ok := d.Fixed()[name]; ok && h.InFile && h.Kind != Webhook {

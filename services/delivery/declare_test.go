@@ -34,9 +34,8 @@ func newOffice() *office {
 		Fixed: func() map[string]delivery.Hook {
 			return map[string]delivery.Hook{"built": {Name: "built", Kind: delivery.Worker}}
 		},
-		Known: func(t string) bool { return t == "identity.created" },
-		Log:   slog.New(slog.NewTextHandler(&o.log, nil)),
-		Now:   func() time.Time { return monday },
+		Log: slog.New(slog.NewTextHandler(&o.log, nil)),
+		Now: func() time.Time { return monday },
 	}
 	return o
 }

@@ -3,10 +3,14 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -61,8 +65,23 @@ var hookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 // maxName is the longest name of a hook.
 const maxName = 64
 
-// Check says what is wrong with a declaration. Known tells whether an event
-// type exists.
+// EventTypes are the types that a hook can get, by name: each has a schema.
+func EventTypes() (types []string) {
+	const suffix = ".schema.json"
+	files, _ := fs.Glob(schemas.Events, "events/*"+suffix) // the pattern is a good one
+	for _, file := range files {
+		if name := strings.TrimSuffix(path.Base(file), suffix); name != "envelope" {
+			types = append(types, name)
+		}
+	}
+	return types
+}
+
+// Known tells whether an event type is one of [EventTypes].
+func Known(eventType string) bool { return slices.Contains(EventTypes(), eventType) }
+
+// Check says what is wrong with a declaration. The event types are those that
+// known knows, see [Known].
 func (h *Hook) Check(known func(eventType string) bool) error {
 	if len(h.Name) > maxName || !hookName.MatchString(h.Name) {
 		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, as in \"crm-sync\"", h.Name, maxName)

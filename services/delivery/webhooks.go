@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/events"
-	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -31,15 +29,6 @@ var (
 	ErrUnready = errors.New("delivery: the webhook is stored; the bus does not have it yet")
 )
 
-// WebhookBus has the durable consumers of webhooks.
-type WebhookBus interface {
-	// EnsureWebhook makes the durable consumer of a webhook as it is declared. A
-	// new one starts with the first event behind CreatedAt.
-	EnsureWebhook(ctx context.Context, h Hook) error
-	// RemoveWebhook removes it; one that is not there is no error.
-	RemoveWebhook(ctx context.Context, name string) error
-}
-
 // WebhookSender makes one attempt at an endpoint, see [webhook.Client.Send].
 type WebhookSender interface {
 	Send(ctx context.Context, to webhook.Signed, m webhook.SignedMessage) (status int, err error)
@@ -52,7 +41,7 @@ type Webhooks struct {
 	InFile func() []Hook
 	// Taken tells whether a name is that of a hook which is built in.
 	Taken  func(name string) bool
-	Bus    WebhookBus
+	Bus    Provisioner
 	Sender WebhookSender
 	Now    func() time.Time
 	// Changed is told that a webhook has changed; nil is fine.
@@ -64,10 +53,10 @@ type Webhooks struct {
 // CheckWebhook says what is wrong with the declaration of a webhook, without
 // showing its URL or secrets.
 func CheckWebhook(h Hook) error {
-	if err := h.Check(known); err != nil {
+	if err := h.Check(Known); err != nil {
 		return err
 	}
-	if slices.Contains(parts, h.Name) || strings.HasPrefix(h.Name, "webhook-") {
+	if events.Reserved(h.Name) || strings.HasPrefix(h.Name, "webhook-") {
 		return fmt.Errorf("name %q: it belongs to a part of Usher; another one, please", h.Name)
 	}
 	for _, secret := range h.Secrets {
@@ -76,18 +65,6 @@ func CheckWebhook(h Hook) error {
 		}
 	}
 	return webhook.CheckURL(h.URL)
-}
-
-// parts have names of their own on the bus, or what is watched there.
-var parts = []string{
-	"api", "api-auth", "api-events", "admin-auth", "admin-events", "console", "courier", "delivery", "hooks", "identity", "provision", "relay",
-	"session", "session-events", "session-worker", "usher", "webhook",
-}
-
-// known tells whether an event type exists.
-func known(eventType string) bool {
-	_, err := fs.Stat(schemas.Events, "events/"+eventType+".schema.json")
-	return err == nil && eventType != "envelope"
 }
 
 // List gives all webhooks, by name: those of the file and those of the table.
@@ -150,7 +127,7 @@ func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by
 		return Hook{}, fmt.Errorf("add webhook: %w", err)
 	}
 	defer w.changed()
-	if err := w.Bus.EnsureWebhook(ctx, h); err != nil {
+	if err := w.Bus.Provision(ctx, h); err != nil {
 		return h, fmt.Errorf("%w: %w", ErrUnready, err)
 	}
 	return h, nil
@@ -250,7 +227,7 @@ func (w *Webhooks) Remove(ctx context.Context, name string, by Author) error {
 		return fmt.Errorf("remove webhook: %w", err)
 	}
 	w.changed()
-	return w.Bus.RemoveWebhook(ctx, name)
+	return w.Bus.Remove(ctx, name)
 }
 
 // WebhookTest is what came of a test.

@@ -71,12 +71,12 @@ func (d *declarations) DeleteHook(_ context.Context, name string, e events.Event
 	return nil
 }
 
-func (d *declarations) EnsureWebhook(_ context.Context, h delivery.Hook) error {
+func (d *declarations) Provision(_ context.Context, h delivery.Hook) error {
 	d.bus = append(d.bus, "ensure "+h.Name+" since "+h.CreatedAt.Format(time.RFC3339))
 	return d.broken
 }
 
-func (d *declarations) RemoveWebhook(_ context.Context, name string) error {
+func (d *declarations) Remove(_ context.Context, name string) error {
 	d.bus = append(d.bus, "remove "+name)
 	return d.broken
 }

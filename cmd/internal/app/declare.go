@@ -3,15 +3,13 @@ package app
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
-	document "github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/delivery"
 )
 
@@ -31,23 +29,14 @@ func (p *process) askDelivery(ctx context.Context) error {
 func (p *process) declarations() *delivery.Declarations {
 	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
-		Hooks:    kickingHooks{stored},
-		Durables: durables{p.provisioner},
+		Hooks:    stored,
+		Durables: durables{p.provisioner, p.log},
 		Minter:   minting{p.bus},
 		Counts:   p.store,
 		Ledger:   stored,
 		Fixed:    p.builtIn,
-		Known:    eventTypes(),
 		Log:      p.log,
 		Now:      time.Now,
-	}
-}
-
-// eventTypes tells whether an event type exists: each has a schema.
-func eventTypes() func(string) bool {
-	return func(eventType string) bool {
-		_, err := fs.Stat(document.Events, "events/"+eventType+".schema.json")
-		return err == nil && !strings.Contains(eventType, "/") && eventType != "envelope"
 	}
 }
 
@@ -138,17 +127,36 @@ func (p *process) keepProvisioned(ctx context.Context) error {
 	}
 }
 
-// durables are those on the bus, by the provisioner's connection.
-type durables struct{ nc *nats.Conn }
+// durables are those on the bus, by the provisioner's connection. Only a process
+// with the API has it, and the right to change them.
+type durables struct {
+	nc  *nats.Conn
+	log *slog.Logger
+}
 
-// Provision is that of [delivery.Durables].
+var errNoProvisioner = errors.New("only a process with the API provisions the bus")
+
+func durableOf(h delivery.Hook) events.Durable {
+	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
+}
+
+// Provision is that of [delivery.Provisioner].
 func (d durables) Provision(ctx context.Context, h delivery.Hook) error {
-	_, err := events.Provision(ctx, d.nc, events.StreamOptions{}, []events.Durable{durableOf(h)})
+	if d.nc == nil {
+		return errNoProvisioner
+	}
+	changes, err := events.Provision(ctx, d.nc, events.StreamOptions{}, []events.Durable{durableOf(h)})
+	for _, change := range changes {
+		d.log.Info("bus", "provisioned", change)
+	}
 	return err
 }
 
-// Remove is that of [delivery.Durables].
+// Remove is that of [delivery.Provisioner].
 func (d durables) Remove(ctx context.Context, name string) error {
+	if d.nc == nil {
+		return errNoProvisioner
+	}
 	return events.RemoveDurable(ctx, d.nc, name)
 }
 

@@ -83,6 +83,21 @@ func (k kicking) SaveFailure(ctx context.Context, former *delivery.Failure, f de
 	return saved, err
 }
 
+// CreateHook is [store.Store.CreateHook].
+func (k kicking) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.CreateHook(ctx, h, e))
+}
+
+// UpdateHook is [store.Store.UpdateHook].
+func (k kicking) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.UpdateHook(ctx, h, e))
+}
+
+// DeleteHook is [store.Store.DeleteHook].
+func (k kicking) DeleteHook(ctx context.Context, name string, e events.Event) error {
+	return k.kicked(k.Store.DeleteHook(ctx, name, e))
+}
+
 // UpdateIdentity is [store.Store.UpdateIdentity].
 func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
 	return k.kicked(k.Store.UpdateIdentity(ctx, id, decide))

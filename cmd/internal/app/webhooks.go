@@ -2,14 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -17,10 +13,10 @@ import (
 // newWebhooks makes what declares webhooks.
 func (p *process) newWebhooks() *delivery.Webhooks {
 	return &delivery.Webhooks{
-		Hooks:  kickingHooks{kicking{p.store, p.wake}},
+		Hooks:  kicking{p.store, p.wake},
 		InFile: func() []delivery.Hook { return p.live.now().cfg.DeclaredWebhooks() },
 		Taken:  func(name string) bool { _, taken := p.builtIn()[name]; return taken },
-		Bus:    webhookBus{p.provisioner, p.log},
+		Bus:    durables{p.provisioner, p.log},
 		Sender: liveSender{p.live},
 		Now:    time.Now,
 		Changed: func() {
@@ -38,57 +34,6 @@ type liveSender struct{ live *live }
 // Send is [webhook.Client.Send].
 func (s liveSender) Send(ctx context.Context, to webhook.Signed, m webhook.SignedMessage) (status int, err error) {
 	return s.live.now().hooks.Send(ctx, to, m)
-}
-
-// kickingHooks wakes the relay after what it stores.
-type kickingHooks struct{ kicking }
-
-// CreateHook is that of [delivery.Hooks].
-func (k kickingHooks) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	return k.kicked(k.Store.CreateHook(ctx, h, e))
-}
-
-// UpdateHook is that of [delivery.Hooks].
-func (k kickingHooks) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	return k.kicked(k.Store.UpdateHook(ctx, h, e))
-}
-
-// DeleteHook is that of [delivery.Hooks].
-func (k kickingHooks) DeleteHook(ctx context.Context, name string, e events.Event) error {
-	return k.kicked(k.Store.DeleteHook(ctx, name, e))
-}
-
-// webhookBus has the durable consumers of webhooks. Only a process with the API
-// has the right to change them.
-type webhookBus struct {
-	provisioner *nats.Conn
-	log         *slog.Logger
-}
-
-var errNoProvisioner = errors.New("only a process with the API provisions the bus")
-
-// EnsureWebhook is that of [delivery.WebhookBus].
-func (b webhookBus) EnsureWebhook(ctx context.Context, h delivery.Hook) error {
-	if b.provisioner == nil {
-		return errNoProvisioner
-	}
-	changes, err := events.Provision(ctx, b.provisioner, events.StreamOptions{}, []events.Durable{durableOf(h)})
-	for _, change := range changes {
-		b.log.Info("bus", "provisioned", change)
-	}
-	return err
-}
-
-// RemoveWebhook is that of [delivery.WebhookBus].
-func (b webhookBus) RemoveWebhook(ctx context.Context, name string) error {
-	if b.provisioner == nil {
-		return errNoProvisioner
-	}
-	return events.RemoveDurable(ctx, b.provisioner, name)
-}
-
-func durableOf(h delivery.Hook) events.Durable {
-	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
 }
 
 // webhookTable knows the webhooks as they were at the last look, so that a

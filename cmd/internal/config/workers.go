@@ -2,13 +2,10 @@ package config
 
 import (
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/usher-auth/usher/events"
-	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/delivery"
 )
 
@@ -21,18 +18,6 @@ type Worker struct {
 	Events []string `yaml:"events,omitempty"`
 	// Traits are those that it may ask for.
 	Traits []string `yaml:"traits,omitempty"`
-}
-
-// EventTypes are the types that have a schema, by name.
-func EventTypes() (types []string) {
-	const suffix = ".schema.json"
-	files, _ := fs.Glob(schemas.Events, "events/*"+suffix) // the pattern is a good one
-	for _, file := range files {
-		if name := strings.TrimSuffix(path.Base(file), suffix); name != "envelope" {
-			types = append(types, name)
-		}
-	}
-	return types
 }
 
 // DeclaredWorkers are the workers that the file declares, by name.
@@ -53,7 +38,7 @@ func (w Worker) hook() delivery.Hook {
 }
 
 func (l *loader) checkWorkers(c *Config) {
-	types, seen := EventTypes(), map[string]bool{}
+	types, seen := delivery.EventTypes(), map[string]bool{}
 	for _, e := range c.Endpoints() {
 		seen[e.ID] = true
 	}

@@ -23,7 +23,7 @@ workers:
 	if gate := all["gate"]; gate.Kind != delivery.Answer || len(all) != 2 {
 		t.Errorf("gate = %+v of %d", gate, len(all))
 	}
-	if types := config.EventTypes(); !slices.Contains(types, "identity.created") || slices.Contains(types, "envelope") {
+	if types := delivery.EventTypes(); !slices.Contains(types, "identity.created") || slices.Contains(types, "envelope") {
 		t.Errorf("EventTypes() = %q", types)
 	}
 }
