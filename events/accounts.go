@@ -157,13 +157,15 @@ func (k *Keys) operatorToken() (string, error) {
 }
 
 // accounts makes the claims of all accounts. A credential that names no
-// permissions has none; only EVENTS can hold streams, and only on disk.
+// permissions has none; only EVENTS can hold streams, and only on disk. What
+// workers may ask of EVENTS they are answered in WORKERS: nothing that the bus
+// sends them can get into a stream.
 func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 	var list []*jwt.AccountClaims
 	for _, a := range []struct {
 		name string
 		pair nkeys.KeyPair
-	}{{"SYS", k.system}, {accountAuth, k.auth}, {accountEvents, k.events}} {
+	}{{"SYS", k.system}, {accountAuth, k.auth}, {accountEvents, k.events}, {accountWorkers, k.workers}} {
 		public, err := a.pair.PublicKey()
 		if err != nil {
 			return nil, err
@@ -173,7 +175,7 @@ func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 		claims.DefaultPermissions = nothing()
 		list = append(list, claims)
 	}
-	auth, events := list[1], list[2]
+	auth, events, workers := list[1], list[2], list[3]
 	events.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
 		MaxAckPending: jwt.NoLimit, DiskMaxStreamBytes: jwt.NoLimit,
@@ -183,13 +185,29 @@ func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 		return nil, err
 	}
 	events.SigningKeys.Add(parts)
-	if err := addRole(events, "worker", k.workers, roleWorker); err != nil {
+	share(events, workers, inEvents, jwt.ResponseTypeSingleton)
+	share(workers, events, inWorkers, jwt.ResponseTypeStream)
+	if err := addRole(workers, "worker", k.minted, roleWorker); err != nil {
 		return nil, err
 	}
 	if err := addRole(auth, "answer", k.answers, roleAnswer); err != nil {
 		return nil, err
 	}
 	return list, nil
+}
+
+// share lets another account ask for subjects of one. Each request gets answers
+// on an address of the server's own, which leads to where the request said, but
+// in the other account: no answer becomes a message of this one.
+func share(account, with *jwt.AccountClaims, subjects []string, answers jwt.ResponseType) {
+	for _, s := range subjects {
+		each := answers
+		if s == pulls {
+			each = jwt.ResponseTypeStream
+		}
+		account.Exports.Add(&jwt.Export{Name: s, Subject: jwt.Subject(s), Type: jwt.Service, ResponseType: each})
+		with.Imports.Add(&jwt.Import{Name: s, Subject: jwt.Subject(s), Account: account.Subject, Type: jwt.Service})
+	}
 }
 
 // addRole makes what signer signs good for r in an account, and for nothing else.

@@ -147,69 +147,145 @@ func TestRightsAttackByAConsumer(t *testing.T) {
 }
 
 // TestRightsAttackByAReply: the bus does not check where an answer goes, so a
-// worker has its events, or another's answers, sent to where it may not publish.
+// worker has its events sent to where it may not publish. They do not get out of
+// the workers' account, where nobody else may listen.
 func TestRightsAttackByAReply(t *testing.T) {
 	t.Parallel()
 	a := underAttack(t)
 	crm := a.connectTCP("crm")
-	pull := "$JS.API.CONSUMER.MSG.NEXT." + events.Stream + ".crm"
-	before := stored(t, a.js)
-	replies := []string{
-		events.SubjectSessionIssue,
-		events.SubjectHookFailed("crm"), events.SubjectHookFailed("mail"), events.SubjectIdentityGet("crm"), events.SubjectIdentityGet("mail"),
-		events.RetrySubject("mail"), events.Subject("identity.created"),
-	}
-	for _, reply := range replies {
-		if err := crm.PublishRequest(pull, reply, []byte(`{"batch":1,"no_wait":true}`)); err != nil {
+	pull := "$JS.API.CONSUMER.MSG.NEXT." + events.Stream
+	for _, reply := range []string{
+		events.SubjectSessionIssue, events.SubjectHookFailed("crm"), events.SubjectHookFailed("mail"),
+		events.SubjectIdentityGet("crm"), events.SubjectIdentityGet("mail"), pull + ".mail",
+	} {
+		if err := crm.PublishRequest(pull+".crm", reply, []byte(`{"batch":1,"no_wait":true}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Its own questions, with the answers to somebody else.
+	if _, err := crm.Request(pull+".crm", []byte(`{"batch":1,"no_wait":true}`), 5*time.Second); err != nil { // is answered after those
+		t.Fatal(err)
+	}
+	a.ask(t, events.UserAPIAuth, events.SubjectSessionIssue, "session ")
+	a.ask(t, "crm", events.SubjectIdentityGet("crm"), "identity crm")
+	a.ask(t, events.UserHooks, events.SubjectHookFailed("mail"), "hook-failed mail")
+	if mail, err := a.js.Consumer(t.Context(), events.Stream, "mail"); err != nil || mail.CachedInfo().Delivered.Consumer != 0 {
+		t.Errorf("the durable of mail = %+v, %v, want that nobody has pulled from it", mail, err)
+	}
+}
+
+// TestRightsWhereAnswersGo: a worker has answers sent anywhere, but in its own
+// account, and of its own questions: who it is does not depend on it. A worker
+// that listens to an inbox that another can guess may see answers that it did
+// not ask for; those of the clients cannot be guessed.
+func TestRightsWhereAnswersGo(t *testing.T) {
+	t.Parallel()
+	a := underAttack(t)
+	seen := make(chan *nats.Msg, 1024)
+	listen := func(nc *nats.Conn, err error, subject string) {
+		if err == nil {
+			_, err = nc.ChanSubscribe(subject, seen)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		flush(t, nc)
+	}
+	spy, err := dialRaw(a.bus, a.everything())
+	listen(spy, err, "_INBOX_api-events.>")
+	listen(spy, err, "usher.>")
+	listen(a.connectTCP("mail"), nil, "_INBOX_mail.>")
+	crm := a.connectTCP("crm")
 	for _, subject := range []string{events.SubjectHookFailed("crm"), events.SubjectIdentityGet("crm")} {
-		for _, reply := range []string{"", "_INBOX_mail.1", "_INBOX_crmx.1", "_INBOX_api-events.1", events.RetrySubject("mail"), events.SubjectHookFailed("mail")} {
+		for _, reply := range []string{"", "_INBOX_mail.1", "_INBOX_api-events.1", events.RetrySubject("mail"), events.SubjectHookFailed("mail")} {
 			if err := crm.PublishMsg(&nats.Msg{Subject: subject, Reply: reply}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	flush(t, crm)
-	eventually(t, "four pulled events and twelve questions were dropped", func() bool { return len(a.log.with("nobody who may ask")) == 16 })
-	a.ask(t, events.UserAPIAuth, events.SubjectSessionIssue, "session ")
-	a.ask(t, "crm", events.SubjectIdentityGet("crm"), "identity crm")
-	a.ask(t, events.UserHooks, events.SubjectHookFailed("mail"), "hook-failed mail")
-	if after := stored(t, a.js); after != before {
-		t.Errorf("the stream holds %d messages, want %d: what was pulled onto its subjects is known to it", after, before)
+	for range 8 { // those without a reply are dropped
+		if got := <-a.asked; got != "hook-failed crm" && got != "identity crm" {
+			t.Errorf("a service was asked %q, want what crm asks as itself", got)
+		}
+	}
+	a.ask(t, "crm", events.SubjectIdentityGet("crm"), "identity crm") // is answered after those
+	flush(t, spy)
+	answers := 0
+	for range len(seen) {
+		if m := <-seen; string(m.Data) == "a secret" {
+			answers++
+			if m.Subject != "_INBOX_mail.1" {
+				t.Errorf("an answer for crm is seen on %s", m.Subject)
+			}
+		}
+	}
+	if answers != 2 {
+		t.Errorf("mail sees %d answers that crm had sent to it, want 2", answers)
 	}
 }
 
-// TestRightsWhatAReplyPutsIntoTheStream shows a limit of these rights: the bus
-// itself answers a worker on the stream's subjects, and the stream takes it. What
-// gets in that way has no message id; of Usher's events all have one.
-func TestRightsWhatAReplyPutsIntoTheStream(t *testing.T) {
+// TestRightsNothingGetsIntoTheStream: what the bus itself answers a worker, on a
+// subject that the stream stores, stays in the workers' account. The same rights
+// in the stream's own account show that the attack is one.
+func TestRightsNothingGetsIntoTheStream(t *testing.T) {
 	t.Parallel()
-	a := underAttack(t)
-	crm := a.connectTCP("crm")
-	before := stored(t, a.js)
-	info := "$JS.API.CONSUMER.INFO." + events.Stream + ".crm"
-	for _, reply := range []string{events.Subject("identity.created"), events.RetrySubject("mail")} {
-		if err := crm.PublishRequest(info, reply, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := crm.Request(info, nil, 5*time.Second); err != nil { // is answered after those
-		t.Fatal(err)
-	}
-	stream, err := a.js.Stream(t.Context(), events.Stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for seq := before + 1; seq <= stream.CachedInfo().State.LastSeq; seq++ {
-		m, err := stream.GetMsg(t.Context(), seq)
+	for _, test := range []struct {
+		name, signer, account string
+		gets                  bool
+	}{
+		{"a worker", "workers-minted.nk", "workers.nk", false},
+		{"one in the stream's account", "events-parts.nk", "events.nk", true},
+	} {
+		a := underAttack(t)
+		nc, err := dialRaw(a.bus, a.mint(test.signer, test.account, func(c *jwt.UserClaims) {
+			if c.SetScoped(test.account == "workers.nk"); test.gets {
+				c.Pub.Allow.Add("$JS.API.CONSUMER.*.USHER_EVENTS.crm", "$JS.API.CONSUMER.MSG.NEXT.USHER_EVENTS.crm", "$JS.ACK.USHER_EVENTS.crm.>", "usher.svc.v1.*.*.crm")
+				c.Sub.Allow.Add("_INBOX_crm.>")
+			}
+		}), nats.CustomInboxPrefix("_INBOX_crm"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id := m.Header.Get(jetstream.MsgIDHeader); id != "" {
-			t.Errorf("the bus's answer on %s has message id %q, want none", m.Subject, id)
+		before := stored(t, a.js)
+		haveAnswered(t, nc)
+		if after := stored(t, a.js); after > before != test.gets {
+			t.Errorf("%s: the stream held %d messages and holds %d, want more %t", test.name, before, after, test.gets)
 		}
+		if _, err := a.js.Consumer(t.Context(), events.Stream, "mail"); err != nil != test.gets {
+			t.Errorf("%s: the durable of mail: %v, want it deleted %t", test.name, err, test.gets)
+		}
+		if lines := a.log.with("no right"); len(lines) > 0 {
+			t.Errorf("%s was refused what an attack needs: %q", test.name, lines)
+		}
+	}
+}
+
+// haveAnswered has the bus answer everything that worker crm may ask, on subjects
+// that lead into the stream, or to another's consumer.
+func haveAnswered(t *testing.T, crm *nats.Conn) {
+	t.Helper()
+	api := "$JS.API.CONSUMER."
+	msg, err := crm.Request(api+"MSG.NEXT.USHER_EVENTS.crm", []byte(`{"batch":1,"no_wait":true}`), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range []string{events.Subject("identity.created"), events.RetrySubject("mail"), api + "DELETE.USHER_EVENTS.mail", api + "MSG.NEXT.USHER_EVENTS.mail"} {
+		for _, ask := range []struct{ subject, body string }{
+			{api + "INFO.USHER_EVENTS.crm", ""},
+			{api + "MSG.NEXT.USHER_EVENTS.crm", "{"}, // no request
+			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":1,"no_wait":true}`},
+			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":100,"no_wait":true}`}, // more than there are
+			{msg.Reply, "+ACK"},
+			{msg.Reply, "+NXT"},
+			{events.SubjectHookFailed("crm"), "{}"},
+			{events.SubjectIdentityGet("crm"), "{}"},
+		} {
+			if err := crm.PublishRequest(ask.subject, reply, []byte(ask.body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := crm.Request(api+"INFO.USHER_EVENTS.crm", nil, 5*time.Second); err != nil { // is answered after those
+		t.Fatal(err)
 	}
 }

@@ -29,16 +29,21 @@ type bus struct {
 
 func startBus(tb testing.TB) *bus {
 	tb.Helper()
-	dir := tb.TempDir()
-	keys, err := events.LoadOrMakeKeys(filepath.Join(dir, "keys"))
+	return startBusOf(tb, filepath.Join(tb.TempDir(), "keys"))
+}
+
+// startBusOf starts one with the keys of a folder, and its store beside that.
+func startBusOf(tb testing.TB, dir string) *bus {
+	tb.Helper()
+	keys, err := events.LoadOrMakeKeys(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	config, err := keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: filepath.Join(dir, "store"), Name: "test"})
+	config, err := keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: filepath.Join(filepath.Dir(dir), "store"), Name: "test"})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b := &bus{tb: tb, keys: keys, seeds: filepath.Join(dir, "keys"), config: config, log: &lines{}}
+	b := &bus{tb: tb, keys: keys, seeds: dir, config: config, log: &lines{}}
 	b.start()
 	tb.Cleanup(func() { b.server.Close() })
 	return b

@@ -13,9 +13,14 @@
 //
 //	api ─ Ask ─▶ usher.svc.v1.hook.answer.<name> ─▶ an answering worker
 //
-// Workers ask too, in the account of the events, each under its own name:
+// Workers ask too, each under its own name. They have an account of their own,
+// too, which imports what they may ask: what the bus answers them can get neither
+// into the stream nor to the API of JetStream, wherever they have it sent.
 //
+//	WORKERS                                   EVENTS
+//	worker ─▶ its own durable consumer      ─▶ USHER_EVENTS
 //	worker ─▶ usher.svc.v1.hook.failed.<name>, identity.get.<name> ─▶ Serve
+//	worker ◀─ $SRV ◀──────────────────────────  discovery
 //
 // Keys make the accounts, the configuration of a server and the credentials of
 // Usher's parts; a Minter, which can make nothing else, makes those of workers.

@@ -14,12 +14,12 @@ import (
 // Keys are the seeds from which the bus's accounts and credentials are made.
 // Whoever has them can make any credential.
 type Keys struct {
-	operator, system nkeys.KeyPair
-	auth, events     nkeys.KeyPair
-	// parts signs credentials of Usher's own parts in EVENTS; workers and answers
+	operator, system      nkeys.KeyPair
+	auth, events, workers nkeys.KeyPair
+	// parts signs credentials of Usher's own parts in EVENTS; minted and answers
 	// sign those of workers, which can do nothing but what roleWorker and
 	// roleAnswer say.
-	parts, workers, answers nkeys.KeyPair
+	parts, minted, answers nkeys.KeyPair
 }
 
 // seed is one key and the file that keeps it.
@@ -39,8 +39,10 @@ func (k *Keys) seeds() []seed {
 		{"auth.nk", nkeys.PrefixByteAccount, &k.auth, false},
 		{"events.nk", nkeys.PrefixByteAccount, &k.events, false},
 		{"events-parts.nk", nkeys.PrefixByteAccount, &k.parts, false},
-		{"events-workers.nk", nkeys.PrefixByteAccount, &k.workers, false},
 		{"auth-answers.nk", nkeys.PrefixByteAccount, &k.answers, true},
+		// Workers had a key in EVENTS once, events-workers.nk; what it signed is refused.
+		{"workers.nk", nkeys.PrefixByteAccount, &k.workers, true},
+		{"workers-minted.nk", nkeys.PrefixByteAccount, &k.minted, true},
 	}
 }
 

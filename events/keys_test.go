@@ -30,8 +30,8 @@ func accountIDs(t *testing.T, k *events.Keys) []string {
 		t.Fatal(err)
 	}
 	ids := regexp.MustCompile(`(?m)^  (A[A-Z0-9]{55}): ey`).FindAllString(config, -1)
-	if len(ids) != 3 {
-		t.Fatalf("configuration has %d accounts, want 3:\n%s", len(ids), config)
+	if len(ids) != 4 {
+		t.Fatalf("configuration has %d accounts, want 4:\n%s", len(ids), config)
 	}
 	return ids
 }
@@ -61,8 +61,8 @@ func TestKeysAreMadeOnceAndKept(t *testing.T) {
 	}
 
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 7 {
-		t.Fatalf("%s holds %v, %v, want seven keys", dir, files, err)
+	if err != nil || len(files) != 8 {
+		t.Fatalf("%s holds %v, %v, want eight keys", dir, files, err)
 	}
 	for _, f := range files {
 		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
@@ -90,7 +90,7 @@ func TestMissingKeysAreNotMadeAnew(t *testing.T) {
 		if _, err := events.LoadOrMakeKeys(dir); err != nil {
 			t.Fatal(err)
 		}
-		file := filepath.Join(dir, "events-workers.nk")
+		file := filepath.Join(dir, "events-parts.nk")
 		if err := damage(file); err != nil {
 			t.Fatal(err)
 		}
@@ -102,23 +102,29 @@ func TestMissingKeysAreNotMadeAnew(t *testing.T) {
 }
 
 // TestAnEarlierUshersKeysGetThoseThatCameLater: two processes of a new Usher
-// start at once, and its parts' credentials stay good.
+// start at once on the folder of one that had workers in EVENTS. Its parts'
+// credentials stay good; those of its workers say what mends them.
 func TestAnEarlierUshersKeysGetThoseThatCameLater(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if _, err := events.LoadOrMakeKeys(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "auth-answers.nk")); err != nil {
+	for _, later := range []string{"auth-answers.nk", "workers.nk"} {
+		if err := os.Remove(filepath.Join(dir, later)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(dir, "workers-minted.nk"), filepath.Join(dir, "events-workers.nk")); err != nil {
 		t.Fatal(err)
 	}
-	signers := make([]string, 8)
+	keys, issuers := make([]*events.Keys, 8), make([]string, 8)
 	var started sync.WaitGroup
-	for n := range signers {
+	for n := range keys {
 		started.Go(func() {
-			k, err := events.LoadOrMakeKeys(dir)
-			if err == nil {
-				signers[n], err = answerKey(k)
+			var err error
+			if keys[n], err = events.LoadOrMakeKeys(dir); err == nil {
+				issuers[n], err = mintedBy(keys[n])
 			}
 			if err != nil {
 				t.Error(err)
@@ -126,33 +132,45 @@ func TestAnEarlierUshersKeysGetThoseThatCameLater(t *testing.T) {
 		})
 	}
 	started.Wait()
-	if len(slices.Compact(signers)) != 1 {
-		t.Errorf("processes that start at once sign answers with %v, want the same key", signers)
+	if len(slices.Compact(issuers)) != 1 {
+		t.Errorf("processes that start at once sign for workers with %v, want the same keys", issuers)
 	}
-	if files, err := os.ReadDir(dir); err != nil || len(files) != 7 {
-		t.Errorf("%s holds %v, %v, want seven keys and nothing left over", dir, files, err)
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 9 {
+		t.Errorf("%s holds %v, %v, want eight keys, that of earlier workers, and nothing left over", dir, files, err)
 	}
+
+	b := startBusOf(t, dir)
+	former := b.mint("events-workers.nk", "events.nk", func(c *jwt.UserClaims) { c.SetScoped(true) })
+	_, err := events.Connect(t.Context(), events.ConnectOptions{URL: b.server.ClientURL(), Credentials: former, User: "crm", Log: b.log.logger()})
+	if err == nil || !strings.Contains(err.Error(), "usher worker rotate crm") {
+		t.Errorf("Connect with a worker's former credential = %v, want it refused, and what mends it", err)
+	}
+	b.connectTCP("crm") // has one of now
 }
 
-// answerKey is the public key that signs for answering workers.
-func answerKey(k *events.Keys) (string, error) {
+// mintedBy are the public keys that sign for workers, of both kinds.
+func mintedBy(k *events.Keys) (string, error) {
 	m, err := k.Minter()
 	if err != nil {
 		return "", err
 	}
-	creds, err := m.AnswerCredentials(answering, time.Now().Add(time.Hour))
-	if err != nil {
-		return "", err
+	var all []string
+	for _, mint := range []func(string, time.Time) ([]byte, error){m.WorkerCredentials, m.AnswerCredentials} {
+		creds, err := mint(answering, time.Now().Add(time.Hour))
+		if err != nil {
+			return "", err
+		}
+		token, err := jwt.ParseDecoratedJWT(creds)
+		if err != nil {
+			return "", err
+		}
+		claims, err := jwt.DecodeUserClaims(token)
+		if err != nil {
+			return "", err
+		}
+		all = append(all, claims.Issuer+" in "+claims.IssuerAccount)
 	}
-	token, err := jwt.ParseDecoratedJWT(creds)
-	if err != nil {
-		return "", err
-	}
-	claims, err := jwt.DecodeUserClaims(token)
-	if err != nil {
-		return "", err
-	}
-	return claims.Issuer, nil
+	return strings.Join(all, ", "), nil
 }
 
 func TestKeysDoNotShow(t *testing.T) {

@@ -36,9 +36,9 @@ var ErrNoMinter = errors.New("nothing to mint credentials with")
 
 // Minter gives what k mints workers' credentials with.
 func (k *Keys) Minter() (*Minter, error) {
-	m := &Minter{workers: mint{pair: k.workers}, answers: mint{pair: k.answers}}
+	m := &Minter{workers: mint{pair: k.minted}, answers: mint{pair: k.answers}}
 	var errs [2]error
-	m.workers.Account, errs[0] = k.events.PublicKey()
+	m.workers.Account, errs[0] = k.workers.PublicKey()
 	m.answers.Account, errs[1] = k.auth.PublicKey()
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("minter: %w", err)

@@ -234,9 +234,10 @@ func TestALeakedKeyMintsOnlyWorkers(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
 	for name, creds := range map[string][]byte{
-		"a worker with more rights":              b.mint("events-workers.nk", "events.nk", func(c *jwt.UserClaims) { c.Pub.Allow.Add("usher.evt.v1.>") }),
+		"a worker with more rights":              b.mint("workers-minted.nk", "workers.nk", func(c *jwt.UserClaims) { c.Pub.Allow.Add("usher.evt.v1.>") }),
 		"an answering worker with more rights":   b.mint("auth-answers.nk", "auth.nk", func(c *jwt.UserClaims) { c.Sub.Allow.Add(">") }),
-		"a worker in AUTH":                       b.mint("events-workers.nk", "auth.nk", func(c *jwt.UserClaims) { c.SetScoped(true) }),
+		"a worker in AUTH":                       b.mint("workers-minted.nk", "auth.nk", func(c *jwt.UserClaims) { c.SetScoped(true) }),
+		"a worker in EVENTS":                     b.mint("workers-minted.nk", "events.nk", func(c *jwt.UserClaims) { c.SetScoped(true) }),
 		"an answering worker in EVENTS":          b.mint("auth-answers.nk", "events.nk", func(c *jwt.UserClaims) { c.SetScoped(true) }),
 		"an answering worker in the bus's own":   b.mint("auth-answers.nk", "system.nk", func(c *jwt.UserClaims) { c.SetScoped(true) }),
 		"one of Usher's parts, with another key": b.mint("auth-answers.nk", "events.nk", func(c *jwt.UserClaims) { c.Name = events.UserProvision }),
@@ -247,10 +248,10 @@ func TestALeakedKeyMintsOnlyWorkers(t *testing.T) {
 	}
 	// Of the names that the minter refuses, none reaches the inbox of a part.
 	for _, test := range []struct{ seed, account, name, inbox string }{
-		{"events-workers.nk", "events.nk", events.UserHooks, "_INBOX_hooks.>"},
-		{"events-workers.nk", "events.nk", events.UserDelivery, "_INBOX_delivery.>"},
-		{"events-workers.nk", "events.nk", "*", "_INBOX_*.>"},
-		{"events-workers.nk", "events.nk", ">", "_INBOX_hooks.>"},
+		{"workers-minted.nk", "workers.nk", events.UserHooks, "_INBOX_hooks.>"},
+		{"workers-minted.nk", "workers.nk", events.UserDelivery, "_INBOX_delivery.>"},
+		{"workers-minted.nk", "workers.nk", "*", "_INBOX_*.>"},
+		{"workers-minted.nk", "workers.nk", ">", "_INBOX_hooks.>"},
 		{"auth-answers.nk", "auth.nk", events.UserAPIAuth, "_INBOX_api-auth.>"},
 	} {
 		nc, err := dialRaw(b, b.mint(test.seed, test.account, func(c *jwt.UserClaims) { c.SetScoped(true); c.Name = test.name }))

@@ -76,11 +76,11 @@ func newStage(t *testing.T, document string) *stage {
 			may.Sub.Allow.Add(row[2])
 		}
 	}
-	s.worker = s.connect("hello", may)
+	s.worker = s.connect("hello", "workers.nk", may)
 	var all jwt.Permissions
 	all.Pub.Allow.Add(">")
 	all.Sub.Allow.Add(">")
-	s.service = s.connect("service", all)
+	s.service = s.connect("service", "events.nk", all)
 	var err error
 	if s.inbox, err = s.worker.SubscribeSync("_INBOX_hello.>"); err != nil {
 		t.Fatal(err)
@@ -89,9 +89,10 @@ func newStage(t *testing.T, document string) *stage {
 	return s
 }
 
-func (s *stage) connect(user string, may jwt.Permissions) *nats.Conn {
+// connect connects a user of an account, with rights of its own.
+func (s *stage) connect(user, account string, may jwt.Permissions) *nats.Conn {
 	s.t.Helper()
-	creds := s.bus.mint("events-parts.nk", "events.nk", func(c *jwt.UserClaims) { c.Name, c.Permissions = user, may })
+	creds := s.bus.mint(account, account, func(c *jwt.UserClaims) { c.Name, c.IssuerAccount, c.Permissions = user, "", may })
 	nc, err := events.Connect(s.t.Context(), events.ConnectOptions{
 		URL: s.bus.server.ClientURL(), Credentials: creds, User: user, Name: user, Log: s.bus.log.logger(),
 	})

@@ -2,6 +2,7 @@ package events
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 )
@@ -26,25 +27,35 @@ const (
 	// UserDelivery answers workers, publishes what they failed at again, and looks
 	// at, pauses and resumes their durable consumers: the hooks service.
 	UserDelivery = "delivery"
-	// UserAdminEvents discovers services and workers in account EVENTS.
+	// UserAdminEvents discovers services in account EVENTS, and workers.
 	UserAdminEvents = "admin-events"
 )
 
-// The accounts. What is published in one is not seen in the other.
+// The accounts. What is published in one is not seen in the others, but for what
+// inEvents and inWorkers say.
 const (
-	accountAuth   = "AUTH"
-	accountEvents = "EVENTS"
+	accountAuth    = "AUTH"
+	accountEvents  = "EVENTS"
+	accountWorkers = "WORKERS"
 )
 
 // right is what one user may do; whatever is not listed is denied.
 type right struct {
 	user, account      string
 	publish, subscribe []string
-	// answers lets it answer the requests that it gets, each once.
-	answers bool
+	// answers is how often it may answer each request that it gets; not at all if
+	// it is zero.
+	answers int
 	// asksNobody leaves it without an inbox.
 	asksNobody bool
 }
+
+const (
+	once = 1
+	// ofAll is for a connection of several services: discovery asks all of them at
+	// the same time, and the server counts a delivery to the second as an answer.
+	ofAll = -1
+)
 
 // rights is the whole table of Usher's own parts. Each user has its own inbox
 // besides. Nobody but provision may create, change or delete a consumer, since
@@ -59,7 +70,7 @@ var rights = []right{
 	{
 		user: UserSession, account: accountAuth,
 		subscribe: []string{SubjectSessionIssue + " q", "$SRV.>"},
-		answers:   true,
+		answers:   once,
 	},
 	{
 		user: UserAdminAuth, account: accountAuth,
@@ -82,7 +93,7 @@ var rights = []right{
 		user: UserHooks, account: accountEvents,
 		publish:   append(consume("*"), SubjectHookFailed("*"), SubjectIdentityGet("*"), SubjectOutboxKick),
 		subscribe: presence("*"),
-		answers:   true,
+		answers:   ofAll,
 	},
 	{
 		user: UserDelivery, account: accountEvents,
@@ -94,7 +105,7 @@ var rights = []right{
 			"$JS.API.CONSUMER.PAUSE." + Stream + ".*",
 		},
 		subscribe: []string{SubjectHookFailed("*") + " q", SubjectIdentityGet("*") + " q", subjectAcks + "*", "$SRV.>"},
-		answers:   true,
+		answers:   ofAll,
 	},
 	{
 		user: UserAdminEvents, account: accountEvents,
@@ -106,10 +117,10 @@ var rights = []right{
 // reports and questions, and to be seen. The server puts the name of the
 // credential's user in.
 var roleWorker = right{
-	user: roleName, account: accountEvents,
+	user: roleName, account: accountWorkers,
 	publish:   append(consume(roleName), SubjectHookFailed(roleName), SubjectIdentityGet(roleName)),
 	subscribe: presence(roleName),
-	answers:   true,
+	answers:   once,
 }
 
 // roleAnswer is what an answering worker's credential gives: to be asked, and
@@ -118,7 +129,7 @@ var roleWorker = right{
 var roleAnswer = right{
 	user: roleName, account: accountAuth,
 	subscribe:  append(presence(roleName), SubjectHookAnswer(roleName)),
-	answers:    true,
+	answers:    once,
 	asksNobody: true,
 }
 
@@ -135,12 +146,31 @@ func presence(name string) (subjects []string) {
 	return subjects
 }
 
+// pulls is where workers ask for events.
+const pulls = "$JS.API.CONSUMER.MSG.NEXT." + Stream + ".*"
+
+// inEvents is what WORKERS may ask of EVENTS: what roleWorker lets each worker
+// ask. The first is nobody's right; the server takes an account that imports it
+// for one whose streams are another's, and leaves the others alone.
+var inEvents = append([]string{"$JS.API.INFO"}, everyWorkers(roleWorker.publish)...)
+
+// inWorkers is what EVENTS may ask of WORKERS: who is there.
+var inWorkers = everyWorkers(presence(roleName))
+
+// everyWorkers gives subjects of one worker as those of all.
+func everyWorkers(subjects []string) (all []string) {
+	for _, s := range subjects {
+		all = append(all, strings.ReplaceAll(s, roleName, "*"))
+	}
+	return all
+}
+
 // consume is what taking events from a durable consumer needs: look at it, pull,
 // and ack in the server's present and its coming form.
 func consume(durable string) []string {
 	return []string{
 		"$JS.API.CONSUMER.INFO." + Stream + "." + durable,
-		"$JS.API.CONSUMER.MSG.NEXT." + Stream + "." + durable,
+		strings.TrimSuffix(pulls, "*") + durable,
 		"$JS.ACK." + Stream + "." + durable + ".>",
 		"$JS.ACK.*.*." + Stream + "." + durable + ".>",
 	}
@@ -176,8 +206,8 @@ func (r right) permissions() jwt.Permissions {
 	}
 	p.Sub.Allow.Add(r.subscribe...)
 	p.Pub.Allow.Add(r.publish...)
-	if r.answers {
-		p.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: answerTime}
+	if r.answers != 0 {
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: r.answers, Expires: answerTime}
 	}
 	if len(r.publish) == 0 {
 		p.Pub.Deny.Add(">") // an empty list of what is allowed is no limit

@@ -133,12 +133,28 @@ func (v *serving) asks(name, reply string) bool {
 	if v.Askers != nil {
 		askers = v.Askers(name)
 	}
-	return slices.ContainsFunc(askers, func(user string) bool { return strings.HasPrefix(reply, inboxPrefix(user)+".") })
+	return slices.ContainsFunc(askers, func(user string) bool {
+		prefix := inboxPrefix(user)
+		if user == anyWorker {
+			prefix = otherAccount
+		}
+		return strings.HasPrefix(reply, prefix+".")
+	})
 }
 
+const (
+	// anyWorker is, among askers, whoever asks from account WORKERS. The bus lets
+	// each ask under its own name only, and the answer stays in that account.
+	anyWorker = accountWorkers
+	// otherAccount is where the server wants answers to another account. A client
+	// cannot choose it: the bus puts its own in the place of what a request says.
+	otherAccount = "_R_"
+)
+
 // AskedByWorker are the askers of a service that a worker asks under its own
-// name: that worker, and Usher's own.
-func AskedByWorker(name string) []string { return []string{name, UserHooks} }
+// name: that worker, and Usher's own. The name itself is for a bus that was not
+// given this Usher's accounts yet.
+func AskedByWorker(name string) []string { return []string{anyWorker, name, UserHooks} }
 
 // matches tells whether a subject fits a pattern, and what stands in the place
 // of its "*". What the stream delivers to a service, because somebody had it

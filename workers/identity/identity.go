@@ -3,8 +3,8 @@
 //
 //	worker ─▶ usher.svc.v1.identity.get.<worker> ─▶ Run ─▶ declared traits of the identity
 //
-// The bus lets a worker ask under its own name only, and the answer goes to that
-// worker's inbox or not at all.
+// The bus lets a worker ask under its own name only, and takes the answer to the
+// account of workers or, of Usher's own, to their inbox.
 package identity
 
 import (
