@@ -23,7 +23,7 @@ func (b *bus) fill(n int) {
 	b.t.Helper()
 	data := encode(b.t, newEvent("customer"))
 	for sent := range n {
-		if _, err := b.api.PublishAsync(events.Subject("identity.created"), data); err != nil {
+		if _, err := b.api.PublishAsync(events.Subject("identity.created"), data, jetstream.WithMsgID(strconv.Itoa(sent))); err != nil {
 			b.t.Fatal(err)
 		}
 		if sent%1000 == 999 {

@@ -168,13 +168,13 @@ func (b *bus) publishEvent(ctx context.Context, e events.Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.api.Publish(ctx, events.Subject(e.Type), data)
+	_, err = b.api.Publish(ctx, events.Subject(e.Type), data, jetstream.WithMsgID(e.ID))
 	return err
 }
 
 func (b *bus) publishRaw(data string) {
 	b.t.Helper()
-	if _, err := b.api.Publish(b.t.Context(), events.Subject("identity.created"), []byte(data)); err != nil {
+	if _, err := b.api.Publish(b.t.Context(), events.Subject("identity.created"), []byte(data), jetstream.WithMsgID(uuid.NewString())); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -140,8 +140,8 @@ func TestWorkerIsSeen(t *testing.T) {
 	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, line) {
 		t.Errorf("metrics = %d, want %s in\n%s", code, line, body)
 	}
-	if families, err := registry.Gather(); len(families) != 3 || err != nil {
-		t.Errorf("%d families of metrics are registered, %v, want 3", len(families), err)
+	if families, err := registry.Gather(); len(families) != 4 || err != nil {
+		t.Errorf("%d families of metrics are registered, %v, want 4", len(families), err)
 	}
 	end()
 	if err := receive(t, done, "end of Run"); err != nil {

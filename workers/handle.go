@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,10 @@ type job struct {
 // handle makes one attempt at one message and settles it. One that takes too
 // long is settled as failed, and returns when its handler does.
 func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration) {
+	if eventID(msg) == "" {
+		r.discard(ctx, msg)
+		return
+	}
 	r.metrics.running.Inc()
 	defer r.metrics.running.Dec()
 	j := &job{run: r, msg: msg, started: time.Now(), settled: make(chan struct{})}
@@ -57,6 +62,26 @@ func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration)
 	<-j.settled
 	r.giveUp(-1)
 	r.log.WarnContext(ctx, "a handler that was given up has ended", "event_id", j.Event.ID, "took", time.Since(j.started), "err", err)
+}
+
+// eventID is what a message says of its event, "" if it is none: all that Usher
+// publishes say it, whatever else is in the stream does not.
+func eventID(msg jetstream.Msg) string {
+	return cmp.Or(msg.Headers().Get(events.HeaderEventID), msg.Headers().Get(jetstream.MsgIDHeader))
+}
+
+// discard acks what is no event. Nobody could send it again, so that it is no
+// dead letter either.
+func (r *run) discard(ctx context.Context, msg jetstream.Msg) {
+	r.metrics.strange.Inc()
+	attrs := []any{"subject", msg.Subject()}
+	if meta, err := msg.Metadata(); err == nil {
+		attrs = append(attrs, "stream_seq", meta.Sequence.Stream)
+	}
+	if err := msg.Ack(); err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	r.log.WarnContext(ctx, "a message without an event id is no event, passed over", attrs...)
 }
 
 // open reads the message. An error is why it is not for a handler.

@@ -72,6 +72,7 @@ type metrics struct {
 	attempts *prometheus.CounterVec
 	took     prometheus.Histogram
 	running  prometheus.Gauge
+	strange  prometheus.Counter
 	outcomes map[Outcome]*tally
 }
 
@@ -97,6 +98,10 @@ func newMetrics(worker string) *metrics {
 			Namespace: "usher", Subsystem: "worker", Name: "running", ConstLabels: labels,
 			Help: "Events that are being handled.",
 		}),
+		strange: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "usher", Subsystem: "worker", Name: "no_event_total", ConstLabels: labels,
+			Help: "Messages without an event id, which are acked and not handled.",
+		}),
 		outcomes: map[Outcome]*tally{},
 	}
 	for _, o := range []Outcome{Done, Skipped, Retry, Dead, Unreported} {
@@ -117,6 +122,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	m.attempts.Describe(to)
 	m.took.Describe(to)
 	m.running.Describe(to)
+	m.strange.Describe(to)
 }
 
 // Collect is that of [prometheus.Collector].
@@ -124,6 +130,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	m.attempts.Collect(to)
 	m.took.Collect(to)
 	m.running.Collect(to)
+	m.strange.Collect(to)
 }
 
 // registerWith registers m, unless an earlier Run has.

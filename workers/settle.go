@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -49,7 +46,7 @@ func (j *job) settle(ctx context.Context, outcome Outcome, err error) {
 // report tells the hooks service of a failure, and a what becomes of the event.
 func (j *job) report(ctx context.Context, a *Attempt) error {
 	a.Outcome, a.Report = Unreported, report(a.Err, a.Number)
-	a.Report.EventID = cmp.Or(j.msg.Headers().Get(events.HeaderEventID), a.Event.ID, j.msg.Headers().Get(jetstream.MsgIDHeader))
+	a.Report.EventID = eventID(j.msg)
 	a.Report.StreamSeq = j.seq
 	body, err := json.Marshal(a.Report)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/workers"
@@ -49,6 +50,46 @@ func TestNothingIsLostWhileNobodyTakesReports(t *testing.T) {
 	}
 	j.mustStop()
 	b.settled("w")
+}
+
+// TestAMessageWithoutAnEventIDIsNoEvent: whoever got it into the stream, there is
+// nothing that could be sent again, or shown to an operator.
+func TestAMessageWithoutAnEventIDIsNoEvent(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	for _, body := range []string{`{"type":"io.nats.jetstream.api.v1.consumer_info_response"}`, string(encode(t, newEvent("customer")))} {
+		if _, err := b.api.Publish(t.Context(), events.Subject("identity.created"), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := b.publish("customer")
+	registry := prometheus.NewRegistry()
+	j := b.run("w", func(context.Context, created) error { return nil }, workers.Metrics(registry), workers.Concurrency(1))
+	if a := j.next(1)[0]; a.Outcome != workers.Done || a.Event.ID != want[0].ID {
+		t.Errorf("attempt = %+v, want the event behind the two messages, done", a)
+	}
+	j.mustStop()
+	b.settled("w")
+	if reports := b.failed.Reports(); len(reports) > 0 || len(j.attempts) > 0 {
+		t.Errorf("%d reports and %d more attempts, want none", len(reports), len(j.attempts))
+	}
+	for _, seq := range []string{"1", "2"} {
+		line := `"subject":"usher.evt.v1.identity.created","stream_seq":` + seq + `}`
+		if n := strings.Count(j.log.String(), line); n != 1 || !strings.Contains(j.log.String(), `"level":"WARN"`) {
+			t.Errorf("log has %d lines with %s, want one warning:\n%s", n, line, j.log)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "usher_worker_no_event_total" && f.GetMetric()[0].GetCounter().GetValue() == 2 {
+			return
+		}
+	}
+	t.Errorf("metrics are %v, want two messages in usher_worker_no_event_total", families)
 }
 
 func TestUnreportedEventWaitsHalfAMinute(t *testing.T) {

@@ -89,7 +89,7 @@ func (b *bus) publish(p events.VerificationRequested, times int) events.Event {
 		b.t.Fatal(err)
 	}
 	for range times {
-		if _, err := b.api.Publish(b.t.Context(), events.Subject(e.Type), data); err != nil {
+		if _, err := b.api.PublishMsg(b.t.Context(), &nats.Msg{Subject: events.Subject(e.Type), Data: data, Header: nats.Header{events.HeaderEventID: {e.ID}}}); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -98,7 +98,7 @@ func (b *bus) publish(p events.Payload, before func(id string)) events.Event {
 	if created, ok := p.(events.IdentityCreated); !ok || created.IdentityID != nobody {
 		eventstest.Validate(b.t, data)
 	}
-	if _, err := b.api.Publish(b.t.Context(), events.Subject(e.Type), data); err != nil {
+	if _, err := b.api.PublishMsg(b.t.Context(), &nats.Msg{Subject: events.Subject(e.Type), Data: data, Header: nats.Header{events.HeaderEventID: {e.ID}}}); err != nil {
 		b.t.Fatal(err)
 	}
 	return e
