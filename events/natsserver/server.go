@@ -34,9 +34,9 @@ type Options struct {
 type Server struct {
 	config string
 	log    *slog.Logger
-	port   int      // that the first server got
-	store  *os.File // locked
-	ns     atomic.Pointer[server.Server]
+	port   int                           // that the first server got
+	store  *os.File                      // locked
+	ns     atomic.Pointer[server.Server] // the last that was ready
 }
 
 // Start starts a server from the text of a nats-server configuration and
@@ -56,7 +56,7 @@ func Start(ctx context.Context, config string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
 	if err := s.run(ctx, opts); err != nil {
-		s.Close()
+		s.store.Close()
 		return nil, fmt.Errorf("start bus: %w", err)
 	}
 	s.port = s.ns.Load().Addr().(*net.TCPAddr).Port
@@ -73,7 +73,7 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	opts.Port = s.port // a server that is down has no address
-	s.shutdown()
+	shutdown(s.ns.Load())
 	if err := s.run(ctx, opts); err != nil {
 		return fmt.Errorf("restart bus: %w", err)
 	}
@@ -90,35 +90,33 @@ func (s *Server) options() (*server.Options, error) {
 	return opts, nil
 }
 
-// run starts a server and waits until it takes connections.
+// run starts a server and waits until it takes connections. Before that there
+// are none in this process either: one that is made while the streams are read
+// would stay with a server that does not get to run. One that is starting is not
+// stopped, since what it starts after that would go on, on the same store.
 func (s *Server) run(ctx context.Context, opts *server.Options) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		return err
 	}
 	log := &logger{log: s.log}
 	ns.SetLoggerV2(log, false, false, false)
-	s.ns.Store(ns)
-	started := make(chan struct{})
-	go func() {
-		ns.Start()
-		close(started)
-	}()
-	select {
-	case <-started:
-	case <-ctx.Done():
+	ns.Start()
+	err = ctx.Err()
+	if fatal := log.fatal.Load(); err == nil && fatal != nil {
+		err = errors.New(*fatal)
 	}
-	if err := ctx.Err(); err != nil {
-		s.shutdown()
-		<-started
+	if err == nil && !ns.ReadyForConnections(readyTime) {
+		err = errors.New("not ready for connections")
+	}
+	if err != nil {
+		shutdown(ns)
 		return err
 	}
-	if fatal := log.fatal.Load(); fatal != nil {
-		return errors.New(*fatal)
-	}
-	if !ns.ReadyForConnections(readyTime) {
-		return errors.New("not ready for connections")
-	}
+	s.ns.Store(ns)
 	return nil
 }
 
@@ -170,13 +168,11 @@ func (s *Server) Healthy() error {
 // Close ends the server and returns when its store is written and free. What
 // uses the bus is to be closed before.
 func (s *Server) Close() {
-	s.shutdown()
+	shutdown(s.ns.Load())
 	s.store.Close()
 }
 
-func (s *Server) shutdown() {
-	if ns := s.ns.Load(); ns != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
-	}
+func shutdown(ns *server.Server) {
+	ns.Shutdown()
+	ns.WaitForShutdown()
 }

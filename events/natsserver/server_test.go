@@ -114,6 +114,49 @@ func TestRestartKeepsAddressStoreAndConnections(t *testing.T) {
 	}
 }
 
+// TestAStartThatIsGivenUpLeavesNothingRunning: a context ends at any time of a
+// start, while a connection in this process tries to come back. What had started
+// must not go on, on the same store, and hold the connection.
+func TestAStartThatIsGivenUpLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	keys, config := configuration(t, "127.0.0.1:-1")
+	s, err := natsserver.Start(t.Context(), config, natsserver.Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	creds, err := keys.Credentials(events.UserProvision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := events.Connect(t.Context(), events.ConnectOptions{InProcess: s, Credentials: creds, User: events.UserProvision, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := events.Provision(t.Context(), nc, events.StreamOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for after := range 10 {
+		short, cancel := context.WithTimeout(t.Context(), time.Duration(after)*time.Millisecond)
+		given := s.Restart(short)
+		cancel()
+		if err := s.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Healthy(); err != nil {
+			t.Errorf("after a start that had %d ms (%v): %v, want healthy", after, given, err)
+		}
+	}
+	changes, err := events.Provision(t.Context(), nc, events.StreamOptions{}, nil)
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); {
+		changes, err = events.Provision(t.Context(), nc, events.StreamOptions{}, nil)
+	}
+	if err != nil || len(changes) > 0 {
+		t.Errorf("Provision = %v, %v, want the stream as it was", changes, err)
+	}
+}
+
 func TestWithoutCredentialsNobodyComesIn(t *testing.T) {
 	t.Parallel()
 	_, config := configuration(t, "127.0.0.1:-1")
