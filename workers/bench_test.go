@@ -38,7 +38,7 @@ func (b *bus) byKit(name string, n int, options ...workers.Option) {
 	b.t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	handled := make(chan struct{}, n)
-	w := workers.New(name, append([]workers.Option{workers.WithConn(b.hooks), workers.Logger(discard)}, options...)...)
+	w := workers.New(name, append([]workers.Option{workers.WithConn(b.worker(name)), workers.Logger(discard)}, options...)...)
 	workers.On(w, func(context.Context, created) error { handled <- struct{}{}; return nil })
 	ended := make(chan error)
 	go func() { ended <- w.Run(ctx) }()
@@ -55,7 +55,7 @@ func (b *bus) byKit(name string, n int, options ...workers.Option) {
 // same time, nothing for what fails.
 func (b *bus) byHand(name string, n, concurrency int) {
 	b.t.Helper()
-	js, err := jetstream.New(b.hooks)
+	js, err := jetstream.New(b.worker(name))
 	if err != nil {
 		b.t.Fatal(err)
 	}
