@@ -20,9 +20,11 @@ type ServerOptions struct {
 	StoreDir string
 	// Name of the server; needed, and different for each server of a cluster.
 	Name string
+	// Cluster is zero for a server that is alone.
+	Cluster Cluster
 }
 
-// serverConfig is a nats-server configuration. It holds no secret.
+// serverConfig is a nats-server configuration. It holds no secret, but that of a cluster.
 const serverConfig = `# Made by "usher bus config". Accounts and rights stand in the tokens below.
 server_name: %s
 listen: %s
@@ -37,7 +39,7 @@ jetstream {
   # An acknowledged event is on the disk: without this a power cut loses minutes of them.
   sync_interval: always
 }
-
+%s
 operator: %s
 system_account: %s
 resolver: MEMORY
@@ -68,8 +70,12 @@ func (k *Keys) ServerConfig(o ServerOptions) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("bus configuration: %w", err)
 	}
+	cluster, err := k.clusterConfig(o.Cluster)
+	if err != nil {
+		return "", fmt.Errorf("bus configuration: %w", err)
+	}
 	return fmt.Sprintf(serverConfig, strconv.Quote(o.Name), strconv.Quote(o.Listen), strconv.Quote(o.StoreDir),
-		operator, system, preload), nil
+		cluster, operator, system, preload), nil
 }
 
 // Credentials gives the text of a .creds file for one of Usher's own users. It
@@ -103,7 +109,7 @@ func (k *Keys) WorkerCredentials(name string, expires time.Time) ([]byte, error)
 }
 
 // Write writes into dir what an external server and Usher's parts need:
-// nats-server.conf, creds/<user>.creds, and what [LoadMinter] reads from creds.
+// [ServerOptions.File], creds/<user>.creds, and what [LoadMinter] reads from creds.
 func (k *Keys) Write(dir string, o ServerOptions) error {
 	config, err := k.ServerConfig(o)
 	if err != nil {
@@ -113,7 +119,11 @@ func (k *Keys) Write(dir string, o ServerOptions) error {
 	if err := os.MkdirAll(creds, 0o700); err != nil {
 		return fmt.Errorf("write bus configuration: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "nats-server.conf"), []byte(config), 0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if o.Cluster.Listen != "" {
+		mode = 0o600 // it holds what the servers know each other by
+	}
+	if err := os.WriteFile(filepath.Join(dir, o.File()), []byte(config), mode); err != nil {
 		return fmt.Errorf("write bus configuration: %w", err)
 	}
 	for _, r := range rights {

@@ -30,7 +30,7 @@ func (p *process) declarations() *delivery.Declarations {
 	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
 		Hooks:    stored,
-		Durables: durables{p.provisioner, p.log},
+		Durables: p.durables(),
 		Minter:   minting{p.bus},
 		Counts:   p.store,
 		Ledger:   stored,
@@ -72,7 +72,7 @@ func (p *process) provision(ctx context.Context) error {
 }
 
 func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
-	changes, err := events.Provision(ctx, p.provisioner, events.StreamOptions{}, list)
+	changes, err := events.Provision(ctx, p.provisioner, p.streamOptions(), list)
 	for _, change := range changes {
 		p.log.Info("bus", "provisioned", change)
 	}
@@ -130,8 +130,15 @@ func (p *process) keepProvisioned(ctx context.Context) error {
 // durables are those on the bus, by the provisioner's connection. Only a process
 // with the API has it, and the right to change them.
 type durables struct {
-	nc  *nats.Conn
-	log *slog.Logger
+	nc     *nats.Conn
+	stream events.StreamOptions // of the stream, which may not be there yet
+	log    *slog.Logger
+}
+
+func (p *process) durables() durables { return durables{p.provisioner, p.streamOptions(), p.log} }
+
+func (p *process) streamOptions() events.StreamOptions {
+	return events.StreamOptions{Replicas: p.cfg.Bus.Replicas}
 }
 
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")
@@ -145,7 +152,7 @@ func (d durables) Provision(ctx context.Context, h delivery.Hook) error {
 	if d.nc == nil {
 		return errNoProvisioner
 	}
-	changes, err := events.Provision(ctx, d.nc, events.StreamOptions{}, []events.Durable{durableOf(h)})
+	changes, err := events.Provision(ctx, d.nc, d.stream, []events.Durable{durableOf(h)})
 	for _, change := range changes {
 		d.log.Info("bus", "provisioned", change)
 	}

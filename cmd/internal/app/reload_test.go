@@ -115,6 +115,7 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 	}
 
 	p := configured(t, nil)
+	p.cfg = p.live.now().cfg
 	p.provisioner = connect()
 	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log); err != nil {
 		t.Fatal(err)

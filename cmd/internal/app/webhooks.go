@@ -16,7 +16,7 @@ func (p *process) newWebhooks() *delivery.Webhooks {
 		Hooks:  kicking{p.store, p.wake},
 		InFile: func() []delivery.Hook { return p.live.now().cfg.DeclaredWebhooks() },
 		Taken:  func(name string) bool { _, taken := p.builtIn()[name]; return taken },
-		Bus:    durables{p.provisioner, p.log},
+		Bus:    p.durables(),
 		Sender: liveSender{p.live},
 		Now:    time.Now,
 		Changed: func() {

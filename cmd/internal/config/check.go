@@ -55,7 +55,13 @@ func (l *loader) checkStores(c *Config) {
 	if _, _, err := net.SplitHostPort(c.Bus.Listen); err != nil {
 		l.refuseKey("bus.listen", "want host:port, not %q", c.Bus.Listen)
 	}
+	if n := c.Bus.Replicas; n < 0 || n > 5 || n != 0 && n%2 == 0 {
+		l.refuseKey("bus.replicas", "want 1, 3 or 5, or 0 to leave the stream as it is, not %d", n)
+	}
 	if c.Bus.URL == "" {
+		if c.Bus.Replicas > 1 {
+			l.refuseKey("bus.replicas", "want none, or bus.url with the servers of a cluster: the embedded server is alone")
+		}
 		return
 	}
 	for server := range strings.SplitSeq(c.Bus.URL, ",") {

@@ -23,6 +23,9 @@ type Config struct {
 		URL string `yaml:"url"`
 		// Credentials is a folder with a file <user>.creds for each part.
 		Credentials string `yaml:"credentials"`
+		// Replicas is on how many servers of a cluster each event is kept, an odd
+		// number; 0 leaves the stream as it is.
+		Replicas int `yaml:"replicas"`
 	} `yaml:"bus"`
 	Serve struct {
 		Public struct {

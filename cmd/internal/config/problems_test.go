@@ -110,6 +110,8 @@ func TestWrongValues(t *testing.T) {
 		{"bus: {listen: localhost}", "bus.listen", "host:port"},
 		{"bus: {url: 'nats://bus:4222'}", "bus.credentials", "bus config"},
 		{"bus: {url: 'nats://u:s3cr3t@bus:4222', credentials: x}", "bus.url", "bus.credentials"},
+		{"bus: {replicas: 2, url: 'nats://a:1,nats://b:1', credentials: x}", "bus.replicas", "1, 3 or 5"},
+		{"bus: {replicas: 3}", "bus.replicas", "bus.url"},
 		{"ciphers: {algorithm: rot13}", "ciphers.algorithm", "aes"},
 		{"hashers: {algorithm: md5}", "hashers.algorithm", "bcrypt"},
 		{"hashers: {bcrypt: {cost: 3}}", "hashers.bcrypt.cost", "10 to 31"},
