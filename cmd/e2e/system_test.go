@@ -17,6 +17,9 @@ var shapes = []string{"sqlite", "postgres", "parts"}
 // settings are a configuration as nested maps; JSON is YAML too.
 type settings = map[string]any
 
+// cluster is one more: one process with PostgreSQL, on a bus of three servers.
+const cluster = "cluster"
+
 // system is a running Usher: one process or many, each of which may be
 // stopped, killed and frozen by name.
 type system struct {
@@ -62,9 +65,12 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 	if s.dsn != "" {
 		base["dsn"] = s.dsn
 	}
-	if shape == "parts" {
+	switch shape {
+	case "parts":
 		s.startBus(base)
-	} else {
+	case cluster:
+		s.startCluster(base)
+	default:
 		base["bus"] = settings{"listen": fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 	}
 	s.base = base
@@ -98,16 +104,57 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 // startBus starts a nats-server of its own, with the configuration and
 // credentials that the program writes for one.
 func (s *system) startBus(config settings) {
-	out := filepath.Join(s.dir, "bus")
 	listen := fmt.Sprintf("127.0.0.1:%d", freePort(s.t))
-	if _, stderr, code := usher(s.t, nil, "bus", "config", "--out", out, "--listen", listen, "--store", filepath.Join(s.dir, "nats")); code != 0 {
+	file, creds := s.busConfig("--listen", listen, "--store", filepath.Join(s.dir, "nats"))
+	s.busURL = "nats://" + listen
+	config["bus"] = settings{"url": s.busURL, "credentials": creds}
+	s.startNATS("nats", "-c", file)
+}
+
+// startCluster starts three servers with the configurations that the program
+// writes. Nobody waits until they have found each other.
+func (s *system) startCluster(config settings) {
+	var urls, files []string
+	listen, routes := s.addresses(3), s.addresses(3)
+	for i, address := range listen {
+		name := fmt.Sprintf("nats-%d", i+1)
+		file, creds := s.busConfig("--name", name, "--listen", address, "--store", filepath.Join(s.dir, name),
+			"--cluster", routes[i], "--routes", strings.Join(routes, ","))
+		urls, files = append(urls, "nats://"+address), append(files, file)
+		config["bus"] = settings{"credentials": creds}
+	}
+	for i, file := range files {
+		s.startNATS(fmt.Sprintf("nats-%d", i+1), "-c", file)
+	}
+	s.busURL = strings.Join(urls, ",")
+	config["bus"] = merge(config["bus"].(settings), settings{"url": s.busURL, "replicas": 3})
+}
+
+func (s *system) addresses(n int) (all []string) {
+	for range n {
+		all = append(all, fmt.Sprintf("127.0.0.1:%d", freePort(s.t)))
+	}
+	return all
+}
+
+// busConfig has the program write what a bus needs.
+func (s *system) busConfig(args ...string) (file, creds string) {
+	out := filepath.Join(s.dir, "bus")
+	stdout, stderr, code := usher(s.t, nil, append([]string{"bus", "config", "--json", "--out", out}, args...)...)
+	if code != 0 {
 		s.t.Fatalf("usher bus config: exit %d: %s", code, stderr)
 	}
-	s.busURL = "nats://" + listen
-	config["bus"] = settings{"url": s.busURL, "credentials": filepath.Join(out, "creds")}
-	p := &process{name: "nats", bin: natsBin, args: []string{"-c", filepath.Join(out, "nats-server.conf")}, log: filepath.Join(s.dir, "nats.log")}
-	s.processes["nats"] = p
-	s.order = append(s.order, "nats")
+	var wrote struct{ Config, Credentials string }
+	if err := json.Unmarshal([]byte(stdout), &wrote); err != nil {
+		s.t.Fatal(err)
+	}
+	return wrote.Config, wrote.Credentials
+}
+
+func (s *system) startNATS(name string, args ...string) {
+	p := &process{name: name, bin: natsBin, args: args, log: filepath.Join(s.dir, name+".log")}
+	s.processes[name] = p
+	s.order = append(s.order, name)
 	p.start(s.t)
 }
 

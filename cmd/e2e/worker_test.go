@@ -100,108 +100,177 @@ func (s *system) state(t *testing.T, name string) (h struct {
 	return h
 }
 
+// story is a system with two workers that "usher worker new" made: what befalls
+// hello must not touch other.
+type story struct {
+	*system
+	t            *testing.T
+	app          *client
+	hello, other *ownWorker
+	script       string // the program of hello, as it was written
+	first        string // whose registration they got first
+}
+
+// beginStory goes from nothing to the first event.
+func beginStory(t *testing.T, s *system) *story {
+	t.Helper()
+	began := time.Now()
+	y := &story{system: s, t: t, app: newApp(t, s.api(0))}
+	y.hello, y.other = s.newWorker(t, "hello", "shell"), s.newWorker(t, "other", "shell")
+	script, err := os.ReadFile(filepath.Join(y.hello.dir, "worker.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.script = string(script)
+	y.hello.start()
+	y.other.start()
+	y.first = y.register()
+	y.hello.prints(1, created(y.first))
+	t.Logf("shell: from nothing to the first event: %s", time.Since(began).Round(time.Millisecond))
+	return y
+}
+
+func (y *story) register() (id string) {
+	y.t.Helper()
+	return y.app.register(newAddress()).Identity.ID
+}
+
+// created is in what a worker prints of somebody's registration.
+func created(id string) string { return `"subject":"` + id }
+
+// helloDoes changes the program of hello while it runs.
+func (y *story) helloDoes(script string) {
+	y.t.Helper()
+	write(y.t, filepath.Join(y.hello.dir, "worker.sh"), script)
+}
+
+// has waits until hello has so many events that wait for their next try and are dead.
+func (y *story) has(waiting, dead int64) {
+	y.t.Helper()
+	eventually(y.t, 30*time.Second, func() error {
+		if f := y.state(y.t, "hello").Failures; f.Waiting != waiting || f.Dead != dead {
+			return fmt.Errorf("failures %+v, want %d waiting, %d dead", f, waiting, dead)
+		}
+		return nil
+	})
+}
+
+// missNothing: what is registered while a worker is away waits for it.
+func (y *story) missNothing() {
+	y.t.Helper()
+	y.hello.kill()
+	missed := []string{y.register(), y.register()}
+	y.other.prints(1, created(missed[1])) // the bus has them
+	y.hello.start()
+	for _, id := range missed {
+		y.hello.prints(1, created(id))
+	}
+}
+
+// failOnce: what fails comes again by itself, on the first step of the ladder.
+func (y *story) failOnce() {
+	y.t.Helper()
+	y.helloDoes("echo the CRM is away >&2; exit 1\n")
+	id := y.register()
+	y.has(1, 0)
+	y.helloDoes(y.script)
+	y.hello.prints(1, created(id))
+	y.has(0, 0)
+}
+
+// failAndRedeliver: what is dead comes again when an operator says so.
+func (y *story) failAndRedeliver() {
+	y.t.Helper()
+	y.helloDoes("echo the CRM knows nobody >&2; exit 65\n")
+	id := y.register()
+	y.has(0, 1)
+	if out := y.usher(y.t, "dlq", "list", "--hook", "hello"); !strings.Contains(out, "permanent: the CRM knows nobody") {
+		y.t.Errorf("usher dlq list does not say why:\n%s", out)
+	}
+	y.helloDoes(y.script)
+	y.other.prints(1, created(id))
+	if out := y.usher(y.t, "dlq", "redeliver", "--hook", "hello"); out != "redelivered 1\n" {
+		y.t.Errorf("usher dlq redeliver says %q", out)
+	}
+	y.hello.prints(1, created(id))
+	eventually(y.t, 30*time.Second, func() error {
+		if out := y.usher(y.t, "dlq", "list", "--hook", "hello", "--state", "done"); !strings.Contains(out, "hello") {
+			return fmt.Errorf("the letter is not done:\n%s", out)
+		}
+		return nil
+	})
+	if n := strings.Count(y.other.output(), created(id)); n != 1 {
+		y.t.Errorf("the worker that did not fail got the event %d times, want once", n)
+	}
+}
+
+// replay gives hello all registrations once more, and other none.
+func (y *story) replay(registrations int) {
+	y.t.Helper()
+	if out := y.usher(y.t, "events", "replay", "--hook", "hello", "--since", "1h"); out != fmt.Sprintf("replayed %d\n", registrations) {
+		y.t.Errorf("usher events replay says %q, want all %d registrations", out, registrations)
+	}
+	y.hello.prints(2, created(y.first))
+	if n := strings.Count(y.other.output(), created(y.first)); n != 1 {
+		y.t.Errorf("the worker that nothing was replayed for got the event %d times, want once", n)
+	}
+}
+
+// pauseAndResume: a paused worker gets its events when it is resumed.
+func (y *story) pauseAndResume() {
+	y.t.Helper()
+	y.usher(y.t, "worker", "pause", "hello", "--for", "10m")
+	if out := y.usher(y.t, "worker", "list"); !strings.Contains(out, "paused") {
+		y.t.Errorf("usher worker list shows no pause:\n%s", out)
+	}
+	id := y.register()
+	y.other.prints(1, created(id))
+	if strings.Contains(y.hello.output(), id) {
+		y.t.Error("the paused worker got an event")
+	}
+	y.usher(y.t, "worker", "resume", "hello")
+	y.hello.prints(1, created(id))
+}
+
+// discardAndRemove ends what an operator wants no more.
+func (y *story) discardAndRemove() {
+	y.t.Helper()
+	y.usher(y.t, "worker", "rotate", "hello", "--creds", filepath.Join(y.hello.dir, "hello.creds"))
+	y.helloDoes("echo never >&2; exit 65\n")
+	y.register()
+	y.has(0, 1)
+	var letters []struct {
+		EventID string `json:"event_id"`
+	}
+	if err := json.Unmarshal([]byte(y.usher(y.t, "dlq", "list", "--json")), &letters); err != nil || len(letters) != 1 {
+		y.t.Fatalf("dlq list: %+v, %v, want one letter", letters, err)
+	}
+	if out := y.usher(y.t, "dlq", "show", "hello", letters[0].EventID); !strings.Contains(out, "identity.created") {
+		y.t.Errorf("usher dlq show does not show the event:\n%s", out)
+	}
+	y.usher(y.t, "dlq", "discard", "hello", letters[0].EventID, "--reason", "a test")
+	y.has(0, 0)
+	y.usher(y.t, "worker", "remove", "hello")
+	if out, _, code := usher(y.t, nil, "worker", "show", "hello", "--admin", y.admins[0]); code == 0 {
+		y.t.Errorf("the removed worker is shown: %s", out)
+	}
+}
+
 // TestAWorkerFromNothing is the first thing that somebody does who writes a
 // worker, and the first that goes wrong: nothing is lost, and what failed comes
 // again when an operator says so, to this worker alone.
 func TestAWorkerFromNothing(t *testing.T) {
 	t.Parallel()
-	for _, shape := range []string{"sqlite", "parts"} {
+	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
-			s := newSystem(t, shape, hooks(sessionHook))
-			app := newApp(t, s.apis[0])
-			began := time.Now()
-			w, other := s.newWorker(t, "hello", "shell"), s.newWorker(t, "other", "shell")
-			w.start()
-			other.start()
-			first := app.register(newAddress()).Identity.ID
-			w.prints(1, first)
-			t.Logf("from nothing to the first event: %s", time.Since(began).Round(time.Millisecond))
-
-			w.kill()
-			missed := []string{app.register(newAddress()).Identity.ID, app.register(newAddress()).Identity.ID}
-			other.prints(1, `"subject":"`+missed[1]) // the bus has them
-			w.start()
-			for _, id := range missed {
-				w.prints(1, `"subject":"`+id)
-			}
-
-			script := filepath.Join(w.dir, "worker.sh")
-			whole, err := os.ReadFile(script)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, script, "echo the CRM knows nobody >&2; exit 65\n")
-			failed := app.register(newAddress()).Identity.ID
-			eventually(t, 30*time.Second, func() error {
-				if n := s.state(t, "hello").Failures.Dead; n != 1 {
-					return fmt.Errorf("%d dead letters, want 1", n)
-				}
-				return nil
-			})
-			if out := s.usher(t, "dlq", "list", "--hook", "hello"); !strings.Contains(out, "permanent: the CRM knows nobody") {
-				t.Errorf("usher dlq list does not say why:\n%s", out)
-			}
-			write(t, script, string(whole))
-			other.prints(1, `"subject":"`+failed)
-			if out := s.usher(t, "dlq", "redeliver", "--hook", "hello"); out != "redelivered 1\n" {
-				t.Errorf("usher dlq redeliver says %q", out)
-			}
-			w.prints(1, `"subject":"`+failed)
-			eventually(t, 30*time.Second, func() error {
-				if out := s.usher(t, "dlq", "list", "--hook", "hello", "--state", "done"); !strings.Contains(out, "hello") {
-					return fmt.Errorf("the letter is not done:\n%s", out)
-				}
-				return nil
-			})
-
-			if out := s.usher(t, "events", "replay", "--hook", "hello", "--since", "1h"); out != "replayed 4\n" {
-				t.Errorf("usher events replay says %q, want all four registrations", out)
-			}
-			w.prints(2, `"subject":"`+first)
-			if n := strings.Count(other.output(), `"subject":"`+failed); n != 1 {
-				t.Errorf("the worker that did not fail got the event %d times, want once", n)
-			}
-
-			s.usher(t, "worker", "pause", "hello", "--for", "10m")
-			if out := s.usher(t, "worker", "list"); !strings.Contains(out, "paused") {
-				t.Errorf("usher worker list shows no pause:\n%s", out)
-			}
-			paused := app.register(newAddress()).Identity.ID
-			other.prints(1, `"subject":"`+paused)
-			if strings.Contains(w.output(), paused) {
-				t.Error("the paused worker got an event")
-			}
-			s.usher(t, "worker", "resume", "hello")
-			w.prints(1, `"subject":"`+paused)
-			s.usher(t, "worker", "rotate", "hello", "--creds", filepath.Join(w.dir, "hello.creds"))
-
-			write(t, script, "echo never >&2; exit 65\n")
-			app.register(newAddress())
-			eventually(t, 30*time.Second, func() error {
-				if n := s.state(t, "hello").Failures.Dead; n != 1 {
-					return fmt.Errorf("%d dead letters, want 1", n)
-				}
-				return nil
-			})
-			var letters []struct {
-				EventID string `json:"event_id"`
-			}
-			if err := json.Unmarshal([]byte(s.usher(t, "dlq", "list", "--json")), &letters); err != nil || len(letters) != 1 {
-				t.Fatalf("dlq list: %+v, %v, want one letter", letters, err)
-			}
-			if out := s.usher(t, "dlq", "show", "hello", letters[0].EventID); !strings.Contains(out, "identity.created") {
-				t.Errorf("usher dlq show does not show the event:\n%s", out)
-			}
-			s.usher(t, "dlq", "discard", "hello", letters[0].EventID, "--reason", "a test")
-			if n := s.state(t, "hello").Failures.Dead; n != 0 {
-				t.Errorf("%d dead letters after the discard, want none", n)
-			}
-
-			s.usher(t, "worker", "remove", "hello")
-			if out, _, code := usher(t, nil, "worker", "show", "hello", "--admin", s.admins[0]); code == 0 {
-				t.Errorf("the removed worker is shown: %s", out)
-			}
+			y := beginStory(t, newSystem(t, shape, hooks(sessionHook)))
+			y.missNothing()
+			y.failOnce()
+			y.failAndRedeliver()
+			y.replay(5)
+			y.pauseAndResume()
+			y.discardAndRemove()
 		})
 	}
 }
@@ -211,25 +280,35 @@ func TestAWorkerFromNothing(t *testing.T) {
 func TestWorkersInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "sqlite", hooks(sessionHook))
-	for lang, needs := range map[string]string{"go": "go", "node": "npm", "python": "python3"} {
+	for _, lang := range []string{"go", "node", "python"} {
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(needs); err != nil {
-				leftOut(t, "a worker in "+lang+" needs "+needs)
-			}
 			began := time.Now()
 			w := s.newWorker(t, lang+"-worker", lang)
-			if lang == "node" {
-				install := exec.Command("npm", "install", "--silent", "--no-audit", "--no-fund")
-				install.Dir = w.dir
-				if out, err := install.CombinedOutput(); err != nil {
-					leftOut(t, "the packages of a worker in Node cannot be had: "+strings.TrimSpace(string(out)))
-				}
+			if lacks := w.lacks(lang); lacks != "" {
+				leftOut(t, lacks)
 			}
 			w.start()
 			id := newApp(t, s.apis[0]).register(newAddress()).Identity.ID
 			w.prints(1, "identity.created "+id)
-			t.Logf("from nothing to the first event: %s", time.Since(began).Round(time.Millisecond))
+			t.Logf("%s: from nothing to the first event: %s", lang, time.Since(began).Round(time.Millisecond))
 		})
 	}
+}
+
+// lacks says what the worker's language lacks on this machine, empty if nothing.
+func (w *ownWorker) lacks(lang string) string {
+	needs := map[string]string{"go": "go", "node": "npm", "python": "python3", "shell": "sh"}[lang]
+	if _, err := exec.LookPath(needs); err != nil {
+		return "a worker in " + lang + " needs " + needs
+	}
+	if lang != "node" {
+		return ""
+	}
+	install := exec.Command("npm", "install", "--silent", "--no-audit", "--no-fund")
+	install.Dir = w.dir
+	if out, err := install.CombinedOutput(); err != nil {
+		return "the packages of a worker in Node cannot be had: " + strings.TrimSpace(string(out))
+	}
+	return ""
 }
