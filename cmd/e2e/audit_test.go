@@ -60,6 +60,7 @@ func (s *system) signed(sink string, behind int64) (all []audit.Checkpoint) {
 // TestAuditTrail is what an operator does with the event log: verify, export,
 // keep keys, and see that somebody has changed it.
 func TestAuditTrail(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +129,7 @@ func TestAuditTrail(t *testing.T) {
 // checkpoint, and between the checkpoint and its event, the log verifies and the
 // sink gets what it has missed.
 func TestKilledAroundACheckpoint(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"before-checkpoint", "after-checkpoint"} {
 		for _, shape := range shapes {
 			t.Run(point+"/"+shape, func(t *testing.T) {

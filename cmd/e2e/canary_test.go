@@ -17,6 +17,7 @@ import (
 // trait that stand nowhere else are searched for in all that a registration
 // leaves behind: logs, metrics, events, the bus' files, the database's files.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
+	t.Parallel()
 	const secret, trait = "canary-Pa55word-7f3e9d", "Canaryname7f3e9d"
 	office := newPostOffice(t)
 	office.open()

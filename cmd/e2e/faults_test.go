@@ -113,6 +113,7 @@ func (s *system) database(ctx context.Context) (*store.Store, error) {
 }
 
 func TestKilledBetweenTheSteps(t *testing.T) {
+	t.Parallel()
 	points := map[string]string{ // by point: the process that dies there
 		"before-commit":  "api-1",
 		"after-commit":   "api-1",
@@ -243,6 +244,7 @@ func registerOnce(t testing.TB, base string) (status int, withSession bool) {
 }
 
 func TestTheSessionWorkerIsMissing(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"degrade", "fail"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,7 @@ func verifying(list ...any) settings {
 // client, against each shape. A script's commands stand below, in the order in
 // which a reader meets them.
 func TestJourneys(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, gated, func(t *testing.T, s *system, _ *endpoint) {
 		testscript.Run(t, testscript.Params{
 			Dir: "testdata/journey",

@@ -16,6 +16,7 @@ import (
 
 // TestTheDatabaseIsDown stops a PostgreSQL of its own under a running system.
 func TestTheDatabaseIsDown(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"stopped", "frozen"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

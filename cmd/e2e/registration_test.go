@@ -77,6 +77,7 @@ func (s *system) identities() (ids []string) {
 func (s *system) api(n int) string { return s.apis[n%len(s.apis)] }
 
 func TestRegistrationSignsIn(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signInAndTell, func(t *testing.T, s *system, background *endpoint) {
 		var ids []string
 
@@ -173,6 +174,7 @@ func (s *system) sequence(id string, types ...string) {
 }
 
 func TestWithoutTheSessionStepNobodyIsSignedIn(t *testing.T) {
+	t.Parallel()
 	without := func(background *endpoint) settings { return hooks(background.webHook("crm", settings{"ignore": true})) }
 	inEveryShape(t, without, func(t *testing.T, s *system, background *endpoint) {
 		r := newApp(t, s.api(0)).register(newAddress())
@@ -185,6 +187,7 @@ func TestWithoutTheSessionStepNobodyIsSignedIn(t *testing.T) {
 }
 
 func TestADuplicateIsToldApart(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		address := newAddress()
 		app := newApp(t, s.api(0))
@@ -208,6 +211,7 @@ func TestADuplicateIsToldApart(t *testing.T) {
 }
 
 func TestManySubmitsOfOneFlowMakeOnePersonAndOneSession(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		f, err := newApp(t, s.api(0)).initAPI()
 		if err != nil {
@@ -246,6 +250,7 @@ func TestManySubmitsOfOneFlowMakeOnePersonAndOneSession(t *testing.T) {
 }
 
 func TestManyRegistrationsOfOneAddressMakeOnePerson(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		address := newAddress()
 		answers := together(100, func(n int) *answer {
@@ -290,6 +295,7 @@ func together[T any](n int, f func(i int) T) []T {
 }
 
 func TestARepeatedSubmitReplacesTheSession(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		app := newApp(t, s.api(0))
 		f, err := app.initAPI()

@@ -86,6 +86,7 @@ func (p *returning) in() error {
 // A crash between any two steps of login, verification and mail: trying again
 // finishes, and nothing happened twice.
 func TestKilledBetweenTheStepsOfComingBack(t *testing.T) {
+	t.Parallel()
 	for point, who := range map[string]string{
 		"before-issue":  "session",
 		"after-issue":   "session",
@@ -116,7 +117,8 @@ func TestKilledBetweenTheStepsOfComingBack(t *testing.T) {
 						return err
 					})
 				}
-				if died += s.reviveDead(10 * time.Second); died == 0 {
+				// After a death no process has the point left; else it may still come.
+				if died == 0 && s.reviveDead(10*time.Second) == 0 {
 					t.Fatalf("nobody died at %s", point)
 				}
 				eventually(t, 20*time.Second, func() error {
@@ -173,6 +175,7 @@ func TestRevokedSessionsAreRefusedEverywhere(t *testing.T) {
 
 // Deactivating a person ends all sessions, and activating brings none back.
 func TestInactivePeopleAreOut(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		address := newAddress()
 		app, admin := newApp(t, s.api(1)), newApp(t, s.admins[0])
@@ -205,6 +208,7 @@ func TestInactivePeopleAreOut(t *testing.T) {
 // Two browsers enter the same code at once, a login meets the deletion of its
 // person: each has a defined end.
 func TestRacesOfComingBack(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, gated, func(t *testing.T, s *system, _ *endpoint) {
 		p := s.comeBack()
 		code := s.mailedCode(p.address, p.flow)
@@ -254,6 +258,7 @@ func TestRacesOfComingBack(t *testing.T) {
 // The cookie of somebody who signs in by a refresh takes the place of the former
 // person's, whose session ends: nobody could end it in that browser any more.
 func TestRefreshBySomebodyElseEndsTheFormerSession(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, signIn, func(t *testing.T, s *system, _ *endpoint) {
 		anna, ben := newAddress(), newAddress()
 		first := newApp(t, s.api(0)).register(anna)

@@ -129,6 +129,7 @@ func mailsTo(o *postOffice) settings {
 // A mail server that is away, refuses for now or dies changes no answer; the
 // mail goes out when it can, and the code in it is good.
 func TestTheMailServerIsDown(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -179,6 +180,7 @@ func TestTheMailServerIsDown(t *testing.T) {
 
 // Where the server has said 250, killing the courier makes no second mail.
 func TestNoSecondMailAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()

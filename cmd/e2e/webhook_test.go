@@ -71,6 +71,7 @@ func (e *endpoint) answers(status int) {
 // TestWebhook is the life of a webhook: declared, tried, called, rotated, down
 // and up again, gone and enabled, removed.
 func TestWebhook(t *testing.T) {
+	t.Parallel()
 	for _, shape := range signedShapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()

@@ -103,6 +103,7 @@ func asking(*endpoint) settings {
 }
 
 func TestAnsweringWorkers(t *testing.T) {
+	t.Parallel()
 	inEveryShape(t, asking, func(t *testing.T, s *system, _ *endpoint) {
 		base := s.api(0)
 

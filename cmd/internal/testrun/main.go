@@ -3,7 +3,7 @@
 // it may, runs the tests, and says in its last line what had to be left out.
 //
 //	look ─▶ install (root or CI) ─▶ start PostgreSQL ─▶ go test -json ─▶ counts
-//	                                      └─▶ build the tests with the SDK meanwhile
+//	                                      └─▶ build what the last tests need meanwhile
 package main
 
 import (
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	// overload real processes, and want the machine for themselves.
 	runs, built := [][]string{args}, func() {}
 	if len(args) == 0 {
-		built = buildSDK(ctx)
+		built = buildAhead(ctx)
 		defer built() // also when the tests end early
 		if runs, err = everything(ctx); err != nil {
 			return true, err
@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 
 // wholeSystems is how many whole systems are tested at a time, on any machine:
 // they wait most of the time, for a redelivery or the end of an outage.
-const wholeSystems = "8"
+const wholeSystems = "10"
 
 // everything gives all packages, those of the whole program in a run of their own.
 func everything(ctx context.Context) ([][]string, error) {

@@ -39,16 +39,28 @@ func goModules(ctx context.Context) (left []string) {
 	return nil
 }
 
-// buildSDK begins to build the tests with the SDK for Go, and gives what waits
-// for that. It takes two cores half a minute with nothing in the cache, most of
-// it for the one package that the SDK is: it gives way to the tests that run at
+// buildAhead begins to build what the tests of the whole program need, and gives
+// what waits for that: the tests with the SDK for Go, which take two cores half a
+// minute with nothing in the cache, most of it for the one package that the SDK
+// is, and the programs that cmd/e2e runs. It gives way to the tests that run at
 // the same time. What goes wrong is said by the test that builds it again.
-func buildSDK(ctx context.Context) (wait func()) {
-	c := exec.CommandContext(ctx, "nice", "-n", "19", "go", "test", "-c", "-o", os.DevNull, ".")
-	c.Dir = sdkFolder
-	c.Env = append(os.Environ(), "CGO_ENABLED=0") // as the test has it
-	if c.Start() != nil {
-		return func() {}
+func buildAhead(ctx context.Context) (wait func()) {
+	var running []*exec.Cmd
+	for _, b := range []struct{ folder, args string }{
+		{".", "build -tags crash -o /dev/null ./cmd/usher"},
+		{".", "build -o /dev/null github.com/nats-io/nats-server/v2"},
+		{sdkFolder, "test -c -o /dev/null ."},
+	} {
+		c := exec.CommandContext(ctx, "nice", append([]string{"-n", "19", "go"}, strings.Fields(b.args)...)...)
+		c.Dir = b.folder
+		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as the tests have it
+		if c.Start() == nil {
+			running = append(running, c)
+		}
 	}
-	return func() { _ = c.Wait() }
+	return func() {
+		for _, c := range running {
+			_ = c.Wait()
+		}
+	}
 }
