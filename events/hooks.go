@@ -12,6 +12,10 @@ const (
 	HeaderEventID = "Usher-Event-Id"
 )
 
+// SourceCheck is the source of events that "usher worker check" makes to see what
+// a worker does. They are about a person who does not exist.
+const SourceCheck = "/usher/check"
+
 // SubjectHookFailed is where a hook reports that it has failed at an event.
 func SubjectHookFailed(hook string) string { return "usher.svc.v1.hook.failed." + hook }
 

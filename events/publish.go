@@ -140,18 +140,33 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 // number, and returns once the stream has stored it, or had stored it before
 // under the same message id. That is not the event's, which the stream knows.
 func (p *Publisher) PublishRetry(ctx context.Context, hook, eventID, messageID, eventType string, attempt int, payload []byte) (streamSeq uint64, err error) {
+	msg := Message{ID: messageID, Type: eventType, Payload: payload}.msg()
+	msg.Header.Set(HeaderAttempt, strconv.Itoa(attempt))
+	return p.publishTo(ctx, hook, eventID, msg)
+}
+
+// PublishCheck publishes what a worker is checked with to that worker alone,
+// and returns once the stream has stored it. After the deadline it is of no use
+// to anybody. The payload need not be an event.
+func (p *Publisher) PublishCheck(ctx context.Context, hook, eventID, messageID string, deadline time.Time, payload []byte) (streamSeq uint64, err error) {
+	msg := Message{ID: messageID, Payload: payload}.msg()
+	msg.Header.Set(HeaderDeadline, strconv.FormatInt(deadline.UnixMilli(), 10))
+	msg.Header.Set(HeaderAttempt, "1")
+	return p.publishTo(ctx, hook, eventID, msg)
+}
+
+// publishTo publishes to one hook alone.
+func (p *Publisher) publishTo(ctx context.Context, hook, eventID string, msg *nats.Msg) (streamSeq uint64, err error) {
 	if err := checkDurable(hook); err != nil {
 		return 0, fmt.Errorf("publish retry: %w", err)
 	}
-	msg := Message{ID: messageID, Type: eventType, Payload: payload}.msg()
 	msg.Subject = RetrySubject(hook)
 	msg.Header.Set(HeaderEventID, eventID)
-	msg.Header.Set(HeaderAttempt, strconv.Itoa(attempt))
 	ctx, cancel := context.WithTimeout(ctx, ackTime)
 	defer cancel()
 	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(Stream))
 	if err != nil {
-		return 0, fmt.Errorf("publish retry %s of %s: %w", messageID, eventType, err)
+		return 0, fmt.Errorf("publish retry of %s: %w", eventID, err)
 	}
 	return ack.Sequence, nil
 }

@@ -59,6 +59,11 @@ func IdempotencyKey(ctx context.Context) string {
 // [Event.Attempt] does. It is 0 outside of a handler.
 func AttemptNumber(ctx context.Context) int { return deliveryOf(ctx).number }
 
+// Checked tells whether the event that is being handled is one of "usher worker
+// check": the handler does nothing then that somebody outside would feel. The
+// person whom the event is about does not exist.
+func Checked(ctx context.Context) bool { return deliveryOf(ctx).event.Source == events.SourceCheck }
+
 // Sequence is the place of the event among those of its identity, from 1. An
 // event with a smaller one than a handler has seen is older, and was overtaken.
 // It is 0 where there is none: outside of a handler, and for events that are

@@ -44,13 +44,16 @@ func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration)
 	defer r.metrics.running.Dec()
 	j := &job{run: r, msg: msg, started: time.Now(), settled: make(chan struct{})}
 	outcome, err := Outcome(""), j.open()
+	if j.expired() {
+		outcome, err = Skipped, nil
+	}
 	j.alive = keepAlive(msg, beat, r.timeout+lastWords, func() {
 		if j.taken.CompareAndSwap(false, true) {
 			j.settle(ctx, "", &late{r.timeout})
 			r.giveUp(1) // Run may end with it
 		}
 	})
-	if err == nil {
+	if err == nil && outcome == "" {
 		outcome, err = r.attempt(ctx, &j.Event, j.Number, func(ctx context.Context, id string) (events.IdentityGetReply, error) {
 			return r.identity(ctx, r.nc, id)
 		})
@@ -98,6 +101,12 @@ func (j *job) open() (err error) {
 		return &crashed{j.Deliveries}
 	}
 	return err
+}
+
+// expired tells whether the message is of a check that nobody waits for any more.
+func (j *job) expired() bool {
+	until, err := strconv.ParseInt(j.msg.Headers().Get(events.HeaderDeadline), 10, 64)
+	return err == nil && time.Now().UnixMilli() > until
 }
 
 func decode(data []byte) (events.Event, error) {

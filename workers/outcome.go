@@ -94,7 +94,7 @@ type Outcome string
 // The outcomes of attempts.
 const (
 	Done    Outcome = "done"
-	Skipped Outcome = "skipped" // no handler for the type
+	Skipped Outcome = "skipped" // no handler for the type, or a check that is over
 	Retry   Outcome = "retry"   // failed, comes again
 	Dead    Outcome = "dead"    // failed, is a dead letter
 	// Unreported has failed, and nobody has taken the report: the bus delivers it again.

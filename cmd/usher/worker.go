@@ -26,7 +26,7 @@ for each event, each with a durable consumer and a credential of its own. What
 a worker fails at comes again, and is a dead letter in the end ('usher dlq').`,
 	}
 	cmd.AddCommand(
-		workerNewCommand(g), workerRunCommand(g), workerListCommand(g), workerShowCommand(g),
+		workerNewCommand(g), workerRunCommand(g), workerCheckCommand(g), workerListCommand(g), workerShowCommand(g),
 		workerPauseCommand(g), workerResumeCommand(g), workerRotateCommand(g), workerRemoveCommand(g),
 	)
 	return cmd

@@ -35,6 +35,9 @@ func (p *program) once(ctx context.Context, e events.Event, attempt int) error {
 	c := p.start(ctx)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(append(body, '\n')), &out, &errOut
 	c.Env = append(os.Environ(), "USHER_EVENT_ID="+e.ID, "USHER_EVENT_TYPE="+e.Type, "USHER_ATTEMPT="+strconv.Itoa(attempt))
+	if e.Source == events.SourceCheck {
+		c.Env = append(c.Env, "USHER_CHECK=1")
+	}
 	err = c.Run()
 	if c.Process != nil {
 		_ = killGroup(c) // what it has left behind

@@ -27,7 +27,8 @@ func workerRunCommand(g *global) *cobra.Command {
 		Short: "Run a command for each event of a worker, until interrupted",
 		Long: `Runs a command for each event of a worker, until interrupted. The event is one
 JSON on the command's standard input; USHER_EVENT_ID, USHER_EVENT_TYPE and
-USHER_ATTEMPT are in its environment. How it exits decides:
+USHER_ATTEMPT are in its environment, and USHER_CHECK=1 if it is one of 'usher
+worker check'. How it exits decides:
 
   0         done
   75        again later, by the worker's ladder

@@ -26,11 +26,14 @@ type hookDesk struct {
 	count  int
 	replay delivery.ReplayOptions
 	long   time.Duration
+	check  delivery.CheckOptions
+	until  time.Duration // of the check
 }
 
 func withHooks(d *hookDesk) func(*world) {
 	return func(w *world) {
 		w.options.Hooks, w.options.Failures, w.options.Redeliverer, w.options.BusURL = d, d, d, "tls://bus.example"
+		w.options.Checker = d
 	}
 }
 
@@ -166,8 +169,8 @@ func TestHooksAreGuarded(t *testing.T) {
 		checkAdmin(t, c, method, path, "", 401)
 		checkAdmin(t, public, method, path, "", 404)
 	}
-	if n != 12 || len(d.asked) != 0 {
-		t.Errorf("%d routes, asked for %q, want 12 and nothing", n, d.asked)
+	if n != 13 || len(d.asked) != 0 {
+		t.Errorf("%d routes, asked for %q, want 13 and nothing", n, d.asked)
 	}
 }
 

@@ -46,12 +46,13 @@ type Options struct {
 	Grants        Grants
 	Audit         Audit
 	Journal       Journal
-	// Hooks, Failures and Redeliverer are for those who declare hooks and look
+	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
 	// after them; without Hooks their routes are left out. BusURL is where workers
 	// find the bus.
 	Hooks       Hooks
 	Failures    Failures
 	Redeliverer Redeliverer
+	Checker     Checker
 	BusURL      string
 	Webhooks    Webhooks
 	// Checks make up /health/ready; may be empty.
@@ -302,6 +303,7 @@ func (s *Server) addHooks(rt *router) {
 	rt.add(one+"/resume", methods{http.MethodPost: s.resumeHook}, guarded)
 	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded)
 	rt.add(one+"/replay", methods{http.MethodPost: s.replayHook}, guarded)
+	rt.add(one+"/check", methods{http.MethodPost: s.checkHook}, guarded)
 	rt.add(routeLetters, get(s.listLetters), guarded)
 	rt.add(routeLetters+"/{hook}/{event}", get(s.showLetter), guarded)
 	rt.add(routeLetters+"/redeliver", methods{http.MethodPost: s.redeliverLetters}, guarded)

@@ -29,6 +29,23 @@ type health struct {
 	reported []uint64 // stream sequences, the last ones
 }
 
+// remember keeps that a message has failed.
+func (h *health) remember(seq uint64) {
+	if seq != 0 {
+		h.reported = append(h.reported, seq)
+		h.reported = h.reported[max(0, len(h.reported)-remembered):]
+	}
+}
+
+// noSuccess says that the ack of a message ends no row of failures.
+func (s *Service) noSuccess(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.health[m.hook]; h != nil {
+		h.remember(m.seq)
+	}
+}
+
 // endsFailures tells whether the ack of a message may be a success that ends a
 // row of failures.
 func (s *Service) endsFailures(m message) bool {
@@ -59,10 +76,7 @@ func (s *Service) failed(m message) {
 		s.health[m.hook] = h
 	}
 	h.failures++
-	if m.seq != 0 {
-		h.reported = append(h.reported, m.seq)
-		h.reported = h.reported[max(0, len(h.reported)-remembered):]
-	}
+	h.remember(m.seq)
 	if h.failures < tries || now.Before(h.until) {
 		return
 	}

@@ -269,6 +269,14 @@ func (s *Store) FailureCounts(ctx context.Context) (map[string]map[delivery.Stat
 	return all, nil
 }
 
+// DeleteFailure deletes a failure, if it is there.
+func (s *Store) DeleteFailure(ctx context.Context, hook string, eventID uuid.UUID) error {
+	if _, err := s.relaxed.exec(ctx, `DELETE FROM hook_failures WHERE event_id = ? AND hook = ?`, eventID, hook); err != nil {
+		return fmt.Errorf("delete failure of %s at %s: %w", hook, eventID, err)
+	}
+	return nil
+}
+
 // DeleteFailures deletes at most limit failures that were done or discarded
 // before the given time, the oldest first, and tells how many.
 func (s *Store) DeleteFailures(ctx context.Context, before time.Time, limit int) (int, error) {

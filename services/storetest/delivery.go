@@ -21,6 +21,7 @@ import (
 var (
 	_ delivery.Hooks    = (*store.Store)(nil)
 	_ delivery.Failures = (*store.Store)(nil)
+	_ delivery.Reports  = (*store.Store)(nil)
 )
 
 // acted is an event that says what was done to a hook.
@@ -485,6 +486,15 @@ func testDeleteFailures(t *testing.T, s *suite) {
 	}
 	if diff := cmp.Diff(keep, got); diff != "" {
 		t.Errorf("left: want(-) got(+):\n%s", diff)
+	}
+
+	one := s.failure("crm")
+	s.save(st, nil, one)
+	for range 2 { // one that is gone is no error
+		s.must(st.DeleteFailure(s.ctx(), "crm", uuid.MustParse(one.EventID)))
+	}
+	if after, err := st.Failures(s.ctx(), delivery.FailureQuery{}); err != nil || len(after) != len(left) {
+		t.Errorf("behind the deletion of one there are %d, %v, want %d", len(after), err, len(left))
 	}
 
 	// A hook goes with its failures.

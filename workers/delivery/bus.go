@@ -31,6 +31,20 @@ func (b *Bus) PublishRetry(ctx context.Context, r delivery.Retry) (uint64, error
 	return b.publisher.PublishRetry(ctx, r.Hook, r.EventID, r.MessageID, r.Type, r.Attempt, r.Payload)
 }
 
+// PublishCheck is that of [delivery.CheckBus].
+func (b *Bus) PublishCheck(ctx context.Context, hook, eventID, messageID string, deadline time.Time, payload []byte) (uint64, error) {
+	return b.publisher.PublishCheck(ctx, hook, eventID, messageID, deadline, payload)
+}
+
+// Acks is that of [delivery.CheckBus].
+func (b *Bus) Acks(acked func(hook string, streamSeq uint64, deliveries int)) (stop func(), err error) {
+	samples, err := events.AckSamples(b.nc, acked)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = samples.Unsubscribe() }, b.nc.Flush()
+}
+
 // Consumers is that of [delivery.Consumers].
 func (b *Bus) Consumers(ctx context.Context) (map[string]delivery.Consumer, error) {
 	durables, err := events.Durables(ctx, b.nc)
@@ -39,7 +53,10 @@ func (b *Bus) Consumers(ctx context.Context) (map[string]delivery.Consumer, erro
 	}
 	all := make(map[string]delivery.Consumer, len(durables))
 	for _, d := range durables {
-		all[d.Name] = delivery.Consumer{AckFloor: d.AckFloor, PausedUntil: d.PausedUntil}
+		all[d.Name] = delivery.Consumer{
+			AckFloor: d.AckFloor, Delivered: d.Delivered, PausedUntil: d.PausedUntil,
+			Pending: d.Pending, AckPending: d.AckPending, Waiting: d.Waiting,
+		}
 	}
 	return all, nil
 }

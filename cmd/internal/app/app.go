@@ -66,6 +66,7 @@ type process struct {
 	// delivery keeps what hooks fail at, hooks tells which there are; nil in a
 	// process that has neither hooks nor API.
 	delivery *delivery.Service
+	checker  *delivery.Checks
 	hooks    *declared
 	live     *live
 	stages   *stages

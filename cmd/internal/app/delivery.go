@@ -18,6 +18,7 @@ import (
 	workercourier "github.com/usher-auth/usher/workers/courier"
 	workerdelivery "github.com/usher-auth/usher/workers/delivery"
 	workeridentity "github.com/usher-auth/usher/workers/identity"
+	"github.com/usher-auth/usher/workers/workertest"
 )
 
 // connectDelivery makes the service that keeps what hooks fail at. It
@@ -33,6 +34,7 @@ func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
 	}
 	stored := kicking{p.store, p.wake}
 	p.hooks = &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now}
+	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: stored, Golden: golden, Now: time.Now}
 	p.delivery = delivery.New(delivery.Options{
 		Failures:  stored,
 		Declared:  p.hooks,
@@ -144,6 +146,16 @@ func (d *declared) Declared(ctx context.Context, worker string) (traits []string
 		return nil, false, nil
 	}
 	return h.Traits, err == nil && h.Kind == delivery.Worker, err
+}
+
+// golden gives an event that a worker is checked with.
+func golden(eventType string) (events.Event, bool) {
+	all := workertest.Events()
+	at := slices.IndexFunc(all, func(e events.Event) bool { return e.Type == eventType })
+	if at < 0 {
+		return events.Event{}, false
+	}
+	return all[at], true
 }
 
 // history is the event log as replays read it.

@@ -114,6 +114,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	if p.Parts.API {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+		o.Checker = p.checker
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})
