@@ -32,6 +32,10 @@ type DurableState struct {
 	Delivered, AckFloor uint64
 	// DeliveredAt is when that was, zero if never.
 	DeliveredAt time.Time
+	// Origin is who has declared it, empty for one that is built in.
+	Origin Origin
+	// Undeclared is what [MarkUndeclared] has said since it was declared; zero if nothing.
+	Undeclared time.Time
 }
 
 // Durables gives the state of all durable consumers, in the bus's order. The
@@ -62,6 +66,10 @@ func durableState(info *jetstream.ConsumerInfo) DurableState {
 		AckPending: info.NumAckPending, Redelivered: info.NumRedelivered, Waiting: info.NumWaiting,
 		Delivered: info.Delivered.Stream, AckFloor: info.AckFloor.Stream,
 	}
+	s.Origin = Origin(info.Config.Metadata[metaOrigin])
+	if since, err := time.Parse(time.RFC3339, info.Config.Metadata[metaUndeclared]); err == nil {
+		s.Undeclared = since
+	}
 	if info.Delivered.Last != nil {
 		s.DeliveredAt = *info.Delivered.Last
 	}
@@ -84,6 +92,33 @@ func PauseDurable(ctx context.Context, nc *nats.Conn, name string, until time.Ti
 		return fmt.Errorf("pause durable consumer %s: %w", name, noDurable(err))
 	}
 	return nil
+}
+
+// MarkUndeclared writes on a durable consumer since when nobody has declared it,
+// until [Provision] declares it again. The user [UserProvision] may do so.
+func MarkUndeclared(ctx context.Context, nc *nats.Conn, name string, since time.Time) error {
+	js, err := durable(nc, name)
+	if err == nil {
+		err = markUndeclared(ctx, js, name, since)
+	}
+	if err != nil {
+		return fmt.Errorf("mark durable consumer %s: %w", name, noDurable(err))
+	}
+	return nil
+}
+
+func markUndeclared(ctx context.Context, js jetstream.JetStream, name string, since time.Time) error {
+	consumer, err := js.Consumer(ctx, Stream, name)
+	if err != nil {
+		return err
+	}
+	config := consumer.CachedInfo().Config
+	if config.Metadata == nil {
+		config.Metadata = map[string]string{}
+	}
+	config.Metadata[metaUndeclared] = since.UTC().Format(time.RFC3339)
+	_, err = js.UpdateConsumer(ctx, Stream, config)
+	return err
 }
 
 // RemoveDurable deletes a durable consumer, if it is there: the credential of

@@ -46,7 +46,25 @@ type Durable struct {
 	Types []string
 	// Since is where a new one starts; zero is the oldest event of the stream.
 	Since time.Time
+	// Origin says who declares it, see [DurableState]. What is built in has none.
+	Origin Origin
 }
+
+// Origin is who declares a durable consumer. It stands in its metadata, so that
+// whoever looks later knows who may end it.
+type Origin string
+
+// The origins.
+const (
+	OriginTable Origin = "table"
+	OriginFile  Origin = "file"
+)
+
+// Members of a durable consumer's metadata.
+const (
+	metaOrigin     = "usher-origin"
+	metaUndeclared = "usher-undeclared-since"
+)
 
 // Provision declares the stream and the durable consumers: it creates what is
 // not there, mends what differs, and leaves the rest alone, durables that are
@@ -155,10 +173,26 @@ func (d Durable) wanted(is jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 	want.HeadersOnly = false
 	want.InactiveThreshold = 0
 	want.SampleFrequency = "100" // who watches sees every ack
+	want.Metadata = d.metadata(is.Metadata)
 	want.FilterSubject = ""
 	if filters := d.filters(); !slices.Equal(filters, slices.Sorted(slices.Values(is.FilterSubjects))) {
 		want.FilterSubjects = filters
 	}
+	return want
+}
+
+// metadata is that of a durable that is declared.
+func (d Durable) metadata(is map[string]string) map[string]string {
+	want := maps.Clone(is)
+	delete(want, metaUndeclared)
+	delete(want, metaOrigin)
+	if d.Origin == "" {
+		return want
+	}
+	if want == nil {
+		want = map[string]string{}
+	}
+	want[metaOrigin] = string(d.Origin)
 	return want
 }
 

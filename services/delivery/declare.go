@@ -52,7 +52,7 @@ type Minter interface {
 	AnswerCredentials(name string, expires time.Time) ([]byte, error)
 }
 
-// Counter counts failures by hook and state.
+// Counter counts failures by hook and state, but for those that are done.
 type Counter interface {
 	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
 }
@@ -184,23 +184,20 @@ func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Sho
 }
 
 // Remove ends a hook: its credential is powerless at once, and its failures are
-// forgotten. Removing it again is safe where the bus was away. It gives [ErrNoHook] and [ErrFixed].
+// forgotten. Where the bus is away its durable consumer goes, and the power of its
+// credential with it, once the bus is back: whoever leads sees to it. It gives
+// [ErrNoHook] and [ErrFixed], and touches nothing then.
 func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {
 	if _, ok := d.Fixed()[name]; ok {
 		return ErrFixed
 	}
-	if !hookName.MatchString(name) {
-		return ErrNoHook
-	}
-	err := d.Hooks.DeleteHook(ctx, name, d.acted(by, "hook.remove", name))
-	if err != nil && !errors.Is(err, ErrNoHook) {
+	if err := d.Hooks.DeleteHook(ctx, name, d.acted(by, "hook.remove", name)); err != nil {
 		return fmt.Errorf("remove hook %q: %w", name, err)
 	}
-	gone := err
 	if err := d.Durables.Remove(ctx, name); err != nil {
-		return fmt.Errorf("remove hook %q: its durable consumer is still there, remove it again: %w", name, err)
+		d.Log.WarnContext(ctx, "the durable consumer of a removed hook is still there, and is deleted once the bus is", "hook", name, "err", err)
 	}
-	return gone
+	return nil
 }
 
 // Pause lets a hook get nothing for a time, or until it is resumed when the time
@@ -226,10 +223,10 @@ func (d *Declarations) pause(ctx context.Context, name string, until time.Time, 
 	if shown.Kind == Answer {
 		return Shown{}, &Invalid{Text: "an answering worker has no durable consumer to pause"}
 	}
-	if err := d.Durables.Pause(ctx, name, until); err != nil {
+	if err := d.Ledger.Append(ctx, d.acted(by, action, name)); err != nil { // what cannot be told is not done
 		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
 	}
-	if err := d.Ledger.Append(ctx, d.acted(by, action, name)); err != nil {
+	if err := d.Durables.Pause(ctx, name, until); err != nil {
 		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
 	}
 	return d.Show(ctx, name)

@@ -243,9 +243,12 @@ func (d *table) FailureCounts(ctx context.Context) (map[string]map[delivery.Stat
 func (d *table) DeleteFailures(context.Context, time.Time, int) (int, error) { return 0, nil }
 
 // Append is the ledger's.
-func (d *table) Append(_ context.Context, e events.Event) error {
+func (d *table) Append(ctx context.Context, e events.Event) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if do, err := d.step(ctx, "Append"); !do {
+		return err
+	}
 	d.said = append(d.said, e)
 	return nil
 }

@@ -121,6 +121,13 @@ func (s *Service) pause(ctx context.Context, o pauseOrder) error {
 	if c.PausedUntil.After(ends.Add(time.Millisecond)) { // the bus may round
 		return nil
 	}
+	if o.first {
+		said := Author{}.event(events.HookPaused{Hook: o.hook, Failures: o.failures}, s.Now())
+		if err := s.Ledger.Append(ctx, said); err != nil {
+			s.notPaused(o.hook)
+			return fmt.Errorf("say that %s is paused: %w", o.hook, err)
+		}
+	}
 	if err := s.Consumers.Pause(ctx, o.hook, o.until); err != nil {
 		return fmt.Errorf("pause %s: %w", o.hook, err)
 	}
@@ -129,14 +136,17 @@ func (s *Service) pause(ctx context.Context, o pauseOrder) error {
 		return nil
 	}
 	s.Log.Warn("hook fails all the time and is paused", "hook", o.hook, "failures", o.failures, "until", o.until)
-	if !o.first {
-		return nil
-	}
-	said := Author{}.event(events.HookPaused{Hook: o.hook, Failures: o.failures}, s.Now())
-	if err := s.Ledger.Append(ctx, said); err != nil {
-		return fmt.Errorf("say that %s is paused: %w", o.hook, err)
-	}
 	return nil
+}
+
+// notPaused says that a first pause could not be told and was not made: the next
+// failure orders it again.
+func (s *Service) notPaused(hook string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.health[hook]; h != nil {
+		h.pause, h.until = 0, time.Time{}
+	}
 }
 
 // Paused tells how many hooks this process has paused now.

@@ -186,6 +186,35 @@ func TestAHookThatFailsAllTheTimeIsPausedForLongerAndLonger(t *testing.T) {
 	})
 }
 
+// A pause that cannot be told is not made; the next failure orders it again.
+func TestAPauseIsTold(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		w.table.mu.Lock()
+		w.table.faults = func(step string) (bool, error) {
+			if step == "Append" {
+				return false, errDown
+			}
+			return true, nil
+		}
+		w.table.mu.Unlock()
+		for n := range 20 {
+			w.report(t, "crm", events.HookFailed{EventID: w.event(t), Attempt: 1, StreamSeq: uint64(1000 + n)})
+		}
+		later(time.Millisecond)
+		if got := w.bus.ordered(); len(got) > 0 {
+			t.Errorf("pauses = %v without an event", got)
+		}
+		w.table.mu.Lock()
+		w.table.faults = nil
+		w.table.mu.Unlock()
+		w.report(t, "crm", events.HookFailed{EventID: w.event(t), Attempt: 1, StreamSeq: 2000})
+		later(time.Millisecond)
+		if types := w.table.types(t); len(w.bus.ordered()) != 1 || !slices.Equal(types, []string{"hook.paused"}) {
+			t.Errorf("pauses = %v, told %q, want one of each", w.bus.ordered(), types)
+		}
+	})
+}
+
 func TestSomebodysOwnPauseIsLeftAlone(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		w.bus.paused = map[string]time.Time{"crm": time.Now().Add(time.Hour)}

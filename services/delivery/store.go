@@ -46,7 +46,7 @@ type Failures interface {
 	FailedAt(ctx context.Context, hook string, streamSeq uint64) (bool, error)
 	// Failures gives those that q selects, by N.
 	Failures(ctx context.Context, q FailureQuery) ([]Failure, error)
-	// FailureCounts counts by hook and state.
+	// FailureCounts counts by hook and state, but for those that are done.
 	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
 	// DeleteFailures deletes at most limit that were done or discarded before the
 	// given time, and tells how many.

@@ -249,14 +249,16 @@ func (s *Store) Failures(ctx context.Context, q delivery.FailureQuery) ([]delive
 	return failuresOf(rows), nil
 }
 
-// FailureCounts counts the failures by hook and state. It reads through all.
+// FailureCounts counts the failures by hook and state, but for those that are
+// done: it reads through the others.
 func (s *Store) FailureCounts(ctx context.Context) (map[string]map[delivery.State]int64, error) {
 	var rows []struct {
 		Hook  string `db:"hook"`
 		State string `db:"state"`
 		Count int64  `db:"count"`
 	}
-	if err := s.reads.list(ctx, &rows, `SELECT hook, state, count(*) AS count FROM hook_failures GROUP BY hook, state`); err != nil {
+	if err := s.reads.list(ctx, &rows, `SELECT hook, state, count(*) AS count FROM hook_failures
+		WHERE state IN ('waiting', 'dead', 'discarded') GROUP BY hook, state`); err != nil {
 		return nil, fmt.Errorf("failure counts: %w", err)
 	}
 	all := map[string]map[delivery.State]int64{}

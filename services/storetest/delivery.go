@@ -501,6 +501,9 @@ func testDeleteFailures(t *testing.T, s *suite) {
 	h := delivery.Hook{Name: "crm", Kind: delivery.Worker}
 	s.must(st.CreateHook(s.ctx(), h, s.acted("hook.create", h.Name)))
 	s.save(st, nil, s.failure("erp"))
+	done := s.failure("erp") // is not counted
+	done.State, done.NextAt = delivery.Done, time.Time{}
+	s.save(st, nil, done)
 	s.must(st.DeleteHook(s.ctx(), h.Name, s.acted("hook.remove", h.Name)))
 	counts, err := st.FailureCounts(s.ctx())
 	want := map[string]map[delivery.State]int64{"erp": {delivery.Waiting: 1}}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,7 +67,7 @@ func (p *process) provision(ctx context.Context) error {
 	if err := p.provisionThese(ctx, append(inFile, stored...)); err != nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}
-	return p.removeVanished(ctx, stored)
+	return p.removeUndeclared(ctx)
 }
 
 func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
@@ -90,22 +89,54 @@ func (p *process) storedDurables(ctx context.Context, fixed map[string]delivery.
 	return list, err
 }
 
-// removeVanished removes durables of hooks that were removed while they were
-// provisioned: one that came back would give the credential its power back.
-func (p *process) removeVanished(ctx context.Context, provisioned []events.Durable) error {
-	if len(provisioned) == 0 {
-		return nil
-	}
-	declared, err := p.store.Hooks(ctx)
+// undeclaredLife is how long a durable stays whose hook is in the configuration
+// file no more. Longer than a rolling restart: whoever leads may have the former
+// file, or the next one, and a durable that comes back has lost its place.
+const undeclaredLife = 24 * time.Hour
+
+// removeUndeclared removes the durables whose hook was removed, while it was
+// provisioned or while the bus was away: one that stayed would leave the
+// credential its power. Those whose hook has gone from the configuration file are
+// marked, and removed later; those that no hook was declared for are left alone.
+func (p *process) removeUndeclared(ctx context.Context) error {
+	durables, err := events.Durables(ctx, p.provisioner)
 	if err != nil {
 		return err
 	}
-	for _, d := range provisioned {
-		if !slices.ContainsFunc(declared, func(h delivery.Hook) bool { return h.Name == d.Name }) {
-			err = errors.Join(err, events.RemoveDurable(ctx, p.provisioner, d.Name))
+	stored, err := p.store.Hooks(ctx) // read last: a durable is made behind its row
+	if err != nil {
+		return err
+	}
+	declared := p.builtIn()
+	for _, h := range stored {
+		declared[h.Name] = h
+	}
+	var errs []error
+	for _, d := range durables {
+		if h, ok := declared[d.Name]; !ok || h.Kind == delivery.Answer {
+			errs = append(errs, p.undeclared(ctx, d, time.Now()))
 		}
 	}
-	return err
+	return errors.Join(errs...)
+}
+
+// undeclared deals with a durable that no hook is declared for.
+func (p *process) undeclared(ctx context.Context, d events.DurableState, now time.Time) error {
+	switch {
+	case d.Origin == events.OriginTable:
+		p.log.Info("bus", "removed", "durable consumer "+d.Name+" of a hook that was removed")
+	case d.Origin != events.OriginFile:
+		return nil
+	case d.Undeclared.IsZero():
+		p.log.Warn("a hook is in the configuration file no more; its durable consumer is deleted if it does not come back, and until then its credential is good",
+			"hook", d.Name, "deleted_at", now.Add(undeclaredLife).UTC().Format(time.RFC3339))
+		return events.MarkUndeclared(ctx, p.provisioner, d.Name, now)
+	case now.Sub(d.Undeclared) < undeclaredLife:
+		return nil
+	default:
+		p.log.Warn("bus", "removed", "durable consumer "+d.Name+" of a hook that has gone from the configuration file", "since", d.Undeclared)
+	}
+	return events.RemoveDurable(ctx, p.provisioner, d.Name)
 }
 
 // keepProvisioned provisions now and then while this process leads.
@@ -144,7 +175,14 @@ func (p *process) streamOptions() events.StreamOptions {
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")
 
 func durableOf(h delivery.Hook) events.Durable {
-	return events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
+	d := events.Durable{Name: h.Name, Types: h.Types, Since: h.CreatedAt}
+	switch {
+	case h.InFile:
+		d.Origin = events.OriginFile
+	case !h.CreatedAt.IsZero():
+		d.Origin = events.OriginTable
+	}
+	return d
 }
 
 // Provision is that of [delivery.Provisioner].

@@ -179,7 +179,7 @@ func (m *metrics) failures(stored failureStats, paused func() int, now func() ti
 	m.registry.MustRegister(
 		&failuresCollector{
 			stats: stored, now: now,
-			count: prometheus.NewDesc("usher_hook_failures", "Events that hooks have failed at, by hook and what has become of them.", []string{"hook", "state"}, nil),
+			count: prometheus.NewDesc("usher_hook_failures", "Events that hooks have failed at and are not done with, by hook and what has become of them.", []string{"hook", "state"}, nil),
 			age:   prometheus.NewDesc("usher_hook_retry_oldest_due_seconds", "Age of the oldest retry that is due and not published.", nil, nil),
 		},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -195,7 +195,7 @@ type failureStats interface {
 	NextDue(ctx context.Context) (time.Time, error)
 }
 
-// countAge is how long counts are believed: to count reads through all failures.
+// countAge is how long counts are believed: to count reads through all failures that are not done.
 const countAge = 30 * time.Second
 
 type failuresCollector struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,21 +205,21 @@ func TestAHookThatTheBusRefusesStopsNothing(t *testing.T) {
 	})
 }
 
-// The leader has read the table before a hook is removed and provisions after: the
-// durable consumer that it makes must not stay.
-func TestAHookThatIsRemovedWhileItIsProvisioned(t *testing.T) {
+// A hook was removed while the leader provisioned or the bus was away, another has
+// gone from the file: whose durables stay, and for how long.
+func TestDurablesOfHooksThatAreNoMore(t *testing.T) {
 	t.Parallel()
-	log := slog.New(slog.DiscardHandler)
-	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{"data_dir": t.TempDir(), "bus.listen": "127.0.0.1:-1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cfg: cfg, log: log}
-	if p.store, err = openMigrated(t.Context(), cfg, log); err != nil {
+	log := &lockedLog{}
+	settings := map[string]any{"data_dir": t.TempDir(), "bus.listen": "127.0.0.1:-1", "workers": []any{crm}}
+	p := configured(t, settings)
+	p.log = slog.New(slog.NewTextHandler(log, nil))
+	cfg := p.live.now().cfg
+	var err error
+	if p.store, err = openMigrated(t.Context(), cfg, p.log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })
-	if p.bus, err = openBus(t.Context(), cfg, log); err != nil {
+	if p.bus, err = openBus(t.Context(), cfg, p.log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.bus.close)
@@ -230,17 +231,50 @@ func TestAHookThatIsRemovedWhileItIsProvisioned(t *testing.T) {
 	if err := p.store.CreateHook(t.Context(), h, said); err != nil {
 		t.Fatal(err)
 	}
-	gone := h
-	gone.Name = "gone"
-	list := []events.Durable{durableOf(h), durableOf(gone)}
+	removed, inFile, ofAnother := h, h, h
+	removed.Name = "removed"
+	inFile.Name, inFile.InFile = "old", true
+	ofAnother.Name, ofAnother.CreatedAt = "another-version", time.Time{}
+	list := []events.Durable{durableOf(removed), durableOf(inFile), durableOf(ofAnother)}
+	provision := func(want string) {
+		t.Helper()
+		if err := p.provision(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		left, err := events.Durables(t.Context(), p.provisioner)
+		var names []string
+		for _, d := range left {
+			names = append(names, d.Name)
+		}
+		slices.Sort(names)
+		if got := strings.Join(names, " "); err != nil || got != want {
+			t.Errorf("durables: %s, %v, want %s", got, err, want)
+		}
+	}
+	provision("courier crm stays")
 	if err := p.provisionThese(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.removeVanished(t.Context(), list); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		provision("another-version courier crm old stays")
 	}
-	left, err := events.Durables(t.Context(), p.provisioner)
-	if err != nil || len(left) != 1 || left[0].Name != "stays" {
-		t.Errorf("left %+v, %v, want the one that is declared", left, err)
+	if n := strings.Count(log.String(), "in the configuration file no more"); n != 1 {
+		t.Errorf("it is said %d times that a hook has gone from the file, want once:\n%s", n, log)
 	}
+
+	// A process with the former file leads again, and then one with the next.
+	dayBefore := func() {
+		if err := events.MarkUndeclared(t.Context(), p.provisioner, "old", time.Now().Add(-25*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dayBefore()
+	settings["workers"] = []any{crm, map[string]any{"name": "old", "events": []any{"identity.created"}}}
+	reconfigure(t, p, settings)
+	provision("another-version courier crm old stays")
+	settings["workers"] = []any{crm}
+	reconfigure(t, p, settings)
+	provision("another-version courier crm old stays")
+	dayBefore()
+	provision("another-version courier crm stays")
 }
