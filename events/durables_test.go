@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -201,6 +202,52 @@ func TestARetryReachesOneHook(t *testing.T) {
 	}
 	if _, err := p.PublishRetry(t.Context(), "*", "id-1", "x", "identity.created", 2, nil); err == nil {
 		t.Error("PublishRetry to hook * = nil error, want it refused")
+	}
+}
+
+// A check says until when somebody waits for it.
+func TestPublishCheck(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	js := b.provision(events.StreamOptions{}, declared...)
+	p, err := events.NewPublisher(b.connect(events.UserDelivery))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, err := p.PublishCheck(t.Context(), "crm-sync", "id-1", "crm-sync/id-1/check.0", time.UnixMilli(1234), []byte("no JSON"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetMsg(t.Context(), seq)
+	if err != nil || m.Subject != "usher.hook.v1.crm-sync.retry" || m.Header.Get("Usher-Deadline") != "1234" || m.Header.Get("Usher-Event-Id") != "id-1" || m.Header.Get("Usher-Attempt") != "1" {
+		t.Errorf("check = %+v, %v", m, err)
+	}
+}
+
+// TestInstances: each program is seen under the name that the bus lets it have.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.provision(events.StreamOptions{}, declared...)
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		nc := b.connect(events.UserHooks)
+		service, err := micro.AddService(nc, micro.Config{Name: "crm-sync", Version: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = service.Stop() }()
+		flush(t, nc)
+	}
+	found, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"crm-sync", "nobody"}, 500*time.Millisecond)
+	if got := found["crm-sync"]; err != nil || len(got) != 2 || got[0].ID == got[1].ID || got[0].Started.IsZero() || len(found) != 1 {
+		t.Errorf("Instances = %+v, %v, want two of crm-sync", found, err)
+	}
+	if _, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"*"}, time.Second); err == nil {
+		t.Error("Instances of * = nil error, want it refused")
 	}
 }
 

@@ -155,6 +155,9 @@ func TestAnsweringWorkers(t *testing.T) {
 		if !strings.Contains(stdout, "worker vet (no answer in 2s: refuse)") || !strings.Contains(stdout, "worker extra is written behind session") {
 			t.Errorf("hooks plan = %s%s, want the workers, and a note about the one behind session", stdout, stderr)
 		}
+		if !strings.Contains(stdout, "warning: worker vet is asked, and the configuration does not declare it") {
+			t.Errorf("hooks plan = %s, want a warning about the workers that nobody has declared", stdout)
+		}
 	})
 }
 

@@ -49,6 +49,9 @@ func TestCheckWorker(t *testing.T) {
 				t.Logf("usher worker check %s took %s", name, time.Since(began).Round(time.Millisecond))
 			}
 
+			if out := s.usher(t, "worker", "list"); strings.Count(out, "1 (0.0.0)") != 2 || !strings.Contains(out, "away") {
+				t.Errorf("usher worker list does not see the two that run:\n%s", out)
+			}
 			if n := strings.Count(right.output(), "/usher/check"); n != 25 { // an event, one twice, twenty, and two of which only the head is right
 				t.Errorf("the worker has printed %d events of a check, want its own 25", n)
 			}

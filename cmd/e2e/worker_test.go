@@ -22,10 +22,10 @@ type ownWorker struct {
 }
 
 // newWorker makes a worker of the test's own, in a language.
-func (s *system) newWorker(t *testing.T, name, lang string) *ownWorker {
+func (s *system) newWorker(t *testing.T, name, lang string, more ...string) *ownWorker {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)
-	out := s.usher(t, "worker", "new", name, "--lang", lang, "--dir", dir, "--quiet")
+	out := s.usher(t, append([]string{"worker", "new", name, "--lang", lang, "--dir", dir, "--quiet"}, more...)...)
 	w := &ownWorker{t: t, name: name, dir: dir, command: out, log: filepath.Join(t.TempDir(), "log")}
 	t.Cleanup(func() {
 		if w.cmd != nil {
@@ -292,6 +292,7 @@ func TestWorkersInEveryLanguage(t *testing.T) {
 			id := newApp(t, s.apis[0]).register(newAddress()).Identity.ID
 			w.prints(1, "identity.created "+id)
 			t.Logf("%s: from nothing to the first event: %s", lang, time.Since(began).Round(time.Millisecond))
+			t.Logf("what it does:\n%s", s.usher(t, "worker", "check", lang+"-worker")) // fails if something is not as it should be
 		})
 	}
 }

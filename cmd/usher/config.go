@@ -42,7 +42,7 @@ func configCheckCommand(g *global) *cobra.Command {
 			for _, n := range plans.Notes {
 				said = append(said, fmt.Sprintf("line %d: %s", n.Line, n.Text))
 			}
-			said = append(said, plans.Warnings...)
+			said = append(append(said, plans.Warnings...), plans.Unknown()...)
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "warnings": said})
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ func (p shownPlan) print(out io.Writer) error {
 	for _, n := range p.Notes {
 		fmt.Fprintf(out, "\nline %d: %s\n", n.Line, n.Text)
 	}
-	for _, text := range p.Warnings {
+	for _, text := range slices.Concat(p.Warnings, p.Unknown()) {
 		fmt.Fprintf(out, "\nwarning: %s\n", text)
 	}
 	return nil

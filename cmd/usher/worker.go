@@ -48,6 +48,27 @@ type hook struct {
 		Dead      int64 `json:"dead"`
 		Discarded int64 `json:"discarded"`
 	} `json:"failures"`
+	Instances []instance `json:"instances"`
+}
+
+// instance is a program that is seen on the bus.
+type instance struct {
+	ID        string     `json:"id"`
+	Version   string     `json:"version"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+}
+
+// runs is how many programs are seen, and of which versions.
+func (h *hook) runs() string {
+	if len(h.Instances) == 0 {
+		return "-"
+	}
+	var versions []string
+	for _, i := range h.Instances {
+		versions = append(versions, i.Version)
+	}
+	slices.Sort(versions)
+	return fmt.Sprintf("%d (%s)", len(h.Instances), strings.Join(slices.Compact(versions), ", "))
 }
 
 // consumer is how far a hook's durable consumer is.
@@ -72,8 +93,10 @@ func (h *hook) state() string {
 	switch c := h.Consumer; {
 	case h.Disabled != "":
 		return "disabled"
+	case h.Kind == "answer" && len(h.Instances) > 0:
+		return "running"
 	case h.Kind == "answer":
-		return "-" // has no consumer
+		return "not seen" // has no consumer that knows better
 	case c == nil:
 		return "no consumer"
 	case c.PausedUntil != nil:
@@ -148,13 +171,13 @@ func workerListCommand(g *global) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tKIND\tSTATE\tPENDING\tIN WORK\tRETRYING\tDEAD\tLAST DELIVERY\tEVENTS")
+			fmt.Fprintln(w, "NAME\tKIND\tSTATE\tSEEN\tPENDING\tIN WORK\tRETRYING\tDEAD\tLAST DELIVERY\tEVENTS")
 			for _, h := range all {
 				at := consumer{}
 				if h.Consumer != nil {
 					at = *h.Consumer
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", h.Name, h.Kind, h.state(), at.Pending, at.AckPending,
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", h.Name, h.Kind, h.state(), h.runs(), at.Pending, at.AckPending,
 					h.Failures.Waiting, h.Failures.Dead, when(at.DeliveredAt), orDash(strings.Join(h.Events, ",")))
 			}
 			return w.Flush()
@@ -175,6 +198,9 @@ func (h *hook) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "NAME\t%s\nKIND\t%s\nSTATE\t%s\n", h.Name, h.Kind, h.state())
 	fmt.Fprintf(w, "EVENTS\t%s\nTRAITS\t%s\nDECLARED\t%s %s\n", orDash(strings.Join(h.Events, ", ")), orDash(strings.Join(h.Traits, ", ")), h.Declared, when(h.CreatedAt))
+	for _, i := range h.Instances {
+		fmt.Fprintf(w, "SEEN\t%s, version %s, since %s\n", i.ID, i.Version, when(i.StartedAt))
+	}
 	if h.Disabled != "" {
 		fmt.Fprintf(w, "DISABLED\t%s\n", h.Disabled)
 	}

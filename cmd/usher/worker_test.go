@@ -112,7 +112,7 @@ func TestNewWorkerRefuses(t *testing.T) {
 
 func TestWorkerCommandsAskTheServer(t *testing.T) {
 	t.Parallel()
-	shown := `{"name":"hello","kind":"worker","events":["identity.created"],"consumer":{"pending":3,"ack_pending":0,"paused_until":"2026-11-24T17:00:00Z"},"failures":{"dead":2}}`
+	shown := `{"name":"hello","kind":"worker","events":["identity.created"],"consumer":{"pending":3,"ack_pending":0,"paused_until":"2026-11-24T17:00:00Z"},"failures":{"dead":2},"instances":[{"id":"a","version":"1.2.0"},{"id":"b","version":"1.2.0"}]}`
 	for name, c := range map[string]struct {
 		args   []string
 		answer string
@@ -120,6 +120,8 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 		sent   string
 	}{
 		"list":   {[]string{"list"}, `{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`, "paused", "GET /admin/hooks"},
+		"seen":   {[]string{"list"}, `{"hooks":[` + shown + `]}`, "2 (1.2.0)", "GET /admin/hooks"},
+		"answer": {[]string{"list"}, `{"hooks":[{"name":"vet","kind":"answer","instances":[]}]}`, "not seen", "GET /admin/hooks"},
 		"show":   {[]string{"show", "hello"}, shown, "PENDING        3", "GET /admin/hooks/hello"},
 		"pause":  {[]string{"pause", "hello", "--for", "10m"}, shown, "paused", `POST /admin/hooks/hello/pause {"for":"10m0s"}`},
 		"resume": {[]string{"resume", "hello", "--json"}, shown, `"pending": 3`, "POST /admin/hooks/hello/resume {}"},

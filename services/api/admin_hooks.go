@@ -35,6 +35,14 @@ type hookView struct {
 	CreatedAt *stamp        `json:"created_at,omitempty"`
 	Consumer  *consumerView `json:"consumer"` // null where there is none, or it is not known
 	Failures  failuresView  `json:"failures"`
+	// Instances are the programs that are seen on the bus; others may run.
+	Instances []instanceView `json:"instances"`
+}
+
+type instanceView struct {
+	ID        string `json:"id"`
+	Version   string `json:"version"`
+	StartedAt *stamp `json:"started_at,omitempty"`
 }
 
 type consumerView struct {
@@ -56,7 +64,11 @@ func viewHook(s delivery.Shown) hookView {
 	v := hookView{
 		Name: s.Name, Kind: s.Kind, Events: append([]string{}, s.Types...), Traits: append([]string{}, s.Traits...), URL: withoutQuery(s.URL),
 		Declared: "stored", Disabled: s.Disabled, CreatedAt: happened(s.CreatedAt),
-		Failures: failuresView{s.Failures[delivery.Waiting], s.Failures[delivery.Dead], s.Failures[delivery.Discarded]},
+		Failures:  failuresView{s.Failures[delivery.Waiting], s.Failures[delivery.Dead], s.Failures[delivery.Discarded]},
+		Instances: make([]instanceView, len(s.Instances)),
+	}
+	for n, i := range s.Instances {
+		v.Instances[n] = instanceView{i.ID, i.Version, happened(i.Started)}
 	}
 	switch {
 	case s.InFile:

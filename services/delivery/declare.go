@@ -57,11 +57,21 @@ type Counter interface {
 	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
 }
 
+// Instance is a running program of a hook, as it shows itself on the bus.
+type Instance = events.Instance
+
+// Presence sees which programs run.
+type Presence interface {
+	// Instances gives those of the hooks that are seen now; some work unseen.
+	Instances(ctx context.Context, all []Hook) (map[string][]Instance, error)
+}
+
 // Declarations declare workers while everything runs: no file is edited and
 // nothing is started again. All fields are needed; it is safe for concurrent use.
 type Declarations struct {
 	Hooks    Hooks
 	Durables Durables
+	Presence Presence
 	Minter   Minter
 	Counts   Counter
 	Ledger   Ledger
@@ -79,6 +89,8 @@ type Shown struct {
 	Live *Live
 	// Failures counts by state.
 	Failures map[State]int64
+	// Instances are the programs that are seen, where they were looked for.
+	Instances []Instance
 }
 
 // Credential is the text of a .creds file, which is shown once.
@@ -114,7 +126,7 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Cr
 			d.Log.WarnContext(ctx, "the durable consumer of a new hook is not there yet", "hook", h.Name, "err", err)
 		}
 	}
-	shown, err := d.Show(ctx, h.Name)
+	shown, err := d.show(ctx, h.Name)
 	return shown, credential, err
 }
 
@@ -166,7 +178,7 @@ func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Show
 	if err := d.Hooks.UpdateHook(ctx, h, d.acted(by, "hook.rotate", name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", name, err)
 	}
-	shown, err := d.Show(ctx, name)
+	shown, err := d.show(ctx, name)
 	return shown, credential, err
 }
 
@@ -179,7 +191,7 @@ func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Sho
 	if err := d.Ledger.Append(ctx, d.acted(by, "hook.rotate", h.Name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", h.Name, err)
 	}
-	shown, err := d.Show(ctx, h.Name)
+	shown, err := d.show(ctx, h.Name)
 	return shown, credential, err
 }
 
@@ -216,7 +228,7 @@ func (d *Declarations) Resume(ctx context.Context, name string, by Author) (Show
 }
 
 func (d *Declarations) pause(ctx context.Context, name string, until time.Time, action string, by Author) (Shown, error) {
-	shown, err := d.Show(ctx, name)
+	shown, err := d.show(ctx, name)
 	if err != nil {
 		return Shown{}, err
 	}
@@ -229,11 +241,35 @@ func (d *Declarations) pause(ctx context.Context, name string, until time.Time, 
 	if err := d.Durables.Pause(ctx, name, until); err != nil {
 		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
 	}
-	return d.Show(ctx, name)
+	return d.show(ctx, name)
 }
 
-// List gives all hooks, by name, those of the file and the built-in ones too.
+// List gives all hooks, by name, those of the file and the built-in ones too, with
+// the programs that are seen.
 func (d *Declarations) List(ctx context.Context) ([]Shown, error) {
+	list, err := d.list(ctx)
+	if err == nil {
+		d.see(ctx, list)
+	}
+	return list, err
+}
+
+// see adds the programs that run.
+func (d *Declarations) see(ctx context.Context, list []Shown) {
+	all := make([]Hook, len(list))
+	for n := range list {
+		all[n] = list[n].Hook
+	}
+	seen, err := d.Presence.Instances(ctx, all)
+	if err != nil {
+		d.Log.WarnContext(ctx, "which workers run is not known", "err", err)
+	}
+	for n := range list {
+		list[n].Instances = seen[list[n].Name]
+	}
+}
+
+func (d *Declarations) list(ctx context.Context) ([]Shown, error) {
 	stored, err := d.Hooks.Hooks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
@@ -263,9 +299,19 @@ func (d *Declarations) List(ctx context.Context) ([]Shown, error) {
 	return list, nil
 }
 
-// Show gives one hook, or [ErrNoHook].
+// Show gives one hook with the programs that are seen, or [ErrNoHook].
 func (d *Declarations) Show(ctx context.Context, name string) (Shown, error) {
-	all, err := d.List(ctx)
+	shown, err := d.show(ctx, name)
+	if err != nil {
+		return Shown{}, err
+	}
+	one := []Shown{shown}
+	d.see(ctx, one)
+	return one[0], nil
+}
+
+func (d *Declarations) show(ctx context.Context, name string) (Shown, error) {
+	all, err := d.list(ctx)
 	if err != nil {
 		return Shown{}, err
 	}

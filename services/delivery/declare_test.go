@@ -30,7 +30,7 @@ type office struct {
 func newOffice() *office {
 	o := &office{hooks: map[string]delivery.Hook{}}
 	o.declarations = &delivery.Declarations{
-		Hooks: o, Durables: consumers{o}, Minter: o, Counts: o, Ledger: o,
+		Hooks: o, Durables: consumers{o}, Presence: o, Minter: o, Counts: o, Ledger: o,
 		Fixed: func() map[string]delivery.Hook {
 			return map[string]delivery.Hook{"built": {Name: "built", Kind: delivery.Worker}}
 		},
@@ -118,6 +118,10 @@ func (c consumers) Pause(_ context.Context, name string, until time.Time) error 
 
 func (c consumers) Live(context.Context) (map[string]delivery.Live, error) {
 	return map[string]delivery.Live{"crm": {Pending: 7}}, c.busErr
+}
+
+func (o *office) Instances(_ context.Context, all []delivery.Hook) (map[string][]delivery.Instance, error) {
+	return map[string][]delivery.Instance{"crm": {{ID: "one", Version: "1.0.0"}}}, o.busErr
 }
 
 func crm() delivery.Hook {
@@ -307,6 +311,10 @@ func TestDeclareList(t *testing.T) {
 	}
 	if want := []string{"a", "built", "crm"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("List = %q, %v, want %q", names, err, want)
+	}
+	one, err := o.declarations.Show(t.Context(), "crm")
+	if err != nil || len(one.Instances) != 1 || len(all) != 3 || len(all[2].Instances) != 1 || len(all[1].Instances) != 0 {
+		t.Errorf("Show = %+v, %v, want the program that runs, as in the list: %+v", one, err, all)
 	}
 }
 

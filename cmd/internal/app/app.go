@@ -68,9 +68,12 @@ type process struct {
 	delivery *delivery.Service
 	checker  *delivery.Checks
 	hooks    *declared
-	live     *live
-	stages   *stages
-	ports    struct{ public, admin int } // that are listened on
+	// adminAuth and adminEvents discover the workers of the two accounts; nil where
+	// they may not.
+	adminAuth, adminEvents *nats.Conn
+	live                   *live
+	stages                 *stages
+	ports                  struct{ public, admin int } // that are listened on
 	// kicks wakes this process's relay; leading tells whether it is the active one.
 	kicks   chan struct{}
 	leading atomic.Bool

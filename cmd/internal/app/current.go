@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -311,11 +310,6 @@ func (l *live) background() map[string][]string {
 	}
 	add(c.verified.Background, events.AddressVerified{})
 	return types
-}
-
-// plan shows the plans in force.
-func (l *live) plan() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, l.now().shown) })
 }
 
 // Check compiles all of a configuration that can be compiled without a

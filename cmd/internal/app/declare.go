@@ -30,6 +30,7 @@ func (p *process) declarations() *delivery.Declarations {
 	return &delivery.Declarations{
 		Hooks:    stored,
 		Durables: p.durables(),
+		Presence: presence{p.adminAuth, p.adminEvents},
 		Minter:   minting{p.bus},
 		Counts:   p.store,
 		Ledger:   stored,

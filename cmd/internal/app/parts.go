@@ -24,6 +24,7 @@ func (p *process) connectAPI(ctx context.Context) error {
 	if p.provisioner, err = p.bus.connect(ctx, events.UserProvision); err != nil {
 		return err
 	}
+	p.connectPresence(ctx)
 	p.events, err = p.bus.connect(ctx, events.UserAPIEvents)
 	return err
 }

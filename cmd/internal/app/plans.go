@@ -2,9 +2,12 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 )
@@ -19,6 +22,17 @@ type Plans struct {
 	Notes []hook.Note `json:"notes"`
 	// Warnings say in plain words what is dangerous.
 	Warnings []string `json:"warnings"`
+	// Undeclared are answering workers that are asked and that the configuration
+	// does not declare; of a running server, that nobody has declared.
+	Undeclared []string `json:"undeclared_workers"`
+}
+
+// Unknown says in plain words what is missing of the undeclared workers.
+func (p Plans) Unknown() (texts []string) {
+	for _, name := range p.Undeclared {
+		texts = append(texts, fmt.Sprintf("worker %s is asked, and the configuration does not declare it: 'usher worker list' shows whether the server knows it, and 'usher worker new %s --kind answer' makes it", name, name))
+	}
+	return texts
 }
 
 // PlanRow is one step of one flow, method and flow type.
@@ -31,7 +45,7 @@ type PlanRow struct {
 
 // PlansOf compiles the plans of a configuration.
 func PlansOf(cfg *config.Config) Plans {
-	p := Plans{Rows: []PlanRow{}, Notes: []hook.Note{}, Warnings: []string{}}
+	p := Plans{Rows: []PlanRow{}, Notes: []hook.Note{}, Warnings: []string{}, Undeclared: cfg.UndeclaredAnswers()}
 	for _, method := range cfg.Methods() {
 		plan := hook.Compile(method, cfg.Lists(method))
 		p.add(flow.Registration, method, plan.Rows())
@@ -52,6 +66,21 @@ func (p *Plans) add(kind flow.Kind, method string, rows []hook.Row) {
 			p.Rows = append(p.Rows, PlanRow{Flow: kind, Method: method, FlowType: t, Row: row})
 		}
 	}
+}
+
+// plan shows the plans in force, with the table of hooks in mind.
+func (p *process) plan() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown := p.live.now().shown
+		stored, err := p.store.Hooks(r.Context())
+		if err != nil {
+			p.log.Error("plan: which workers are declared is not known", "error", err)
+		}
+		shown.Undeclared = slices.DeleteFunc(slices.Clone(shown.Undeclared), func(name string) bool {
+			return err != nil || slices.ContainsFunc(stored, func(h delivery.Hook) bool { return h.Name == name && h.Kind == delivery.Answer })
+		})
+		writeJSON(w, shown)
+	})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

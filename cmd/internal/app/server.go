@@ -100,7 +100,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Events:        p.store,
 		Tokens:        p.store,
 		Checks:        p.checks(),
-		Plan:          p.live.plan(),
+		Plan:          p.plan(),
 		Metrics:       p.metrics.handler(),
 		CSRFKey:       p.store.Key(store.KeyCSRF),
 		Guarded:       guarded,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/hook"
 )
 
 // Worker declares a custom worker.
@@ -27,6 +28,22 @@ func (c *Config) DeclaredWorkers() map[string]delivery.Hook {
 		all[w.Name] = w.hook()
 	}
 	return all
+}
+
+// UndeclaredAnswers are the answering workers that a hook list asks and the file
+// does not declare, sorted. They may be declared to the server.
+func (c *Config) UndeclaredAnswers() []string {
+	declared := c.DeclaredWorkers()
+	names := []string{}
+	for _, list := range c.hookLists() {
+		for _, h := range list.hooks {
+			if h.Kind == hook.KindWorker && declared[h.Config.Name].Kind != delivery.Answer {
+				names = append(names, h.Config.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (w Worker) hook() delivery.Hook {
