@@ -26,7 +26,7 @@ func busConfigCommand(g *global) *cobra.Command {
 		Long: `Writes a configuration for a nats-server with Usher's accounts, a credential for
 each part, and what the API mints workers' credentials with. Run again on the same
 folder it keeps the keys, so that the credentials stay valid: do so after an
-update of Usher, and have the servers read the configuration again.
+update of Usher, and start the servers and the API again.
 
 With --cluster it writes that of one server of several, as NAME.conf: run it once
 for each, on the same folder. They know each other by a password in there.`,

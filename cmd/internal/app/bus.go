@@ -95,7 +95,7 @@ func (b *bus) minter() (*events.Minter, error) {
 	}
 	m, err := events.LoadMinter(b.cfg.Bus.Credentials)
 	if errors.Is(err, events.ErrNoMinter) {
-		return nil, fmt.Errorf("bus: %w; run 'usher bus config' again on the folder above it, and have the bus read its configuration again", err)
+		return nil, fmt.Errorf("bus: %w; run 'usher bus config' again on the folder above it, and start the bus again", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
