@@ -3,8 +3,10 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -134,6 +136,14 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 		}
 	}
 	return acks
+}
+
+// IsFull tells whether err says that the stream has reached a limit of its size.
+// It takes events again when the limit is raised, or older events end; until
+// then nothing helps, a restart of the bus neither.
+func IsFull(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && strings.Contains(refused.Description, "maximum bytes exceeded")
 }
 
 // PublishRetry publishes an event to one hook alone, as the attempt with that

@@ -75,7 +75,7 @@ func (p *process) startRelay(ctx context.Context) error {
 		Observe: func(s relay.Stats) {
 			p.metrics.relay(s)
 			p.audit.logged(s.Published)
-			p.bus.revive(ctx, s.Stalled)
+			p.bus.revive(ctx, s.Stalled, s.Err)
 		},
 	}
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
