@@ -47,7 +47,10 @@ type handler func(ctx context.Context, e events.Event, attempt int) error
 // Option changes how a worker works.
 type Option func(*Worker)
 
-// Concurrency is how many events are handled at the same time; 8 without it.
+// Concurrency is how many events are handled at the same time; 8 without it. What
+// is handled beside an event that kills the program has no outcome either: five
+// times, and it is a dead letter too, with the reason crash, to be redelivered.
+// With 1 only the killer is.
 func Concurrency(n int) Option { return func(w *Worker) { w.concurrency = n } }
 
 // Timeout is how long a handler has for one event before its context ends; a

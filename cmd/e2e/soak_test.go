@@ -24,7 +24,7 @@ import (
 // a dead letter says why. USHER_TEST_SOAK_SEED repeats the order of a run's kills.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	k := soak{kills: 10, pause: 700 * time.Millisecond, seed: rand.Uint64N(1_000_000)}
+	k := soak{kills: 10, pause: 400 * time.Millisecond, seed: rand.Uint64N(1_000_000)}
 	if os.Getenv("USHER_TEST_SOAK") != "" {
 		k.kills, k.pause = 100, 3*time.Second
 	}
