@@ -39,6 +39,9 @@ func reconfigure(t *testing.T, p *process, overrides map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.cfg == nil { // that of the start
+		p.cfg = cfg
+	}
 	if err := p.compile(cfg); err != nil {
 		t.Fatal(err)
 	}
