@@ -24,8 +24,8 @@ test: ## run all tests, with what they need
 check: ## format, vet, lint, layout, generated files unchanged, pure Go
 	.ci/check
 
-bench: ## measure on PostgreSQL and SQLite, floors beside, ratios
-	USHER_BENCH=1 $(GO) test -run '^TestBench$$' -count=1 -timeout=60m -v ./cmd/e2e
+bench: ## measure, floors and goals beside; PART=outbox one part
+	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e
 
 soak: ## kill parts 100 times under load, and see that nothing is lost
 	USHER_TEST_SOAK=1 $(GO) test -run '^TestSoak$$' -count=1 -timeout=60m -v ./cmd/e2e
