@@ -87,6 +87,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"EventsSince":                     testEventsSince,
 		"EventPayload":                    testEventPayload,
 		"Checkpoints":                     testCheckpoints,
+		"CheckpointsTaken":                testCheckpointsTaken,
 		"Tampering":                       testTampering,
 		"RotateKey":                       testRotateKey,
 		"PruneEvents":                     testPruneEvents,

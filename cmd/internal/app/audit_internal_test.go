@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,8 +72,8 @@ func (a *auditor) signAt(t *testing.T, now time.Time) {
 	}
 }
 
-// TestSinkByURL: each checkpoint is posted until it is taken, and what fails
-// shows nothing of the URL.
+// TestSinkByURL: each checkpoint is posted until it is taken, also by the next
+// leader and with another token, and what fails shows nothing of the URL.
 func TestSinkByURL(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -100,28 +101,42 @@ func TestSinkByURL(t *testing.T) {
 	a.logSome(t, 3)
 	now := time.Now()
 	a.signAt(t, now)
-	for _, refusal := range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusBadRequest} {
+	for n, refusal := range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusBadRequest} {
 		status.Store(int64(refusal))
 		if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("a sink that answers %d: %v, want an error without its URL", refusal, err)
 		}
+		a.logSome(t, 3)
+		a.signAt(t, now.Add(time.Duration(n+1)*time.Hour))
 	}
-	a.logSome(t, 3)
-	a.signAt(t, now.Add(time.Hour))
+	a.sink.close() // another leads
+	a.live.now().cfg.Audit.Checkpoint.Sink = config.NewAddress(server.URL + "/?token=s3cret2")
 	status.Store(http.StatusOK)
 	for range 2 {
 		if err := a.sendOnce(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
+	a.sink.close()
+	if err := a.sendOnce(t.Context()); err != nil {
+		t.Error(err)
+	}
 	server.Close()
 	a.logSome(t, 3)
-	a.signAt(t, now.Add(2*time.Hour))
+	a.signAt(t, now.Add(5*time.Hour))
 	if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a sink that is away: %v, want an error without its URL", err)
 	}
-	if len(seqs) == 0 || seqs[len(seqs)-1] < 6 {
-		t.Errorf("the sink has %v, want the last checkpoint", seqs)
+	signed, err := a.log.Checkpoints(t.Context(), 0, 10)
+	if err != nil || len(signed) != 5 {
+		t.Fatalf("signed %d, %v, want 5", len(signed), err)
+	}
+	var want []int64
+	for _, c := range signed[:4] {
+		want = append(want, c.Seq)
+	}
+	if !slices.Equal(seqs, want) {
+		t.Errorf("the sink got %v, want those that were signed before it was away, once each: %v", seqs, want)
 	}
 }
 

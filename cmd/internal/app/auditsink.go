@@ -3,6 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,8 @@ import (
 
 // sink takes checkpoints, the same one again after a failure.
 type sink interface {
+	// last gives the seq of the last checkpoint that it has taken.
+	last(ctx context.Context) (int64, error)
 	send(ctx context.Context, c audit.Checkpoint, keys []audit.PublicKey) error
 	close() error
 }
@@ -27,8 +31,7 @@ type openSink struct {
 	last int64 // seq of the last checkpoint that it has taken
 }
 
-// open opens what text says, unless that is open. A URL is sent the last
-// checkpoint again: whether it has it nobody knows.
+// open opens what text says, unless that is open.
 func (o *openSink) open(ctx context.Context, text string, log auditLog) error {
 	if o.to != nil && o.text == text {
 		return nil
@@ -37,20 +40,19 @@ func (o *openSink) open(ctx context.Context, text string, log auditLog) error {
 	if text == "" {
 		return nil
 	}
+	var to sink = newURLSink(text, log)
 	if filepath.IsAbs(text) {
 		file, err := audit.OpenFile(text)
 		if err != nil {
 			return err
 		}
-		o.to, o.last = fileSink{file}, file.Last()
-	} else {
-		c, err := log.LastCheckpoint(ctx)
-		if err != nil {
-			return err
-		}
-		o.to, o.last = newURLSink(text), c.Seq-1
+		to = fileSink{file}
 	}
-	o.text = text
+	last, err := to.last(ctx)
+	if err != nil {
+		return errors.Join(err, to.close())
+	}
+	*o = openSink{text, to, last}
 	return nil
 }
 
@@ -63,26 +65,64 @@ func (o *openSink) close() {
 
 type fileSink struct{ *audit.File }
 
+func (f fileSink) last(context.Context) (int64, error) { return f.Last(), nil }
+
 func (f fileSink) send(_ context.Context, c audit.Checkpoint, keys []audit.PublicKey) error {
 	return f.Append(c, keys)
 }
 
 func (f fileSink) close() error { return f.Close() }
 
-// urlSink posts each checkpoint as a line of an export.
+// urlSink posts each checkpoint as a line of an export. What the URL has taken is
+// kept in the database, so that it gets all that was signed while it was away,
+// whoever leads by then.
 type urlSink struct {
 	url    string
+	log    auditLog
 	client *http.Client
 }
 
-func newURLSink(url string) urlSink {
-	return urlSink{url, &http.Client{
+func newURLSink(url string, log auditLog) urlSink {
+	return urlSink{url, log, &http.Client{
 		Timeout:       10 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
+// name is of the sink in the database: a digest of the URL without what is
+// replaced now and then, and what could be guessed from it.
+func (u urlSink) name() string {
+	place := u.url
+	if parsed, err := url.Parse(place); err == nil {
+		place = parsed.Scheme + "://" + parsed.Host + parsed.EscapedPath()
+	}
+	digest := sha256.Sum256([]byte(place))
+	return hex.EncodeToString(digest[:])
+}
+
+// last is one that is saved from the first time on: a URL that is new begins
+// with the last checkpoint, which vouches for all before it.
+func (u urlSink) last(ctx context.Context) (int64, error) {
+	seq, known, err := u.log.CheckpointsTaken(ctx, u.name())
+	if err != nil || known {
+		return seq, err
+	}
+	c, err := u.log.LastCheckpoint(ctx)
+	if err != nil {
+		return 0, err
+	}
+	seq = max(c.Seq-1, 0)
+	return seq, u.log.SaveCheckpointsTaken(ctx, u.name(), seq)
+}
+
 func (u urlSink) send(ctx context.Context, c audit.Checkpoint, _ []audit.PublicKey) error {
+	if err := u.post(ctx, c); err != nil {
+		return err
+	}
+	return u.log.SaveCheckpointsTaken(ctx, u.name(), c.Seq)
+}
+
+func (u urlSink) post(ctx context.Context, c audit.Checkpoint) error {
 	var body bytes.Buffer
 	w := audit.NewWriter(&body, nil)
 	w.Checkpoint(c)
