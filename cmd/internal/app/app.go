@@ -171,7 +171,6 @@ func (p *process) startParts(ctx context.Context) error {
 		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.Hooks, p.startDelivery},
-		{p.Parts.API, p.startAudit},
 		{p.Parts.Hooks, p.startHooks},
 	} {
 		if start.wanted {

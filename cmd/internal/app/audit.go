@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,15 +51,14 @@ func AuditLog(s *store.Store) interface {
 	return auditLog{s}
 }
 
-// auditor signs heads of the event log while this process leads, and sends
-// what was signed to the sink. Neither ever holds up anything else.
+// auditor signs heads of the event log and sends what was signed to the sink,
+// where this process leads. Neither ever holds up anything else.
 type auditor struct {
-	log     auditLog
-	signer  audit.Signer
-	leading *atomic.Bool
-	live    *live
-	say     *slog.Logger
-	counts  *prometheus.CounterVec
+	log    auditLog
+	signer audit.Signer
+	live   *live
+	say    *slog.Logger
+	counts *prometheus.CounterVec
 
 	fresh  atomic.Int64  // records since the last time
 	many   chan struct{} // there are enough to sign at once
@@ -71,34 +69,26 @@ type auditor struct {
 func newAuditor(p *process) *auditor {
 	log := auditLog{p.store}
 	return &auditor{
-		log:     log,
-		signer:  audit.Signer{Log: crashHeads(kicking{p.store, p.wake}), Keys: log.signingKeys, Now: time.Now},
-		leading: &p.leading,
-		live:    p.live,
-		say:     p.log,
-		counts:  p.metrics.checkpoints,
-		many:    make(chan struct{}, 1),
-		signed:  make(chan struct{}, 1),
+		log:    log,
+		signer: audit.Signer{Log: crashHeads(kicking{p.store, p.wake}), Keys: log.signingKeys, Now: time.Now},
+		live:   p.live,
+		say:    p.log,
+		counts: p.metrics.checkpoints,
+		many:   make(chan struct{}, 1),
+		signed: make(chan struct{}, 1),
 	}
 }
 
-// startAudit signs and sends checkpoints until the stage ends.
-func (p *process) startAudit(ctx context.Context) error {
-	if p.cfg.Audit.Checkpoint.Sink.Reveal() == "" {
-		level := slog.LevelWarn
-		if p.cfg.Dev {
-			level = slog.LevelInfo
-		}
-		p.log.Log(ctx, level, "audit.checkpoint.sink is not set: that the end of the event log was cut off cannot be seen")
+// sayCheckpoints tells at the start what an operator should know of them.
+func (p *process) sayCheckpoints(ctx context.Context) {
+	if p.cfg.Audit.Checkpoint.Sink.Reveal() != "" {
+		return
 	}
-	p.stages.start(ctx, "audit", func(ctx context.Context) error {
-		var both sync.WaitGroup
-		both.Go(func() { p.audit.sign(ctx) })
-		both.Go(func() { p.audit.send(ctx) })
-		both.Wait()
-		return nil
-	})
-	return nil
+	level := slog.LevelWarn
+	if p.cfg.Dev {
+		level = slog.LevelInfo
+	}
+	p.log.Log(ctx, level, "audit.checkpoint.sink is not set: that the end of the event log was cut off cannot be seen")
 }
 
 // logged is told how many records the relay has added.
@@ -115,7 +105,7 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// sign signs when it is due.
+// sign signs when it is due, until ctx ends.
 func (a *auditor) sign(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -126,9 +116,6 @@ func (a *auditor) sign(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-a.many:
-		}
-		if !a.leading.Load() {
-			continue
 		}
 		a.fresh.Store(0)
 		made, err := a.signer.Sign(ctx)
@@ -148,7 +135,8 @@ func (a *auditor) sign(ctx context.Context) {
 	}
 }
 
-// send sends checkpoints to the sink in their order, each until it has taken it.
+// send sends checkpoints to the sink in their order, each until it has taken it,
+// until ctx ends.
 func (a *auditor) send(ctx context.Context) {
 	defer func() { a.sink.close() }()
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
@@ -181,10 +169,6 @@ func (a *auditor) send(ctx context.Context) {
 
 // sendOnce sends what the sink has not taken yet.
 func (a *auditor) sendOnce(ctx context.Context) error {
-	if !a.leading.Load() {
-		a.sink.close()
-		return nil
-	}
 	if err := a.sink.open(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal(), a.log); err != nil {
 		return err
 	}

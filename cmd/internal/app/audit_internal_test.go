@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -38,7 +39,6 @@ func newTestAuditor(t *testing.T, sink string) (*auditor, *metrics, *strings.Bui
 	said := &strings.Builder{}
 	p := &process{store: s, live: &live{}, metrics: newMetrics("test"), log: slog.New(slog.NewTextHandler(said, nil)), kicks: make(chan struct{}, 1)}
 	p.live.p.Store(&current{cfg: cfg})
-	p.leading.Store(true)
 	return newAuditor(p), p.metrics, said
 }
 
@@ -210,18 +210,56 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestNobodySignsWhoDoesNotLead, and the sink belongs to the one who does.
-func TestNobodySignsWhoDoesNotLead(t *testing.T) {
+// TestWorkEndsWithTheLead, when it is lost and when it is given back, and is over
+// before another leads.
+func TestWorkEndsWithTheLead(t *testing.T) {
+	t.Parallel()
+	for name, isLost := range map[string]bool{"lost": true, "given back": false} {
+		synctest.Test(t, func(t *testing.T) {
+			lost := make(chan struct{})
+			begun, ended := 0, 0
+			work := func(ctx context.Context) {
+				begun++
+				<-ctx.Done()
+				time.Sleep(time.Second) // what it does last
+				ended++
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			end := whileLeading(ctx, lost, work)
+			cancel() // the relay finishes its window first
+			synctest.Wait()
+			time.Sleep(time.Minute)
+			if begun != 1 || ended != 0 {
+				t.Errorf("%s: while it leads %d works begun and %d ended, want 1 and 0", name, begun, ended)
+			}
+			if isLost {
+				close(lost)
+				time.Sleep(2 * time.Second)
+				if synctest.Wait(); ended != 1 {
+					t.Errorf("%s: the work goes on", name)
+				}
+			}
+			if end(); ended != 1 {
+				t.Errorf("%s: given to another while the work goes on", name)
+			}
+		})
+	}
+}
+
+// TestSinkIsOfTheLeader: it is closed when the lead ends, and the next one sends
+// what is left.
+func TestSinkIsOfTheLeader(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	a, _, _ := newTestAuditor(t, path)
 	a.logSome(t, 1)
 	a.signAt(t, time.Now())
-	a.leading.Store(false)
-	if err := a.sendOnce(t.Context()); err != nil || a.sink.to != nil {
-		t.Errorf("who does not lead has the sink open: %v", err)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.send(over)
+	if a.sink.to != nil {
+		t.Error("who does not lead any more has the sink open")
 	}
-	a.leading.Store(true)
 	if err := a.sendOnce(t.Context()); err != nil || a.sink.last != 1 {
 		t.Errorf("who leads sent %d, %v, want 1", a.sink.last, err)
 	}

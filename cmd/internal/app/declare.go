@@ -140,18 +140,15 @@ func (p *process) undeclared(ctx context.Context, d events.DurableState, now tim
 	return events.RemoveDurable(ctx, p.provisioner, d.Name)
 }
 
-// keepProvisioned provisions now and then while this process leads.
-func (p *process) keepProvisioned(ctx context.Context) error {
+// keepProvisioned provisions now and then until ctx ends.
+func (p *process) keepProvisioned(ctx context.Context) {
 	tick := time.NewTicker(provisionEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
-		}
-		if !p.leading.Load() {
-			continue
 		}
 		if err := p.provision(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("the bus does not have all that is declared", "error", err)
