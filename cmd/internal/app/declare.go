@@ -40,9 +40,9 @@ func (p *process) declarations() *delivery.Declarations {
 	}
 }
 
-// provision declares the stream and a durable consumer for each hook. What the
-// bus refuses of hooks that somebody has declared is said, and is no error: it
-// must not keep this process from leading. A new leader and a reload may both
+// provision declares the stream and a durable consumer for each hook. What
+// cannot be done for hooks that somebody has declared is said, and is no error:
+// it must not keep this process from leading, and is tried again. A new leader and a reload may both
 // ask for it: one waits for the other, so that the last to look is the last to write.
 func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
@@ -61,14 +61,16 @@ func (p *process) provision(ctx context.Context) error {
 	if err := p.provisionThese(ctx, own); err != nil {
 		return err
 	}
-	stored, err := p.storedDurables(ctx, fixed)
-	if err != nil {
-		return err
-	}
-	if err := p.provisionThese(ctx, append(inFile, stored...)); err != nil {
+	if err := p.provisionDeclared(ctx, inFile, fixed); err != nil && ctx.Err() == nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}
-	return p.removeUndeclared(ctx)
+	return ctx.Err()
+}
+
+// provisionDeclared does what it can for the hooks in the file and the table.
+func (p *process) provisionDeclared(ctx context.Context, inFile []events.Durable, fixed map[string]delivery.Hook) error {
+	stored, err := p.storedDurables(ctx, fixed)
+	return errors.Join(err, p.provisionThese(ctx, append(inFile, stored...)), p.removeUndeclared(ctx))
 }
 
 func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
