@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/store"
 )
@@ -63,19 +61,22 @@ type auditor struct {
 	fresh  atomic.Int64  // records since the last time
 	many   chan struct{} // there are enough to sign at once
 	signed chan struct{} // there is one to send
-	sink   openSink
+	sink   audit.Sink
+	pruned audit.Pruned
 }
 
 func newAuditor(p *process) *auditor {
-	log := auditLog{p.store}
+	log, kicking := auditLog{p.store}, kicking{p.store, p.wake}
 	return &auditor{
 		log:    log,
-		signer: audit.Signer{Log: crashHeads(kicking{p.store, p.wake}), Keys: log.signingKeys, Now: time.Now},
+		signer: audit.Signer{Log: crashHeads(kicking), Keys: log.signingKeys, Now: time.Now},
 		live:   p.live,
 		say:    p.log,
 		counts: p.metrics.checkpoints,
 		many:   make(chan struct{}, 1),
 		signed: make(chan struct{}, 1),
+		sink:   audit.Sink{Log: log},
+		pruned: kicking,
 	}
 }
 
@@ -135,10 +136,9 @@ func (a *auditor) sign(ctx context.Context) {
 	}
 }
 
-// send sends checkpoints to the sink in their order, each until it has taken it,
-// until ctx ends.
+// send keeps the sink up to date until ctx ends.
 func (a *auditor) send(ctx context.Context) {
-	defer func() { a.sink.close() }()
+	defer a.sink.Close()
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
 	trouble := trouble{say: a.say, what: "sending checkpoints to audit.checkpoint.sink"}
 	for {
@@ -167,63 +167,19 @@ func (a *auditor) send(ctx context.Context) {
 	}
 }
 
-// sendOnce sends what the sink has not taken yet.
 func (a *auditor) sendOnce(ctx context.Context) error {
-	if err := a.sink.open(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal(), a.log); err != nil {
-		return err
-	}
-	for a.sink.to != nil {
-		page, err := a.log.Checkpoints(ctx, a.sink.last, 100)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		keys, err := a.log.AuditKeys(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range page {
-			if err := a.sink.to.send(ctx, c, keys); err != nil {
-				a.sink.close() // it is opened anew
-				return fmt.Errorf("checkpoint of record %d: %w", c.Seq, err)
-			}
-			a.sink.last = c.Seq
-			a.counts.WithLabelValues("send", "ok").Inc()
-		}
-	}
-	return nil
+	n, err := a.sink.Send(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal())
+	a.counts.WithLabelValues("send", "ok").Add(float64(n))
+	return err
 }
 
-// prune deletes records that are older than audit.retention, up to a checkpoint.
+// prune deletes records that are older than audit.retention, see [audit.Prune].
 func (a *auditor) prune(ctx context.Context, now time.Time) (int, error) {
 	retention := a.live.now().cfg.Audit.Retention
 	if retention == 0 {
 		return 0, nil
 	}
-	first, last, err := a.log.EventSpan(ctx)
-	if err != nil || first == 0 {
-		return 0, err
-	}
-	kept, err := a.log.Events(ctx, audit.Query{Since: now.Add(-retention), Limit: 1})
-	if err != nil {
-		return 0, err
-	}
-	if len(kept) > 0 {
-		last = kept[0].Seq - 1
-	}
-	n := 0
-	for n < 10*sweepBatch && err == nil {
-		var some int
-		if some, err = a.log.PruneEvents(ctx, last, sweepBatch); some == 0 {
-			break
-		}
-		n += some
-	}
-	if n > 0 {
-		pruned := events.AdminActed{Action: "audit.prune", Target: fmt.Sprintf("%d-%d", first, first+int64(n)-1)}
-		about := events.About{Source: "/usher/audit", Actor: "system:audit"}
-		err = errors.Join(err, a.signer.Log.AppendSoon(ctx, events.New(pruned, now, about)))
-	}
-	return n, err
+	return audit.Prune(ctx, a.pruned, now.Add(-retention), now, sweepBatch)
 }
 
 // trouble says that something fails, once, and that it works again.
