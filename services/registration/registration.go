@@ -348,8 +348,8 @@ func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identi
 		if step.Kind != hook.KindWebHook {
 			continue
 		}
-		call := &webhook.Call{Input: in.hookInput(), Identity: i, EventID: g.EventID.String()}
-		call.Request.Cookies = in.Request.Cookies
+		call := in.submission().Call(i)
+		call.EventID = g.EventID.String()
 		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
 			return err
 		}
