@@ -304,7 +304,7 @@ func TestNoWorkerHasTheNameOfAPart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"identity", "session", "delivery", "hooks", "api", "courier", events.UserProvision} {
+	for _, name := range []string{"identity", "session", "delivery", "hooks", "api", "courier", "webhook-crm", events.UserProvision} {
 		if _, err := m.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil || !events.Reserved(name) {
 			t.Errorf("WorkerCredentials(%q) = %v, Reserved = %t, want a refusal", name, err, events.Reserved(name))
 		}

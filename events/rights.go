@@ -191,11 +191,14 @@ func rightOf(user string) (right, bool) {
 // parts are the names of Usher's parts and services that are no users.
 var parts = []string{"api", "audit", "console", "courier", "identity", "relay", "session-worker", "usher", "webhook"}
 
+// reservedPrefix begins the names of the durables of web_hook.
+const reservedPrefix = "webhook-"
+
 // Reserved tells whether a name belongs to a part of Usher, so that no worker may
-// have it.
+// have it. Names that begin with "webhook-" do: those are web_hook's.
 func Reserved(name string) bool {
 	_, user := rightOf(name)
-	return user || slices.Contains(parts, name)
+	return user || slices.Contains(parts, name) || strings.HasPrefix(name, reservedPrefix)
 }
 
 // permissions is r in the bus's own form.

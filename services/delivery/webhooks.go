@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +55,7 @@ func CheckWebhook(h Hook) error {
 	if err := h.Check(Known); err != nil {
 		return err
 	}
-	if events.Reserved(h.Name) || strings.HasPrefix(h.Name, "webhook-") {
+	if events.Reserved(h.Name) {
 		return fmt.Errorf("name %q: it belongs to a part of Usher; another one, please", h.Name)
 	}
 	for _, secret := range h.Secrets {
