@@ -1,12 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -99,27 +96,6 @@ func (s *Server) viewNewHook(shown delivery.Shown, c delivery.Credential) newHoo
 // deliverer is who asks, for the events.
 func (x *exchange) deliverer() delivery.Author {
 	return delivery.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
-}
-
-// decode reads a body into v, which has a field for all that may stand there. No
-// body at all is an empty object.
-func (x *exchange) decode(v any) error {
-	if x.r.ContentLength == 0 {
-		return nil
-	}
-	body, err := x.bodyOf(typeJSON)
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return refuse("the body is not what is wanted here: %v", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return refuse("the body goes on behind its object")
-	}
-	return nil
 }
 
 // hookError makes an error one that says what an administrator can mend.

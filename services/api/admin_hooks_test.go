@@ -131,6 +131,8 @@ func TestHooksRefuse(t *testing.T) {
 	}{
 		{"POST", "/admin/hooks", `{"name":"crm","kind":"worker","secret":"x"}`, nil, 400},
 		{"POST", "/admin/hooks", hookJSON + `{}`, nil, 400},
+		{"POST", "/admin/hooks", strings.Replace(hookJSON, `"name"`, `"NAME"`, 1), nil, 400},
+		{"POST", "/admin/hooks", strings.Replace(hookJSON, `{`, `{"name":"other",`, 1), nil, 400},
 		{"POST", "/admin/hooks", hookJSON, &delivery.Invalid{Text: "no such type"}, 400},
 		{"POST", "/admin/hooks", hookJSON, delivery.ErrHookExists, 409},
 		{"POST", "/admin/hooks", hookJSON, errors.New("secret detail"), 500},
