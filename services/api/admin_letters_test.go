@@ -30,12 +30,12 @@ func (d *hookDesk) EventPayload(context.Context, uuid.UUID) ([]byte, string, err
 	return []byte(`{"id":"x"}`), "identity.created", nil
 }
 
-func (d *hookDesk) Redeliver(_ context.Context, q delivery.FailureQuery, _ delivery.Author, _ func(int, int)) (int, error) {
+func (d *hookDesk) Redeliver(_ context.Context, q delivery.FailureQuery, _ delivery.Author) (int, error) {
 	d.query = q
 	return d.count, d.err
 }
 
-func (d *hookDesk) Discard(_ context.Context, q delivery.FailureQuery, reason string, _ delivery.Author, _ func(int, int)) (int, error) {
+func (d *hookDesk) Discard(_ context.Context, q delivery.FailureQuery, reason string, _ delivery.Author) (int, error) {
 	d.query = q
 	if reason == "" {
 		return 0, &delivery.Invalid{Text: "a discard needs a reason"}
