@@ -135,7 +135,7 @@ func RemoveDurable(ctx context.Context, nc *nats.Conn, name string) error {
 }
 
 func durable(nc *nats.Conn, name string) (jetstream.JetStream, error) {
-	if err := checkDurable(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	return jetstream.New(nc)

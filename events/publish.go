@@ -167,7 +167,7 @@ func (p *Publisher) PublishCheck(ctx context.Context, hook, eventID, messageID s
 
 // publishTo publishes to one hook alone.
 func (p *Publisher) publishTo(ctx context.Context, hook, eventID string, msg *nats.Msg) (streamSeq uint64, err error) {
-	if err := checkDurable(hook); err != nil {
+	if err := CheckName(hook); err != nil {
 		return 0, fmt.Errorf("publish retry: %w", err)
 	}
 	msg.Subject = RetrySubject(hook)

@@ -174,7 +174,7 @@ func TestWorkerThatCannotWork(t *testing.T) {
 		handle bool
 		want   string
 	}{
-		"name":        {workers.New("identity.created"), true, "a name has"},
+		"name":        {workers.New("identity.created"), true, "want up to 64"},
 		"no handler":  {workers.New("w"), false, "handles no event"},
 		"concurrency": {workers.New("w", workers.Concurrency(0)), true, "concurrency is 0"},
 	} {

@@ -149,17 +149,14 @@ func (w *Worker) handlerOf(eventType string) handler {
 	return w.any
 }
 
-var (
-	validName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
-)
+var validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
 
 // check says what is wrong with what both kinds of workers have.
 func (s *settings) check() error {
-	switch {
-	case len(s.name) > 64 || !validName.MatchString(s.name):
-		return errors.New("a name has up to 64 lower-case letters, digits and single hyphens")
-	case !validVersion.MatchString(s.version):
+	if err := events.CheckName(s.name); err != nil {
+		return err
+	}
+	if !validVersion.MatchString(s.version) {
 		return fmt.Errorf("version is %q, want a semantic one as in 1.2.3", s.version)
 	}
 	return nil

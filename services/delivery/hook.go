@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -60,11 +60,6 @@ var (
 	ErrNoFailure = errors.New("delivery: the hook has no failure of that event")
 )
 
-var hookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
-// maxName is the longest name of a hook.
-const maxName = 64
-
 // EventTypes are the types that a hook can get, by name: each has a schema.
 func EventTypes() (types []string) {
 	const suffix = ".schema.json"
@@ -83,8 +78,8 @@ func Known(eventType string) bool { return slices.Contains(EventTypes(), eventTy
 // Check says what is wrong with a declaration. The event types are those that
 // known knows, see [Known].
 func (h *Hook) Check(known func(eventType string) bool) error {
-	if len(h.Name) > maxName || !hookName.MatchString(h.Name) {
-		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, as in \"crm-sync\"", h.Name, maxName)
+	if err := events.CheckName(h.Name); err != nil {
+		return err
 	}
 	if !slices.Contains([]Kind{Worker, Webhook, Answer}, h.Kind) {
 		return fmt.Errorf("kind %q: want worker, webhook or answer", h.Kind)

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/events"
@@ -31,10 +30,9 @@ func (s *Service) Redeliver(ctx context.Context, q FailureQuery, by Author) (int
 // Discard decides that the dead letters that q selects stay dead, and why. It
 // is otherwise like [Service.Redeliver]. The reason is needed, and is cut after 200 characters.
 func (s *Service) Discard(ctx context.Context, q FailureQuery, reason string, by Author) (int, error) {
-	if strings.TrimSpace(reason) == "" {
+	if reason = events.CleanReason(reason); reason == "" {
 		return 0, &Invalid{Text: "a discard needs a reason"}
 	}
-	reason = clean(reason)
 	return s.eachDead(ctx, q, func(f *Failure, now time.Time) events.Payload {
 		f.State, f.LastAt = Discarded, now
 		return events.HookDiscarded{Hook: f.Hook, EventID: f.EventID, Reason: reason}
