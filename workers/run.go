@@ -47,6 +47,7 @@ type run struct {
 	givenUp atomic.Int32
 	lose    sync.Once
 	lost    chan struct{}
+	former  error // of the connection, which was dealt with
 }
 
 // giveUp counts one handler more, or less, that ignores the end of its context.
@@ -85,7 +86,7 @@ func (w *Worker) run(ctx context.Context, nc *nats.Conn) error {
 	// Handlers outlive ctx by the grace.
 	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency), lost: make(chan struct{})}
+	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency), lost: make(chan struct{}), former: nc.LastError()}
 	defer r.announce()()
 	return errors.Join(r.work(ctx, handling), r.drain(cancel))
 }
@@ -153,11 +154,15 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	return nil, fmt.Errorf("look for the durable consumer: %w", err)
 }
 
-// denied gives the violation of permissions that the bus reported about this
-// worker's consumer. The bus does not answer what is not permitted, so that it
+// denied gives the violation of permissions that the bus has reported about this
+// worker's consumer since it was asked last. The bus does not answer what is not permitted, so that it
 // looks like silence otherwise.
 func (r *run) denied() error {
-	err := r.nc.LastError()
+	err := events.ErrorSince(r.nc, r.former)
+	if err == nil {
+		return nil
+	}
+	r.former = err
 	if line, ok := events.Explain(r.name, err); ok && errors.Is(err, nats.ErrPermissionViolation) && r.concerns(err.Error()) {
 		return errors.New(line)
 	}

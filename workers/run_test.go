@@ -166,6 +166,33 @@ func TestMissingDurable(t *testing.T) {
 	waiting.mustStop()
 }
 
+// What the bus refused once stays the connection's last error; it breaks no pull.
+func TestAnOldViolationBreaksNoPull(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", 30*time.Second)
+	nc := b.worker("w")
+	if err := nc.Publish("$JS.API.CONSUMER.DELETE."+events.Stream+".w", nil); err != nil {
+		t.Fatal(err)
+	}
+	for nc.LastError() == nil {
+		if err := nc.FlushTimeout(4 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if err := b.publishEvent(t.Context(), newEvent("customer")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := b.run("w", func(context.Context, created) error { return nil }, workers.WithConn(nc), workers.Concurrency(1))
+	j.next(3)
+	j.mustStop()
+	if strings.Contains(j.log.String(), "pull broke") {
+		t.Errorf("a pull broke for what was refused before:\n%s", j.log)
+	}
+}
+
 func TestWorkerThatCannotWork(t *testing.T) {
 	t.Parallel()
 	handle := func(context.Context, created) error { return nil }
