@@ -87,6 +87,11 @@ func TestDeadLetters(t *testing.T) {
 		{"POST", "/admin/hooks/crm/replay", `{"after":-1}`, 400, "after"},
 		{"POST", "/admin/hooks/crm/replay", `{"id":"x"}`, 400, "id"},
 		{"POST", "/admin/hooks/crm/replay", `{"until":1}`, 400, ""},
+		{"GET", "/admin/dead-letters?hook=%00", "", 400, "NUL"},
+		{"GET", "/admin/dead-letters/%00/" + id.String(), "", 404, "nothing at this path"},
+		{"POST", "/admin/dead-letters/redeliver", `{"hook":"\u0000"}`, 400, "NUL"},
+		{"POST", "/admin/dead-letters/discard", `{"hook":"\u0000"}`, 400, "NUL"},
+		{"POST", "/admin/dead-letters/discard", "{\"hook\":\"\xff\"}", 400, "UTF-8"},
 	} {
 		c := newWorld(t, withHooks(&hookDesk{event: id, count: 2})).admin()
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)

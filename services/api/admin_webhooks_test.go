@@ -122,7 +122,7 @@ func TestWebhookRoutes(t *testing.T) {
 		{"POST", "/crm/rotate", "", 404, "no hook"},
 		{"POST", "/crm/rotate/finish", "", 404, "no hook"},
 		{"POST", "/crm/enable", "", 404, "no hook"},
-		{"GET", "/%00", "", 404, "no hook"},
+		{"GET", "/%00", "", 404, "nothing at this path"},
 		{"POST", "", `{"name":"crm","url":"https://crm.example","events":["identity.gone"]}`, 400, "identity.gone"},
 		{"POST", "", `{"name":"identity","url":"https://crm.example","events":["identity.created"]}`, 400, "part of Usher"},
 		{"POST", "", `{"name":"crm","url":"x","events":["identity.created"]}`, 400, "url"},
