@@ -94,7 +94,7 @@ func (c *keptCommand) handle(ctx context.Context, e events.Event) error {
 		return err
 	}
 	cmd := c.cmd
-	stop := context.AfterFunc(ctx, func() { _ = killGroup(cmd) })
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Cancel() })
 	r, err := c.ask(e)
 	stop()
 	if err == nil {
@@ -165,7 +165,7 @@ func (c *keptCommand) ask(e events.Event) (r lineResult, err error) {
 }
 
 func (c *keptCommand) kill() {
-	_ = killGroup(c.cmd)
+	_ = c.cmd.Cancel()
 	_ = c.cmd.Wait()
 	c.cmd, c.failed = nil, true
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func (p *program) once(ctx context.Context, e events.Event, attempt int) error {
 	var out, errOut tail
 	c := p.start(ctx)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(append(body, '\n')), &out, &errOut
-	c.Env = append(os.Environ(), "USHER_EVENT_ID="+e.ID, "USHER_EVENT_TYPE="+e.Type, "USHER_ATTEMPT="+strconv.Itoa(attempt))
+	c.Env = append(c.Env, "USHER_EVENT_ID="+e.ID, "USHER_EVENT_TYPE="+e.Type, "USHER_ATTEMPT="+strconv.Itoa(attempt))
 	if e.Source == events.SourceCheck {
 		c.Env = append(c.Env, "USHER_CHECK=1")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -41,8 +42,10 @@ each with one line, {"id": …, "ok": true} or {"id": …, "error": "why",
 "permanent": true, "after": SECONDS}, the last two if it likes. It is started
 again when it ends.
 
-A command that takes longer than --timeout is killed with all that it started,
-and its event comes again. The bus is NATS_URL or --url, the worker's credential
+A command that takes longer than --timeout is killed, and its event comes again.
+With it goes all that it started: what is in its process group, and on Linux what
+has USHER_COMMAND in its environment too. When 'usher worker run' itself is
+killed, Linux kills the command, but not what that has started. The bus is NATS_URL or --url, the worker's credential
 NATS_CREDS, --creds, or else NAME.creds in this directory.`,
 		Example: "  usher worker run hello -- sh -c 'jq .type'\n  usher worker run hello --lines --concurrency 4 -- python3 worker.py",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -109,11 +112,16 @@ type program struct {
 // start makes a process group of its own for the command, which ends with ctx.
 func (p *program) start(ctx context.Context) *exec.Cmd {
 	c := exec.CommandContext(ctx, p.command[0], p.command[1:]...) //nolint:gosec // what the operator wants run
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return killGroup(c) }
+	mark := "USHER_COMMAND=" + rand.Text()
+	c.Env = append(os.Environ(), mark)
+	c.SysProcAttr = ownGroup()
+	c.Cancel = func() error {
+		defer killMarked(mark)
+		return killGroup(c)
+	}
 	c.WaitDelay = time.Second
 	return c
 }
 
-// killGroup kills a command with all that it has started.
+// killGroup kills a command with all that is in its process group.
 func killGroup(c *exec.Cmd) error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

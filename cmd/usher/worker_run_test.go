@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,6 +123,61 @@ func TestTimeoutKillsAllThatTheCommandStarted(t *testing.T) {
 	if a.Outcome != workers.Retry || a.Report.Reason != "timeout: no outcome within 200ms" {
 		t.Errorf("attempt = %s, %v, want a failure for the time", a.Outcome, a.Err)
 	}
+	gone(t, file)
+}
+
+// What has left the process group, and lost its parent, ends too.
+func TestTimeoutKillsWhatHasLeftTheGroup(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("what a command has started is found on Linux only")
+	}
+	const leave = `setsid sh -c 'sh -c "echo \$\$ >$0; exec sleep 1000" "$0" >/dev/null 2>&1 &' "$0"; `
+	for name, handle := range map[string]func(p *program) func(context.Context, events.Event, int) error{
+		"once":  func(p *program) func(context.Context, events.Event, int) error { return p.once },
+		"lines": func(p *program) func(context.Context, events.Event, int) error { return newKept(p, 1).handle },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "pid")
+			p := &program{command: []string{"sh", "-c", leave + "sleep 1000", file}, out: &bytes.Buffer{}, errOut: &bytes.Buffer{}}
+			if a := try(t, handle(p), "1", time.Second); a.Outcome != workers.Retry {
+				t.Errorf("attempt = %s, %v, want a failure for the time", a.Outcome, a.Err)
+			}
+			gone(t, file)
+		})
+	}
+}
+
+// TestRunsUntilKilled is no test: [TestCommandEndsWithItsParent] runs it as a process.
+func TestRunsUntilKilled(t *testing.T) {
+	file := os.Getenv("USHER_TEST_PID_FILE")
+	if file == "" {
+		t.Skip("runs for another test only")
+	}
+	p, _ := shell("echo $$ >" + file + ".new; mv " + file + ".new " + file + "; exec sleep 1000")
+	try(t, p.once, "1", time.Minute)
+}
+
+func TestCommandEndsWithItsParent(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux kills a command with its parent")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	parent := exec.Command(os.Args[0], "-test.run=^TestRunsUntilKilled$")
+	parent.Env = append(os.Environ(), "USHER_TEST_PID_FILE="+file)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
 	gone(t, file)
 }
 
