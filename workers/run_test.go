@@ -318,6 +318,25 @@ func TestMissingRightIsOneLineWithTheCommandThatMendsIt(t *testing.T) {
 	}
 }
 
+// The bus answers a pull without the right with silence: it is seen all the same.
+func TestARightThatIsLostWhilePulling(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("crm", time.Minute)
+	b.publish("customer")
+	nc := b.worker("crm")
+	j := b.run("crm", func(context.Context, created) error { return nil }, workers.WithConn(nc))
+	j.next(1)
+	if err := nc.Publish("$JS.API.CONSUMER.DELETE."+events.Stream+".crm", nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the line about it", func() bool {
+		text := j.log.String()
+		return strings.Contains(text, "pull broke") && strings.Contains(text, "no right to use")
+	})
+	j.mustStop()
+}
+
 func TestWorkerWaitsForTheBus(t *testing.T) {
 	b := newBus(t)
 	b.durable("crm", 300*time.Millisecond)
