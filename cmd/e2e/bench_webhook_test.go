@@ -44,7 +44,7 @@ func (b *bench) webhooks() {
 		s.webhook("add", "dead", "http://"+silent.Addr().String(), "--events", "identity.created")
 		s.settled()
 		beside = append(beside, b.webhookRound(s, endpoints[1:], benchPeople)) // 19 well, one dead
-		s.webhook("remove", "dead")
+		s.webhook("remove", "dead", "--yes")
 		s.settled()
 	}
 	var ratios []float64 // of neighbours in time, since the machine's moods are larger

@@ -70,7 +70,7 @@ func TestPoison(t *testing.T) {
 			eventually(t, 60*time.Second, func() error { return s.failedAs(t, name, reasons) })
 			w.prints(1, s.events("type=identity.created&subject=" + well)[0].ID)
 
-			s.usher(t, "worker", "remove", name)
+			s.usher(t, "worker", "remove", name, "--yes")
 			w.ends("it was never declared, or is removed")
 		})
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -172,7 +171,7 @@ func hookAndEvent(g *global) cobra.CompletionFunc {
 type chosen struct {
 	hook string
 	all  bool
-	yes  bool
+	sure consent
 }
 
 // body is what the server is asked about them.
@@ -193,7 +192,7 @@ func (s *chosen) flags(g *global, cmd *cobra.Command) {
 	cmd.ValidArgsFunction = hookAndEvent(g)
 	cmd.Flags().StringVar(&s.hook, "hook", "", "all of this worker or webhook")
 	cmd.Flags().BoolVar(&s.all, "all", false, "all that there are")
-	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask before --all")
+	s.sure.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
 }
 
@@ -210,8 +209,10 @@ func (s *chosen) change(g *global, cmd *cobra.Command, args []string, verb, done
 	if err != nil {
 		return err
 	}
-	if s.all && !s.yes && !confirmed(cmd, verb+" all dead letters of all hooks?") {
-		return errors.New("nothing was done")
+	if s.all {
+		if err := s.sure.confirm(cmd, verb+" all dead letters of all hooks?"); err != nil {
+			return err
+		}
 	}
 	body["limit"] = lettersPiece
 	if reason != "" {
@@ -246,16 +247,6 @@ func newBar(cmd *cobra.Command, quiet bool, what string) *progressbar.ProgressBa
 	return progressbar.NewOptions(-1, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(cmd.ErrOrStderr()),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetVisibility(!quiet && isatty.IsTerminal(os.Stderr.Fd())))
-}
-
-// confirmed asks on a terminal. Elsewhere there is nobody to ask.
-func confirmed(cmd *cobra.Command, question string) bool {
-	if !isatty.IsTerminal(os.Stdin.Fd()) {
-		return true
-	}
-	fmt.Fprint(cmd.ErrOrStderr(), question, " [y/N] ")
-	line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // nothing is no
-	return strings.EqualFold(strings.TrimSpace(line), "y")
 }
 
 func dlqRedeliverCommand(g *global) *cobra.Command {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -21,7 +21,7 @@ func webhookCommand(g *global) *cobra.Command {
 		Long: `Declares webhooks of a running server and looks after them. An endpoint gets
 each event of its types as it is on the bus, signed as Standard Webhooks 1.0.0
 say (https://www.standardwebhooks.com). It answers 2xx within 15 seconds, or the
-event comes again: ten times within three days, then it is a dead letter. It may
+event comes again: ten times within some three days, then it is a dead letter. It may
 get an event twice, under the same webhook-id.`,
 	}
 	cmd.AddCommand(
@@ -75,7 +75,12 @@ or the server runs for development.`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(types) == 0 {
-				return errors.New("which events? --events identity.created,…; schemas/asyncapi.md lists the types")
+				return fmt.Errorf("which events? --events TYPE,…: %s", strings.Join(delivery.EventTypes(), ", "))
+			}
+			for _, t := range types {
+				if err := oneOf("events", t, delivery.EventTypes()); err != nil {
+					return err
+				}
 			}
 			c, err := g.client()
 			if err != nil {
@@ -90,6 +95,7 @@ or the server runs for development.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&types, "events", nil, "the types of the events that it gets")
+	_ = cmd.RegisterFlagCompletionFunc("events", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -168,7 +174,7 @@ func webhookShowCommand(g *global) *cobra.Command {
 			}
 			var h webhookState
 			if err := c.get(cmd.Context(), webhookPath(args[0]), nil, &h); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), h)
@@ -198,7 +204,7 @@ The exit status is 1 unless the endpoint takes it.`,
 			}
 			var t webhookTest
 			if err := c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/test", nil, &t); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			if g.json {
 				err = printJSON(cmd.OutOrStdout(), t)
@@ -222,7 +228,7 @@ func webhookRotateCommand(g *global) *cobra.Command {
 		Short: "Give a webhook another signing secret; the former one goes on signing too",
 		Long: `Gives a webhook another signing secret and prints it, once. Messages are signed
 with both until --finish ends the former one, so that the endpoint can change
-over without a gap.`,
+over without a gap. A rotation that has begun must be finished before the next.`,
 		Example:           "  usher webhook rotate crm\n  usher webhook rotate crm --finish",
 		Args:              oneName,
 		ValidArgsFunction: hookNames(g, "webhook"),
@@ -233,11 +239,14 @@ over without a gap.`,
 			}
 			path := webhookPath(args[0]) + "/rotate"
 			if finish {
-				return c.do(cmd.Context(), http.MethodPost, path+"/finish", nil, nil)
+				if err := c.do(cmd.Context(), http.MethodPost, path+"/finish", nil, nil); err != nil {
+					return namedIn("webhook", err)
+				}
+				return saying(cmd, g.json, "finished", args[0])
 			}
 			var made newSecret
 			if err := c.do(cmd.Context(), http.MethodPost, path, nil, &made); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			return made.print(cmd, g.json, "give it to the endpoint, then usher webhook rotate "+made.Name+" --finish")
 		},
@@ -261,16 +270,20 @@ answered 410 to are dead letters.`,
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil)
+			if err := c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil); err != nil {
+				return namedIn("webhook", err)
+			}
+			return saying(cmd, g.json, "enabled", args[0])
 		},
 	}
 }
 
 func webhookRemoveCommand(g *global) *cobra.Command {
-	return &cobra.Command{
+	var sure consent
+	cmd := &cobra.Command{
 		Use:               "remove NAME",
-		Short:             "Remove a webhook with all that it has failed at",
-		Example:           "  usher webhook remove crm",
+		Short:             "Remove a webhook with all that waits for it or that it has failed at",
+		Example:           "  usher webhook remove crm --yes",
 		Args:              oneName,
 		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -278,9 +291,26 @@ func webhookRemoveCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), http.MethodDelete, webhookPath(args[0]), nil, nil)
+			if err := sure.confirm(cmd, "Remove "+args[0]+" with all that waits for it?"); err != nil {
+				return err
+			}
+			if err := c.delete(cmd.Context(), webhookPath(args[0])); err != nil {
+				return namedIn("webhook", err)
+			}
+			return saying(cmd, g.json, "removed", args[0])
 		},
 	}
+	sure.flags(cmd)
+	return cmd
+}
+
+// saying says what was done to a webhook.
+func saying(cmd *cobra.Command, asJSON bool, done, name string) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), map[string]string{done: name})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), done, name)
+	return err
 }
 
 func webhookSecretCommand(g *global) *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,11 +236,14 @@ func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *a
 	return cmd
 }
 
-// named says where the names are to an error about one that nothing has.
-func named(err error) error {
+// named says where the names are to an error about one that no worker has.
+func named(err error) error { return namedIn("worker", err) }
+
+// namedIn is named for what another command lists.
+func namedIn(command string, err error) error {
 	var r *refusal
 	if errors.As(err, &r) && r.status == http.StatusNotFound && !strings.Contains(r.text, "admin listener") {
-		return fmt.Errorf("%w 'usher worker list' shows all", err)
+		return fmt.Errorf("%w 'usher %s list' shows all", err, command)
 	}
 	return err
 }
@@ -282,9 +286,13 @@ func workerRotateCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
 		Short: "Give a worker a new credential",
-		Long: `Gives a worker a new credential and writes it to a file, over the former one.
-A worker that runs takes it up when it connects next.`,
-		Example: "  usher worker rotate hello --creds hello/hello.creds",
+		Long: `Gives a worker a new credential, good for 90 days, and writes it to a file, over
+the former one. A worker that runs takes it up when it connects next.
+
+The former credential stays good until it expires. One that has leaked is ended
+at once by 'usher worker remove'; 'usher worker new' makes the worker again, and
+'usher events replay' gives it what it has missed.`,
+		Example: "  usher worker rotate hello\n  usher worker rotate hello --creds /etc/hello/hello.creds",
 		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
@@ -292,7 +300,7 @@ A worker that runs takes it up when it connects next.`,
 				return err
 			}
 			if file == "" {
-				file = args[0] + ".creds"
+				file = cmp.Or(credentialFile(args[0]), args[0]+".creds")
 			}
 			if _, err := os.Stat(filepath.Dir(file)); err != nil {
 				return fmt.Errorf("--creds: %w", err)
@@ -314,7 +322,7 @@ A worker that runs takes it up when it connects next.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "creds", "", "file that takes the credential (default: NAME.creds)")
+	cmd.Flags().StringVar(&file, "creds", "", "file that takes the credential (default: NAME.creds, or NAME/NAME.creds where that is)")
 	return cmd
 }
 
@@ -336,24 +344,39 @@ func writeCredential(file, credential string) error {
 }
 
 func workerRemoveCommand(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use:     "remove NAME",
-		Short:   "Remove a worker: its credential ends, what waits for it is gone",
-		Example: "  usher worker remove hello",
+	var sure consent
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a worker: its credential ends, what waits for it is gone",
+		Long: `Removes a worker: its credential ends at once, what waits for it and what it has
+failed at is gone. Its folder stays.`,
+		Example: "  usher worker remove hello --yes",
 		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			if err := c.delete(cmd.Context(), hookPath(args[0])); err != nil {
+			var h hook
+			if err := c.get(cmd.Context(), hookPath(args[0]), nil, &h); err != nil {
+				return named(err)
+			}
+			if !slices.Contains(workerKinds, h.Kind) {
+				return fmt.Errorf("%s is a %s: 'usher %[2]s remove %[1]s' removes it", h.Name, h.Kind)
+			}
+			if err := sure.confirm(cmd, "Remove "+h.Name+" with all that waits for it?"); err != nil {
+				return err
+			}
+			if err := c.delete(cmd.Context(), hookPath(h.Name)); err != nil {
 				return named(err)
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
+				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": h.Name})
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
+			fmt.Fprintln(cmd.OutOrStdout(), "removed", h.Name)
 			return nil
 		},
 	}
+	sure.flags(cmd)
+	return cmd
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -39,7 +38,10 @@ func workerNewCommand(g *global) *cobra.Command {
 		Short: "Declare a worker to a running server, and write a program for it",
 		Long: `Declares a worker to a running server: its durable consumer begins with the next
 event. Writes a folder with a program that works, the worker's credential and a
-README, and prints the command that runs it. No file of the server changes.`,
+README, and prints the command that runs it. No file of the server changes.
+
+A program in Go uses the module of this version. Where usher was built from a
+checkout, or is run in one, go.mod points there.`,
 		Example: "  usher worker new hello --lang shell\n  usher worker new crm --lang python --events identity.created,identity.deleted --traits email",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +112,7 @@ func (n *newWorker) check() error {
 		return fmt.Errorf("--dir: %w", err)
 	}
 	if len(entries) > 0 {
-		return fmt.Errorf("%s is not empty: --dir names another folder", n.dir)
+		return fmt.Errorf("%s is not empty: remove it if it is that of a former worker, or name another folder with --dir", n.dir)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	if err := writeCredential(filepath.Join(n.dir, n.name+".creds"), a.Credential); err != nil {
 		return "", n.undone(err)
 	}
-	command, err = n.command(a.BusURL)
+	command, err = n.command(ctx, a.BusURL)
 	if err == nil {
 		err = n.write(ctx, command)
 	}
@@ -148,34 +150,24 @@ func (n *newWorker) undone(err error) error {
 }
 
 // command runs the worker, from anywhere.
-func (n *newWorker) command(bus string) (string, error) {
+func (n *newWorker) command(ctx context.Context, bus string) (string, error) {
 	dir, err := filepath.Abs(n.dir)
 	if err != nil {
 		return "", err
 	}
-	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds"
+	before, usher := self(ctx, os.Args[0])
+	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds "
+	fed := before + env + usher + " worker run " + n.name
+	if len(n.traits) > 0 {
+		fed += " --identity"
+	}
 	run := map[string]string{
-		"go":     env + " go run -mod=mod .",
-		"node":   "npm install --silent && " + env + " node worker.mjs",
-		"python": env + " " + self() + " worker run " + n.name + " -- python3 worker.py",
-		"shell":  env + " " + self() + " worker run " + n.name + " -- sh worker.sh",
+		"go":     env + "go run -mod=mod .",
+		"node":   "npm install --silent && " + env + "node worker.mjs",
+		"python": fed + " -- python3 worker.py",
+		"shell":  fed + " -- sh worker.sh",
 	}[n.lang]
 	return "cd " + quote(dir) + " && " + run, nil
-}
-
-// self is how this program is run from another folder.
-func self() string {
-	name := os.Args[0]
-	if !strings.ContainsRune(name, filepath.Separator) {
-		return name
-	}
-	if strings.Contains(name, "go-build") { // go run, which leaves nothing
-		return "go run github.com/usher-auth/usher/cmd/usher@latest"
-	}
-	if absolute, err := filepath.Abs(name); err == nil {
-		name = absolute
-	}
-	return quote(name)
 }
 
 var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
@@ -229,7 +221,11 @@ func (n *newWorker) fill(from, to string, data any) error {
 	if err := t.Execute(&text, data); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(n.dir, to), text.Bytes(), 0o600)
+	mode := fs.FileMode(0o600)
+	if strings.HasPrefix(text.String(), "#!") {
+		mode = 0o700
+	}
+	return os.WriteFile(filepath.Join(n.dir, to), text.Bytes(), mode)
 }
 
 // kitVersion is what a worker in Go requires: this release, or the newest where
@@ -251,19 +247,4 @@ func (n *newWorker) sums(checkout string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(n.dir, "go.sum"), text, 0o600)
-}
-
-// checkout is the folder of the module's source that this is run in, if it is.
-func checkout(ctx context.Context) string {
-	c := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
-	out, err := c.Output()
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(out)) {
-		if module, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok && module == "github.com/usher-auth/usher" {
-			return dir
-		}
-	}
-	return ""
 }

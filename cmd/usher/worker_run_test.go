@@ -80,6 +80,46 @@ func TestCommandGetsTheEvent(t *testing.T) {
 	}
 }
 
+// A command that was declared with traits had no way to ask for them.
+func TestCommandGetsTheIdentity(t *testing.T) {
+	t.Parallel()
+	ada := events.IdentityGetReply{IdentityID: "ada", SchemaID: "default", State: "active", Traits: map[string]json.RawMessage{"email": []byte(`"ada@example.org"`)}}
+	for name, c := range map[string]struct {
+		subject string
+		found   events.IdentityGetReply
+		err     error
+		want    string // in the input; empty if the command is not run
+	}{
+		"found":        {"ada", ada, nil, `"identity":{"identity_id":"ada","schema_id":"default","state":"active","traits":{"email":"ada@example.org"}}`},
+		"gone":         {"ada", ada, fmt.Errorf("ada: %w", workers.ErrGone), `"identity":null`},
+		"about nobody": {"", ada, nil, `"identity":null`},
+		"nobody tells": {"ada", ada, workers.ErrUnavailable, ""},
+	} {
+		for _, lines := range []bool{false, true} {
+			got := filepath.Join(t.TempDir(), "input")
+			p, _ := shell(`read -r line; echo "$line" >"` + got + `"; echo '{"id":"1","ok":true}'`)
+			p.identity = true
+			handle := p.once
+			if lines {
+				k := newKept(p, 1)
+				defer k.end()
+				handle = k.handle
+			}
+			w := workers.New("hello", workers.Logger(slog.New(slog.DiscardHandler)))
+			workers.OnAny(w, func(ctx context.Context, e events.Event) error { return handle(ctx, e, 1) })
+			message, err := json.Marshal(events.Event{ID: "1", SpecVersion: "1.0", Type: "identity.created", Subject: c.subject, Data: []byte(`{}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := w.Try(t.Context(), workers.Delivery{Message: message, Identity: func(context.Context, string) (events.IdentityGetReply, error) { return c.found, c.err }})
+			text, _ := os.ReadFile(got)
+			if !strings.Contains(string(text), c.want) || (len(text) > 0) != (c.want != "") || (a.Outcome == workers.Done) != (c.want != "") {
+				t.Errorf("%s, lines %t: %s, the command was given %s, want %s", name, lines, a.Outcome, text, c.want)
+			}
+		}
+	}
+}
+
 // A flood is cut, and the end of it is shown.
 func TestOutputIsBounded(t *testing.T) {
 	t.Parallel()
