@@ -224,6 +224,7 @@ func TestAnAttemptIsCountedFromOne(t *testing.T) {
 	for header, want := range map[string]int{"0": 1, "-3": 1, "x": 1, "4": 4} {
 		m := nats.NewMsg(events.Subject("identity.created"))
 		m.Data = encode(t, newEvent("customer"))
+		m.Header.Set(nats.MsgIdHdr, "of header "+header)
 		m.Header.Set(events.HeaderAttempt, header)
 		if _, err := b.api.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)

@@ -102,6 +102,9 @@ func TestWebhook(t *testing.T) {
 			if !c.fits(t, secret) || !c.fits(t, second) {
 				t.Error("while secrets rotate a message does not fit both")
 			}
+			if _, stderr, code := usher(t, nil, "webhook", "rotate", "crm", "--admin", s.admins[0]); code == 0 || !strings.Contains(stderr, "--finish") {
+				t.Errorf("usher webhook rotate while it rotates = %d %s, want a refusal", code, stderr)
+			}
 			s.webhook("rotate", "crm", "--finish")
 			s.settled()
 			c = e.waitAbout(t, newApp(t, s.apis[0]).register(newAddress()).Identity.ID, 1)[0]

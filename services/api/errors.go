@@ -52,6 +52,7 @@ var table = []struct {
 	{delivery.ErrHookExists, problem{status: 409, reason: "A hook has this name already."}},
 	{delivery.ErrFixed, problem{status: 409, reason: "The hook is built in, or declared in the configuration file: only there it is changed."}},
 	{delivery.ErrInFile, problem{status: 409, reason: "The webhook is declared in the configuration file, and changed there."}},
+	{delivery.ErrRotating, problem{status: 409, reason: "The webhook rotates its secret already: finish that first, with 'usher webhook rotate NAME --finish', once the endpoint has the newest one."}},
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},

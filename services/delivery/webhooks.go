@@ -16,13 +16,13 @@ import (
 // Disabled is why a webhook gets nothing: its endpoint answered 410.
 const Disabled = "gone"
 
-// keptSecrets is how many secrets a webhook has while they rotate.
-const keptSecrets = 2
-
 // Errors of [Webhooks] that callers tell apart.
 var (
 	// ErrInFile says that a webhook can only be changed in the configuration file.
 	ErrInFile = errors.New("delivery: the webhook is declared in the configuration file")
+	// ErrRotating says that the former secret of a webhook still signs: the rotation
+	// has to be finished before another one, which would end it unasked.
+	ErrRotating = errors.New("delivery: the webhook rotates its secret already")
 	// ErrUnready says that a webhook is stored and its durable consumer is not there
 	// yet: it is made later, and no event is lost.
 	ErrUnready = errors.New("delivery: the webhook is stored; the bus does not have it yet")
@@ -133,22 +133,30 @@ func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by
 }
 
 // Rotate gives a webhook a new secret, which it returns. The former one goes on
-// signing too, until [Webhooks.FinishRotation] or the next one.
+// signing too, until [Webhooks.FinishRotation]; before that the error is [ErrRotating].
 func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret webhook.Secret, err error) {
 	secret = webhook.NewSigningSecret()
-	err = w.change(ctx, name, by.acted("webhook.rotate", name, w.Now()), func(h *Hook) {
-		h.Secrets = append([]webhook.Secret{secret}, h.Secrets[:min(len(h.Secrets), keptSecrets-1)]...)
+	err = w.change(ctx, name, by.acted("webhook.rotate", name, w.Now()), func(h *Hook) error {
+		if len(h.Secrets) > 1 {
+			return ErrRotating
+		}
+		h.Secrets = append([]webhook.Secret{secret}, h.Secrets...)
+		return nil
 	})
 	return secret, err
 }
 
 // FinishRotation ends all secrets of a webhook but the newest.
 func (w *Webhooks) FinishRotation(ctx context.Context, name string, by Author) error {
-	return w.change(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), func(h *Hook) { h.Secrets = h.Secrets[:1] })
+	return w.change(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), func(h *Hook) error {
+		h.Secrets = h.Secrets[:1]
+		return nil
+	})
 }
 
-// change changes a webhook of the table. The error is [ErrNoHook] or [ErrInFile].
-func (w *Webhooks) change(ctx context.Context, name string, said events.Event, change func(*Hook)) error {
+// change changes a webhook of the table. The error is [ErrNoHook], [ErrInFile]
+// or that of change, with which nothing is stored.
+func (w *Webhooks) change(ctx context.Context, name string, said events.Event, change func(*Hook) error) error {
 	w.changing.Lock()
 	defer w.changing.Unlock()
 	h, err := w.Webhook(ctx, name)
@@ -158,7 +166,9 @@ func (w *Webhooks) change(ctx context.Context, name string, said events.Event, c
 	case h.InFile:
 		return ErrInFile
 	}
-	change(&h)
+	if err := change(&h); err != nil {
+		return err
+	}
 	return w.update(ctx, h, said)
 }
 
