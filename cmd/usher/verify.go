@@ -93,7 +93,7 @@ func (v *verification) readDatabase(ctx context.Context, w *witness, bar *progre
 		return err
 	}
 	defer func() { _ = s.Close() }() // it was only read
-	log := app.AuditLog(s)
+	log := app.AuditLog(s.Store)
 	keys, err := log.AuditKeys(ctx)
 	if err != nil {
 		return err
