@@ -131,6 +131,9 @@ func (s *Server) createHook(x *exchange) error {
 	if err := x.decode(&in); err != nil {
 		return err
 	}
+	if err := refuseUnknown("trait", in.Traits, s.traitNames()); err != nil {
+		return err
+	}
 	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
 		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits,
 	}, x.deliverer())

@@ -156,6 +156,18 @@ func TestHooksRefuse(t *testing.T) {
 	}
 }
 
+// A misspelt trait was declared, and never given.
+func TestWorkersAskForTraitsThatThereAre(t *testing.T) {
+	t.Parallel()
+	for traits, want := range map[string]string{`["emial"]`: "did you mean email?", `["email","shoes"]`: "want age, email", `["email"]`: ""} {
+		g := newWorld(t, withHooks(&hookDesk{})).admin().do("POST", "/admin/hooks",
+			`{"name":"crm","kind":"worker","events":["identity.created"],"traits":`+traits+`}`, "Content-Type", asJSON)
+		if (g.status == 400) != (want != "") || !strings.Contains(g.body, want) {
+			t.Errorf("traits %s = %d %s, want %q", traits, g.status, g.body, want)
+		}
+	}
+}
+
 // TestHooksAreGuarded: beyond loopback every route of hooks wants a token.
 func TestHooksAreGuarded(t *testing.T) {
 	t.Parallel()
