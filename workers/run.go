@@ -35,6 +35,9 @@ const (
 // errStuck ends Run so that whatever runs the program starts it again.
 var errStuck = errors.New("every place is taken by a handler that ignores the end of its context")
 
+// errNotDeclared says that the bus has no durable consumer of the worker's name.
+var errNotDeclared = errors.New("it was never declared, or is removed")
+
 // run is one Run of a worker.
 type run struct {
 	*Worker
@@ -102,6 +105,7 @@ func (r *run) work(ctx, handling context.Context) error {
 			return err
 		}
 		r.health.set(nil)
+		r.log.InfoContext(ctx, "takes events", "bus", r.nc.ConnectedUrlRedacted(), "waiting", consumer.CachedInfo().NumPending)
 		err = r.pull(ctx, handling, consumer)
 		if err == nil || errors.Is(err, errStuck) {
 			return err
@@ -126,6 +130,10 @@ func (r *run) bind(ctx context.Context) (jetstream.Consumer, error) {
 		backoff.WithContext(pauses, ctx),
 		func(err error, next time.Duration) {
 			r.health.set(err)
+			if r.await && errors.Is(err, errNotDeclared) {
+				r.log.InfoContext(ctx, "wait for the durable consumer, which is not made yet", "next", next) // as at a first start
+				return
+			}
 			r.log.InfoContext(ctx, "wait for the durable consumer", "err", err, "next", next)
 		})
 }
@@ -139,7 +147,7 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	case err == nil:
 		return consumer, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		err = fmt.Errorf("stream %s has no durable consumer %q: it was never declared, or is removed; \"usher worker list\" shows which there are", events.Stream, r.name)
+		err = fmt.Errorf("stream %s has no durable consumer %q: %w; \"usher worker list\" shows which there are", events.Stream, r.name, errNotDeclared)
 		if r.await {
 			return nil, err
 		}

@@ -289,6 +289,9 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 	}
 	crm.mustStop()
 	b.settled("crm")
+	if log := crm.log.String(); !strings.Contains(log, `"msg":"takes events"`) || !strings.Contains(log, b.url) {
+		t.Errorf("the log does not say that it takes events, and whose: %s", log)
+	}
 
 	for name, tc := range map[string]struct{ creds, want string }{
 		"of another":  {b.credentials("mail"), `is the credential of "mail", not of "crm", whose it has to be; a new one: usher worker rotate crm`},
@@ -296,12 +299,24 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 		"no creds":    {b.nonsense(), "it is no .creds file of a user; a new credential: usher worker rotate crm"},
 		"nowhere":     {filepath.Join(b.dir, "nowhere.creds"), "nowhere.creds: no such file or directory; a new credential: usher worker rotate crm"},
 		"none":        {"", "NATS_CREDS is not set"},
-		"of a former": {b.former("crm"), "the bus refuses the credential of crm"},
+		"of a former": {b.former("crm"), "the bus asked is " + b.url},
 	} {
 		t.Setenv("NATS_CREDS", tc.creds)
 		err := receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "usher worker rotate crm") {
 			t.Errorf("%s: Run = %v, want an error with %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestBusIsNamedWithoutAPassword(t *testing.T) {
+	for set, tc := range map[string]struct{ bus, want string }{
+		"nats://a:4222": {"nats://ann:hidden@a:4222, b:4222", "nats://ann:xxxxx@a:4222,nats://b:4222"},
+		"":              {"nats://127.0.0.1:4222", "nats://127.0.0.1:4222, as NATS_URL is not set"},
+	} {
+		t.Setenv("NATS_URL", set)
+		if got := workers.BusName(tc.bus); got != tc.want {
+			t.Errorf("bus %s = %q, want %q", tc.bus, got, tc.want)
 		}
 	}
 }
@@ -350,7 +365,7 @@ func TestWorkerWaitsForTheBus(t *testing.T) {
 
 	b.server.Close()
 	early := b.run("crm", handle, workers.WithConn(nil))
-	waitFor(t, "the worker to wait", func() bool { return strings.Contains(early.log.String(), "wait for the bus") })
+	waitFor(t, "the worker to wait", func() bool { return strings.Contains(early.log.String(), `"url":"`+b.url) })
 	stopped := b.run("crm", handle, workers.WithConn(nil))
 	stopped.mustStop()
 
