@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,11 @@ func dlqListCommand(g *global) *cobra.Command {
 			if err := c.get(cmd.Context(), lettersPath, q, &page); err != nil {
 				return err
 			}
+			if len(page.Letters) == 0 && name != "" {
+				if err := c.mustHave(cmd.Context(), name); err != nil {
+					return err
+				}
+			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), page.Letters)
 			}
@@ -123,7 +129,7 @@ func dlqShowCommand(g *global) *cobra.Command {
 			}
 			var l letter
 			if err := c.get(cmd.Context(), lettersPath+"/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil, &l); err != nil {
-				return err
+				return cmp.Or(c.mustHave(cmd.Context(), args[0]), err)
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), l)
@@ -226,12 +232,20 @@ func (s *chosen) change(g *global, cmd *cobra.Command, args []string, verb, done
 		}
 		if err := c.post(cmd.Context(), lettersPath+"/"+verb, body, &piece); err != nil {
 			_ = bar.Exit()
-			return fmt.Errorf("after %d: %w", total, err)
+			if total > 0 {
+				err = fmt.Errorf("after %d: %w", total, err)
+			}
+			return err
 		}
 		total, more = total+piece.Count, piece.More
 		_ = bar.Add(piece.Count)
 	}
 	_ = bar.Finish()
+	if name := cmp.Or(s.hook, strings.Join(args[:min(len(args), 1)], "")); total == 0 && name != "" {
+		if err := c.mustHave(cmd.Context(), name); err != nil {
+			return err
+		}
+	}
 	if total == 0 && len(args) == 2 {
 		return fmt.Errorf("%s has no dead letter of event %s: 'usher dlq list --hook %[1]s' shows all", args[0], args[1])
 	}

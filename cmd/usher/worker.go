@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 )
 
@@ -50,6 +51,8 @@ type hook struct {
 		Discarded int64 `json:"discarded"`
 	} `json:"failures"`
 	Instances []instance `json:"instances"`
+
+	busAway bool // so that nobody knows the consumer
 }
 
 // instance is a program that is seen on the bus.
@@ -98,6 +101,8 @@ func (h *hook) state() string {
 		return "running"
 	case h.Kind == "answer":
 		return "not seen" // has no consumer that knows better
+	case c == nil && h.busAway:
+		return "unknown, the bus is away"
 	case c == nil:
 		return "no consumer"
 	case c.PausedUntil != nil:
@@ -119,7 +124,38 @@ func (c *adminClient) hooks(ctx context.Context, kinds ...string) ([]hook, error
 		Hooks []hook `json:"hooks"`
 	}
 	err := c.get(ctx, "/admin/hooks", nil, &page)
+	if busAway(page.Hooks) {
+		for n := range page.Hooks {
+			page.Hooks[n].busAway = true
+		}
+	}
 	return slices.DeleteFunc(page.Hooks, func(h hook) bool { return len(kinds) > 0 && !slices.Contains(kinds, h.Kind) }), err
+}
+
+// busAway tells whether nothing is known of any consumer: those of Usher's own
+// parts are there whenever there is a bus.
+func busAway(all []hook) bool {
+	own := slices.ContainsFunc(all, func(h hook) bool { return h.Declared == "fixed" && h.Kind != "answer" })
+	return own && !slices.ContainsFunc(all, func(h hook) bool { return h.Consumer != nil })
+}
+
+// mustHave gives an error about the name of a hook that a server does not have,
+// and says which was probably meant. If it cannot be asked, that is no error here.
+func (c *adminClient) mustHave(ctx context.Context, name string) error {
+	all, err := c.hooks(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // what was asked for before says more
+	}
+	near := ""
+	for _, h := range all {
+		if h.Name == name {
+			return nil
+		}
+		if levenshtein.ComputeDistance(name, h.Name) <= 2 {
+			near = "did you mean " + h.Name + "? "
+		}
+	}
+	return fmt.Errorf("no worker or webhook has the name %q; %s'usher worker list' and 'usher webhook list' show all", name, near)
 }
 
 func hookPath(name string) string { return "/admin/hooks/" + url.PathEscape(name) }
@@ -194,6 +230,14 @@ func when(t *time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// untilWhen is the end of a pause for people. One without an end is a century long.
+func untilWhen(end, now time.Time) string {
+	if end.After(now.AddDate(50, 0, 0)) {
+		return "it is resumed"
+	}
+	return when(&end)
+}
+
 // print shows one hook.
 func (h *hook) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -208,7 +252,7 @@ func (h *hook) print(out io.Writer) error {
 	if c := h.Consumer; c != nil {
 		fmt.Fprintf(w, "PENDING\t%d\nIN WORK\t%d, %d of them delivered again\nLAST DELIVERY\t%s\n", c.Pending, c.AckPending, c.Redelivered, when(c.DeliveredAt))
 		if c.PausedUntil != nil {
-			fmt.Fprintf(w, "PAUSED UNTIL\t%s\n", when(c.PausedUntil))
+			fmt.Fprintf(w, "PAUSED UNTIL\t%s\n", untilWhen(*c.PausedUntil, time.Now()))
 		}
 	}
 	fmt.Fprintf(w, "RETRYING\t%d\nDEAD\t%d\nDISCARDED\t%d\n", h.Failures.Waiting, h.Failures.Dead, h.Failures.Discarded)
@@ -262,7 +306,7 @@ func workerPauseCommand(g *global) *cobra.Command {
 		Example: "  usher worker pause hello --for 10m",
 	}, func(ctx context.Context, c *adminClient, name string, h *hook) error {
 		if long < 0 {
-			return fmt.Errorf("--for %s: want more than none", long)
+			return fmt.Errorf("--for %s: want a time above 0, such as 10m", long)
 		}
 		body := map[string]string{}
 		if long > 0 {

@@ -69,7 +69,7 @@ NAME/NAME.creds in this directory.`,
 				return fmt.Errorf("--concurrency %d: want 1 or more", concurrency)
 			}
 			if timeout <= 0 {
-				return fmt.Errorf("--timeout %s: want more than none", timeout)
+				return fmt.Errorf("--timeout %s: want a time above 0, such as 30s", timeout)
 			}
 			if _, err := exec.LookPath(args[1]); err != nil {
 				return fmt.Errorf("the command: %w", err)

@@ -216,6 +216,52 @@ func TestRemovingAsksFirst(t *testing.T) {
 	}
 }
 
+// A hook that is not there had an empty table, and "redelivered 0".
+func TestNamesThatNoHookHasAreRefused(t *testing.T) {
+	t.Parallel()
+	const hooks, none = `{"hooks":[{"name":"hello","kind":"worker"},{"name":"crm","kind":"webhook"}]}`, `{"count":0,"more":false,"dead_letters":[]}`
+	for _, args := range [][]string{
+		{"dlq", "list", "--hook", "helo"}, {"dlq", "list", "--hook", "helo", "--json"}, {"dlq", "show", "helo", "e"}, {"dlq", "redeliver", "--hook", "helo"},
+		{"dlq", "redeliver", "helo", "e"}, {"dlq", "discard", "--hook", "helo", "--reason", "why"}, {"events", "replay", "--hook", "helo", "--since", "1h"},
+	} {
+		a := newAdminStub(t, map[string][]string{
+			"GET /admin/hooks": {hooks}, "GET /admin/dead-letters": {none}, "POST /admin/dead-letters/redeliver": {none}, "POST /admin/dead-letters/discard": {none},
+		})
+		if out, errOut, code := run(t, append(args, "--admin", a.url)...); code == 0 || out != "" || !strings.Contains(errOut, "did you mean hello?") || strings.Contains(errOut, "after 0") {
+			t.Errorf("usher %s = %d %s%s, want a refusal that says what was meant", strings.Join(args, " "), code, out, errOut)
+		}
+	}
+	a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {hooks}, "GET /admin/dead-letters": {none}})
+	if _, errOut, code := run(t, "dlq", "list", "--hook", "crm", "--admin", a.url); code != 0 {
+		t.Errorf("usher dlq list of a hook without dead letters = %d %s", code, errOut)
+	}
+}
+
+// With the bus away every worker had no consumer.
+func TestListSaysThatTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	const hello = `{"name":"hello","kind":"worker","declared":"stored","consumer":null}`
+	for hooks, want := range map[string]string{
+		hello + `,{"name":"courier","kind":"worker","declared":"fixed","consumer":null}`:          "the bus is away",
+		hello + `,{"name":"courier","kind":"worker","declared":"fixed","consumer":{"pending":1}}`: "no consumer",
+	} {
+		a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + hooks + `]}`}})
+		if out, errOut, code := run(t, "worker", "list", "--admin", a.url); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("usher worker list = %d %s%s, want %q", code, out, errOut, want)
+		}
+	}
+}
+
+func TestPauseWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 17, 0, 0, 0, time.Local)
+	for want, end := range map[string]time.Time{"it is resumed": now.AddDate(100, 0, 0), "2026-11-24 18:00:00": now.Add(time.Hour)} {
+		if got := untilWhen(end, now); got != want {
+			t.Errorf("paused until %s, want %s", got, want)
+		}
+	}
+}
+
 // A rotated credential was written beside the folder that the worker reads it in.
 func TestCredentialIsWhereTheWorkerReadsIt(t *testing.T) {
 	t.Chdir(t.TempDir())
