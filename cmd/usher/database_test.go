@@ -21,8 +21,11 @@ func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
 	}
 	unready := write(t, "dev: true\ndata_dir: "+empty+"\n")
 	for _, args := range [][]string{
-		{"admin", "token", "new", "siem"}, {"admin", "token", "list"}, {"admin", "token", "remove", "siem"},
-		{"audit", "keys"}, {"audit", "verify", "--database"},
+		{"admin", "token", "new", "siem"},
+		{"admin", "token", "list"},
+		{"admin", "token", "remove", "siem"},
+		{"audit", "keys"},
+		{"audit", "verify", "--database"},
 	} {
 		for file, want := range map[string]string{elsewhere: "no database " + none, unready: "the database " + empty + "/usher.db is not of this version"} {
 			_, errOut, code := run(t, append(args, "-c", file)...)

@@ -42,6 +42,30 @@ type letter struct {
 	Event     json.RawMessage `json:"event,omitempty"`
 }
 
+// attempts are the failed ones since it was redelivered, if there are any.
+func (l *letter) attempts() string {
+	if l.Attempts == 0 {
+		return "-"
+	}
+	return strconv.Itoa(l.Attempts)
+}
+
+// next is the next attempt, which a hook may have before it.
+func (l *letter) next() string {
+	if l.State == "waiting" && l.NextAt == nil {
+		return "under way"
+	}
+	return when(l.NextAt)
+}
+
+// reason is that of the last failure, also once it is done after all.
+func (l *letter) reason() string {
+	if l.State == "done" {
+		return "done; before: " + l.Reason
+	}
+	return l.Reason
+}
+
 type letterPage struct {
 	Letters []letter `json:"dead_letters"`
 	Next    string   `json:"next"`
@@ -91,7 +115,7 @@ func dlqListCommand(g *global) *cobra.Command {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "LAST ATTEMPT\tHOOK\tEVENT\tSTATE\tATTEMPTS\tNEXT\tREASON")
 			for _, l := range page.Letters {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", when(&l.LastAt), l.Hook, l.EventID, l.State, l.Attempts, when(l.NextAt), l.Reason)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", when(&l.LastAt), l.Hook, l.EventID, l.State, l.attempts(), l.next(), l.reason())
 			}
 			if err := w.Flush(); err != nil {
 				return err
@@ -135,8 +159,8 @@ func dlqShowCommand(g *global) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), l)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "HOOK\t%s\nEVENT\t%s %s\nSTATE\t%s\nATTEMPTS\t%d in round %d\nREASON\t%s\n", l.Hook, l.EventID, l.EventType, l.State, l.Attempts, l.Round, l.Reason)
-			fmt.Fprintf(w, "FIRST ATTEMPT\t%s\nLAST ATTEMPT\t%s\nNEXT ATTEMPT\t%s\n", when(&l.FirstAt), when(&l.LastAt), when(l.NextAt))
+			fmt.Fprintf(w, "HOOK\t%s\nEVENT\t%s %s\nSTATE\t%s\nATTEMPTS\t%s in round %d\nREASON\t%s\n", l.Hook, l.EventID, l.EventType, l.State, l.attempts(), l.Round, l.reason())
+			fmt.Fprintf(w, "FIRST ATTEMPT\t%s\nLAST ATTEMPT\t%s\nNEXT ATTEMPT\t%s\n", when(&l.FirstAt), when(&l.LastAt), l.next())
 			if err := w.Flush(); err != nil {
 				return err
 			}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -115,7 +117,7 @@ func (n newSecret) print(cmd *cobra.Command, asJSON bool, next string) error {
 func webhookListCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List webhooks",
+		Short:   "List the webhooks, how far they are, and what they have failed at",
 		Example: "  usher webhook list --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -130,14 +132,31 @@ func webhookListCommand(g *global) *cobra.Command {
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
+			hooks, err := c.hooks(cmd.Context(), "webhook")
+			if err != nil {
+				return err
+			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tSTATE\tURL\tEVENTS\tDECLARED")
+			fmt.Fprintln(w, "NAME\tSTATE\tPENDING\tRETRYING\tDEAD\tURL\tEVENTS\tDECLARED")
 			for _, h := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.state(), h.URL, strings.Join(h.Events, ","), h.declared())
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.state(), h.progress(hooks), h.URL, strings.Join(h.Events, ","), h.declared())
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// progress is how far a webhook is, in three columns, by what is known of hooks.
+func (h webhookState) progress(hooks []hook) string {
+	at := slices.IndexFunc(hooks, func(one hook) bool { return one.Name == h.Name })
+	if at < 0 {
+		return "-\t-\t-"
+	}
+	pending := "-"
+	if c := hooks[at].Consumer; c != nil {
+		pending = strconv.FormatUint(c.Pending, 10)
+	}
+	return fmt.Sprintf("%s\t%d\t%d", pending, hooks[at].Failures.Waiting, hooks[at].Failures.Dead)
 }
 
 func (h webhookState) state() string {

@@ -221,8 +221,13 @@ func TestNamesThatNoHookHasAreRefused(t *testing.T) {
 	t.Parallel()
 	const hooks, none = `{"hooks":[{"name":"hello","kind":"worker"},{"name":"crm","kind":"webhook"}]}`, `{"count":0,"more":false,"dead_letters":[]}`
 	for _, args := range [][]string{
-		{"dlq", "list", "--hook", "helo"}, {"dlq", "list", "--hook", "helo", "--json"}, {"dlq", "show", "helo", "e"}, {"dlq", "redeliver", "--hook", "helo"},
-		{"dlq", "redeliver", "helo", "e"}, {"dlq", "discard", "--hook", "helo", "--reason", "why"}, {"events", "replay", "--hook", "helo", "--since", "1h"},
+		{"dlq", "list", "--hook", "helo"},
+		{"dlq", "list", "--hook", "helo", "--json"},
+		{"dlq", "show", "helo", "e"},
+		{"dlq", "redeliver", "--hook", "helo"},
+		{"dlq", "redeliver", "helo", "e"},
+		{"dlq", "discard", "--hook", "helo", "--reason", "why"},
+		{"events", "replay", "--hook", "helo", "--since", "1h"},
 	} {
 		a := newAdminStub(t, map[string][]string{
 			"GET /admin/hooks": {hooks}, "GET /admin/dead-letters": {none}, "POST /admin/dead-letters/redeliver": {none}, "POST /admin/dead-letters/discard": {none},
@@ -248,6 +253,29 @@ func TestListSaysThatTheBusIsAway(t *testing.T) {
 		a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + hooks + `]}`}})
 		if out, errOut, code := run(t, "worker", "list", "--admin", a.url); code != 0 || !strings.Contains(out, want) {
 			t.Errorf("usher worker list = %d %s%s, want %q", code, out, errOut, want)
+		}
+	}
+}
+
+func TestWebhooksShowHowFarTheyAre(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{
+		"GET /admin/webhooks": {`[{"name":"crm","url":"https://crm.example.org","events":["identity.created"],"secrets":1},{"name":"new","secrets":1}]`},
+		"GET /admin/hooks":    {`{"hooks":[{"name":"crm","kind":"webhook","consumer":{"pending":12},"failures":{"waiting":3,"dead":45}}]}`},
+	})
+	out, errOut, code := run(t, "webhook", "list", "--admin", a.url)
+	if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(got, "crm active 12 3 45 https://crm.example.org") || !strings.Contains(got, "new active - - -") {
+		t.Errorf("usher webhook list = %d %s%s", code, out, errOut)
+	}
+}
+
+func TestLettersSayWhatHasBecomeOfThem(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]string{"done": "done - - done; before: no", "waiting": "waiting - under way no"} {
+		a := newAdminStub(t, map[string][]string{"GET /admin/dead-letters": {`{"dead_letters":[{"hook":"crm","event_id":"e","state":"` + state + `","reason":"no"}]}`}})
+		out, errOut, code := run(t, "dlq", "list", "--state", state, "--admin", a.url)
+		if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.HasSuffix(got, want) {
+			t.Errorf("usher dlq list = %d %s%s, want %q in it", code, out, errOut, want)
 		}
 	}
 }
