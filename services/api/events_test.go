@@ -63,7 +63,7 @@ func TestUnknownTypesAreRefused(t *testing.T) {
 	c := newWorld(t).admin()
 	for _, path := range []string{"/admin/events", "/admin/events/stream", "/admin/audit/export"} {
 		if g := c.do("GET", path+"?type=login.faild", ""); g.status != 400 || !strings.Contains(g.body, "did you mean login.failed?") {
-			t.Errorf("%s = %d %s, want a refusal that says what was meant", path, g.status, g.body)
+			t.Fatalf("%s = %d %s, want a refusal that says what was meant", path, g.status, g.body)
 		}
 	}
 }
