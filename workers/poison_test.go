@@ -196,7 +196,7 @@ func TestARemovedWorkerDoesNotSpin(t *testing.T) {
 	if err := b.provision.DeleteConsumer(t.Context(), events.Stream, "w"); err != nil {
 		t.Fatal(err)
 	}
-	const line = "it was never declared, or is removed"
+	const line = "wait for the durable consumer"
 	waitFor(t, "a line that says so", func() bool { return strings.Contains(j.log.String(), line) })
 	asked := b.requests(t)
 	<-time.After(3 * time.Second)
