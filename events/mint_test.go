@@ -64,7 +64,7 @@ func TestWorkerNamesThatWouldReachFurtherAreRefused(t *testing.T) {
 	b := startBus(t)
 	minter := b.minter()
 	for _, name := range []string{
-		"", "*", ">", "a.b", "crm.>", "a b", "CRM", "-a", "a-", "a--b", strings.Repeat("a", 65),
+		"", "*", ">", "a.b", "crm.>", "a b", "CRM", "-a", "a-", "a--b", "5", "2fa", strings.Repeat("a", 65),
 		events.UserAPIEvents, events.UserHooks, events.UserProvision, events.UserAPIAuth,
 	} {
 		if _, err := minter.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil {

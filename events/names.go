@@ -13,14 +13,14 @@ const (
 )
 
 // lowerKebab is what a name must be: it becomes part of subjects, where a dot or
-// a wildcard would reach further.
-var lowerKebab = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+// a wildcard would reach further. It is never a number, of which acks have many.
+var lowerKebab = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // CheckName says what is wrong with the name of a worker or a hook, which is the
 // name of its durable consumer and its credential too.
 func CheckName(name string) error {
 	if len(name) > maxName || !lowerKebab.MatchString(name) {
-		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, as in \"crm-sync\"", name, maxName)
+		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, a letter first, as in \"crm-sync\"", name, maxName)
 	}
 	return nil
 }

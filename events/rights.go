@@ -166,13 +166,15 @@ func everyWorkers(subjects []string) (all []string) {
 }
 
 // consume is what taking events from a durable consumer needs: look at it, pull,
-// and ack in the server's present and its coming form.
+// and ack. The numbers of an ack are counted: servers listen to a second form of
+// ack too, which has two names more before that of the stream, and a subject that
+// fits both acks for whatever durable stands in their place. No server uses the
+// second form unless it is told to (js_ack_fc_v2).
 func consume(durable string) []string {
 	return []string{
 		"$JS.API.CONSUMER.INFO." + Stream + "." + durable,
 		strings.TrimSuffix(pulls, "*") + durable,
-		"$JS.ACK." + Stream + "." + durable + ".>",
-		"$JS.ACK.*.*." + Stream + "." + durable + ".>",
+		"$JS.ACK." + Stream + "." + durable + ".*.*.*.*.*",
 	}
 }
 

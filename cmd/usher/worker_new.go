@@ -81,7 +81,7 @@ checkout, or is run in one, go.mod points there.`,
 	return cmd
 }
 
-var workerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var workerName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // check refuses what the server would, and what would leave a worker half made.
 func (n *newWorker) check() error {
@@ -93,7 +93,7 @@ func (n *newWorker) check() error {
 	}
 	switch {
 	case len(n.name) > 64 || !workerName.MatchString(n.name):
-		return fmt.Errorf("%q: a name has up to 64 lower-case letters, digits and single hyphens", n.name)
+		return fmt.Errorf("%q: a name has up to 64 lower-case letters, digits and single hyphens, a letter first", n.name)
 	case n.kind == "answer" && n.lang != "go":
 		return errors.New("--kind answer: only for --lang go; in other languages answer over HTTP, with a web_hook")
 	case n.kind == "answer":
