@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -136,6 +137,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
+	p.hooks = &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now}
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (p *process) askDelivery(ctx context.Context) error {
 func (p *process) declarations() *delivery.Declarations {
 	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
-		Hooks:    stored,
+		Hooks:    forgetting{stored, p.hooks},
 		Durables: p.durables(),
 		Presence: presence{p.adminAuth, p.adminEvents},
 		Minter:   minting{p.bus},

@@ -33,7 +33,6 @@ func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	stored := kicking{p.store, p.wake}
-	p.hooks = &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now}
 	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: stored, Golden: golden, Now: time.Now}
 	p.delivery = delivery.New(delivery.Options{
 		Failures:  stored,
@@ -137,6 +136,13 @@ func (d *declared) refresh(ctx context.Context, age time.Duration) error {
 	}
 	d.table, d.read = table, now
 	return nil
+}
+
+// forget has the table read again before it is believed.
+func (d *declared) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = time.Time{}
 }
 
 // Declared gives the traits that a worker's declaration lists.

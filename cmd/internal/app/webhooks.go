@@ -13,7 +13,7 @@ import (
 // newWebhooks makes what declares webhooks.
 func (p *process) newWebhooks() *delivery.Webhooks {
 	return &delivery.Webhooks{
-		Hooks:  kicking{p.store, p.wake},
+		Hooks:  forgetting{kicking{p.store, p.wake}, p.hooks},
 		InFile: func() []delivery.Hook { return p.live.now().cfg.DeclaredWebhooks() },
 		Taken:  func(name string) bool { _, taken := p.builtIn()[name]; return taken },
 		Bus:    p.durables(),
