@@ -334,8 +334,8 @@ func workerRotateCommand(g *global) *cobra.Command {
 the former one. A worker that runs takes it up when it connects next.
 
 The former credential stays good until it expires. One that has leaked is ended
-at once by 'usher worker remove'; 'usher worker new' makes the worker again, and
-'usher events replay' gives it what it has missed.`,
+by 'usher worker remove'; 'usher worker new' makes the worker again under another
+name, and 'usher events replay' gives it what it has missed.`,
 		Example: "  usher worker rotate hello\n  usher worker rotate hello --creds /etc/hello/hello.creds",
 		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -28,7 +28,7 @@ var languages = []string{"go", "node", "python", "shell"}
 type newWorker struct {
 	name, lang, dir, kind string
 	events, traits        []string
-	quiet                 bool
+	quiet, reuse          bool
 }
 
 func workerNewCommand(g *global) *cobra.Command {
@@ -41,7 +41,11 @@ event. Writes a folder with a program that works, the worker's credential and a
 README, and prints the command that runs it. No file of the server changes.
 
 A program in Go uses the module of this version. Where usher was built from a
-checkout, or is run in one, go.mod points there.`,
+checkout, or is run in one, go.mod points there.
+
+The name of a worker that was removed is refused as long as a credential of it is
+good, up to 90 days: it would be one of the new worker. If none has leaked,
+--reuse-name takes the name.`,
 		Example: "  usher worker new hello --lang shell\n  usher worker new crm --lang python --events identity.created,identity.deleted --traits email",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,6 +78,7 @@ checkout, or is run in one, go.mod points there.`,
 	f.StringVar(&n.kind, "kind", "worker", "worker, or answer: one that is asked before a commit")
 	f.StringSliceVar(&n.events, "events", []string{"identity.created"}, "types of events that it gets")
 	f.StringSliceVar(&n.traits, "traits", nil, "traits of a person that it may ask for")
+	f.BoolVar(&n.reuse, "reuse-name", false, "have the name of a worker that was removed, whose credentials work again then")
 	f.BoolVar(&n.quiet, "quiet", false, "print only the command")
 	for name, values := range map[string][]string{"lang": languages, "kind": workerKinds, "events": delivery.EventTypes()} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -124,6 +129,9 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	}
 	var a hookAccess
 	body := map[string]any{"name": n.name, "kind": n.kind, "events": n.events, "traits": n.traits}
+	if n.reuse {
+		body["reuse_name"] = true
+	}
 	if err := c.post(ctx, "/admin/hooks", body, &a); err != nil {
 		_ = os.Remove(n.dir) // if it is empty
 		return "", err
@@ -146,7 +154,7 @@ func (n *newWorker) undone(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it", err, n.name)
+	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it, and --reuse-name takes the name again", err, n.name)
 }
 
 // command runs the worker, from anywhere.

@@ -136,6 +136,10 @@ func TestNewWorkerRefuses(t *testing.T) {
 	if len(a.sent) > 0 {
 		t.Errorf("a refused worker was declared: %q", a.sent)
 	}
+	used := newAdminStub(t, map[string][]string{"POST /admin/hooks": {helloAccess}})
+	if _, errOut, code := run(t, "worker", "new", "hello", "--lang", "shell", "--dir", filepath.Join(t.TempDir(), "used"), "--reuse-name", "--admin", used.url); code != 0 || !strings.Contains(used.sent[0], `"reuse_name":true`) {
+		t.Errorf("worker new --reuse-name = %d %s, sent %q, want that the server is told", code, errOut, used.sent)
+	}
 	dir := filepath.Join(t.TempDir(), "new")
 	if _, errOut, code := run(t, "worker", "new", "hello", "--lang", "go", "--dir", dir, "--admin", a.url); code == 0 {
 		t.Error("a worker that the server refuses is made", errOut)

@@ -104,7 +104,21 @@ func hookError(operation string, err error) error {
 	if errors.As(err, &invalid) {
 		return refuse("%s", invalid.Text)
 	}
+	if used := usedName(err); used != nil {
+		used.reason += ". If none of them has leaked, reuse_name lets the new hook have it"
+		return used
+	}
 	return fmt.Errorf("%s: %w", operation, err)
+}
+
+// usedName is what a name that cannot be had yet is to administrators, nil for
+// another error.
+func usedName(err error) *problem {
+	var used *delivery.NameUsed
+	if !errors.As(err, &used) {
+		return nil
+	}
+	return &problem{status: http.StatusConflict, reason: used.Error()}
 }
 
 func (s *Server) listHooks(x *exchange) error {
@@ -127,6 +141,7 @@ func (s *Server) createHook(x *exchange) error {
 		Kind   delivery.Kind `json:"kind"`
 		Events []string      `json:"events"`
 		Traits []string      `json:"traits"`
+		Reuse  bool          `json:"reuse_name"`
 	}
 	if err := x.decode(&in); err != nil {
 		return err
@@ -135,7 +150,7 @@ func (s *Server) createHook(x *exchange) error {
 		return err
 	}
 	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
-		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits,
+		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits, ReuseName: in.Reuse,
 	}, x.deliverer())
 	if err != nil {
 		return hookError("create hook", err)

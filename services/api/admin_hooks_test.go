@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -18,16 +19,17 @@ import (
 // hookDesk is what the routes of hooks and dead letters call. It knows the hook
 // "crm" and one failure.
 type hookDesk struct {
-	url    string // of the hooks
-	err    error  // what everything answers, if it is set
-	asked  []string
-	query  delivery.FailureQuery
-	event  uuid.UUID
-	count  int
-	replay delivery.ReplayOptions
-	long   time.Duration
-	check  delivery.CheckOptions
-	until  time.Duration // of the check
+	url     string // of the hooks
+	err     error  // what everything answers, if it is set
+	asked   []string
+	query   delivery.FailureQuery
+	event   uuid.UUID
+	count   int
+	replay  delivery.ReplayOptions
+	long    time.Duration
+	created delivery.Hook
+	check   delivery.CheckOptions
+	until   time.Duration // of the check
 }
 
 func withHooks(d *hookDesk) func(*world) {
@@ -63,6 +65,7 @@ func (d *hookDesk) Show(_ context.Context, name string) (delivery.Shown, error) 
 }
 
 func (d *hookDesk) Create(_ context.Context, h delivery.Hook, _ delivery.Author) (delivery.Shown, delivery.Credential, error) {
+	d.created = h
 	s, err := d.shown("create", h.Name)
 	return s, shownOnce, err
 }
@@ -122,6 +125,24 @@ func TestHooks(t *testing.T) {
 	}
 }
 
+// What is refused says until when, and what may be done.
+func TestANameThatIsUsed(t *testing.T) {
+	t.Parallel()
+	used := &delivery.NameUsed{Name: "crm", Until: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
+	c := newWorld(t, withHooks(&hookDesk{err: fmt.Errorf("create: %w", used)})).admin()
+	g := c.do("POST", "/admin/hooks", hookJSON, "Content-Type", asJSON)
+	if g.status != 409 || !strings.Contains(g.body, "2027-01-02T03:04:05Z") || !strings.Contains(g.body, "reuse_name") {
+		t.Errorf("POST = %d %s, want 409 with the time, and reuse_name", g.status, g.body)
+	}
+	d := &hookDesk{}
+	c = newWorld(t, withHooks(d)).admin()
+	for body, want := range map[string]bool{hookJSON: false, strings.Replace(hookJSON, "{", `{"reuse_name":true,`, 1): true} {
+		if g := c.do("POST", "/admin/hooks", body, "Content-Type", asJSON); g.status != 201 || d.created.ReuseName != want {
+			t.Errorf("POST %s = %d %s, created %+v, want to reuse the name: %t", body, g.status, g.body, d.created, want)
+		}
+	}
+}
+
 func TestHooksRefuse(t *testing.T) {
 	t.Parallel()
 	for _, r := range []struct {
@@ -135,6 +156,7 @@ func TestHooksRefuse(t *testing.T) {
 		{"POST", "/admin/hooks", strings.Replace(hookJSON, `{`, `{"name":"other",`, 1), nil, 400},
 		{"POST", "/admin/hooks", hookJSON, &delivery.Invalid{Text: "no such type"}, 400},
 		{"POST", "/admin/hooks", hookJSON, delivery.ErrHookExists, 409},
+		{"POST", "/admin/hooks", hookJSON, &delivery.NameUsed{Name: "crm"}, 409},
 		{"POST", "/admin/hooks", hookJSON, errors.New("secret detail"), 500},
 		{"GET", "/admin/hooks", "", errors.New("secret detail"), 500},
 		{"GET", "/admin/hooks/other", "", nil, 404},

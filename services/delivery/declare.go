@@ -75,6 +75,7 @@ type Declarations struct {
 	Minter   Minter
 	Counts   Counter
 	Ledger   Ledger
+	Names    Names
 	// Fixed gives the hooks that are not in the table, built in or of the file, in a
 	// new map each time.
 	Fixed func() map[string]Hook
@@ -101,7 +102,8 @@ type Credential = webhook.Secret
 var ErrFixed = errors.New("delivery: the hook is declared in the configuration file, or built in")
 
 // Create declares a hook, with its durable consumer and its credential. A worker
-// gets the events from then on. Errors that callers tell apart are [*Invalid] and [ErrHookExists].
+// gets the events from then on. Errors that callers tell apart are [*Invalid],
+// [ErrHookExists] and [*NameUsed].
 //
 // A durable that cannot be made at once is made by whoever leads, within half a minute.
 func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
@@ -118,7 +120,7 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Cr
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if err := d.Hooks.CreateHook(ctx, h, d.acted(by, "hook.create", h.Name)); err != nil {
+	if err := d.Hooks.CreateHook(ctx, d.minted(h), d.acted(by, "hook.create", h.Name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("create hook %q: %w", h.Name, err)
 	}
 	if h.Kind != Answer {
@@ -175,20 +177,20 @@ func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Show
 		return Shown{}, Credential{}, err
 	}
 	h.UpdatedAt = d.Now().UTC()
-	if err := d.Hooks.UpdateHook(ctx, h, d.acted(by, "hook.rotate", name)); err != nil {
+	if err := d.Hooks.UpdateHook(ctx, d.minted(h), d.acted(by, "hook.rotate", name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", name, err)
 	}
 	shown, err := d.show(ctx, name)
 	return shown, credential, err
 }
 
-// rotateInFile changes nothing that is stored: credentials are not.
+// rotateInFile stores nothing but until when the credential is good.
 func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
 	credential, err := d.credential(h)
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if err := d.Ledger.Append(ctx, d.acted(by, "hook.rotate", h.Name)); err != nil {
+	if err := d.Names.NameMinted(ctx, h.Name, d.minted(h).CredentialUntil, d.acted(by, "hook.rotate", h.Name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", h.Name, err)
 	}
 	shown, err := d.show(ctx, h.Name)
@@ -196,7 +198,8 @@ func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Sho
 }
 
 // Remove ends a hook: its credential is powerless at once, and its failures are
-// forgotten. Where the bus is away its durable consumer goes, and the power of its
+// forgotten. A hook that had the name again would give the credential its power
+// back, see [NameUsed]. Where the bus is away its durable consumer goes, and the power of its
 // credential with it, once the bus is back: whoever leads sees to it. It gives
 // [ErrNoHook] and [ErrFixed], and touches nothing then.
 func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {

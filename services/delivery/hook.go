@@ -44,6 +44,12 @@ type Hook struct {
 	Disabled string
 	// InFile says that the configuration file declares it: only there it is changed.
 	InFile bool
+	// CredentialUntil is how long a credential is good that was minted with this
+	// change. It is kept with the name, and not given back.
+	CredentialUntil time.Time
+	// ReuseName declares it although there are credentials of a former hook of the
+	// name, see [NameUsed]. It is not kept.
+	ReuseName bool
 
 	CreatedAt, UpdatedAt time.Time
 }

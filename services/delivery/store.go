@@ -13,8 +13,8 @@ import (
 type Hooks interface {
 	// Hooks gives all, by name.
 	Hooks(ctx context.Context) ([]Hook, error)
-	// CreateHook gives [ErrHookExists] if the name is taken. The event says so in
-	// the same commit, as do those of the other changes.
+	// CreateHook gives [ErrHookExists] if the name is taken, and [*NameUsed]. The
+	// event says so in the same commit, as do those of the other changes.
 	CreateHook(ctx context.Context, h Hook, e events.Event) error
 	// UpdateHook replaces a hook, or gives [ErrNoHook].
 	UpdateHook(ctx context.Context, h Hook, e events.Event) error

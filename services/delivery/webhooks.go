@@ -108,8 +108,8 @@ func (w *Webhooks) Webhook(ctx context.Context, name string) (Hook, error) {
 }
 
 // Add declares a webhook, which gets the events of the types from now on. Its
-// secret is made here. The error is [*Invalid], [ErrHookExists], or [ErrUnready]
-// with a webhook that is stored.
+// secret is made here. The error is [*Invalid], [ErrHookExists], [*NameUsed], or
+// [ErrUnready] with a webhook that is stored.
 func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by Author) (Hook, error) {
 	types = slices.Compact(slices.Sorted(slices.Values(types)))
 	h := Hook{

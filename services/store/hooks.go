@@ -125,9 +125,14 @@ func (s *Store) Hooks(ctx context.Context) ([]delivery.Hook, error) {
 }
 
 // CreateHook stores a hook and the event in one durable commit, or gives
-// [delivery.ErrHookExists]. Its times, where they are zero, are now.
+// [delivery.ErrHookExists] or [*delivery.NameUsed]. Its times, where they are zero, are now.
 func (s *Store) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	err := s.saveHook(ctx, h, e, func(tx *tx, row hookRow) error { return tx.insert(hooks.insert(row)) })
+	err := s.saveHook(ctx, h, e, func(tx *tx, row hookRow) error {
+		if err := tx.insert(hooks.insert(row)); err != nil {
+			return err
+		}
+		return takeName(tx, h, s.now())
+	})
 	if takenColumn(err) == "hooks.name" {
 		return delivery.ErrHookExists
 	}
@@ -147,7 +152,10 @@ func (s *Store) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event)
 		if err == nil && changed == 0 {
 			err = delivery.ErrNoHook
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return keepName(tx, h.Name, h.CredentialUntil)
 	})
 	if err != nil {
 		return fmt.Errorf("update hook %s: %w", h.Name, err)
@@ -189,6 +197,9 @@ func (s *Store) DeleteHook(ctx context.Context, name string, e events.Event) err
 			return delivery.ErrNoHook
 		}
 		if _, err := tx.exec(`DELETE FROM hook_failures WHERE hook = ?`, name); err != nil {
+			return err
+		}
+		if err := leaveName(tx, name, s.now()); err != nil {
 			return err
 		}
 		return appendEvent(tx, e)

@@ -93,6 +93,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"PruneEvents":                     testPruneEvents,
 		"Hooks":                           testHooks,
 		"HooksWithTheirEvents":            testHooksWithTheirEvents,
+		"HookNames":                       testHookNames,
 		"SaveFailure":                     testSaveFailure,
 		"SaveFailureAtOnce":               testSaveFailureAtOnce,
 		"DueFailures":                     testDueFailures,

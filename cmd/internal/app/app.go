@@ -59,7 +59,8 @@ type process struct {
 	issuer              *workersession.Client
 	answers             answers
 	provisioner, events *nats.Conn
-	provisioning        sync.Mutex // held by who changes the bus
+	provisioning        sync.Mutex      // held by who changes the bus
+	reused              map[string]bool // names that were warned of, see warnOfReused
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
 	// webhooks declares webhooks.

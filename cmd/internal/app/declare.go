@@ -34,6 +34,7 @@ func (p *process) declarations() *delivery.Declarations {
 		Minter:   minting{p.bus},
 		Counts:   p.store,
 		Ledger:   stored,
+		Names:    stored,
 		Fixed:    p.builtIn,
 		Log:      p.log,
 		Now:      time.Now,
@@ -61,6 +62,7 @@ func (p *process) provision(ctx context.Context) error {
 	if err := p.provisionThese(ctx, own); err != nil {
 		return err
 	}
+	p.warnOfReused(ctx, fixed)
 	if err := p.provisionDeclared(ctx, inFile, fixed); err != nil && ctx.Err() == nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}

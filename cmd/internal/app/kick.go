@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -86,6 +87,11 @@ func (k kicking) SaveFailure(ctx context.Context, former *delivery.Failure, f de
 // CreateHook is [store.Store.CreateHook].
 func (k kicking) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
 	return k.kicked(k.Store.CreateHook(ctx, h, e))
+}
+
+// NameMinted is [store.Store.NameMinted].
+func (k kicking) NameMinted(ctx context.Context, name string, until time.Time, e events.Event) error {
+	return k.kicked(k.Store.NameMinted(ctx, name, until, e))
 }
 
 // UpdateHook is [store.Store.UpdateHook].
