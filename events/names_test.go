@@ -10,7 +10,7 @@ import (
 func TestCheckName(t *testing.T) {
 	t.Parallel()
 	for name, good := range map[string]bool{
-		"crm": true, "crm-sync-2": true, "7": true, strings.Repeat("a", 64): true,
+		"crm": true, "crm-sync-2": true, "7": false, "7-up": false, strings.Repeat("a", 64): true,
 		"": false, strings.Repeat("a", 65): false, "Crm": false, "crm.sync": false, "crm_sync": false, "crm--sync": false,
 		"-crm": false, "crm-": false, "crm*": false, ">": false, "crm\n": false, "größe": false,
 	} {

@@ -85,8 +85,8 @@ func checkCluster(cmd *cobra.Command, o events.ServerOptions) error {
 	if o.Cluster.Listen != "" && !cmd.Flags().Changed("name") {
 		return errors.New("--name NAME: the servers of a cluster need a name each")
 	}
-	if !workerName.MatchString(o.Name) {
-		return fmt.Errorf("--name %q: want lower-case letters, digits and single hyphens", o.Name)
+	if err := events.CheckName(o.Name); err != nil {
+		return fmt.Errorf("--name: %w", err)
 	}
 	for _, address := range o.Cluster.Routes {
 		if _, _, err := net.SplitHostPort(address); err != nil {

@@ -9,12 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"text/template"
 
 	"github.com/spf13/cobra"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
 )
 
@@ -86,8 +86,6 @@ good, up to 90 days: it would be one of the new worker. If none has leaked,
 	return cmd
 }
 
-var workerName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-
 // check refuses what the server would, and what would leave a worker half made.
 func (n *newWorker) check() error {
 	if n.lang == "" {
@@ -96,9 +94,10 @@ func (n *newWorker) check() error {
 	if err := errors.Join(oneOf("lang", n.lang, languages), oneOf("kind", n.kind, workerKinds)); err != nil {
 		return err
 	}
+	if err := events.CheckName(n.name); err != nil {
+		return err
+	}
 	switch {
-	case len(n.name) > 64 || !workerName.MatchString(n.name):
-		return fmt.Errorf("%q: a name has up to 64 lower-case letters, digits and single hyphens, a letter first", n.name)
 	case n.kind == "answer" && n.lang != "go":
 		return errors.New("--kind answer: only for --lang go; in other languages answer over HTTP, with a web_hook")
 	case n.kind == "answer":
