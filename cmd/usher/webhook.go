@@ -66,13 +66,18 @@ func webhookPath(name string) string { return webhooksPath + "/" + url.PathEscap
 
 func webhookAddCommand(g *global) *cobra.Command {
 	var types []string
+	var reuse bool
 	cmd := &cobra.Command{
 		Use:   "add NAME URL --events TYPE,…",
 		Short: "Declare a webhook and print its signing secret, once",
 		Long: `Declares a webhook: from now on its endpoint gets the events of the types. The
 signing secret that is printed is shown this once. The address must be on the
 public internet unless clients.http.private_ip_exception_urls lets it through,
-or the server runs for development.`,
+or the server runs for development.
+
+The name of a worker that was removed is refused as long as a credential of it is
+good: it could take the webhook's events. If none has leaked, --reuse-name takes
+the name.`,
 		Example: "  usher webhook add crm https://crm.example.org/usher --events identity.created,identity.deleted",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,6 +94,9 @@ or the server runs for development.`,
 				return err
 			}
 			in := map[string]any{"name": args[0], "url": args[1], "events": types}
+			if reuse {
+				in["reuse_name"] = true
+			}
 			var made newSecret
 			if err := c.do(cmd.Context(), http.MethodPost, webhooksPath, in, &made); err != nil {
 				return err
@@ -98,6 +106,7 @@ or the server runs for development.`,
 	}
 	cmd.Flags().StringSliceVar(&types, "events", nil, "the types of the events that it gets")
 	_ = cmd.RegisterFlagCompletionFunc("events", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&reuse, "reuse-name", false, "have the name of a worker that was removed, whose credentials work again then")
 	return cmd
 }
 

@@ -136,16 +136,30 @@ func TestNewWorkerRefuses(t *testing.T) {
 	if len(a.sent) > 0 {
 		t.Errorf("a refused worker was declared: %q", a.sent)
 	}
-	used := newAdminStub(t, map[string][]string{"POST /admin/hooks": {helloAccess}})
-	if _, errOut, code := run(t, "worker", "new", "hello", "--lang", "shell", "--dir", filepath.Join(t.TempDir(), "used"), "--reuse-name", "--admin", used.url); code != 0 || !strings.Contains(used.sent[0], `"reuse_name":true`) {
-		t.Errorf("worker new --reuse-name = %d %s, sent %q, want that the server is told", code, errOut, used.sent)
-	}
 	dir := filepath.Join(t.TempDir(), "new")
 	if _, errOut, code := run(t, "worker", "new", "hello", "--lang", "go", "--dir", dir, "--admin", a.url); code == 0 {
 		t.Error("a worker that the server refuses is made", errOut)
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("what the server has refused leaves a folder")
+	}
+}
+
+// Only who says so has the name of a worker that was removed.
+func TestReuseNameIsSaid(t *testing.T) {
+	t.Parallel()
+	const made = `{"name":"hello","url":"https://a.example","events":["identity.created"],"secret":"whsec_x","ready":true}`
+	for _, reuse := range []bool{false, true} {
+		for _, args := range [][]string{
+			{"worker", "new", "hello", "--lang", "shell", "--dir", filepath.Join(t.TempDir(), "hello")},
+			{"webhook", "add", "hello", "https://a.example", "--events", "identity.created"},
+		} {
+			a := newAdminStub(t, map[string][]string{"POST /admin/hooks": {helloAccess}, "POST /admin/webhooks": {made}})
+			args = append(args, "--admin", a.url, fmt.Sprintf("--reuse-name=%t", reuse))
+			if _, errOut, code := run(t, args...); code != 0 || strings.Contains(a.sent[0], `"reuse_name":true`) != reuse {
+				t.Errorf("usher %q = %d %s, sent %q, want reuse_name %t", args, code, errOut, a.sent, reuse)
+			}
+		}
 	}
 }
 

@@ -105,7 +105,6 @@ func hookError(operation string, err error) error {
 		return refuse("%s", invalid.Text)
 	}
 	if used := usedName(err); used != nil {
-		used.reason += ". If none of them has leaked, reuse_name lets the new hook have it"
 		return used
 	}
 	return fmt.Errorf("%s: %w", operation, err)
@@ -113,12 +112,12 @@ func hookError(operation string, err error) error {
 
 // usedName is what a name that cannot be had yet is to administrators, nil for
 // another error.
-func usedName(err error) *problem {
+func usedName(err error) error {
 	var used *delivery.NameUsed
 	if !errors.As(err, &used) {
 		return nil
 	}
-	return &problem{status: http.StatusConflict, reason: used.Error()}
+	return &problem{status: http.StatusConflict, reason: used.Error() + ". If none of them has leaked, reuse_name lets the new hook have it"}
 }
 
 func (s *Server) listHooks(x *exchange) error {

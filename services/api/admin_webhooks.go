@@ -15,7 +15,7 @@ import (
 type Webhooks interface {
 	List(ctx context.Context) ([]delivery.Hook, error)
 	Webhook(ctx context.Context, name string) (delivery.Hook, error)
-	Add(ctx context.Context, name, url string, types []string, by delivery.Author) (delivery.Hook, error)
+	Add(ctx context.Context, wanted delivery.Hook, by delivery.Author) (delivery.Hook, error)
 	Rotate(ctx context.Context, name string, by delivery.Author) (webhook.Secret, error)
 	FinishRotation(ctx context.Context, name string, by delivery.Author) error
 	Enable(ctx context.Context, name string, by delivery.Author) error
@@ -98,6 +98,7 @@ type wantedWebhook struct {
 	Name   string   `json:"name"`
 	URL    string   `json:"url"`
 	Events []string `json:"events"`
+	Reuse  bool     `json:"reuse_name"`
 }
 
 // addWebhook declares a webhook and shows its secret.
@@ -106,7 +107,7 @@ func (s *Server) addWebhook(x *exchange) error {
 	if err := x.decode(&in); err != nil {
 		return err
 	}
-	h, err := s.Webhooks.Add(x.r.Context(), in.Name, in.URL, in.Events, x.deliverer())
+	h, err := s.Webhooks.Add(x.r.Context(), delivery.Hook{Name: in.Name, URL: in.URL, Types: in.Events, ReuseName: in.Reuse}, x.deliverer())
 	unready := errors.Is(err, delivery.ErrUnready)
 	if err != nil && !unready {
 		return hookError("add webhook", err)

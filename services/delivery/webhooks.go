@@ -107,13 +107,13 @@ func (w *Webhooks) Webhook(ctx context.Context, name string) (Hook, error) {
 	return all[at], nil
 }
 
-// Add declares a webhook, which gets the events of the types from now on. Its
-// secret is made here. The error is [*Invalid], [ErrHookExists], [*NameUsed], or
+// Add declares a webhook, of which Name, URL, Types and ReuseName count. It gets
+// the events of the types from now on. Its secret is made here. The error is [*Invalid], [ErrHookExists], [*NameUsed], or
 // [ErrUnready] with a webhook that is stored.
-func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by Author) (Hook, error) {
-	types = slices.Compact(slices.Sorted(slices.Values(types)))
+func (w *Webhooks) Add(ctx context.Context, wanted Hook, by Author) (Hook, error) {
+	name, types := wanted.Name, slices.Compact(slices.Sorted(slices.Values(wanted.Types)))
 	h := Hook{
-		Name: name, Kind: Webhook, Types: types, URL: url,
+		Name: name, Kind: Webhook, Types: types, URL: wanted.URL, ReuseName: wanted.ReuseName,
 		Secrets: []webhook.Secret{webhook.NewSigningSecret()}, CreatedAt: w.Now(), UpdatedAt: w.Now(),
 	}
 	if err := CheckWebhook(h); err != nil {

@@ -102,12 +102,12 @@ var (
 func TestWebhooksAreAddedRotatedAndRemoved(t *testing.T) {
 	t.Parallel()
 	d, w := newWebhooks()
-	h, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna)
+	h, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna)
 	if err != nil || len(h.Secrets) != 1 || webhook.CheckSigningSecret(h.Secrets[0]) != nil || !slices.Equal(h.Types, []string{"identity.created", "identity.deleted"}) {
 		t.Fatalf("Add = %+v, %v, want it with a secret and its types", h, err)
 	}
 	first := h.Secrets[0].Reveal()
-	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); !errors.Is(err, delivery.ErrHookExists) {
+	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("Add again = %v, want ErrHookExists", err)
 	}
 	rotated, err := w.Rotate(t.Context(), "crm", anna)
@@ -181,7 +181,7 @@ func TestWebhooksThatAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d, w := newWebhooks()
-			_, err := w.Add(t.Context(), tc.name, tc.url, tc.types, anna)
+			_, err := w.Add(t.Context(), wanted(tc.name, tc.url, tc.types), anna)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hidden") {
 				t.Errorf("Add = %v, want a refusal that names %q and shows nothing", err, tc.want)
 			}
@@ -196,7 +196,7 @@ func TestAWebhookIsStoredAlthoughTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	d, w := newWebhooks()
 	d.broken = errors.New("no bus")
-	h, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna)
+	h, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna)
 	if !errors.Is(err, delivery.ErrUnready) || len(h.Secrets) != 1 || len(d.rows) != 1 {
 		t.Errorf("Add = %v, %d secrets, want ErrUnready and the webhook", err, len(h.Secrets))
 	}
@@ -205,7 +205,7 @@ func TestAWebhookIsStoredAlthoughTheBusIsAway(t *testing.T) {
 func TestWebhookThatHasGone(t *testing.T) {
 	t.Parallel()
 	d, w := newWebhooks()
-	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); err != nil {
+	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); err != nil {
 		t.Fatal(err)
 	}
 	d.said = nil
@@ -244,7 +244,7 @@ func TestWebhookInTheFile(t *testing.T) {
 	if err := w.Remove(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrInFile) {
 		t.Errorf("Remove = %v, want ErrInFile", err)
 	}
-	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); !errors.Is(err, delivery.ErrHookExists) {
+	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("Add = %v, want ErrHookExists", err)
 	}
 	for range 2 { // the second time there is a row
@@ -279,7 +279,7 @@ func TestOnlyWebhooksAreListed(t *testing.T) {
 	d, w := newWebhooks()
 	d.rows = []delivery.Hook{{Name: "z-worker", Kind: delivery.Worker}, {Name: "a-answer", Kind: delivery.Answer}}
 	for _, name := range []string{"crm", "bi"} {
-		if _, err := w.Add(t.Context(), name, crmURL, crmEvents, anna); err != nil {
+		if _, err := w.Add(t.Context(), wanted(name, crmURL, crmEvents), anna); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -295,7 +295,7 @@ func TestOnlyWebhooksAreListed(t *testing.T) {
 func TestWebhookTest(t *testing.T) {
 	t.Parallel()
 	d, w := newWebhooks()
-	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); err != nil {
+	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); err != nil {
 		t.Fatal(err)
 	}
 	got, err := w.Test(t.Context(), "crm", anna)
@@ -316,4 +316,9 @@ func TestWebhookTest(t *testing.T) {
 	if len(d.said) != 1 {
 		t.Errorf("a test is in the log: %v", d.said)
 	}
+}
+
+// wanted is what somebody declares.
+func wanted(name, url string, types []string) delivery.Hook {
+	return delivery.Hook{Name: name, URL: url, Types: types}
 }

@@ -42,7 +42,14 @@ func TestTheNameOfARemovedWorker(t *testing.T) {
 	until := time.Now().Add(90 * 24 * time.Hour).UTC().Format("2006-01-02T")
 	create(http.StatusConflict, worker(), until)
 	create(http.StatusConflict, map[string]any{"name": "crm", "kind": "answer"}, "reuse_name")
-	create(http.StatusConflict, map[string]any{"name": "crm", "url": "https://crm.example.org/in", "events": []any{"identity.created"}}, until)
+	hook := map[string]any{"name": "crm", "url": "https://crm.example.org/in", "events": []any{"identity.created"}}
+	create(http.StatusConflict, hook, until)
+	hook["reuse_name"] = true
+	create(http.StatusCreated, hook, `"secret"`)
+	if status, text := s.ask("DELETE", "/admin/webhooks/crm"); status != http.StatusNoContent {
+		t.Fatalf("DELETE = %d %s", status, text)
+	}
+	create(http.StatusConflict, worker(), until) // the worker's credentials are still good
 	create(http.StatusCreated, worker("again"), `"credential"`)
 	remove()
 	s.end()
