@@ -193,10 +193,12 @@ func (x *reader) read(text []byte) error {
 
 // member gives the value of an object in one line that has that member only.
 func member(text []byte, name string) (gjson.Result, bool) {
-	if !bytes.HasPrefix(text, []byte(`{"`+name+`":`)) || !gjson.ValidBytes(text) {
+	value, begins := bytes.CutPrefix(text, []byte(`{"`+name+`":`))
+	value, ends := bytes.CutSuffix(bytes.TrimSpace(value), []byte("}"))
+	if !begins || !ends || !gjson.ValidBytes(value) {
 		return gjson.Result{}, false
 	}
-	return gjson.GetBytes(text, name), true
+	return gjson.ParseBytes(value), true
 }
 
 // parseRecord reads what [Writer.Record] writes. Records are most of an export,
