@@ -364,6 +364,33 @@ func testRetriesDone(t *testing.T, s *suite) {
 	s.wantFailedAt(st, "erp", map[uint64]bool{11: false, 12: false})
 }
 
+func testRetriesLost(t *testing.T, s *suite) {
+	st := s.store(nil)
+	retried := func(hook string) delivery.Failure {
+		f := s.failure(hook)
+		f.LastAt = s.clock()
+		s.save(st, nil, f)
+		s.must(st.RetryPublished(s.ctx(), f, 10))
+		f.StreamSeq, f.NextAt = 10, time.Time{}
+		return f
+	}
+	lost, others := retried("crm"), retried("erp")
+	waits := s.failure("crm")
+	waits.LastAt, waits.NextAt = s.clock(), s.clock().Add(time.Hour)
+	s.save(st, nil, waits)
+	s.advance(time.Minute)
+	made := s.clock()
+	kept := retried("crm")
+	s.advance(time.Minute)
+	if n, err := st.RetriesLost(s.ctx(), "crm", made); err != nil || n != 1 {
+		t.Errorf("RetriesLost = %d, %v, want 1", n, err)
+	}
+	lost.LastAt, lost.NextAt = s.clock(), s.clock()
+	for _, f := range []delivery.Failure{lost, others, waits, kept} {
+		s.wantFailure(st, f)
+	}
+}
+
 func (s *suite) wantFailedAt(st *store.Store, hook string, want map[uint64]bool) {
 	s.t.Helper()
 	for seq, want := range want {

@@ -98,6 +98,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DueFailuresAtOnce":               testDueFailuresAtOnce,
 		"RetryPublished":                  testRetryPublished,
 		"RetriesDone":                     testRetriesDone,
+		"RetriesLost":                     testRetriesLost,
 		"FailedAtUnknown":                 testFailedAtUnknown,
 		"Failures":                        testFailures,
 		"DeleteFailures":                  testDeleteFailures,
