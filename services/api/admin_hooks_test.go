@@ -141,6 +141,8 @@ func TestHooksRefuse(t *testing.T) {
 		{"POST", "/admin/hooks/crm/pause", `{"until":"10m"}`, nil, 400},
 		{"POST", "/admin/hooks/other/pause", "", nil, 404},
 		{"POST", "/admin/hooks/other/resume", "", nil, 404},
+		{"POST", "/admin/hooks/crm/resume", "", delivery.ErrUnready, 409},
+		{"DELETE", "/admin/hooks/crm", "", &delivery.Invalid{Text: "a webhook"}, 400},
 		{"POST", "/admin/hooks/crm/rotate", "", delivery.ErrFixed, 409},
 		{"POST", "/admin/hooks/other/rotate", "", nil, 404},
 		{"DELETE", "/admin/hooks/crm", "", delivery.ErrFixed, 409},

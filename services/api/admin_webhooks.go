@@ -84,8 +84,6 @@ func webhookError(err error) error {
 		return &problem{status: http.StatusNotFound, reason: "There is no webhook with this name."}
 	case errors.Is(err, delivery.ErrHookExists):
 		return &problem{status: http.StatusConflict, reason: "A hook has this name already."}
-	case errors.Is(err, delivery.ErrInFile):
-		return &problem{status: http.StatusConflict, reason: "The webhook is declared in the configuration file, and changed there."}
 	}
 	return err
 }

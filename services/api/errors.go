@@ -50,6 +50,7 @@ var table = []struct {
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
 	{delivery.ErrNoHook, problem{status: 404, reason: "There is no hook with this name."}},
 	{delivery.ErrHookExists, problem{status: 409, reason: "A hook has this name already."}},
+	{delivery.ErrUnready, problem{status: 409, reason: "The hook is declared, and the bus does not have it yet. Try again shortly."}},
 	{delivery.ErrFixed, problem{status: 409, reason: "The hook is built in, or declared in the configuration file: only there it is changed."}},
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},

@@ -54,6 +54,14 @@ var (
 	ErrNoHook = errors.New("delivery: no such hook")
 	// ErrHookExists says that the name is taken.
 	ErrHookExists = errors.New("delivery: a hook has that name already")
+	// ErrHookChanged says that a hook is not as it was any more.
+	ErrHookChanged = errors.New("delivery: the hook was changed meanwhile")
+	// ErrFixed says that the hook is of the configuration file or built in, and not
+	// changed here.
+	ErrFixed = errors.New("delivery: the hook is declared in the configuration file, or built in")
+	// ErrUnready says that a hook is declared and its durable consumer is not there
+	// yet: it is made later, and no event is lost.
+	ErrUnready = errors.New("delivery: the hook is declared; the bus does not have it yet")
 	// ErrNoEvent says that the event log does not hold an event.
 	ErrNoEvent = errors.New("delivery: the event log does not hold the event")
 	// ErrNoFailure says that the hook has not failed at that event.
@@ -62,7 +70,10 @@ var (
 
 var hookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// maxName is the longest name of a hook.
+// traitName is the name of a trait, which is no path.
+var traitName = regexp.MustCompile(`^[^\s./\pC]+$`)
+
+// maxName is the longest name of a hook, and of a trait.
 const maxName = 64
 
 // EventTypes are the types that a hook can get, by name: each has a schema.
@@ -89,6 +100,11 @@ func (h *Hook) Check(known func(eventType string) bool) error {
 	if !slices.Contains([]Kind{Worker, Webhook, Answer}, h.Kind) {
 		return fmt.Errorf("kind %q: want worker, webhook or answer", h.Kind)
 	}
+	for _, t := range h.Traits {
+		if err := CheckTrait(t); err != nil {
+			return err
+		}
+	}
 	if h.Kind == Answer {
 		return nil
 	}
@@ -101,4 +117,22 @@ func (h *Hook) Check(known func(eventType string) bool) error {
 		}
 	}
 	return nil
+}
+
+// CheckTrait says what is wrong with the name of a trait that a worker may ask for.
+func CheckTrait(name string) error {
+	if len(name) > maxName || !traitName.MatchString(name) {
+		return fmt.Errorf("%q: want the name of a trait at the top of the schema, such as \"email\"", name)
+	}
+	return nil
+}
+
+// unique is names without those that are there already, in their order.
+func unique(names []string) (once []string) {
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
 }

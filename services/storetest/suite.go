@@ -92,6 +92,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"PruneEvents":                     testPruneEvents,
 		"Hooks":                           testHooks,
 		"HooksWithTheirEvents":            testHooksWithTheirEvents,
+		"HooksThatOnlyMark":               testHooksThatOnlyMark,
 		"SaveFailure":                     testSaveFailure,
 		"SaveFailureAtOnce":               testSaveFailureAtOnce,
 		"DueFailures":                     testDueFailures,

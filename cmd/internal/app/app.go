@@ -61,13 +61,12 @@ type process struct {
 	provisioning        sync.Mutex // held by who changes the bus
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
-	// webhooks declares webhooks.
+	// hooks knows all hooks, webhooks declares webhooks.
+	hooks    *delivery.Catalogue
 	webhooks *delivery.Webhooks
-	// delivery keeps what hooks fail at, hooks tells which there are; nil in a
-	// process that has neither hooks nor API.
+	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
-	hooks    *declared
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -162,7 +161,8 @@ func (p *process) startParts(ctx context.Context) error {
 	if err := p.compile(p.cfg); err != nil {
 		return err
 	}
-	p.webhooks = p.newWebhooks()
+	p.hooks = p.newCatalogue()
+	p.webhooks = &delivery.Webhooks{Catalogue: p.hooks, Sender: liveSender{p.live}}
 	for _, start := range []struct {
 		wanted bool
 		part   func(context.Context) error

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	workercourier "github.com/usher-auth/usher/workers/courier"
 )
 
 // provisionEvery is how often the leader looks whether the bus has what is
@@ -24,19 +26,49 @@ func (p *process) askDelivery(ctx context.Context) error {
 	return err
 }
 
+// newCatalogue makes what knows all hooks.
+func (p *process) newCatalogue() *delivery.Catalogue {
+	return &delivery.Catalogue{
+		Table: kicking{p.store, p.wake},
+		Fixed: p.fixedHooks,
+		Bus:   p.durables(),
+		Log:   p.log,
+		Now:   time.Now,
+		Changed: func() {
+			select {
+			case p.reloads <- struct{}{}:
+			default:
+			}
+		},
+	}
+}
+
+// fixedHooks are the hooks that are in no table: the courier, the background
+// endpoints of the configuration in force, and the webhooks and workers that it
+// declares.
+func (p *process) fixedHooks() map[string]delivery.Hook {
+	all := map[string]delivery.Hook{workercourier.Name: {
+		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
+	}}
+	for name, types := range p.live.background() {
+		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
+	}
+	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
+		all[h.Name] = h
+	}
+	maps.Copy(all, p.live.now().cfg.DeclaredWorkers())
+	return all
+}
+
 // declarations are how administrators declare hooks.
 func (p *process) declarations() *delivery.Declarations {
-	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
-		Hooks:    stored,
-		Durables: p.durables(),
-		Presence: presence{p.adminAuth, p.adminEvents},
-		Minter:   minting{p.bus},
-		Counts:   p.store,
-		Ledger:   stored,
-		Fixed:    p.builtIn,
-		Log:      p.log,
-		Now:      time.Now,
+		Catalogue: p.hooks,
+		Durables:  p.durables(),
+		Presence:  presence{p.adminAuth, p.adminEvents},
+		Minter:    minting{p.bus},
+		Counts:    p.store,
+		Ledger:    kicking{p.store, p.wake},
 	}
 }
 
@@ -47,25 +79,24 @@ func (p *process) declarations() *delivery.Declarations {
 func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
-	var own, inFile []events.Durable
-	fixed := p.builtIn()
-	for _, h := range fixed {
-		switch {
+	all, err := p.hooks.All(ctx)
+	if err != nil {
+		return err
+	}
+	var own, declared []events.Durable
+	for _, h := range all {
+		switch d := durableOf(h); {
 		case h.Kind == delivery.Answer:
-		case h.InFile:
-			inFile = append(inFile, durableOf(h))
+		case d.Origin == "":
+			own = append(own, d)
 		default:
-			own = append(own, durableOf(h))
+			declared = append(declared, d)
 		}
 	}
 	if err := p.provisionThese(ctx, own); err != nil {
 		return err
 	}
-	stored, err := p.storedDurables(ctx, fixed)
-	if err != nil {
-		return err
-	}
-	if err := p.provisionThese(ctx, append(inFile, stored...)); err != nil {
+	if err := p.provisionThese(ctx, declared); err != nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}
 	return p.removeUndeclared(ctx)
@@ -77,17 +108,6 @@ func (p *process) provisionThese(ctx context.Context, list []events.Durable) err
 		p.log.Info("bus", "provisioned", change)
 	}
 	return err
-}
-
-// storedDurables are those of the hooks in the table.
-func (p *process) storedDurables(ctx context.Context, fixed map[string]delivery.Hook) (list []events.Durable, err error) {
-	declared, err := p.store.Hooks(ctx)
-	for _, h := range declared {
-		if _, taken := fixed[h.Name]; !taken && h.Kind != delivery.Answer {
-			list = append(list, durableOf(h))
-		}
-	}
-	return list, err
 }
 
 // undeclaredLife is how long a durable stays whose hook is in the configuration
@@ -104,13 +124,9 @@ func (p *process) removeUndeclared(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stored, err := p.store.Hooks(ctx) // read last: a durable is made behind its row
+	declared, err := p.hooks.All(ctx) // read last: a durable is made behind its row
 	if err != nil {
 		return err
-	}
-	declared := p.builtIn()
-	for _, h := range stored {
-		declared[h.Name] = h
 	}
 	var errs []error
 	for _, d := range durables {

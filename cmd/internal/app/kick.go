@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -89,8 +90,8 @@ func (k kicking) CreateHook(ctx context.Context, h delivery.Hook, e events.Event
 }
 
 // UpdateHook is [store.Store.UpdateHook].
-func (k kicking) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	return k.kicked(k.Store.UpdateHook(ctx, h, e))
+func (k kicking) UpdateHook(ctx context.Context, former time.Time, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.UpdateHook(ctx, former, h, e))
 }
 
 // DeleteHook is [store.Store.DeleteHook].

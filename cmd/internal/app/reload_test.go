@@ -121,7 +121,7 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })
-	p.webhooks = p.newWebhooks()
+	p.hooks = p.newCatalogue()
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
