@@ -41,7 +41,7 @@ func newOffice() *office {
 			Fixed: func() map[string]delivery.Hook {
 				return map[string]delivery.Hook{
 					"built": {Name: "built", Kind: delivery.Worker}, "filed": {Name: "filed", Kind: delivery.Worker, InFile: true},
-					"webhook-old": {Name: "webhook-old", Kind: delivery.Webhook},
+					"webhook-old": {Name: "webhook-old", Kind: delivery.Webhook}, "endpoint": {Name: "endpoint", Kind: delivery.Webhook, InFile: true, URL: crmURL},
 				}
 			},
 			Log: slog.New(slog.NewTextHandler(&o.log, nil)),
@@ -222,12 +222,12 @@ func TestDeclareFixedHooksStay(t *testing.T) {
 	if _, _, err := o.declarations.Create(t.Context(), h, boss); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("Create = %v, want ErrHookExists", err)
 	}
-	for _, name := range []string{"built", "webhook-old"} {
+	for _, name := range []string{"built", "webhook-old", "endpoint"} {
 		if _, _, err := o.declarations.Rotate(t.Context(), name, boss); !errors.Is(err, delivery.ErrFixed) {
 			t.Errorf("Rotate(%s) = %v, want ErrFixed", name, err)
 		}
 	}
-	for _, name := range []string{"built", "filed", "webhook-old"} {
+	for _, name := range []string{"built", "filed", "webhook-old", "endpoint"} {
 		if err := o.declarations.Remove(t.Context(), name, boss); !errors.Is(err, delivery.ErrFixed) {
 			t.Errorf("Remove(%s) = %v, want ErrFixed", name, err)
 		}
@@ -380,11 +380,11 @@ func TestDeclareList(t *testing.T) {
 	for _, s := range all {
 		names = append(names, s.Name)
 	}
-	if want := []string{"a", "built", "crm", "filed", "webhook-old"}; err != nil || !slices.Equal(names, want) {
+	if want := []string{"a", "built", "crm", "endpoint", "filed", "webhook-old"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("List = %q, %v, want %q", names, err, want)
 	}
 	one, err := o.declarations.Show(t.Context(), "crm")
-	if err != nil || len(one.Instances) != 1 || len(all) != 5 || len(all[2].Instances) != 1 || len(all[1].Instances) != 0 {
+	if err != nil || len(one.Instances) != 1 || len(all) != 6 || len(all[2].Instances) != 1 || len(all[1].Instances) != 0 {
 		t.Errorf("Show = %+v, %v, want the program that runs, as in the list: %+v", one, err, all)
 	}
 }

@@ -29,6 +29,9 @@ func (f faults) of(ctx context.Context, step string) (bool, error) {
 	if life.over() {
 		return false, errKilled
 	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if f == nil {
 		return true, nil
 	}

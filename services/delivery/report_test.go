@@ -132,7 +132,7 @@ func TestReportRefusesWhatItCannotUnderstand(t *testing.T) {
 	w := newWorld()
 	id := w.event(t)
 	var invalid *delivery.Invalid
-	for _, r := range []events.HookFailed{{}, {EventID: "x"}, {EventID: id, Attempt: -1}, {EventID: id, Attempt: 1 << 40}, {EventID: id, After: -1}} {
+	for _, r := range []events.HookFailed{{}, {EventID: "x"}, {EventID: id, Attempt: -1}, {EventID: id, Attempt: 1_000_001}, {EventID: id, Attempt: 1 << 40}, {EventID: id, After: -1}} {
 		if _, err := w.Report(t.Context(), "crm", r); !errors.As(err, &invalid) {
 			t.Errorf("Report(%+v) = %v, want an *Invalid", r, err)
 		}
