@@ -4,7 +4,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=.ci/tools.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check bench generate build demo fuzz security
+.PHONY: help setup test check bench soak generate build demo fuzz security
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ test: ## run all tests, with what they need
 check: ## format, vet, lint, layout, generated files unchanged, pure Go
 	.ci/check
 
-bench: ## measure on PostgreSQL and SQLite, floors beside, ratios
-	USHER_BENCH=1 $(GO) test -run '^TestBench$$' -count=1 -timeout=60m -v ./cmd/e2e
+bench: ## measure, floors and goals beside; PART=outbox one part
+	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e
+
+soak: ## kill parts 100 times under load, and see that nothing is lost
+	USHER_TEST_SOAK=1 $(GO) test -run '^TestSoak$$' -count=1 -timeout=60m -v ./cmd/e2e
 
 fuzz: ## fuzz each parser for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

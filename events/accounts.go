@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -140,17 +139,6 @@ func (k *Keys) Write(dir string, o ServerOptions) error {
 		return err
 	}
 	return m.write(creds)
-}
-
-// durableName is lower-kebab: it becomes part of subjects, where a dot or a
-// wildcard would reach further.
-var durableName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
-func checkDurable(name string) error {
-	if len(name) > 64 || !durableName.MatchString(name) {
-		return fmt.Errorf("name %q: want up to 64 lower-case letters, digits and single hyphens, as in \"crm-sync\"", name)
-	}
-	return nil
 }
 
 func (k *Keys) operatorToken() (string, error) {

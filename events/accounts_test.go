@@ -142,7 +142,10 @@ func TestARemovedWorkerIsTold(t *testing.T) {
 	if err := crm.PublishRequest(pull, "_INBOX_crm.1", []byte(`{"batch":1,"expires":60000000000}`)); err != nil {
 		t.Fatal(err)
 	}
-	flush(t, crm)
+	eventually(t, "the pull waits", func() bool {
+		crm, err := js.Consumer(t.Context(), events.Stream, "crm")
+		return err == nil && crm.CachedInfo().NumWaiting == 1
+	})
 	if err := js.DeleteConsumer(t.Context(), events.Stream, "crm"); err != nil {
 		t.Fatal(err)
 	}

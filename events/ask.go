@@ -59,6 +59,7 @@ const answerTravel = 50 * time.Millisecond
 func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
 	defer cancel()
+	former := nc.LastError()
 	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: subject,
 		Header: nats.Header{
@@ -70,7 +71,7 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), away(err):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)
-	case errors.Is(err, context.DeadlineExceeded) && violated(nc, subject):
+	case errors.Is(err, context.DeadlineExceeded) && violated(nc, former, subject):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrTimeout, ErrNoRight)
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, fmt.Errorf("ask %s: %w", subject, ErrTimeout)
@@ -83,11 +84,21 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 	return reply.Data, nil
 }
 
-// violated tells whether the bus has just refused what was sent to a subject. It
-// says so on the connection, not where somebody waits for an answer.
-func violated(nc *nats.Conn, subject string) bool {
-	refused, ok := Violation(nc.LastError())
+// violated tells whether the bus has refused what was sent to a subject since the
+// connection's last error was former. It says so on the connection, not where
+// somebody waits for an answer.
+func violated(nc *nats.Conn, former error, subject string) bool {
+	refused, ok := Violation(ErrorSince(nc, former))
 	return ok && refused == subject
+}
+
+// ErrorSince gives the last error of a connection, nil if that is still former:
+// it stays until there is another. The same violation again is another error.
+func ErrorSince(nc *nats.Conn, former error) error {
+	if err := nc.LastError(); err != former { //nolint:errorlint // this one, not one like it
+		return err
+	}
+	return nil
 }
 
 // away tells whether err means that the message did not leave this process.

@@ -2,6 +2,8 @@ package events_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -248,11 +250,15 @@ func TestRightsNothingGetsIntoTheStream(t *testing.T) {
 		}
 		before := stored(t, a.js)
 		haveAnswered(t, nc)
-		if after := stored(t, a.js); after > before != test.gets {
-			t.Errorf("%s: the stream held %d messages and holds %d, want more %t", test.name, before, after, test.gets)
+		deleted := func() bool {
+			_, err := a.js.Consumer(t.Context(), events.Stream, "mail")
+			return errors.Is(err, jetstream.ErrConsumerNotFound)
 		}
-		if _, err := a.js.Consumer(t.Context(), events.Stream, "mail"); err != nil != test.gets {
-			t.Errorf("%s: the durable of mail: %v, want it deleted %t", test.name, err, test.gets)
+		if test.gets { // the server does it beside its answers
+			eventually(t, test.name+": there is more in the stream", func() bool { return stored(t, a.js) > before })
+			eventually(t, test.name+": the durable of mail is deleted", deleted)
+		} else if after := stored(t, a.js); after != before || deleted() {
+			t.Errorf("%s: the stream held %d messages and holds %d, the durable of mail is deleted %t; want no change", test.name, before, after, deleted())
 		}
 		if lines := a.log.with("no right"); len(lines) > 0 {
 			t.Errorf("%s was refused what an attack needs: %q", test.name, lines)
@@ -272,9 +278,10 @@ func haveAnswered(t *testing.T, crm *nats.Conn) {
 	for _, reply := range []string{events.Subject("identity.created"), events.RetrySubject("mail"), api + "DELETE.USHER_EVENTS.mail", api + "MSG.NEXT.USHER_EVENTS.mail"} {
 		for _, ask := range []struct{ subject, body string }{
 			{api + "INFO.USHER_EVENTS.crm", ""},
-			{api + "MSG.NEXT.USHER_EVENTS.crm", "{"}, // no request
+			{api + "MSG.NEXT.USHER_EVENTS.crm", "{"}, // no request: 400
 			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":1,"no_wait":true}`},
-			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":100,"no_wait":true}`}, // more than there are
+			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":100,"no_wait":true}`},    // more than there are: 404
+			{api + "MSG.NEXT.USHER_EVENTS.crm", `{"batch":100,"expires":1000000}`}, // 408
 			{msg.Reply, "+ACK"},
 			{msg.Reply, "+NXT"},
 			{events.SubjectHookFailed("crm"), "{}"},
@@ -285,7 +292,89 @@ func haveAnswered(t *testing.T, crm *nats.Conn) {
 			}
 		}
 	}
-	if _, err := crm.Request(api+"INFO.USHER_EVENTS.crm", nil, 5*time.Second); err != nil { // is answered after those
+	for subject, body := range map[string]string{api + "INFO.USHER_EVENTS.crm": "", api + "MSG.NEXT.USHER_EVENTS.crm": `{"batch":100,"expires":1000000}`} {
+		if _, err := crm.Request(subject, []byte(body), 5*time.Second); err != nil { // is answered after those
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRightsAttackByAnAck: a durable takes acks on two forms of subject. A
+// wildcard for what stands in one before the stream's name would let every worker
+// ack for another, and pull from its durable with what comes behind the ack: its
+// own name, set in the place of a number, is not looked at.
+func TestRightsAttackByAnAck(t *testing.T) {
+	t.Parallel()
+	a := underAttack(t)
+	attacker := func(name string) *nats.Conn { // also of a name that is not minted
+		nc, err := dialRaw(a.bus, a.mint("workers-minted.nk", "workers.nk", func(c *jwt.UserClaims) {
+			c.Name = name
+			c.SetScoped(true)
+		}), nats.CustomInboxPrefix("_INBOX_"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nc
+	}
+	mail := a.connectTCP("mail")
+	seq5 := a.take(t, mail, "mail", 5)
+	crm, five := attacker("crm"), attacker("5")
+	seen := make(chan *nats.Msg, 64)
+	if _, err := crm.ChanSubscribe("_INBOX_crm.>", seen); err != nil {
 		t.Fatal(err)
 	}
+	for _, try := range []struct {
+		nc            *nats.Conn
+		subject, body string
+	}{
+		{crm, "$JS.ACK.USHER_EVENTS.mail.USHER_EVENTS.crm.1.1.1", `+NXT{"batch":10,"expires":600000000000}`},
+		{five, "$JS.ACK.USHER_EVENTS.mail.USHER_EVENTS.5." + seq5, "+ACK"},
+		{five, "$JS.ACK.USHER_EVENTS.mail.USHER_EVENTS.5." + seq5, "+TERM"},
+	} {
+		if err := try.nc.PublishRequest(try.subject, "_INBOX_crm.x.1", []byte(try.body)); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, try.nc)
+	}
+	if _, err := mail.Request("$JS.API.CONSUMER.INFO.USHER_EVENTS.mail", nil, 5*time.Second); err != nil { // is answered after those
+		t.Fatal(err)
+	}
+	flush(t, crm)
+	durable, err := a.js.Consumer(t.Context(), events.Stream, "mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := durable.CachedInfo(); len(seen) > 0 || info.Delivered.Consumer != 5 || info.NumAckPending != 5 || info.NumWaiting != 0 {
+		t.Errorf("others got %d events of mail, which has taken %d, not acked %d, and waits for %d; want 0, 5, 5 and 0",
+			len(seen), info.Delivered.Consumer, info.NumAckPending, info.NumWaiting)
+	}
+}
+
+// take pulls n events for a worker, and gives the numbers of the last one as an
+// ack of another form has them.
+func (a *target) take(t *testing.T, nc *nats.Conn, name string, n int) (numbers string) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	durable, err := js.Consumer(t.Context(), events.Stream, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := durable.Fetch(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		about, err := m.Metadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = fmt.Sprintf("%d.%d.0", about.Sequence.Consumer, about.Timestamp.UnixNano())
+	}
+	if batch.Error() != nil || numbers == "" {
+		t.Fatalf("took nothing: %v", batch.Error())
+	}
+	return numbers
 }

@@ -124,8 +124,8 @@ func checkCredential(creds []byte, user string, now time.Time) error {
 }
 
 // Mend is the command that gives a user of the bus a good credential and the
-// rights of this version of Usher. An external server must read its
-// configuration again after the second.
+// rights of this version of Usher. An external server must be started again with
+// what the second writes.
 func Mend(user string) string {
 	if _, part := rightOf(user); !part {
 		return "usher worker rotate " + user

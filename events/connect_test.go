@@ -186,6 +186,35 @@ func TestAskWithoutTheRightSaysSo(t *testing.T) {
 	}
 }
 
+// TestAnOldViolationIsNoneOfARequest: it stays the connection's last error.
+func TestAnOldViolationIsNoneOfARequest(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	crm := b.connect("crm")
+	subject := events.SubjectHookFailed("crm") // to ask, not to answer
+	mute := b.connect(events.UserDelivery)
+	if _, err := mute.QueueSubscribe(subject, "q", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := mute.FlushTimeout(4 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := crm.Subscribe(subject, func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	for refused := ""; refused != subject; refused, _ = events.Violation(crm.LastError()) {
+		if err := crm.FlushTimeout(4 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	_, err := events.Ask(ctx, crm, subject, "", time.Now().Add(100*time.Millisecond), nil)
+	if !errors.Is(err, events.ErrTimeout) || errors.Is(err, events.ErrNoRight) {
+		t.Errorf("Ask = %v, want ErrTimeout alone", err)
+	}
+}
+
 // TestExplain takes what a client without Connect gets of the bus.
 func TestExplain(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,7 @@ func Instances(ctx context.Context, nc *nats.Conn, names []string, wait time.Dur
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	for _, name := range names {
-		if err := checkDurable(name); err != nil {
+		if err := CheckName(name); err != nil {
 			return nil, fmt.Errorf("discover: %w", err)
 		}
 		if err := nc.PublishRequest("$SRV.STATS."+name, inbox+"."+name, nil); err != nil {

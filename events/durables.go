@@ -136,7 +136,7 @@ func RemoveDurable(ctx context.Context, nc *nats.Conn, name string) error {
 }
 
 func durable(nc *nats.Conn, name string) (jetstream.JetStream, error) {
-	if err := checkDurable(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	return jetstream.New(nc)
@@ -160,6 +160,13 @@ type ackSample struct {
 // ackSampleType tells it from what somebody has the bus send to its subject.
 const ackSampleType = "io.nats.jetstream.metric.v1.consumer_ack"
 
+// ackSampleOf reads a sample; false if it is none of the durable in its subject.
+func ackSampleOf(subject string, data []byte) (s ackSample, ok bool) {
+	durable, ok := strings.CutPrefix(subject, subjectAcks)
+	ok = ok && json.Unmarshal(data, &s) == nil && s.Type == ackSampleType && s.Consumer == durable
+	return s, ok
+}
+
 // AckSamples calls acked for each ack of a worker, whatever its language, until
 // the subscription ends: one after another, not always in the order of the acks.
 // Deliveries counts those of this message. It is good for watching, not for
@@ -167,12 +174,9 @@ const ackSampleType = "io.nats.jetstream.metric.v1.consumer_ack"
 // [UserDelivery] may listen.
 func AckSamples(nc *nats.Conn, acked func(durable string, streamSeq uint64, deliveries int)) (*nats.Subscription, error) {
 	sub, err := nc.Subscribe(subjectAcks+"*", func(m *nats.Msg) {
-		durable, ok := strings.CutPrefix(m.Subject, subjectAcks)
-		var s ackSample
-		if !ok || json.Unmarshal(m.Data, &s) != nil || s.Type != ackSampleType || s.Consumer != durable {
-			return
+		if s, ok := ackSampleOf(m.Subject, m.Data); ok {
+			acked(s.Consumer, s.StreamSeq, s.Deliveries)
 		}
-		acked(durable, s.StreamSeq, s.Deliveries)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen to acks: %w", err)

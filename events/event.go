@@ -3,7 +3,6 @@ package events
 import (
 	"encoding/json"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -108,12 +107,3 @@ func Network(addr string) string {
 
 // Subject is the subject on the bus of an event type: "usher.evt.v1.identity.created".
 func Subject(eventType string) string { return EventPrefix + eventType }
-
-// TypeOf is the event type of a subject, "" if it is none of an event.
-func TypeOf(subject string) string {
-	t, ok := strings.CutPrefix(subject, EventPrefix)
-	if !ok {
-		return ""
-	}
-	return t
-}

@@ -100,13 +100,10 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-func TestSubjectAndTypeOf(t *testing.T) {
+func TestSubject(t *testing.T) {
 	t.Parallel()
-	if got := events.TypeOf(events.Subject("identity.created")); got != "identity.created" {
-		t.Errorf("TypeOf(Subject(identity.created)) = %q", got)
-	}
-	if got := events.TypeOf(events.RetrySubject("crm")); got != "" {
-		t.Errorf("TypeOf(%q) = %q, want none", events.RetrySubject("crm"), got)
+	if got := events.Subject("identity.created"); got != "usher.evt.v1.identity.created" {
+		t.Errorf("Subject(identity.created) = %q", got)
 	}
 }
 

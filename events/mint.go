@@ -119,7 +119,7 @@ func (m *Minter) AnswerCredentials(name string, expires time.Time) ([]byte, erro
 }
 
 func (m mint) credentials(name string, expires time.Time) ([]byte, error) {
-	if err := checkDurable(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	if Reserved(name) {

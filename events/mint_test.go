@@ -64,7 +64,7 @@ func TestWorkerNamesThatWouldReachFurtherAreRefused(t *testing.T) {
 	b := startBus(t)
 	minter := b.minter()
 	for _, name := range []string{
-		"", "*", ">", "a.b", "crm.>", "a b", "CRM", "-a", "a-", "a--b", strings.Repeat("a", 65),
+		"", "*", ">", "a.b", "crm.>", "a b", "CRM", "-a", "a-", "a--b", "5", "2fa", strings.Repeat("a", 65),
 		events.UserAPIEvents, events.UserHooks, events.UserProvision, events.UserAPIAuth,
 	} {
 		if _, err := minter.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil {
@@ -304,7 +304,7 @@ func TestNoWorkerHasTheNameOfAPart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"identity", "session", "delivery", "hooks", "api", "courier", events.UserProvision} {
+	for _, name := range []string{"identity", "session", "delivery", "hooks", "api", "courier", "webhook-crm", events.UserProvision} {
 		if _, err := m.WorkerCredentials(name, time.Now().Add(time.Hour)); err == nil || !events.Reserved(name) {
 			t.Errorf("WorkerCredentials(%q) = %v, Reserved = %t, want a refusal", name, err, events.Reserved(name))
 		}

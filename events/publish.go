@@ -3,8 +3,10 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -136,6 +138,14 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 	return acks
 }
 
+// IsFull tells whether err says that the stream has reached a limit of its size.
+// It takes events again when the limit is raised, or older events end; until
+// then nothing helps, a restart of the bus neither.
+func IsFull(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && strings.Contains(refused.Description, "maximum bytes exceeded")
+}
+
 // PublishRetry publishes an event to one hook alone, as the attempt with that
 // number, and returns once the stream has stored it, or had stored it before
 // under the same message id. That is not the event's, which the stream knows.
@@ -157,7 +167,7 @@ func (p *Publisher) PublishCheck(ctx context.Context, hook, eventID, messageID s
 
 // publishTo publishes to one hook alone.
 func (p *Publisher) publishTo(ctx context.Context, hook, eventID string, msg *nats.Msg) (streamSeq uint64, err error) {
-	if err := checkDurable(hook); err != nil {
+	if err := CheckName(hook); err != nil {
 		return 0, fmt.Errorf("publish retry: %w", err)
 	}
 	msg.Subject = RetrySubject(hook)

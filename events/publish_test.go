@@ -125,8 +125,8 @@ func TestAFullStreamRefusesAndDropsNothing(t *testing.T) {
 			continue
 		}
 		var api *jetstream.APIError
-		if !errors.As(a.Err, &api) {
-			t.Fatalf("Publish(%d) into a full stream = %v, want the bus's refusal", n, a.Err)
+		if !errors.As(a.Err, &api) || !events.IsFull(a.Err) {
+			t.Fatalf("Publish(%d) into a full stream = %v, want the bus's refusal, known as such", n, a.Err)
 		}
 	}
 	if accepted == 0 || accepted == len(acks) {

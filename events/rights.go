@@ -166,13 +166,15 @@ func everyWorkers(subjects []string) (all []string) {
 }
 
 // consume is what taking events from a durable consumer needs: look at it, pull,
-// and ack in the server's present and its coming form.
+// and ack. The numbers of an ack are counted: servers listen to a second form of
+// ack too, which has two names more before that of the stream, and a subject that
+// fits both acks for whatever durable stands in their place. No server uses the
+// second form unless it is told to (js_ack_fc_v2).
 func consume(durable string) []string {
 	return []string{
 		"$JS.API.CONSUMER.INFO." + Stream + "." + durable,
 		strings.TrimSuffix(pulls, "*") + durable,
-		"$JS.ACK." + Stream + "." + durable + ".>",
-		"$JS.ACK.*.*." + Stream + "." + durable + ".>",
+		"$JS.ACK." + Stream + "." + durable + ".*.*.*.*.*",
 	}
 }
 
@@ -191,11 +193,14 @@ func rightOf(user string) (right, bool) {
 // parts are the names of Usher's parts and services that are no users.
 var parts = []string{"api", "audit", "console", "courier", "identity", "relay", "session-worker", "usher", "webhook"}
 
+// reservedPrefix begins the names of the durables of web_hook.
+const reservedPrefix = "webhook-"
+
 // Reserved tells whether a name belongs to a part of Usher, so that no worker may
-// have it.
+// have it. Names that begin with "webhook-" do: those are web_hook's.
 func Reserved(name string) bool {
 	_, user := rightOf(name)
-	return user || slices.Contains(parts, name)
+	return user || slices.Contains(parts, name) || strings.HasPrefix(name, reservedPrefix)
 }
 
 // permissions is r in the bus's own form.

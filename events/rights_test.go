@@ -64,8 +64,10 @@ var publishing = append([]try{
 
 	{subject: "$JS.ACK.USHER_EVENTS.crm.1.2.3.4.5", may: only("hooks", "crm")},
 	{subject: "$JS.ACK.USHER_EVENTS.mail.1.2.3.4.5", may: only("hooks", "mail")},
-	{subject: "$JS.ACK._.account.USHER_EVENTS.crm.1.2.3.4.5", may: only("hooks", "crm")},
-	{subject: "$JS.ACK._.account.USHER_EVENTS.mail.1.2.3.4.5", may: only("hooks", "mail")},
+	{subject: "$JS.ACK.USHER_EVENTS.crm.1.2.3.4"},
+	{subject: "$JS.ACK._.account.USHER_EVENTS.crm.1.2.3.4.5"},
+	{subject: "$JS.ACK._.account.USHER_EVENTS.mail.1.2.3.4.5"},
+	{subject: "$JS.ACK.USHER_EVENTS.mail.USHER_EVENTS.crm.1.2.3", may: only("hooks", "mail")}, // of mail, whatever it says
 	{subject: "$JS.ACK.OTHER.crm.1.2.3.4.5"},
 	{subject: "$JS.EVENT.METRIC.CONSUMER.ACK.USHER_EVENTS.crm"},
 	{subject: "$JS.FC.USHER_EVENTS.crm.x"},

@@ -365,3 +365,61 @@ func counts(t *testing.T, b *bus) map[string]float64 {
 	}
 	return data
 }
+
+// Whoever asks may want the answer sooner than a service takes, not later.
+func TestNoDeadlineIsLaterThanAnAnswerTakes(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	deadlines := make(chan time.Time, 1)
+	serve(t, b.connect(events.UserSession), func(_ context.Context, r events.Request) ([]byte, error) {
+		deadlines <- r.Deadline
+		return nil, nil
+	})
+	api := b.connect(events.UserAPIAuth)
+	m := &nats.Msg{Subject: events.SubjectSessionIssue, Reply: api.NewInbox(), Header: nats.Header{
+		events.HeaderDeadline: {strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10)},
+	}}
+	if err := api.PublishMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case d := <-deadlines:
+		if left := time.Until(d); left > 5*time.Second {
+			t.Errorf("the deadline is %s away, want no more than 5 s", left)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the request was not handled")
+	}
+}
+
+// A service may answer each request once: more goes to nobody.
+func TestARequestIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	session, api := b.connect(events.UserSession), b.connect(events.UserAPIAuth)
+	if _, err := session.QueueSubscribe(events.SubjectSessionIssue, "q", func(m *nats.Msg) {
+		for _, text := range []string{"first", "second"} {
+			if err := m.Respond([]byte(text)); err != nil {
+				t.Errorf("respond: %v", err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, session)
+	inbox := api.NewInbox()
+	answers, err := api.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := api.PublishRequest(events.SubjectSessionIssue, inbox, nil); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := answers.NextMsg(5 * time.Second); err != nil || string(m.Data) != "first" {
+		t.Fatalf("answer %v, %v, want the first", m, err)
+	}
+	eventually(t, "the second answer is refused", func() bool { return errors.Is(session.LastError(), nats.ErrPermissionViolation) })
+	if m, err := answers.NextMsg(50 * time.Millisecond); err == nil {
+		t.Errorf("answer %s, want none more", m.Data)
+	}
+}

@@ -216,7 +216,7 @@ func (d Durable) filters() []string {
 }
 
 func (d Durable) check() error {
-	if err := checkDurable(d.Name); err != nil {
+	if err := CheckName(d.Name); err != nil {
 		return err
 	}
 	if len(d.Types) == 0 {

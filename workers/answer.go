@@ -76,13 +76,14 @@ func (a *Answering) serve(ctx context.Context, nc *nats.Conn) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var denied error
+	former := nc.LastError()
 	err := events.Serve(ctx, nc, events.Service{
 		Name: a.name, Version: a.version, Subject: events.SubjectHookAnswer(a.name),
 		Concurrency: a.concurrency, Pending: maxPending,
 		Handle: func(ctx context.Context, r events.Request) ([]byte, error) { return a.Try(ctx, r.Data) },
 		Log:    a.log,
 		Ready: func() {
-			if line, ok := events.Explain(a.name, nc.LastError()); ok {
+			if line, ok := events.Explain(a.name, events.ErrorSince(nc, former)); ok {
 				denied = errors.New(line)
 				end()
 				return

@@ -122,7 +122,7 @@ func TestAnsweringWorkerThatCannotWork(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `the credential of "other", not of "age"`) {
 		t.Errorf("Run with another's credential = %v, want an error that says so", err)
 	}
-	if err := workers.Answer("Age", nil, workers.Logger(discard)).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "a name has") {
+	if err := workers.Answer("Age", nil, workers.Logger(discard)).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "want up to 64") {
 		t.Errorf("Run of a wrong name = %v, want an error that says so", err)
 	}
 }

@@ -20,6 +20,10 @@ import (
 const busDir = "USHER_TEST_BUS_DIR"
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(poisonedName); name != "" {
+		runPoisoned(name)
+		os.Exit(1) // Run has told why
+	}
 	dir := os.Getenv(busDir)
 	if dir == "" {
 		os.Exit(m.Run())

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -40,24 +42,44 @@ func (s *settings) connect(ctx context.Context) (*nats.Conn, error) {
 	if err := s.checkCredential(file); err != nil {
 		return nil, err
 	}
-	url := cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)
+	bus := cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)
 	pauses := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0),
 	)
 	return backoff.RetryNotifyWithData(func() (*nats.Conn, error) {
-		nc, err := nats.Connect(url, s.options(file)...)
+		nc, err := nats.Connect(bus, s.options(file)...)
 		if line, ok := events.Explain(s.name, err); ok {
-			return nil, backoff.Permanent(errors.New(line))
+			return nil, backoff.Permanent(fmt.Errorf("%s; the bus asked is %s", line, busName(bus)))
 		}
 		if err != nil && !unreachable(err) {
 			return nil, backoff.Permanent(err)
 		}
 		return nc, err
 	}, backoff.WithContext(pauses, ctx), func(err error, next time.Duration) {
-		s.log.InfoContext(ctx, "wait for the bus", "err", err, "next", next)
+		s.log.InfoContext(ctx, "wait for the bus", "url", busName(bus), "err", err, "next", next)
 	})
+}
+
+// busName is the URL of a bus for people, without a password, and whether anybody
+// has said it: a forgotten one leads to another bus, which refuses.
+func busName(bus string) string {
+	var all []string
+	for one := range strings.SplitSeq(bus, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" { // no scheme: the client adds one
+			u, err = url.Parse("nats://" + strings.TrimSpace(one))
+		}
+		if err != nil {
+			return "that of NATS_URL"
+		}
+		all = append(all, u.Redacted())
+	}
+	if os.Getenv("NATS_URL") == "" {
+		return strings.Join(all, ",") + ", as NATS_URL is not set"
+	}
+	return strings.Join(all, ",")
 }
 
 // options read the file again whenever they connect: a credential that was

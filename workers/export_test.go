@@ -13,3 +13,6 @@ func NakDelay(d time.Duration) Option { return func(w *Worker) { w.nakDelay = d 
 func Exit(ctx context.Context, r Runner, complaints io.Writer) int {
 	return exitCode(ctx, r, complaints)
 }
+
+// BusName is a bus as logs and errors name it.
+func BusName(bus string) string { return busName(bus) }

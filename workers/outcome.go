@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -101,9 +99,6 @@ const (
 	Unreported Outcome = "unreported"
 )
 
-// maxReason is how long the reason of a report may be, in characters.
-const maxReason = 200
-
 // report is what the hooks service is told of an attempt that ended with err.
 func report(err error, attempt int) *events.HookFailed {
 	r := &events.HookFailed{Attempt: attempt, Reason: reason(err)}
@@ -140,16 +135,7 @@ func reason(err error) string {
 	default:
 		class = "error: "
 	}
-	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, class+address.ReplaceAllString(shown.Error(), "[address]"))
-	if long := []rune(text); len(long) > maxReason {
-		text = string(long[:maxReason-1]) + "…"
-	}
-	return text
+	return events.CleanReason(class + address.ReplaceAllString(shown.Error(), "[address]"))
 }
 
 // address is what looks like a mail address or a telephone number.

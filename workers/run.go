@@ -35,6 +35,9 @@ const (
 // errStuck ends Run so that whatever runs the program starts it again.
 var errStuck = errors.New("every place is taken by a handler that ignores the end of its context")
 
+// errNotDeclared says that the bus has no durable consumer of the worker's name.
+var errNotDeclared = errors.New("it was never declared, or is removed")
+
 // run is one Run of a worker.
 type run struct {
 	*Worker
@@ -47,6 +50,7 @@ type run struct {
 	givenUp atomic.Int32
 	lose    sync.Once
 	lost    chan struct{}
+	former  error // of the connection, which was dealt with
 }
 
 // giveUp counts one handler more, or less, that ignores the end of its context.
@@ -85,7 +89,7 @@ func (w *Worker) run(ctx context.Context, nc *nats.Conn) error {
 	// Handlers outlive ctx by the grace.
 	handling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency), lost: make(chan struct{})}
+	r := &run{Worker: w, nc: nc, js: js, slots: make(slots, w.concurrency), lost: make(chan struct{}), former: nc.LastError()}
 	defer r.announce()()
 	return errors.Join(r.work(ctx, handling), r.drain(cancel))
 }
@@ -101,6 +105,7 @@ func (r *run) work(ctx, handling context.Context) error {
 			return err
 		}
 		r.health.set(nil)
+		r.log.InfoContext(ctx, "takes events", "bus", r.nc.ConnectedUrlRedacted(), "waiting", consumer.CachedInfo().NumPending)
 		err = r.pull(ctx, handling, consumer)
 		if err == nil || errors.Is(err, errStuck) {
 			return err
@@ -125,6 +130,10 @@ func (r *run) bind(ctx context.Context) (jetstream.Consumer, error) {
 		backoff.WithContext(pauses, ctx),
 		func(err error, next time.Duration) {
 			r.health.set(err)
+			if r.await && errors.Is(err, errNotDeclared) {
+				r.log.InfoContext(ctx, "wait for the durable consumer, which is not made yet", "next", next) // as at a first start
+				return
+			}
 			r.log.InfoContext(ctx, "wait for the durable consumer", "err", err, "next", next)
 		})
 }
@@ -138,7 +147,7 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	case err == nil:
 		return consumer, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		err = fmt.Errorf("stream %s has no durable consumer %q: it was never declared, or is removed; \"usher worker list\" shows which there are", events.Stream, r.name)
+		err = fmt.Errorf("stream %s has no durable consumer %q: %w; \"usher worker list\" shows which there are", events.Stream, r.name, errNotDeclared)
 		if r.await {
 			return nil, err
 		}
@@ -153,11 +162,15 @@ func (r *run) find(ctx context.Context) (jetstream.Consumer, error) {
 	return nil, fmt.Errorf("look for the durable consumer: %w", err)
 }
 
-// denied gives the violation of permissions that the bus reported about this
-// worker's consumer. The bus does not answer what is not permitted, so that it
+// denied gives the violation of permissions that the bus has reported about this
+// worker's consumer since it was asked last. The bus does not answer what is not permitted, so that it
 // looks like silence otherwise.
 func (r *run) denied() error {
-	err := r.nc.LastError()
+	err := events.ErrorSince(r.nc, r.former)
+	if err == nil {
+		return nil
+	}
+	r.former = err
 	if line, ok := events.Explain(r.name, err); ok && errors.Is(err, nats.ErrPermissionViolation) && r.concerns(err.Error()) {
 		return errors.New(line)
 	}

@@ -166,6 +166,33 @@ func TestMissingDurable(t *testing.T) {
 	waiting.mustStop()
 }
 
+// What the bus refused once stays the connection's last error; it breaks no pull.
+func TestAnOldViolationBreaksNoPull(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", 30*time.Second)
+	nc := b.worker("w")
+	if err := nc.Publish("$JS.API.CONSUMER.DELETE."+events.Stream+".w", nil); err != nil {
+		t.Fatal(err)
+	}
+	for nc.LastError() == nil {
+		if err := nc.FlushTimeout(4 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if err := b.publishEvent(t.Context(), newEvent("customer")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := b.run("w", func(context.Context, created) error { return nil }, workers.WithConn(nc), workers.Concurrency(1))
+	j.next(3)
+	j.mustStop()
+	if strings.Contains(j.log.String(), "pull broke") {
+		t.Errorf("a pull broke for what was refused before:\n%s", j.log)
+	}
+}
+
 func TestWorkerThatCannotWork(t *testing.T) {
 	t.Parallel()
 	handle := func(context.Context, created) error { return nil }
@@ -174,7 +201,7 @@ func TestWorkerThatCannotWork(t *testing.T) {
 		handle bool
 		want   string
 	}{
-		"name":        {workers.New("identity.created"), true, "a name has"},
+		"name":        {workers.New("identity.created"), true, "want up to 64"},
 		"no handler":  {workers.New("w"), false, "handles no event"},
 		"concurrency": {workers.New("w", workers.Concurrency(0)), true, "concurrency is 0"},
 	} {
@@ -262,6 +289,9 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 	}
 	crm.mustStop()
 	b.settled("crm")
+	if log := crm.log.String(); !strings.Contains(log, `"msg":"takes events"`) || !strings.Contains(log, b.url) {
+		t.Errorf("the log does not say that it takes events, and whose: %s", log)
+	}
 
 	for name, tc := range map[string]struct{ creds, want string }{
 		"of another":  {b.credentials("mail"), `is the credential of "mail", not of "crm", whose it has to be; a new one: usher worker rotate crm`},
@@ -269,12 +299,24 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 		"no creds":    {b.nonsense(), "it is no .creds file of a user; a new credential: usher worker rotate crm"},
 		"nowhere":     {filepath.Join(b.dir, "nowhere.creds"), "nowhere.creds: no such file or directory; a new credential: usher worker rotate crm"},
 		"none":        {"", "NATS_CREDS is not set"},
-		"of a former": {b.former("crm"), "the bus refuses the credential of crm"},
+		"of a former": {b.former("crm"), "the bus asked is " + b.url},
 	} {
 		t.Setenv("NATS_CREDS", tc.creds)
 		err := receive(t, b.run("crm", handle, workers.WithConn(nil)).done, "end of Run")
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "usher worker rotate crm") {
 			t.Errorf("%s: Run = %v, want an error with %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestBusIsNamedWithoutAPassword(t *testing.T) {
+	for set, tc := range map[string]struct{ bus, want string }{
+		"nats://a:4222": {"nats://ann:hidden@a:4222, b:4222", "nats://ann:xxxxx@a:4222,nats://b:4222"},
+		"":              {"nats://127.0.0.1:4222", "nats://127.0.0.1:4222, as NATS_URL is not set"},
+	} {
+		t.Setenv("NATS_URL", set)
+		if got := workers.BusName(tc.bus); got != tc.want {
+			t.Errorf("bus %s = %q, want %q", tc.bus, got, tc.want)
 		}
 	}
 }
@@ -291,6 +333,25 @@ func TestMissingRightIsOneLineWithTheCommandThatMendsIt(t *testing.T) {
 	}
 }
 
+// The bus answers a pull without the right with silence: it is seen all the same.
+func TestARightThatIsLostWhilePulling(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("crm", time.Minute)
+	b.publish("customer")
+	nc := b.worker("crm")
+	j := b.run("crm", func(context.Context, created) error { return nil }, workers.WithConn(nc))
+	j.next(1)
+	if err := nc.Publish("$JS.API.CONSUMER.DELETE."+events.Stream+".crm", nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the line about it", func() bool {
+		text := j.log.String()
+		return strings.Contains(text, "pull broke") && strings.Contains(text, "no right to use")
+	})
+	j.mustStop()
+}
+
 func TestWorkerWaitsForTheBus(t *testing.T) {
 	b := newBus(t)
 	b.durable("crm", 300*time.Millisecond)
@@ -304,7 +365,7 @@ func TestWorkerWaitsForTheBus(t *testing.T) {
 
 	b.server.Close()
 	early := b.run("crm", handle, workers.WithConn(nil))
-	waitFor(t, "the worker to wait", func() bool { return strings.Contains(early.log.String(), "wait for the bus") })
+	waitFor(t, "the worker to wait", func() bool { return strings.Contains(early.log.String(), `"url":"`+b.url) })
 	stopped := b.run("crm", handle, workers.WithConn(nil))
 	stopped.mustStop()
 

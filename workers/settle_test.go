@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -182,6 +183,57 @@ func TestHandlerThatTakesTooLong(t *testing.T) {
 	waitFor(t, "the end of the handler", func() bool { return strings.Contains(j.log.String(), "a handler that was given up has ended") })
 	j.mustStop()
 	b.settled("w")
+}
+
+// A handler that was given up and has ended takes no place any more.
+func TestAHandlerThatEndsLateIsNoneThatIsStuck(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	release := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
+	j := b.run("w", func(_ context.Context, e created) error {
+		if wait := release[e.Data.SchemaID]; e.Attempt == 1 && wait != nil {
+			<-wait
+		}
+		return nil
+	}, workers.Timeout(50*time.Millisecond), workers.Concurrency(2))
+	for n, schema := range []string{"a", "b"} {
+		b.publish(schema)
+		for _, want := range []workers.Outcome{workers.Retry, workers.Done} {
+			if a := j.next(1)[0]; a.Outcome != want {
+				t.Errorf("attempt at %s = %+v, want %s", schema, a, want)
+			}
+		}
+		close(release[schema])
+		waitFor(t, "the end of the handler", func() bool {
+			return strings.Count(j.log.String(), "a handler that was given up has ended") == n+1
+		})
+	}
+	b.publish("fine")
+	if a := j.next(1)[0]; a.Outcome != workers.Done {
+		t.Errorf("attempt = %+v, want it done: one place was taken at a time", a)
+	}
+	j.mustStop()
+}
+
+func TestAnAttemptIsCountedFromOne(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.durable("w", time.Minute)
+	j := b.run("w", func(context.Context, created) error { return nil })
+	for header, want := range map[string]int{"0": 1, "-3": 1, "x": 1, "4": 4} {
+		m := nats.NewMsg(events.Subject("identity.created"))
+		m.Data = encode(t, newEvent("customer"))
+		m.Header.Set(nats.MsgIdHdr, "of header "+header)
+		m.Header.Set(events.HeaderAttempt, header)
+		if _, err := b.api.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if a := j.next(1)[0]; a.Number != want || a.Outcome != workers.Done {
+			t.Errorf("attempt of header %s = %+v, want number %d", header, a, want)
+		}
+	}
+	j.mustStop()
 }
 
 func TestRunEndsWhenNoHandlerEnds(t *testing.T) {

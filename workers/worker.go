@@ -47,7 +47,10 @@ type handler func(ctx context.Context, e events.Event, attempt int) error
 // Option changes how a worker works.
 type Option func(*Worker)
 
-// Concurrency is how many events are handled at the same time; 8 without it.
+// Concurrency is how many events are handled at the same time; 8 without it. What
+// is handled beside an event that kills the program has no outcome either: five
+// times, and it is a dead letter too, with the reason crash, to be redelivered.
+// With 1 only the killer is.
 func Concurrency(n int) Option { return func(w *Worker) { w.concurrency = n } }
 
 // Timeout is how long a handler has for one event before its context ends; a
@@ -146,17 +149,14 @@ func (w *Worker) handlerOf(eventType string) handler {
 	return w.any
 }
 
-var (
-	validName    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
-)
+var validVersion = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
 
 // check says what is wrong with what both kinds of workers have.
 func (s *settings) check() error {
-	switch {
-	case len(s.name) > 64 || !validName.MatchString(s.name):
-		return errors.New("a name has up to 64 lower-case letters, digits and single hyphens")
-	case !validVersion.MatchString(s.version):
+	if err := events.CheckName(s.name); err != nil {
+		return err
+	}
+	if !validVersion.MatchString(s.version) {
 		return fmt.Errorf("version is %q, want a semantic one as in 1.2.3", s.version)
 	}
 	return nil

@@ -85,6 +85,10 @@ func TestWhatAHandlerReturnsDecides(t *testing.T) {
 		"permanent": {func(created) error {
 			return fmt.Errorf("wrapped: %w", workers.Permanent(broken))
 		}, []workers.Outcome{workers.Dead}, "broken", events.HookFailed{Reason: "permanent: wrapped: broken", Permanent: true}, 0},
+		"permanent later": {func(created) error {
+			return workers.Permanent(workers.RetryIn(time.Hour, broken))
+		}, []workers.Outcome{workers.Dead}, "broken", events.HookFailed{Reason: "permanent: broken", Permanent: true}, 0},
+		"a cancel":        {func(created) error { return context.Canceled }, again, "canceled", events.HookFailed{Reason: "error: context canceled"}, 0},
 		"permanent of no": {func(created) error { return workers.Permanent(nil) }, done, "", events.HookFailed{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

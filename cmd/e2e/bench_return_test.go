@@ -29,8 +29,8 @@ func (b *bench) login() {
 	s.logins(people, 500, 8) // warm
 	l := medianOf(func() load { return s.logins(people, 4000, 8) })
 	ideal := float64(runtime.NumCPU()) / (hash + l.client).Seconds()
-	b.row("login, PostgreSQL, bcrypt 4, 8 in flight: CPU beyond the hash", ms(l.server-hash), "≤ 1.20 ms", fmt.Sprintf("hash %s, database %s, client %s", ms(hash), ms(l.database), ms(l.client)))
-	b.row("  throughput", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("cores ÷ (hash + client) = %.0f/s", ideal), fmt.Sprintf("%.0f %% (goal 50)", 100*l.rate/ideal))
+	b.row("login, PostgreSQL, bcrypt 4, 8 in flight: CPU beyond the hash", ms(l.server-hash), fmt.Sprintf("hash %s, database %s, client %s", ms(hash), ms(l.database), ms(l.client)), "", "≤ 1.20 ms")
+	b.row("  throughput", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("cores ÷ (hash + client) = %.0f/s", ideal), fmt.Sprintf("%.0f %%", 100*l.rate/ideal), "≥ 50 %")
 }
 
 // logins is a closed loop of native logins of people in turn.
@@ -81,7 +81,7 @@ func (b *bench) verification() {
 	if l.failed > 0 {
 		b.t.Errorf("%d of %d verifications failed: %s", l.failed, n, l.firstFail)
 	}
-	b.row("verification by code, one after another", fmt.Sprintf("p50 %s, CPU %s", ms(l.p50), ms(l.server)), "≤ 1 durable commit", fmt.Sprintf("%.2f syncs of the log each, the writer's own included", float64(b.walSyncs(s.dsn)-syncs)/n))
+	b.row("verification by code, one after another", fmt.Sprintf("p50 %s, CPU %s", ms(l.p50), ms(l.server)), "", fmt.Sprintf("%.2f syncs of the log each, the writer's own included", float64(b.walSyncs(s.dsn)-syncs)/n), "≤ 1 durable commit")
 }
 
 // walSyncs counts the syncs of PostgreSQL's log until now.
@@ -146,8 +146,8 @@ func (b *bench) revocation() {
 	busy := whoami()
 	revoking.Wait()
 	slices.Sort(took)
-	b.row("whoami while sessions are revoked, 32 in flight", fmt.Sprintf("%.0f/s, p99 %s", busy.rate, ms(busy.p99)), fmt.Sprintf("without: %.0f/s, p99 %s", calm.rate, ms(calm.p99)), fmt.Sprintf("%.0f %%", 100*busy.rate/calm.rate))
-	b.row("  revoked session refused after", fmt.Sprintf("p50 %s, p99 %s", ms(took[len(took)/2]), ms(took[len(took)*99/100])), "p99 ≤ 250 ms", fmt.Sprintf("%d revocations", len(took)))
+	b.row("whoami while sessions are revoked, 32 in flight", fmt.Sprintf("%.0f/s, p99 %s", busy.rate, ms(busy.p99)), fmt.Sprintf("without: %.0f/s, p99 %s", calm.rate, ms(calm.p99)), fmt.Sprintf("%.0f %%", 100*busy.rate/calm.rate), "")
+	b.row("  revoked session refused after", fmt.Sprintf("p50 %s, p99 %s", ms(took[len(took)/2]), ms(took[len(took)*99/100])), "", fmt.Sprintf("%d revocations", len(took)), "p99 ≤ 250 ms")
 }
 
 // pagesOfLists measures a page of identities and sessions at 10,000 and at
@@ -182,7 +182,7 @@ func (b *bench) pagesOfLists() {
 		}
 	}
 	for _, path := range paths {
-		b.row(path+", a page of 250", fmt.Sprintf("%s at 1,000,000 rows", ms(at[path][1])), fmt.Sprintf("%s at 10,000", ms(at[path][0])), fmt.Sprintf("%.2f × (goal ≤ 1.2)", at[path][1].Seconds()/at[path][0].Seconds()))
+		b.row(path+", a page of 250", fmt.Sprintf("%s at 1,000,000 rows", ms(at[path][1])), fmt.Sprintf("%s at 10,000", ms(at[path][0])), fmt.Sprintf("%.2f ×", at[path][1].Seconds()/at[path][0].Seconds()), "≤ 1.2 ×")
 	}
 }
 

@@ -22,7 +22,7 @@ func TestBench(t *testing.T) {
 		t.Skip("run by make bench")
 	}
 	b := &bench{t: t}
-	only := os.Getenv("USHER_BENCH_ONLY")
+	began := loadAverage()
 	for _, part := range []struct {
 		name string
 		run  func()
@@ -33,6 +33,11 @@ func TestBench(t *testing.T) {
 		{"cost12", b.registrationCost12},
 		{"whoami", b.whoami},
 		{"deliver", b.delivery},
+		{"kit", b.kit},
+		{"backlog", b.backlog},
+		{"outbox", b.outbox},
+		{"age", b.outboxAge},
+		{"log", b.eventLog},
 		{"webhooks", b.webhooks},
 		{"login", b.login},
 		{"verify", b.verification},
@@ -40,33 +45,36 @@ func TestBench(t *testing.T) {
 		{"pages", b.pagesOfLists},
 		{"memory", b.memory},
 	} {
-		if only == "" || strings.Contains(only, part.name) {
+		t.Run(part.name, func(t *testing.T) {
+			b.t = t
 			part.run()
-		}
+		})
 	}
-	b.print()
+	b.t = t
+	b.print(began)
 }
 
 // bench collects rows.
 type bench struct {
-	t    *testing.T
-	rows [][4]string
+	t    *testing.T // of the part that runs
+	rows [][5]string
 }
 
-func (b *bench) row(what, measured, floor, ratio string) {
-	b.rows = append(b.rows, [4]string{what, measured, floor, ratio})
-	b.t.Logf("%s | %s | %s | %s", what, measured, floor, ratio)
+// row is what was measured, the floor beside it, how the two compare, and the goal.
+func (b *bench) row(what, measured, floor, ratio, goal string) {
+	b.rows = append(b.rows, [5]string{what, measured, floor, ratio, goal})
+	b.t.Logf("%s | %s | %s | %s | %s", what, measured, floor, ratio, goal)
 }
 
-func (b *bench) print() {
+func (b *bench) print(began string) {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "WHAT\tMEASURED\tFLOOR OR GOAL\tRATIO")
+	fmt.Fprintln(w, "WHAT\tMEASURED\tFLOOR\tRATIO\tGOAL")
 	for _, r := range b.rows {
 		fmt.Fprintln(w, strings.Join(r[:], "\t"))
 	}
 	w.Flush()
-	b.t.Logf("%d cores, median of three\n%s", runtime.NumCPU(), out.String())
+	b.t.Logf("%d cores, load of the machine %s at the beginning, %s at the end\n%s", runtime.NumCPU(), began, loadAverage(), out.String())
 }
 
 // load is what a closed loop measured.
@@ -169,12 +177,12 @@ func (b *bench) registration() {
 	cores := float64(runtime.NumCPU())
 	ideal := cores / (hash + l.client).Seconds()
 	beyond := l.server - hash
-	b.row("registration, PostgreSQL, bcrypt 4, 8 in flight: CPU beyond the hash", ms(beyond), "≤ 2.00 ms, aim 1.50", fmt.Sprintf("hash %s, database %s, client %s", ms(hash), ms(l.database), ms(l.client)))
-	b.row("  throughput", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("cores ÷ (hash + client) = %.0f/s", ideal), fmt.Sprintf("%.0f %% (goal 40, aim 50)", 100*l.rate/ideal))
+	b.row("registration, PostgreSQL, bcrypt 4, 8 in flight: CPU beyond the hash", ms(beyond), fmt.Sprintf("hash %s, database %s, client %s", ms(hash), ms(l.database), ms(l.client)), "", "≤ 2.00 ms, aim 1.50")
+	b.row("  throughput", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("cores ÷ (hash + client) = %.0f/s", ideal), fmt.Sprintf("%.0f %%", 100*l.rate/ideal), "≥ 40 %, aim 50")
 	more := medianOf(func() load { return s.registrations(4000, 32) })
-	b.row("  32 in flight", fmt.Sprintf("%.0f/s, p99 %s", more.rate, ms(more.p99)), "not lower than at 8", fmt.Sprintf("%.2f ×", more.rate/l.rate))
+	b.row("  32 in flight", fmt.Sprintf("%.0f/s, p99 %s", more.rate, ms(more.p99)), fmt.Sprintf("at 8: %.0f/s", l.rate), fmt.Sprintf("%.2f ×", more.rate/l.rate), "not lower")
 	commits := b.bareCommits(s.dsn, 8)
-	b.row("  bare durable commits of the same database, 8 in flight", fmt.Sprintf("%.0f/s", commits), "", fmt.Sprintf("a registration per %.1f of them", commits/l.rate))
+	b.row("  bare durable commits of the same database, 8 in flight", fmt.Sprintf("%.0f/s", commits), "", fmt.Sprintf("a registration per %.1f of them", commits/l.rate), "")
 }
 
 func (b *bench) registrationSQLite() {
@@ -185,7 +193,7 @@ func (b *bench) registrationSQLite() {
 	l := medianOf(func() load { return s.registrations(3000, 8) })
 	sync := diskSync(b.t, s.dir)
 	ideal := float64(runtime.NumCPU()) / (hash + l.client).Seconds()
-	b.row("registration, SQLite, bcrypt 4, 8 in flight", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("%.0f/s; a sync of this disk takes %s", ideal, ms(sync)), fmt.Sprintf("%.0f %%, CPU beyond the hash %s, %d errors, 2 syncs are %.0f %% of p50", 100*l.rate/ideal, ms(l.server-hash), l.failed, 200*sync.Seconds()/l.p50.Seconds()))
+	b.row("registration, SQLite, bcrypt 4, 8 in flight", fmt.Sprintf("%.0f/s, p50 %s, p99 %s", l.rate, ms(l.p50), ms(l.p99)), fmt.Sprintf("%.0f/s; a sync of this disk takes %s", ideal, ms(sync)), fmt.Sprintf("%.0f %%, CPU beyond the hash %s, %d errors, 2 syncs are %.0f %% of p50", 100*l.rate/ideal, ms(l.server-hash), l.failed, 200*sync.Seconds()/l.p50.Seconds()), "0 errors")
 }
 
 func (b *bench) registrationCost12() {
@@ -195,7 +203,7 @@ func (b *bench) registrationCost12() {
 	defer s.stop()
 	l := medianOf(func() load { return s.registrations(160, 8) })
 	floor := float64(runtime.NumCPU()) / hashCPU(12).Seconds()
-	b.row("registration, bcrypt 12, 8 in flight", fmt.Sprintf("%.2f/s", l.rate), fmt.Sprintf("hash floor %.2f/s, goal ≥ 97 %%", floor), fmt.Sprintf("%.1f %%", 100*l.rate/floor))
+	b.row("registration, bcrypt 12, 8 in flight", fmt.Sprintf("%.2f/s", l.rate), fmt.Sprintf("the hash alone %.2f/s", floor), fmt.Sprintf("%.1f %%", 100*l.rate/floor), "≥ 97 %")
 }
 
 // whoami measures against a bare handler in a process of its own that writes
@@ -232,8 +240,8 @@ func (b *bench) whoami() {
 	}
 	statements = b.statements(s.dsn) - statements
 	ours, floor := median(all), median(bares)
-	b.row("whoami, 32 in flight", fmt.Sprintf("%.0f/s, p99 %s", ours.rate, ms(ours.p99)), fmt.Sprintf("bare handler %.0f/s, goal ≥ 80 %%", floor.rate), fmt.Sprintf("%.0f %%", 100*ours.rate/floor.rate))
-	b.row("  transactions in the database meanwhile", fmt.Sprintf("%d for 90,000 whoami", statements), "0 per cached whoami", fmt.Sprintf("%.4f", float64(statements)/90000))
+	b.row("whoami, 32 in flight", fmt.Sprintf("%.0f/s, p99 %s", ours.rate, ms(ours.p99)), fmt.Sprintf("bare handler %.0f/s", floor.rate), fmt.Sprintf("%.0f %%", 100*ours.rate/floor.rate), "≥ 80 %")
+	b.row("  transactions in the database meanwhile", fmt.Sprintf("%d for 90,000 whoami", statements), "", fmt.Sprintf("%.4f", float64(statements)/90000), "0 per cached whoami")
 }
 
 // delivery measures, open loop at 200 registrations a second, how long after
@@ -285,7 +293,7 @@ func (b *bench) delivery() {
 	}
 	slices.Sort(after)
 	sync := diskSync(b.t, s.dir)
-	b.row("event's time → background hook called, 200/s open loop", fmt.Sprintf("p50 %s, p99 %s", ms(after[len(after)/2]), ms(after[len(after)*99/100])), "p99 ≤ 10 ms where a sync takes 0.3 ms", fmt.Sprintf("a sync takes %s", ms(sync)))
+	b.row("event's time → background hook called, 200/s open loop", fmt.Sprintf("p50 %s, p99 %s", ms(after[len(after)/2]), ms(after[len(after)*99/100])), fmt.Sprintf("a sync takes %s", ms(sync)), "", "p99 ≤ 10 ms where a sync takes 0.3 ms")
 }
 
 // memory measures start to ready, and memory after 100,000 registrations.
@@ -301,10 +309,10 @@ func (b *bench) memory() {
 		ready = append(ready, time.Since(at))
 	}
 	slices.Sort(ready)
-	b.row("start to ready", ms(ready[1]), "≤ 500 ms", "")
+	b.row("start to ready", ms(ready[1]), "", "", "≤ 500 ms")
 	s.registrations(n, 16)
 	rss := s.processes["serve"].memory(b.t)
 	heap := s.metric("go_memstats_heap_alloc_bytes")
 	live := s.metric("go_gc_heap_live_bytes")
-	b.row(fmt.Sprintf("memory after %d registrations", n), fmt.Sprintf("%d MiB resident", rss>>20), "≤ 200 MiB", fmt.Sprintf("live heap %.0f MiB (goal ≤ 60), heap in use %.0f MiB", live/(1<<20), heap/(1<<20)))
+	b.row(fmt.Sprintf("memory after %d registrations", n), fmt.Sprintf("%d MiB resident, live heap %.0f MiB, heap in use %.0f MiB", rss>>20, live/(1<<20), heap/(1<<20)), "", "", "≤ 200 MiB resident, ≤ 60 MiB live")
 }

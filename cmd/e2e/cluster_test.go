@@ -52,7 +52,7 @@ func (y *story) otherLanguages() (all []*ownWorker) {
 		w := y.newWorker(y.t, lang+"-worker", lang)
 		if lacks := w.lacks(lang); lacks != "" {
 			y.t.Log("left out: " + lacks)
-			y.usher(y.t, "worker", "remove", w.name)
+			y.usher(y.t, "worker", "remove", w.name, "--yes")
 			continue
 		}
 		w.start()

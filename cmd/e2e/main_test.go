@@ -18,6 +18,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, serveBare(addr))
 		return 1
 	}
+	if dir := os.Getenv("USHER_TEST_SOAK_LEDGER"); dir != "" {
+		fmt.Fprintln(os.Stderr, serveLedger(dir))
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "usher-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

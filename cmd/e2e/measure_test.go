@@ -238,6 +238,16 @@ func serveBare(addr string) error {
 	}))
 }
 
+// loadAverage is how many processes wanted a core in the last minute.
+func loadAverage() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return first
+}
+
 // metric reads one metric of the first api process.
 func (s *system) metric(name string) (value float64) {
 	s.t.Helper()

@@ -102,6 +102,9 @@ func TestWebhook(t *testing.T) {
 			if !c.fits(t, secret) || !c.fits(t, second) {
 				t.Error("while secrets rotate a message does not fit both")
 			}
+			if _, stderr, code := usher(t, nil, "webhook", "rotate", "crm", "--admin", s.admins[0]); code == 0 || !strings.Contains(stderr, "--finish") {
+				t.Errorf("usher webhook rotate while it rotates = %d %s, want a refusal", code, stderr)
+			}
 			s.webhook("rotate", "crm", "--finish")
 			s.settled()
 			c = e.waitAbout(t, newApp(t, s.apis[0]).register(newAddress()).Identity.ID, 1)[0]
@@ -123,7 +126,7 @@ func TestWebhook(t *testing.T) {
 
 			s.goneAndBack(e, "crm")
 
-			s.webhook("remove", "crm")
+			s.webhook("remove", "crm", "--yes")
 			s.settled()
 			id = newApp(t, s.apis[0]).register(newAddress()).Identity.ID
 			s.delivered()
@@ -212,7 +215,7 @@ func TestWebhookInTheFile(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.webhook("list", "--json")), &all); err != nil || len(all) != 1 || !all[0].InFile {
 		t.Errorf("usher webhook list = %v, %v, want the one of the file", all, err)
 	}
-	for _, args := range [][]string{{"remove", "crm"}, {"rotate", "crm"}, {"add", "crm", e.URL, "--events", "identity.created"}} {
+	for _, args := range [][]string{{"remove", "crm", "--yes"}, {"rotate", "crm"}, {"add", "crm", e.URL, "--events", "identity.created"}} {
 		if _, stderr, code := usher(t, s.env, append([]string{"webhook", "--admin", s.admins[0]}, args...)...); code == 0 || !strings.Contains(stderr, "409") {
 			t.Errorf("usher webhook %v = %d %s, want a refusal", args, code, stderr)
 		}
@@ -269,7 +272,7 @@ func TestWebhooksOnPrivateAddresses(t *testing.T) {
 		{"add", "crm", "https://crm.example"},
 		{"add", "inside", "https://crm.example", "--events", "identity.created"},
 		{"test", "nobody"},
-		{"remove", "nobody"},
+		{"remove", "nobody", "--yes"},
 	} {
 		if _, stderr, code := usher(t, s.env, append([]string{"webhook", "--admin", s.admins[0]}, args...)...); code == 0 || strings.Contains(stderr, "hidden") {
 			t.Errorf("usher webhook %v = %d %s, want a refusal", args, code, stderr)

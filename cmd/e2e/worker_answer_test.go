@@ -42,9 +42,14 @@ func (s *system) minter() *events.Minter {
 	return m
 }
 
-// answering runs a worker outside of the system that answers under a name.
+// answering declares a worker that answers under a name, and runs it outside of
+// the system.
 func (s *system) answering(name string, handle func(q workers.Question) workers.Reply) {
 	s.t.Helper()
+	declaration := fmt.Appendf(nil, `{"name":%q,"kind":"answer"}`, name)
+	if a := newApp(s.t, s.admins[0]).must("POST", "/admin/hooks", asJSON, declaration); a.status != http.StatusCreated {
+		s.t.Fatalf("POST /admin/hooks = %d %s", a.status, a.body)
+	}
 	creds, err := s.minter().AnswerCredentials(name, time.Now().Add(time.Hour))
 	if err != nil {
 		s.t.Fatal(err)

@@ -250,7 +250,7 @@ func (y *story) discardAndRemove() {
 	}
 	y.usher(y.t, "dlq", "discard", "hello", letters[0].EventID, "--reason", "a test")
 	y.has(0, 0)
-	y.usher(y.t, "worker", "remove", "hello")
+	y.usher(y.t, "worker", "remove", "hello", "--yes")
 	if out, _, code := usher(y.t, nil, "worker", "show", "hello", "--admin", y.admins[0]); code == 0 {
 		y.t.Errorf("the removed worker is shown: %s", out)
 	}
@@ -293,6 +293,12 @@ func TestWorkersInEveryLanguage(t *testing.T) {
 			w.prints(1, "identity.created "+id)
 			t.Logf("%s: from nothing to the first event: %s", lang, time.Since(began).Round(time.Millisecond))
 			t.Logf("what it does:\n%s", s.usher(t, "worker", "check", lang+"-worker")) // fails if something is not as it should be
+			s.usher(t, "worker", "remove", w.name, "--yes")
+			why := "it was never declared, or is removed"
+			if lang == "node" { // it went on silently
+				why = "consumer deleted"
+			}
+			w.ends(why)
 		})
 	}
 }

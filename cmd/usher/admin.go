@@ -28,9 +28,12 @@ func adminCommand(g *global) *cobra.Command {
 func tokenNewCommand(g *global) *cobra.Command {
 	var scope string
 	cmd := &cobra.Command{
-		Use:     "new NAME",
-		Short:   "Make a token; it is shown once, only its digest is stored",
-		Example: "  usher admin token new grafana --scope metrics",
+		Use:   "new NAME",
+		Short: "Make a token; it is shown once, only its digest is stored",
+		Long: `Makes a token in the database of the configuration: give -c FILE, or
+USHER_DATA_DIR, as the server has it. The token is shown once, only its digest
+is stored.`,
+		Example: "  usher admin token new grafana --scope metrics -c usher.yaml",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(scopes, scope) {
@@ -52,6 +55,7 @@ func tokenNewCommand(g *global) *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "scope": scope, "token": token})
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), token)
+			fmt.Fprintf(cmd.ErrOrStderr(), "this is the token %q, for servers of the database %s; it is not shown again\n", args[0], s.name)
 			return nil
 		},
 	}
@@ -64,7 +68,7 @@ func tokenListCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "List the tokens by name",
-		Example: "  usher admin token list --json",
+		Example: "  usher admin token list -c usher.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := g.store(cmd.Context())
@@ -93,7 +97,7 @@ func tokenRemoveCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "remove NAME",
 		Short:   "Remove a token: it stops working at once",
-		Example: "  usher admin token remove grafana",
+		Example: "  usher admin token remove grafana -c usher.yaml",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := g.store(cmd.Context())

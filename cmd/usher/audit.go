@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -37,15 +36,12 @@ still verify what they signed.`,
 				return err
 			}
 			defer func() { _ = s.Close() }() // the answer is more than that
-			if ready, err := s.Migrated(cmd.Context()); err != nil || !ready {
-				return errors.Join(err, errors.New("the database is not of this version: run 'usher migrate' with the same configuration"))
-			}
 			if rotate {
 				if err := s.RotateKey(cmd.Context(), store.KeyCheckpoint, acted("audit.key.rotate", "")); err != nil {
 					return err
 				}
 			}
-			return g.printKeys(cmd, s)
+			return g.printKeys(cmd, s.Store)
 		},
 	}
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "make a new key, which signs from now on")

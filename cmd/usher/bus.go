@@ -26,7 +26,7 @@ func busConfigCommand(g *global) *cobra.Command {
 		Long: `Writes a configuration for a nats-server with Usher's accounts, a credential for
 each part, and what the API mints workers' credentials with. Run again on the same
 folder it keeps the keys, so that the credentials stay valid: do so after an
-update of Usher, and have the servers read the configuration again.
+update of Usher, and start the servers and the API again.
 
 With --cluster it writes that of one server of several, as NAME.conf: run it once
 for each, on the same folder. They know each other by a password in there.`,
@@ -85,8 +85,8 @@ func checkCluster(cmd *cobra.Command, o events.ServerOptions) error {
 	if o.Cluster.Listen != "" && !cmd.Flags().Changed("name") {
 		return errors.New("--name NAME: the servers of a cluster need a name each")
 	}
-	if !workerName.MatchString(o.Name) {
-		return fmt.Errorf("--name %q: want lower-case letters, digits and single hyphens", o.Name)
+	if err := events.CheckName(o.Name); err != nil {
+		return fmt.Errorf("--name: %w", err)
 	}
 	for _, address := range o.Cluster.Routes {
 		if _, _, err := net.SplitHostPort(address); err != nil {

@@ -101,6 +101,7 @@ func TestArgumentsAreCounted(t *testing.T) {
 		"want one IDENTITY, not 0":              {"grants", "show"},
 		"want one NAME, not 2":                  {"admin", "token", "new", "a", "b"},
 		"did you mean list?":                    {"mail", "lst"},
+		`--limit "x": want a number`:            {"events", "list", "--limit", "x"},
 	} {
 		if _, errOut, code := run(t, args...); code == 0 || !strings.Contains(errOut, want) {
 			t.Errorf("usher %s = %d %s, want %q in it", strings.Join(args, " "), code, errOut, want)

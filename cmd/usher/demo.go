@@ -136,7 +136,7 @@ Events as they are logged (Ctrl-C ends):
 `, d.at.Public, d.at.Admin)
 	var all filter
 	c := &adminClient{base: d.at.Admin}
-	err := all.tail(ctx, c, "latest", tailWait, func(page eventPage) error { return printEvents(d.out, page.Events, false) })
+	err := all.tail(ctx, c, latest, tailWait, func(page eventPage) error { return printEvents(d.out, page.Events, false) })
 	if errors.Is(err, context.Canceled) {
 		err = nil // Ctrl-C is how it is meant to end
 	}

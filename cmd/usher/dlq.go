@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +42,30 @@ type letter struct {
 	Event     json.RawMessage `json:"event,omitempty"`
 }
 
+// attempts are the failed ones since it was redelivered, if there are any.
+func (l *letter) attempts() string {
+	if l.Attempts == 0 {
+		return "-"
+	}
+	return strconv.Itoa(l.Attempts)
+}
+
+// next is the next attempt, which a hook may have before it.
+func (l *letter) next() string {
+	if l.State == "waiting" && l.NextAt == nil {
+		return "under way"
+	}
+	return when(l.NextAt)
+}
+
+// reason is that of the last failure, also once it is done after all.
+func (l *letter) reason() string {
+	if l.State == "done" {
+		return "done; before: " + l.Reason
+	}
+	return l.Reason
+}
+
 type letterPage struct {
 	Letters []letter `json:"dead_letters"`
 	Next    string   `json:"next"`
@@ -80,13 +104,18 @@ func dlqListCommand(g *global) *cobra.Command {
 			if err := c.get(cmd.Context(), lettersPath, q, &page); err != nil {
 				return err
 			}
+			if len(page.Letters) == 0 && name != "" {
+				if err := c.mustHave(cmd.Context(), name); err != nil {
+					return err
+				}
+			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), page.Letters)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "LAST ATTEMPT\tHOOK\tEVENT\tSTATE\tATTEMPTS\tNEXT\tREASON")
 			for _, l := range page.Letters {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", when(&l.LastAt), l.Hook, l.EventID, l.State, l.Attempts, when(l.NextAt), l.Reason)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", when(&l.LastAt), l.Hook, l.EventID, l.State, l.attempts(), l.next(), l.reason())
 			}
 			if err := w.Flush(); err != nil {
 				return err
@@ -124,14 +153,14 @@ func dlqShowCommand(g *global) *cobra.Command {
 			}
 			var l letter
 			if err := c.get(cmd.Context(), lettersPath+"/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), nil, &l); err != nil {
-				return err
+				return cmp.Or(c.mustHave(cmd.Context(), args[0]), err)
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), l)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "HOOK\t%s\nEVENT\t%s %s\nSTATE\t%s\nATTEMPTS\t%d in round %d\nREASON\t%s\n", l.Hook, l.EventID, l.EventType, l.State, l.Attempts, l.Round, l.Reason)
-			fmt.Fprintf(w, "FIRST ATTEMPT\t%s\nLAST ATTEMPT\t%s\nNEXT ATTEMPT\t%s\n", when(&l.FirstAt), when(&l.LastAt), when(l.NextAt))
+			fmt.Fprintf(w, "HOOK\t%s\nEVENT\t%s %s\nSTATE\t%s\nATTEMPTS\t%s in round %d\nREASON\t%s\n", l.Hook, l.EventID, l.EventType, l.State, l.attempts(), l.Round, l.reason())
+			fmt.Fprintf(w, "FIRST ATTEMPT\t%s\nLAST ATTEMPT\t%s\nNEXT ATTEMPT\t%s\n", when(&l.FirstAt), when(&l.LastAt), l.next())
 			if err := w.Flush(); err != nil {
 				return err
 			}
@@ -172,7 +201,7 @@ func hookAndEvent(g *global) cobra.CompletionFunc {
 type chosen struct {
 	hook string
 	all  bool
-	yes  bool
+	sure consent
 }
 
 // body is what the server is asked about them.
@@ -193,7 +222,7 @@ func (s *chosen) flags(g *global, cmd *cobra.Command) {
 	cmd.ValidArgsFunction = hookAndEvent(g)
 	cmd.Flags().StringVar(&s.hook, "hook", "", "all of this worker or webhook")
 	cmd.Flags().BoolVar(&s.all, "all", false, "all that there are")
-	cmd.Flags().BoolVar(&s.yes, "yes", false, "do not ask before --all")
+	s.sure.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
 }
 
@@ -210,8 +239,10 @@ func (s *chosen) change(g *global, cmd *cobra.Command, args []string, verb, done
 	if err != nil {
 		return err
 	}
-	if s.all && !s.yes && !confirmed(cmd, verb+" all dead letters of all hooks?") {
-		return errors.New("nothing was done")
+	if s.all {
+		if err := s.sure.confirm(cmd, verb+" all dead letters of all hooks?"); err != nil {
+			return err
+		}
 	}
 	body["limit"] = lettersPiece
 	if reason != "" {
@@ -225,12 +256,20 @@ func (s *chosen) change(g *global, cmd *cobra.Command, args []string, verb, done
 		}
 		if err := c.post(cmd.Context(), lettersPath+"/"+verb, body, &piece); err != nil {
 			_ = bar.Exit()
-			return fmt.Errorf("after %d: %w", total, err)
+			if total > 0 {
+				err = fmt.Errorf("after %d: %w", total, err)
+			}
+			return err
 		}
 		total, more = total+piece.Count, piece.More
 		_ = bar.Add(piece.Count)
 	}
 	_ = bar.Finish()
+	if name := cmp.Or(s.hook, strings.Join(args[:min(len(args), 1)], "")); total == 0 && name != "" {
+		if err := c.mustHave(cmd.Context(), name); err != nil {
+			return err
+		}
+	}
 	if total == 0 && len(args) == 2 {
 		return fmt.Errorf("%s has no dead letter of event %s: 'usher dlq list --hook %[1]s' shows all", args[0], args[1])
 	}
@@ -246,16 +285,6 @@ func newBar(cmd *cobra.Command, quiet bool, what string) *progressbar.ProgressBa
 	return progressbar.NewOptions(-1, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(cmd.ErrOrStderr()),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetVisibility(!quiet && isatty.IsTerminal(os.Stderr.Fd())))
-}
-
-// confirmed asks on a terminal. Elsewhere there is nobody to ask.
-func confirmed(cmd *cobra.Command, question string) bool {
-	if !isatty.IsTerminal(os.Stdin.Fd()) {
-		return true
-	}
-	fmt.Fprint(cmd.ErrOrStderr(), question, " [y/N] ")
-	line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // nothing is no
-	return strings.EqualFold(strings.TrimSpace(line), "y")
 }
 
 func dlqRedeliverCommand(g *global) *cobra.Command {

@@ -120,13 +120,15 @@ func eventsListCommand(g *global) *cobra.Command {
 func eventsTailCommand(g *global) *cobra.Command {
 	var f filter
 	var from position
+	var fromStart bool
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print events as they are logged, until interrupted",
-		Long: `Prints events as they are logged, until interrupted. With --json each line is one
+		Long: `Prints events as they are logged, until interrupted: from the end of the log on,
+or with --from-start all that it holds first. With --json each line is one
 CloudEvent. With --cursor the next call goes on where this one ended: what was
 printed just before may come once more, nothing is left out.`,
-		Example: "  usher events tail --type session.issued\n  usher events tail --json --cursor tail.cursor | my-program",
+		Example: "  usher events tail --type session.issued\n  usher events tail --json --from-start --cursor tail.cursor | my-program\n  usher events tail --json --cursor tail.cursor | my-program",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -136,7 +138,11 @@ printed just before may come once more, nothing is left out.`,
 			if err != nil {
 				return err
 			}
-			after, err := from.read("latest")
+			begin := latest
+			if fromStart {
+				begin = ""
+			}
+			after, err := from.read(begin)
 			if err != nil {
 				return err
 			}
@@ -154,17 +160,28 @@ printed just before may come once more, nothing is left out.`,
 	}
 	f.flags(cmd)
 	from.flags(cmd)
+	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with the first event of the log, unless the cursor file says otherwise")
+	cmd.MarkFlagsMutuallyExclusive("after", "from-start")
 	return cmd
 }
 
-// tailWait is how long the server waits for events.
-const tailWait = 20 * time.Second
+const (
+	// latest is the cursor at the end of the log.
+	latest = "latest"
+	// tailWait is how long the server waits for events.
+	tailWait = 20 * time.Second
+)
 
-// tail gives every event behind the cursor ("latest": the end of the log) to
-// show until ctx ends; while there are none, it calls show after each wait.
+// tail gives every event behind the cursor to show until ctx ends; while there
+// are none, it calls show after each wait. Where the log ends is asked for at
+// once, so that show knows where to go on before an event comes.
 func (f *filter) tail(ctx context.Context, c *adminClient, after string, wait time.Duration, show func(eventPage) error) error {
 	for {
-		page, err := f.page(ctx, c, after, 1000, wait)
+		waiting := wait
+		if after == latest {
+			waiting = 0
+		}
+		page, err := f.page(ctx, c, after, 1000, waiting)
 		if err != nil {
 			return err
 		}

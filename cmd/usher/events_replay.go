@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -71,7 +72,10 @@ func (g *global) replay(cmd *cobra.Command, name string, body map[string]any) er
 		var piece replayed
 		if err := c.post(cmd.Context(), hookPath(name)+"/replay", body, &piece); err != nil {
 			_ = bar.Exit()
-			return fmt.Errorf("after %d events: %w", total, err)
+			if total > 0 {
+				err = fmt.Errorf("after %d events: %w", total, err)
+			}
+			return cmp.Or(c.mustHave(cmd.Context(), name), err)
 		}
 		body["id"], body["after"], body["until"] = piece.ID, piece.After, piece.Until
 		total, more = total+piece.Count, piece.More

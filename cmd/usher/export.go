@@ -66,7 +66,7 @@ line without which it was cut. 'usher audit verify FILE' verifies it.
 
 Exports that continue each other may be put behind each other in one file. With
 --type or --subject it holds these records only, and cannot be verified.`,
-		Example: "  usher events export --cursor export.cursor >> events.jsonl\n  usher events export --type login.failed | jq .record.event",
+		Example: "  usher events export --cursor export.cursor >> events.jsonl\n  usher events export --type login.failed | jq '.record.event // empty'",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
 	"github.com/usher-auth/usher/cmd/internal/config"
-	"github.com/usher-auth/usher/services/store"
 )
 
 func serveCommand(g *global) *cobra.Command {
@@ -59,15 +57,6 @@ func (g *global) options() config.Options {
 func (g *global) load() (*config.Config, error) {
 	cfg, _, err := config.Load(g.options())
 	return cfg, err
-}
-
-// store opens the database of the configuration, which must be migrated.
-func (g *global) store(ctx context.Context) (*store.Store, error) {
-	cfg, err := g.load()
-	if err != nil {
-		return nil, err
-	}
-	return app.OpenStore(ctx, cfg, nil)
 }
 
 func migrateCommand(g *global) *cobra.Command {

@@ -67,10 +67,16 @@ func oneOf(flag, value string, known []string) error {
 	return err
 }
 
-var unknownFlag = regexp.MustCompile(`unknown flag: --(\S+)`)
+var (
+	unknownFlag = regexp.MustCompile(`unknown flag: --(\S+)`)
+	noNumber    = regexp.MustCompile(`invalid argument "(.*)" for "(?:-\w, )?--(\S+)" flag: strconv\.Parse(?:Int|Uint|Float)`)
+)
 
-// suggestFlag names the flag that was probably meant.
+// suggestFlag names the flag that was probably meant, or says what it takes.
 func suggestFlag(cmd *cobra.Command, err error) error {
+	if found := noNumber.FindStringSubmatch(err.Error()); found != nil {
+		return fmt.Errorf("--%s %q: want a number", found[2], found[1])
+	}
 	found := unknownFlag.FindStringSubmatch(err.Error())
 	if found == nil {
 		return fmt.Errorf("%w\nrun '%s --help'", err, cmd.CommandPath())

@@ -35,8 +35,10 @@ of the configuration, or the file EXPORT that 'usher events export' has written
 
 Give it checkpoints that were kept elsewhere, see audit.checkpoint.sink: without
 them nobody can see that the end of the log was cut off. They must not be younger
-than the export. Without --key the keys of the log itself and of the file of
-checkpoints are believed.`,
+than the export, and the log must hold the record of one of them at least. What
+keys are believed: those of --key; without it those in the file of checkpoints;
+without both those that the log itself names, which whoever holds the server
+could have put there.`,
 		Example: "  usher audit verify --checkpoint /mnt/elsewhere/checkpoints.jsonl\n  usher audit verify --key KEY events.jsonl",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -82,7 +84,7 @@ func (v *verification) run(cmd *cobra.Command, file string) (audit.Report, error
 	if err != nil {
 		return audit.Report{}, err
 	}
-	return w.end()
+	return w.verifier.End()
 }
 
 func (v *verification) readDatabase(ctx context.Context, w *witness, bar *progress) error {
@@ -91,7 +93,7 @@ func (v *verification) readDatabase(ctx context.Context, w *witness, bar *progre
 		return err
 	}
 	defer func() { _ = s.Close() }() // it was only read
-	log := app.AuditLog(s)
+	log := app.AuditLog(s.Store)
 	keys, err := log.AuditKeys(ctx)
 	if err != nil {
 		return err
@@ -170,10 +172,23 @@ func (v *verification) print(cmd *cobra.Command, r audit.Report, err error) erro
 	if r.Last > r.Signed {
 		fmt.Fprintf(out, "%d records at the end are not behind a checkpoint yet\n", r.Last-r.Signed)
 	}
+	v.printOutside(out, r)
+	return nil
+}
+
+// printOutside says what the checkpoints from outside are worth.
+func (v *verification) printOutside(out io.Writer, r audit.Report) {
 	if v.checkpoint == "" {
 		fmt.Fprintln(out, "no checkpoints from outside were given (--checkpoint FILE): that the end of the log was cut off cannot be seen")
+		return
 	}
-	return nil
+	fmt.Fprintf(out, "%d checkpoints from outside have a record here\n", r.Outside)
+	if r.Older > 0 {
+		fmt.Fprintf(out, "%d more, up to record %d, are of what was pruned and prove nothing here\n", r.Older, r.OlderTo)
+	}
+	if r.Doubted > 0 {
+		fmt.Fprintf(out, "%d checkpoints of the log count for nothing: their key is not in %s (believe it with --key)\n", r.Doubted, v.checkpoint)
+	}
 }
 
 func unlessBroken(r *audit.Report, b *audit.Broken) *audit.Report {
@@ -186,9 +201,9 @@ func unlessBroken(r *audit.Report, b *audit.Broken) *audit.Report {
 // witness gives a verifier the keys that are believed, then checkpoints from
 // outside, then the log.
 type witness struct {
-	verifier    audit.Verifier
-	pinned      bool
-	checkpoints []audit.Checkpoint // from outside, until the log begins
+	verifier audit.Verifier
+	pinned   bool // by --key
+	apart    bool // the keys that are believed are not the log's own
 }
 
 func (w *witness) pin(keys []string) error {
@@ -203,64 +218,50 @@ func (w *witness) pin(keys []string) error {
 	return nil
 }
 
-// key believes a key of the log, or of a file, unless keys are pinned.
+// key is told a key of the log. It is believed if no other is.
 func (w *witness) key(k audit.PublicKey) error {
-	if !w.pinned {
+	switch {
+	case w.pinned:
+	case w.apart:
+		w.verifier.Doubted = append(w.verifier.Doubted, k)
+	default:
 		w.verifier.Keys = append(w.verifier.Keys, k)
 	}
 	return nil
 }
 
+// outside takes the checkpoints of a file, and believes its keys unless others
+// are pinned.
 func (w *witness) outside(path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	var all []audit.Checkpoint
 	err = audit.Read(file, audit.Handler{
 		Key:        w.key,
-		Checkpoint: func(c audit.Checkpoint) error { w.checkpoints = append(w.checkpoints, c); return nil },
+		Checkpoint: func(c audit.Checkpoint) error { all = append(all, c); return nil },
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)
+	case len(all) == 0:
+		return fmt.Errorf("%s: it holds no checkpoint", path)
+	case len(w.verifier.Keys) == 0:
+		return fmt.Errorf("%s: it holds no key, and those of the log itself are not believed with --checkpoint: give --key, see 'usher audit keys'", path)
 	}
-	return nil
-}
-
-// begin is called when the keys of the log are known.
-func (w *witness) begin() error {
-	for _, c := range w.checkpoints {
-		if err := w.verifier.Checkpoint(c); err != nil {
+	w.apart = true
+	for _, c := range all {
+		if err := w.verifier.Outside(c); err != nil {
 			return err
 		}
 	}
-	w.checkpoints = nil
 	return nil
 }
 
 func (w *witness) handler() audit.Handler {
-	return audit.Handler{
-		Key: w.key,
-		Record: func(r audit.Record) error {
-			if err := w.begin(); err != nil {
-				return err
-			}
-			return w.verifier.Record(r)
-		},
-		Checkpoint: func(c audit.Checkpoint) error {
-			if err := w.begin(); err != nil {
-				return err
-			}
-			return w.verifier.Checkpoint(c)
-		},
-	}
-}
-
-func (w *witness) end() (audit.Report, error) {
-	if err := w.begin(); err != nil {
-		return audit.Report{}, err
-	}
-	return w.verifier.End()
+	return audit.Handler{Key: w.key, Record: w.verifier.Record, Checkpoint: w.verifier.Checkpoint}
 }
 
 // progress is a bar on a terminal, nothing elsewhere.

@@ -1,16 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -21,7 +23,7 @@ func webhookCommand(g *global) *cobra.Command {
 		Long: `Declares webhooks of a running server and looks after them. An endpoint gets
 each event of its types as it is on the bus, signed as Standard Webhooks 1.0.0
 say (https://www.standardwebhooks.com). It answers 2xx within 15 seconds, or the
-event comes again: ten times within three days, then it is a dead letter. It may
+event comes again: ten times within some three days, then it is a dead letter. It may
 get an event twice, under the same webhook-id.`,
 	}
 	cmd.AddCommand(
@@ -64,24 +66,37 @@ func webhookPath(name string) string { return webhooksPath + "/" + url.PathEscap
 
 func webhookAddCommand(g *global) *cobra.Command {
 	var types []string
+	var reuse bool
 	cmd := &cobra.Command{
 		Use:   "add NAME URL --events TYPE,…",
 		Short: "Declare a webhook and print its signing secret, once",
 		Long: `Declares a webhook: from now on its endpoint gets the events of the types. The
 signing secret that is printed is shown this once. The address must be on the
 public internet unless clients.http.private_ip_exception_urls lets it through,
-or the server runs for development.`,
+or the server runs for development.
+
+The name of a worker that was removed is refused as long as a credential of it is
+good: it could take the webhook's events. If none has leaked, --reuse-name takes
+the name.`,
 		Example: "  usher webhook add crm https://crm.example.org/usher --events identity.created,identity.deleted",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(types) == 0 {
-				return errors.New("which events? --events identity.created,…; schemas/asyncapi.md lists the types")
+				return fmt.Errorf("which events? --events TYPE,…: %s", strings.Join(delivery.EventTypes(), ", "))
+			}
+			for _, t := range types {
+				if err := oneOf("events", t, delivery.EventTypes()); err != nil {
+					return err
+				}
 			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
 			in := map[string]any{"name": args[0], "url": args[1], "events": types}
+			if reuse {
+				in["reuse_name"] = true
+			}
 			var made newSecret
 			if err := c.do(cmd.Context(), http.MethodPost, webhooksPath, in, &made); err != nil {
 				return err
@@ -90,6 +105,8 @@ or the server runs for development.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&types, "events", nil, "the types of the events that it gets")
+	_ = cmd.RegisterFlagCompletionFunc("events", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&reuse, "reuse-name", false, "have the name of a worker that was removed, whose credentials work again then")
 	return cmd
 }
 
@@ -109,7 +126,7 @@ func (n newSecret) print(cmd *cobra.Command, asJSON bool, next string) error {
 func webhookListCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List webhooks",
+		Short:   "List the webhooks, how far they are, and what they have failed at",
 		Example: "  usher webhook list --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -124,14 +141,31 @@ func webhookListCommand(g *global) *cobra.Command {
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), all)
 			}
+			hooks, err := c.hooks(cmd.Context(), "webhook")
+			if err != nil {
+				return err
+			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tSTATE\tURL\tEVENTS\tDECLARED")
+			fmt.Fprintln(w, "NAME\tSTATE\tPENDING\tRETRYING\tDEAD\tURL\tEVENTS\tDECLARED")
 			for _, h := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.state(), h.URL, strings.Join(h.Events, ","), h.declared())
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.state(), h.progress(hooks), h.URL, strings.Join(h.Events, ","), h.declared())
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// progress is how far a webhook is, in three columns, by what is known of hooks.
+func (h webhookState) progress(hooks []hook) string {
+	at := slices.IndexFunc(hooks, func(one hook) bool { return one.Name == h.Name })
+	if at < 0 {
+		return "-\t-\t-"
+	}
+	pending := "-"
+	if c := hooks[at].Consumer; c != nil {
+		pending = strconv.FormatUint(c.Pending, 10)
+	}
+	return fmt.Sprintf("%s\t%d\t%d", pending, hooks[at].Failures.Waiting, hooks[at].Failures.Dead)
 }
 
 func (h webhookState) state() string {
@@ -168,7 +202,7 @@ func webhookShowCommand(g *global) *cobra.Command {
 			}
 			var h webhookState
 			if err := c.get(cmd.Context(), webhookPath(args[0]), nil, &h); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), h)
@@ -198,7 +232,7 @@ The exit status is 1 unless the endpoint takes it.`,
 			}
 			var t webhookTest
 			if err := c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/test", nil, &t); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			if g.json {
 				err = printJSON(cmd.OutOrStdout(), t)
@@ -222,7 +256,7 @@ func webhookRotateCommand(g *global) *cobra.Command {
 		Short: "Give a webhook another signing secret; the former one goes on signing too",
 		Long: `Gives a webhook another signing secret and prints it, once. Messages are signed
 with both until --finish ends the former one, so that the endpoint can change
-over without a gap.`,
+over without a gap. A rotation that has begun must be finished before the next.`,
 		Example:           "  usher webhook rotate crm\n  usher webhook rotate crm --finish",
 		Args:              oneName,
 		ValidArgsFunction: hookNames(g, "webhook"),
@@ -233,11 +267,14 @@ over without a gap.`,
 			}
 			path := webhookPath(args[0]) + "/rotate"
 			if finish {
-				return c.do(cmd.Context(), http.MethodPost, path+"/finish", nil, nil)
+				if err := c.do(cmd.Context(), http.MethodPost, path+"/finish", nil, nil); err != nil {
+					return namedIn("webhook", err)
+				}
+				return saying(cmd, g.json, "finished", args[0])
 			}
 			var made newSecret
 			if err := c.do(cmd.Context(), http.MethodPost, path, nil, &made); err != nil {
-				return err
+				return namedIn("webhook", err)
 			}
 			return made.print(cmd, g.json, "give it to the endpoint, then usher webhook rotate "+made.Name+" --finish")
 		},
@@ -261,16 +298,20 @@ answered 410 to are dead letters.`,
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil)
+			if err := c.do(cmd.Context(), http.MethodPost, webhookPath(args[0])+"/enable", nil, nil); err != nil {
+				return namedIn("webhook", err)
+			}
+			return saying(cmd, g.json, "enabled", args[0])
 		},
 	}
 }
 
 func webhookRemoveCommand(g *global) *cobra.Command {
-	return &cobra.Command{
+	var sure consent
+	cmd := &cobra.Command{
 		Use:               "remove NAME",
-		Short:             "Remove a webhook with all that it has failed at",
-		Example:           "  usher webhook remove crm",
+		Short:             "Remove a webhook with all that waits for it or that it has failed at",
+		Example:           "  usher webhook remove crm --yes",
 		Args:              oneName,
 		ValidArgsFunction: hookNames(g, "webhook"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -278,9 +319,26 @@ func webhookRemoveCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), http.MethodDelete, webhookPath(args[0]), nil, nil)
+			if err := sure.confirm(cmd, "Remove "+args[0]+" with all that waits for it?"); err != nil {
+				return err
+			}
+			if err := c.delete(cmd.Context(), webhookPath(args[0])); err != nil {
+				return namedIn("webhook", err)
+			}
+			return saying(cmd, g.json, "removed", args[0])
 		},
 	}
+	sure.flags(cmd)
+	return cmd
+}
+
+// saying says what was done to a webhook.
+func saying(cmd *cobra.Command, asJSON bool, done, name string) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), map[string]string{done: name})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), done, name)
+	return err
 }
 
 func webhookSecretCommand(g *global) *cobra.Command {

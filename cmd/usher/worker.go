@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 )
 
@@ -49,6 +51,8 @@ type hook struct {
 		Discarded int64 `json:"discarded"`
 	} `json:"failures"`
 	Instances []instance `json:"instances"`
+
+	busAway bool // so that nobody knows the consumer
 }
 
 // instance is a program that is seen on the bus.
@@ -97,6 +101,8 @@ func (h *hook) state() string {
 		return "running"
 	case h.Kind == "answer":
 		return "not seen" // has no consumer that knows better
+	case c == nil && h.busAway:
+		return "unknown, the bus is away"
 	case c == nil:
 		return "no consumer"
 	case c.PausedUntil != nil:
@@ -118,7 +124,38 @@ func (c *adminClient) hooks(ctx context.Context, kinds ...string) ([]hook, error
 		Hooks []hook `json:"hooks"`
 	}
 	err := c.get(ctx, "/admin/hooks", nil, &page)
+	if busAway(page.Hooks) {
+		for n := range page.Hooks {
+			page.Hooks[n].busAway = true
+		}
+	}
 	return slices.DeleteFunc(page.Hooks, func(h hook) bool { return len(kinds) > 0 && !slices.Contains(kinds, h.Kind) }), err
+}
+
+// busAway tells whether nothing is known of any consumer: those of Usher's own
+// parts are there whenever there is a bus.
+func busAway(all []hook) bool {
+	own := slices.ContainsFunc(all, func(h hook) bool { return h.Declared == "fixed" && h.Kind != "answer" })
+	return own && !slices.ContainsFunc(all, func(h hook) bool { return h.Consumer != nil })
+}
+
+// mustHave gives an error about the name of a hook that a server does not have,
+// and says which was probably meant. If it cannot be asked, that is no error here.
+func (c *adminClient) mustHave(ctx context.Context, name string) error {
+	all, err := c.hooks(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // what was asked for before says more
+	}
+	near := ""
+	for _, h := range all {
+		if h.Name == name {
+			return nil
+		}
+		if levenshtein.ComputeDistance(name, h.Name) <= 2 {
+			near = "did you mean " + h.Name + "? "
+		}
+	}
+	return fmt.Errorf("no worker or webhook has the name %q; %s'usher worker list' and 'usher webhook list' show all", name, near)
 }
 
 func hookPath(name string) string { return "/admin/hooks/" + url.PathEscape(name) }
@@ -193,6 +230,14 @@ func when(t *time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// untilWhen is the end of a pause for people. One without an end is a century long.
+func untilWhen(end, now time.Time) string {
+	if end.After(now.AddDate(50, 0, 0)) {
+		return "it is resumed"
+	}
+	return when(&end)
+}
+
 // print shows one hook.
 func (h *hook) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -207,7 +252,7 @@ func (h *hook) print(out io.Writer) error {
 	if c := h.Consumer; c != nil {
 		fmt.Fprintf(w, "PENDING\t%d\nIN WORK\t%d, %d of them delivered again\nLAST DELIVERY\t%s\n", c.Pending, c.AckPending, c.Redelivered, when(c.DeliveredAt))
 		if c.PausedUntil != nil {
-			fmt.Fprintf(w, "PAUSED UNTIL\t%s\n", when(c.PausedUntil))
+			fmt.Fprintf(w, "PAUSED UNTIL\t%s\n", untilWhen(*c.PausedUntil, time.Now()))
 		}
 	}
 	fmt.Fprintf(w, "RETRYING\t%d\nDEAD\t%d\nDISCARDED\t%d\n", h.Failures.Waiting, h.Failures.Dead, h.Failures.Discarded)
@@ -235,11 +280,14 @@ func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *a
 	return cmd
 }
 
-// named says where the names are to an error about one that nothing has.
-func named(err error) error {
+// named says where the names are to an error about one that no worker has.
+func named(err error) error { return namedIn("worker", err) }
+
+// namedIn is named for what another command lists.
+func namedIn(command string, err error) error {
 	var r *refusal
 	if errors.As(err, &r) && r.status == http.StatusNotFound && !strings.Contains(r.text, "admin listener") {
-		return fmt.Errorf("%w 'usher worker list' shows all", err)
+		return fmt.Errorf("%w 'usher %s list' shows all", err, command)
 	}
 	return err
 }
@@ -258,7 +306,7 @@ func workerPauseCommand(g *global) *cobra.Command {
 		Example: "  usher worker pause hello --for 10m",
 	}, func(ctx context.Context, c *adminClient, name string, h *hook) error {
 		if long < 0 {
-			return fmt.Errorf("--for %s: want more than none", long)
+			return fmt.Errorf("--for %s: want a time above 0, such as 10m", long)
 		}
 		body := map[string]string{}
 		if long > 0 {
@@ -282,9 +330,13 @@ func workerRotateCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
 		Short: "Give a worker a new credential",
-		Long: `Gives a worker a new credential and writes it to a file, over the former one.
-A worker that runs takes it up when it connects next.`,
-		Example: "  usher worker rotate hello --creds hello/hello.creds",
+		Long: `Gives a worker a new credential, good for 90 days, and writes it to a file, over
+the former one. A worker that runs takes it up when it connects next.
+
+The former credential stays good until it expires. One that has leaked is ended
+by 'usher worker remove'; 'usher worker new' makes the worker again under another
+name, and 'usher events replay' gives it what it has missed.`,
+		Example: "  usher worker rotate hello\n  usher worker rotate hello --creds /etc/hello/hello.creds",
 		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
@@ -292,7 +344,7 @@ A worker that runs takes it up when it connects next.`,
 				return err
 			}
 			if file == "" {
-				file = args[0] + ".creds"
+				file = cmp.Or(credentialFile(args[0]), args[0]+".creds")
 			}
 			if _, err := os.Stat(filepath.Dir(file)); err != nil {
 				return fmt.Errorf("--creds: %w", err)
@@ -314,7 +366,7 @@ A worker that runs takes it up when it connects next.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "creds", "", "file that takes the credential (default: NAME.creds)")
+	cmd.Flags().StringVar(&file, "creds", "", "file that takes the credential (default: NAME.creds, or NAME/NAME.creds where that is)")
 	return cmd
 }
 
@@ -336,24 +388,39 @@ func writeCredential(file, credential string) error {
 }
 
 func workerRemoveCommand(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use:     "remove NAME",
-		Short:   "Remove a worker: its credential ends, what waits for it is gone",
-		Example: "  usher worker remove hello",
+	var sure consent
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a worker: its credential ends, what waits for it is gone",
+		Long: `Removes a worker: its credential ends at once, what waits for it and what it has
+failed at is gone. Its folder stays.`,
+		Example: "  usher worker remove hello --yes",
 		Args:    oneName, ValidArgsFunction: hookNames(g, workerKinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			if err := c.delete(cmd.Context(), hookPath(args[0])); err != nil {
+			var h hook
+			if err := c.get(cmd.Context(), hookPath(args[0]), nil, &h); err != nil {
+				return named(err)
+			}
+			if !slices.Contains(workerKinds, h.Kind) {
+				return fmt.Errorf("%s is a %s: 'usher %[2]s remove %[1]s' removes it", h.Name, h.Kind)
+			}
+			if err := sure.confirm(cmd, "Remove "+h.Name+" with all that waits for it?"); err != nil {
+				return err
+			}
+			if err := c.delete(cmd.Context(), hookPath(h.Name)); err != nil {
 				return named(err)
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
+				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": h.Name})
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
+			fmt.Fprintln(cmd.OutOrStdout(), "removed", h.Name)
 			return nil
 		},
 	}
+	sure.flags(cmd)
+	return cmd
 }

@@ -90,12 +90,16 @@ func (r lineResult) err() error {
 // handle asks the command for its result. A command that breaks off or says
 // something else is killed; the next event starts it again.
 func (c *keptCommand) handle(ctx context.Context, e events.Event) error {
+	input, err := c.input(ctx, e)
+	if err != nil {
+		return err
+	}
 	if err := c.ready(ctx); err != nil {
 		return err
 	}
 	cmd := c.cmd
-	stop := context.AfterFunc(ctx, func() { _ = killGroup(cmd) })
-	r, err := c.ask(e)
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Cancel() })
+	r, err := c.ask(e.ID, input)
 	stop()
 	if err == nil {
 		c.failed = false
@@ -141,12 +145,8 @@ func (c *keptCommand) ready(ctx context.Context) error {
 }
 
 // ask writes an event and reads its result.
-func (c *keptCommand) ask(e events.Event) (r lineResult, err error) {
-	line, err := json.Marshal(e)
-	if err != nil {
-		return r, err
-	}
-	if _, err := c.in.Write(append(line, '\n')); err != nil {
+func (c *keptCommand) ask(id string, input []byte) (r lineResult, err error) {
+	if _, err := c.in.Write(input); err != nil {
 		return r, errors.New("the command ended before the event")
 	}
 	if !c.out.Scan() {
@@ -158,14 +158,14 @@ func (c *keptCommand) ask(e events.Event) (r lineResult, err error) {
 	if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
 		return r, errors.New("the command's line is no result in JSON")
 	}
-	if r.ID != e.ID {
+	if r.ID != id {
 		return r, errors.New("the command's line is about another event")
 	}
 	return r, nil
 }
 
 func (c *keptCommand) kill() {
-	_ = killGroup(c.cmd)
+	_ = c.cmd.Cancel()
 	_ = c.cmd.Wait()
 	c.cmd, c.failed = nil, true
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
 )
 
@@ -29,7 +29,7 @@ var languages = []string{"go", "node", "python", "shell"}
 type newWorker struct {
 	name, lang, dir, kind string
 	events, traits        []string
-	quiet                 bool
+	quiet, reuse          bool
 }
 
 func workerNewCommand(g *global) *cobra.Command {
@@ -39,7 +39,14 @@ func workerNewCommand(g *global) *cobra.Command {
 		Short: "Declare a worker to a running server, and write a program for it",
 		Long: `Declares a worker to a running server: its durable consumer begins with the next
 event. Writes a folder with a program that works, the worker's credential and a
-README, and prints the command that runs it. No file of the server changes.`,
+README, and prints the command that runs it. No file of the server changes.
+
+A program in Go uses the module of this version. Where usher was built from a
+checkout, or is run in one, go.mod points there.
+
+The name of a worker that was removed is refused as long as a credential of it is
+good, up to 90 days: it would be one of the new worker. If none has leaked,
+--reuse-name takes the name.`,
 		Example: "  usher worker new hello --lang shell\n  usher worker new crm --lang python --events identity.created,identity.deleted --traits email",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -72,14 +79,13 @@ README, and prints the command that runs it. No file of the server changes.`,
 	f.StringVar(&n.kind, "kind", "worker", "worker, or answer: one that is asked before a commit")
 	f.StringSliceVar(&n.events, "events", []string{"identity.created"}, "types of events that it gets")
 	f.StringSliceVar(&n.traits, "traits", nil, "traits of a person that it may ask for")
+	f.BoolVar(&n.reuse, "reuse-name", false, "have the name of a worker that was removed, whose credentials work again then")
 	f.BoolVar(&n.quiet, "quiet", false, "print only the command")
 	for name, values := range map[string][]string{"lang": languages, "kind": workerKinds, "events": delivery.EventTypes()} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	return cmd
 }
-
-var workerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // check refuses what the server would, and what would leave a worker half made.
 func (n *newWorker) check() error {
@@ -89,9 +95,10 @@ func (n *newWorker) check() error {
 	if err := errors.Join(oneOf("lang", n.lang, languages), oneOf("kind", n.kind, workerKinds)); err != nil {
 		return err
 	}
+	if err := events.CheckName(n.name); err != nil {
+		return err
+	}
 	switch {
-	case len(n.name) > 64 || !workerName.MatchString(n.name):
-		return fmt.Errorf("%q: a name has up to 64 lower-case letters, digits and single hyphens", n.name)
 	case n.kind == "answer" && n.lang != "go":
 		return errors.New("--kind answer: only for --lang go; in other languages answer over HTTP, with a web_hook")
 	case n.kind == "answer":
@@ -110,7 +117,7 @@ func (n *newWorker) check() error {
 		return fmt.Errorf("--dir: %w", err)
 	}
 	if len(entries) > 0 {
-		return fmt.Errorf("%s is not empty: --dir names another folder", n.dir)
+		return fmt.Errorf("%s is not empty: remove it if it is that of a former worker, or name another folder with --dir", n.dir)
 	}
 	return nil
 }
@@ -122,6 +129,9 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	}
 	var a hookAccess
 	body := map[string]any{"name": n.name, "kind": n.kind, "events": n.events, "traits": n.traits}
+	if n.reuse {
+		body["reuse_name"] = true
+	}
 	if err := c.post(ctx, "/admin/hooks", body, &a); err != nil {
 		_ = os.Remove(n.dir) // if it is empty
 		return "", err
@@ -132,7 +142,7 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	if err := writeCredential(filepath.Join(n.dir, n.name+".creds"), a.Credential); err != nil {
 		return "", n.undone(err)
 	}
-	command, err = n.command(a.BusURL)
+	command, err = n.command(ctx, a.BusURL)
 	if err == nil {
 		err = n.write(ctx, command)
 	}
@@ -144,38 +154,28 @@ func (n *newWorker) undone(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it", err, n.name)
+	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it, and --reuse-name takes the name again", err, n.name)
 }
 
 // command runs the worker, from anywhere.
-func (n *newWorker) command(bus string) (string, error) {
+func (n *newWorker) command(ctx context.Context, bus string) (string, error) {
 	dir, err := filepath.Abs(n.dir)
 	if err != nil {
 		return "", err
 	}
-	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds"
+	before, usher := self(ctx, os.Args[0])
+	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds "
+	fed := before + env + usher + " worker run " + n.name
+	if len(n.traits) > 0 {
+		fed += " --identity"
+	}
 	run := map[string]string{
-		"go":     env + " go run -mod=mod .",
-		"node":   "npm install --silent && " + env + " node worker.mjs",
-		"python": env + " " + self() + " worker run " + n.name + " -- python3 worker.py",
-		"shell":  env + " " + self() + " worker run " + n.name + " -- sh worker.sh",
+		"go":     env + "go run -mod=mod .",
+		"node":   "npm install --silent && " + env + "node worker.mjs",
+		"python": fed + " -- python3 worker.py",
+		"shell":  fed + " -- sh worker.sh",
 	}[n.lang]
 	return "cd " + quote(dir) + " && " + run, nil
-}
-
-// self is how this program is run from another folder.
-func self() string {
-	name := os.Args[0]
-	if !strings.ContainsRune(name, filepath.Separator) {
-		return name
-	}
-	if strings.Contains(name, "go-build") { // go run, which leaves nothing
-		return "go run github.com/usher-auth/usher/cmd/usher@latest"
-	}
-	if absolute, err := filepath.Abs(name); err == nil {
-		name = absolute
-	}
-	return quote(name)
 }
 
 var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
@@ -229,7 +229,11 @@ func (n *newWorker) fill(from, to string, data any) error {
 	if err := t.Execute(&text, data); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(n.dir, to), text.Bytes(), 0o600)
+	mode := fs.FileMode(0o600)
+	if strings.HasPrefix(text.String(), "#!") {
+		mode = 0o700
+	}
+	return os.WriteFile(filepath.Join(n.dir, to), text.Bytes(), mode)
 }
 
 // kitVersion is what a worker in Go requires: this release, or the newest where
@@ -251,19 +255,4 @@ func (n *newWorker) sums(checkout string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(n.dir, "go.sum"), text, 0o600)
-}
-
-// checkout is the folder of the module's source that this is run in, if it is.
-func checkout(ctx context.Context) string {
-	c := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
-	out, err := c.Output()
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(out)) {
-		if module, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok && module == "github.com/usher-auth/usher" {
-			return dir
-		}
-	}
-	return ""
 }

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -27,14 +25,14 @@ const maxOutput = 64 << 10
 
 // once runs the command for one event.
 func (p *program) once(ctx context.Context, e events.Event, attempt int) error {
-	body, err := json.Marshal(e)
+	input, err := p.input(ctx, e)
 	if err != nil {
-		return workers.Permanent(err)
+		return err
 	}
 	var out, errOut tail
 	c := p.start(ctx)
-	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(append(body, '\n')), &out, &errOut
-	c.Env = append(os.Environ(), "USHER_EVENT_ID="+e.ID, "USHER_EVENT_TYPE="+e.Type, "USHER_ATTEMPT="+strconv.Itoa(attempt))
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &errOut
+	c.Env = append(c.Env, "USHER_EVENT_ID="+e.ID, "USHER_EVENT_TYPE="+e.Type, "USHER_ATTEMPT="+strconv.Itoa(attempt))
 	if e.Source == events.SourceCheck {
 		c.Env = append(c.Env, "USHER_CHECK=1")
 	}

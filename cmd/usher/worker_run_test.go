@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,6 +80,46 @@ func TestCommandGetsTheEvent(t *testing.T) {
 	}
 }
 
+// A command that was declared with traits had no way to ask for them.
+func TestCommandGetsTheIdentity(t *testing.T) {
+	t.Parallel()
+	ada := events.IdentityGetReply{IdentityID: "ada", SchemaID: "default", State: "active", Traits: map[string]json.RawMessage{"email": []byte(`"ada@example.org"`)}}
+	for name, c := range map[string]struct {
+		subject string
+		found   events.IdentityGetReply
+		err     error
+		want    string // in the input; empty if the command is not run
+	}{
+		"found":        {"ada", ada, nil, `"identity":{"identity_id":"ada","schema_id":"default","state":"active","traits":{"email":"ada@example.org"}}`},
+		"gone":         {"ada", ada, fmt.Errorf("ada: %w", workers.ErrGone), `"identity":null`},
+		"about nobody": {"", ada, nil, `"identity":null`},
+		"nobody tells": {"ada", ada, workers.ErrUnavailable, ""},
+	} {
+		for _, lines := range []bool{false, true} {
+			got := filepath.Join(t.TempDir(), "input")
+			p, _ := shell(`read -r line; echo "$line" >"` + got + `"; echo '{"id":"1","ok":true}'`)
+			p.identity = true
+			handle := p.once
+			if lines {
+				k := newKept(p, 1)
+				defer k.end()
+				handle = k.handle
+			}
+			w := workers.New("hello", workers.Logger(slog.New(slog.DiscardHandler)))
+			workers.OnAny(w, func(ctx context.Context, e events.Event) error { return handle(ctx, e, 1) })
+			message, err := json.Marshal(events.Event{ID: "1", SpecVersion: "1.0", Type: "identity.created", Subject: c.subject, Data: []byte(`{}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := w.Try(t.Context(), workers.Delivery{Message: message, Identity: func(context.Context, string) (events.IdentityGetReply, error) { return c.found, c.err }})
+			text, _ := os.ReadFile(got)
+			if !strings.Contains(string(text), c.want) || (len(text) > 0) != (c.want != "") || (a.Outcome == workers.Done) != (c.want != "") {
+				t.Errorf("%s, lines %t: %s, the command was given %s, want %s", name, lines, a.Outcome, text, c.want)
+			}
+		}
+	}
+}
+
 // A flood is cut, and the end of it is shown.
 func TestOutputIsBounded(t *testing.T) {
 	t.Parallel()
@@ -121,6 +163,61 @@ func TestTimeoutKillsAllThatTheCommandStarted(t *testing.T) {
 	if a.Outcome != workers.Retry || a.Report.Reason != "timeout: no outcome within 200ms" {
 		t.Errorf("attempt = %s, %v, want a failure for the time", a.Outcome, a.Err)
 	}
+	gone(t, file)
+}
+
+// What has left the process group, and lost its parent, ends too.
+func TestTimeoutKillsWhatHasLeftTheGroup(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("what a command has started is found on Linux only")
+	}
+	const leave = `setsid sh -c 'sh -c "echo \$\$ >$0; exec sleep 1000" "$0" >/dev/null 2>&1 &' "$0"; `
+	for name, handle := range map[string]func(p *program) func(context.Context, events.Event, int) error{
+		"once":  func(p *program) func(context.Context, events.Event, int) error { return p.once },
+		"lines": func(p *program) func(context.Context, events.Event, int) error { return newKept(p, 1).handle },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "pid")
+			p := &program{command: []string{"sh", "-c", leave + "sleep 1000", file}, out: &bytes.Buffer{}, errOut: &bytes.Buffer{}}
+			if a := try(t, handle(p), "1", time.Second); a.Outcome != workers.Retry {
+				t.Errorf("attempt = %s, %v, want a failure for the time", a.Outcome, a.Err)
+			}
+			gone(t, file)
+		})
+	}
+}
+
+// TestRunsUntilKilled is no test: [TestCommandEndsWithItsParent] runs it as a process.
+func TestRunsUntilKilled(t *testing.T) {
+	file := os.Getenv("USHER_TEST_PID_FILE")
+	if file == "" {
+		t.Skip("runs for another test only")
+	}
+	p, _ := shell("echo $$ >" + file + ".new; mv " + file + ".new " + file + "; exec sleep 1000")
+	try(t, p.once, "1", time.Minute)
+}
+
+func TestCommandEndsWithItsParent(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux kills a command with its parent")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	parent := exec.Command(os.Args[0], "-test.run=^TestRunsUntilKilled$")
+	parent.Env = append(os.Environ(), "USHER_TEST_PID_FILE="+file)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
 	gone(t, file)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,8 +47,8 @@ func TestNewWorkerIsAFolder(t *testing.T) {
 	for lang, c := range map[string]struct{ program, command string }{
 		"go":     {"main.go", "go run -mod=mod ."},
 		"node":   {"worker.mjs", "npm install --silent && NATS_URL=nats://127.0.0.1:4222 NATS_CREDS=hello.creds node worker.mjs"},
-		"python": {"worker.py", "worker run hello -- python3 worker.py"},
-		"shell":  {"worker.sh", "worker run hello -- sh worker.sh"},
+		"python": {"worker.py", "worker run hello --identity -- python3 worker.py"},
+		"shell":  {"worker.sh", "worker run hello --identity -- sh worker.sh"},
 	} {
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
@@ -68,11 +69,45 @@ func TestNewWorkerIsAFolder(t *testing.T) {
 			if err != nil || strings.Count(string(program), "\n") > 40 || !strings.Contains(string(program), "hello") {
 				t.Errorf("program: %v\n%s", err, program)
 			}
+			if info, err := os.Stat(filepath.Join(dir, c.program)); err != nil || info.Mode().Perm()&0o100 != 0 != (lang == "shell") {
+				t.Errorf("program: %v, %v, want only that in shell to be one that can be run", info, err)
+			}
 			readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
 			if err != nil || !strings.Contains(string(readme), strings.TrimSpace(out)) || strings.Count(string(readme), "\n") > 12 || strings.Contains(string(readme), "secret text") {
 				t.Errorf("README: %v\n%s", err, readme)
 			}
 		})
+	}
+}
+
+// A worker that was made by "go run" wanted the module from its proxy, also in a checkout.
+func TestHowThisProgramIsRunFromElsewhere(t *testing.T) {
+	t.Parallel()
+	here := checkout(t.Context())
+	if _, err := os.Stat(filepath.Join(here, "cmd", "usher", "checkout.go")); err != nil {
+		t.Fatal(err)
+	}
+	build, built := "go build -C "+here+" -o bin/usher ./cmd/usher && ", filepath.Join(here, "bin", "usher")
+	for called, want := range map[string][2]string{
+		"usher":                              {"", "usher"},
+		"/opt/bin/usher":                     {"", "/opt/bin/usher"},
+		"/opt/our tools/user":                {"", "'/opt/our tools/user'"},
+		"/home/ann/.cache/go-build/ab/usher": {build, built},
+		"/cache/ab/" + strings.Repeat("0a", 32) + "-d/usher": {build, built},
+	} {
+		if before, program := self(t.Context(), called); before != want[0] || program != want[1] {
+			t.Errorf("self of %s = %q, %q, want %q", called, before, program, want)
+		}
+	}
+	for file, want := range map[string]string{
+		filepath.Join(here, "cmd", "usher", "checkout.go"): here,
+		modulePath + "/cmd/usher/checkout.go":              "", // -trimpath
+		"/go/mod/" + modulePath + "@v1.0.0/cmd/usher/a.go": "",
+		"/nowhere/cmd/usher/checkout.go":                   "",
+	} {
+		if got := sourceFolder(file); got != want {
+			t.Errorf("source folder of %s = %q, want %q", file, got, want)
+		}
 	}
 }
 
@@ -110,6 +145,24 @@ func TestNewWorkerRefuses(t *testing.T) {
 	}
 }
 
+// Only who says so has the name of a worker that was removed.
+func TestReuseNameIsSaid(t *testing.T) {
+	t.Parallel()
+	const made = `{"name":"hello","url":"https://a.example","events":["identity.created"],"secret":"whsec_x","ready":true}`
+	for _, reuse := range []bool{false, true} {
+		for _, args := range [][]string{
+			{"worker", "new", "hello", "--lang", "shell", "--dir", filepath.Join(t.TempDir(), "hello")},
+			{"webhook", "add", "hello", "https://a.example", "--events", "identity.created"},
+		} {
+			a := newAdminStub(t, map[string][]string{"POST /admin/hooks": {helloAccess}, "POST /admin/webhooks": {made}})
+			args = append(args, "--admin", a.url, fmt.Sprintf("--reuse-name=%t", reuse))
+			if _, errOut, code := run(t, args...); code != 0 || strings.Contains(a.sent[0], `"reuse_name":true`) != reuse {
+				t.Errorf("usher %q = %d %s, sent %q, want reuse_name %t", args, code, errOut, a.sent, reuse)
+			}
+		}
+	}
+}
+
 func TestWorkerCommandsAskTheServer(t *testing.T) {
 	t.Parallel()
 	shown := `{"name":"hello","kind":"worker","events":["identity.created"],"consumer":{"pending":3,"ack_pending":0,"paused_until":"2026-11-24T17:00:00Z"},"failures":{"dead":2},"instances":[{"id":"a","version":"1.2.0"},{"id":"b","version":"1.2.0"}]}`
@@ -125,7 +178,6 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 		"show":   {[]string{"show", "hello"}, shown, "PENDING        3", "GET /admin/hooks/hello"},
 		"pause":  {[]string{"pause", "hello", "--for", "10m"}, shown, "paused", `POST /admin/hooks/hello/pause {"for":"10m0s"}`},
 		"resume": {[]string{"resume", "hello", "--json"}, shown, `"pending": 3`, "POST /admin/hooks/hello/resume {}"},
-		"remove": {[]string{"remove", "hello"}, "{}", "removed hello", "DELETE /admin/hooks/hello"},
 	} {
 		method, rest, _ := strings.Cut(c.sent, " ")
 		path, _, _ := strings.Cut(rest, " ")
@@ -154,6 +206,132 @@ func TestRotateWritesTheCredential(t *testing.T) {
 	info, _ := os.Stat(file)
 	if code != 0 || err != nil || string(text) != "secret text" || info.Mode().Perm() != 0o600 || strings.Contains(out+errOut, "secret") {
 		t.Errorf("usher worker rotate = %d %s%s, %v", code, out, errOut, err)
+	}
+}
+
+// It removed a webhook as well, and asked nobody.
+func TestRemovingAsksFirst(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args   []string
+		answer map[string][]string
+		want   string
+		sent   int // requests
+	}{
+		"unasked":     {[]string{"worker", "remove", "hello"}, map[string][]string{"GET /admin/hooks/hello": {`{"name":"hello","kind":"worker"}`}}, "--yes", 1},
+		"asked":       {[]string{"worker", "remove", "hello", "--yes"}, map[string][]string{"GET /admin/hooks/hello": {`{"name":"hello","kind":"worker"}`}, "DELETE /admin/hooks/hello": {"{}"}}, "removed hello", 2},
+		"webhook":     {[]string{"worker", "remove", "crm", "--yes"}, map[string][]string{"GET /admin/hooks/crm": {`{"name":"crm","kind":"webhook"}`}}, "crm is a webhook: 'usher webhook remove crm'", 1},
+		"its own":     {[]string{"webhook", "remove", "crm", "--yes"}, map[string][]string{"DELETE /admin/webhooks/crm": {"{}"}}, "removed crm", 1},
+		"its unasked": {[]string{"webhook", "remove", "crm"}, nil, "--yes", 0},
+		"letters":     {[]string{"dlq", "redeliver", "--all"}, nil, "--yes", 0},
+		"discarding":  {[]string{"dlq", "discard", "--all", "--reason", "why"}, nil, "--yes", 0},
+	} {
+		a := newAdminStub(t, c.answer)
+		out, errOut, code := run(t, append(c.args, "--admin", a.url)...)
+		if !strings.Contains(out+errOut, c.want) || (code == 0) != strings.HasPrefix(c.want, "removed") || len(a.sent) != c.sent {
+			t.Errorf("%s: usher %s = %d %s%s, sent %q, want %q", name, strings.Join(c.args, " "), code, out, errOut, a.sent, c.want)
+		}
+	}
+}
+
+// A hook that is not there had an empty table, and "redelivered 0".
+func TestNamesThatNoHookHasAreRefused(t *testing.T) {
+	t.Parallel()
+	const hooks, none = `{"hooks":[{"name":"hello","kind":"worker"},{"name":"crm","kind":"webhook"}]}`, `{"count":0,"more":false,"dead_letters":[]}`
+	for _, args := range [][]string{
+		{"dlq", "list", "--hook", "helo"},
+		{"dlq", "list", "--hook", "helo", "--json"},
+		{"dlq", "show", "helo", "e"},
+		{"dlq", "redeliver", "--hook", "helo"},
+		{"dlq", "redeliver", "helo", "e"},
+		{"dlq", "discard", "--hook", "helo", "--reason", "why"},
+		{"events", "replay", "--hook", "helo", "--since", "1h"},
+	} {
+		a := newAdminStub(t, map[string][]string{
+			"GET /admin/hooks": {hooks}, "GET /admin/dead-letters": {none}, "POST /admin/dead-letters/redeliver": {none}, "POST /admin/dead-letters/discard": {none},
+		})
+		if out, errOut, code := run(t, append(args, "--admin", a.url)...); code == 0 || out != "" || !strings.Contains(errOut, "did you mean hello?") || strings.Contains(errOut, "after 0") {
+			t.Errorf("usher %s = %d %s%s, want a refusal that says what was meant", strings.Join(args, " "), code, out, errOut)
+		}
+	}
+	a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {hooks}, "GET /admin/dead-letters": {none}})
+	if _, errOut, code := run(t, "dlq", "list", "--hook", "crm", "--admin", a.url); code != 0 {
+		t.Errorf("usher dlq list of a hook without dead letters = %d %s", code, errOut)
+	}
+}
+
+// With the bus away every worker had no consumer.
+func TestListSaysThatTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	const hello = `{"name":"hello","kind":"worker","declared":"stored","consumer":null}`
+	for hooks, want := range map[string]string{
+		hello + `,{"name":"courier","kind":"worker","declared":"fixed","consumer":null}`:          "the bus is away",
+		hello + `,{"name":"courier","kind":"worker","declared":"fixed","consumer":{"pending":1}}`: "no consumer",
+	} {
+		a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + hooks + `]}`}})
+		if out, errOut, code := run(t, "worker", "list", "--admin", a.url); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("usher worker list = %d %s%s, want %q", code, out, errOut, want)
+		}
+	}
+}
+
+func TestWebhooksShowHowFarTheyAre(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{
+		"GET /admin/webhooks": {`[{"name":"crm","url":"https://crm.example.org","events":["identity.created"],"secrets":1},{"name":"new","secrets":1}]`},
+		"GET /admin/hooks":    {`{"hooks":[{"name":"crm","kind":"webhook","consumer":{"pending":12},"failures":{"waiting":3,"dead":45}}]}`},
+	})
+	out, errOut, code := run(t, "webhook", "list", "--admin", a.url)
+	if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(got, "crm active 12 3 45 https://crm.example.org") || !strings.Contains(got, "new active - - -") {
+		t.Errorf("usher webhook list = %d %s%s", code, out, errOut)
+	}
+}
+
+func TestLettersSayWhatHasBecomeOfThem(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]string{"done": "done - - done; before: no", "waiting": "waiting - under way no"} {
+		a := newAdminStub(t, map[string][]string{"GET /admin/dead-letters": {`{"dead_letters":[{"hook":"crm","event_id":"e","state":"` + state + `","reason":"no"}]}`}})
+		out, errOut, code := run(t, "dlq", "list", "--state", state, "--admin", a.url)
+		if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.HasSuffix(got, want) {
+			t.Errorf("usher dlq list = %d %s%s, want %q in it", code, out, errOut, want)
+		}
+	}
+}
+
+func TestPauseWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 17, 0, 0, 0, time.Local)
+	for want, end := range map[string]time.Time{"it is resumed": now.AddDate(100, 0, 0), "2026-11-24 18:00:00": now.Add(time.Hour)} {
+		if got := untilWhen(end, now); got != want {
+			t.Errorf("paused until %s, want %s", got, want)
+		}
+	}
+}
+
+// A rotated credential was written beside the folder that the worker reads it in.
+func TestCredentialIsWhereTheWorkerReadsIt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("NATS_CREDS", "")
+	if _, errOut, code := run(t, "worker", "run", "hello", "--", "true"); code == 0 || !strings.Contains(errOut, "hello/hello.creds") || !strings.Contains(errOut, "usher worker list") {
+		t.Errorf("usher worker run without a credential = %d %s, want where it was looked for", code, errOut)
+	}
+	for _, want := range []string{"hello.creds", "hello/hello.creds"} {
+		if err := os.MkdirAll(filepath.Dir(want), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if want == "hello/hello.creds" {
+			if err := errors.Join(os.Remove("hello.creds"), os.WriteFile(want, []byte("former"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := newAdminStub(t, map[string][]string{"POST /admin/hooks/hello/rotate": {helloAccess}})
+		out, errOut, code := run(t, "worker", "rotate", "hello", "--admin", a.url)
+		if text, err := os.ReadFile(want); code != 0 || err != nil || string(text) != "secret text" || out != "wrote "+want+"\n" {
+			t.Errorf("usher worker rotate = %d %s%s, %v, want %s written", code, out, errOut, err, want)
+		}
+		if got := credentialFile("hello"); got != want {
+			t.Errorf("the credential is in %q, want %q", got, want)
+		}
 	}
 }
 

@@ -1,12 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -101,34 +98,26 @@ func (x *exchange) deliverer() delivery.Author {
 	return delivery.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
 }
 
-// decode reads a body into v, which has a field for all that may stand there. No
-// body at all is an empty object.
-func (x *exchange) decode(v any) error {
-	if x.r.ContentLength == 0 {
-		return nil
-	}
-	body, err := x.bodyOf(typeJSON)
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return refuse("the body is not what is wanted here: %v", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return refuse("the body goes on behind its object")
-	}
-	return nil
-}
-
 // hookError makes an error one that says what an administrator can mend.
 func hookError(operation string, err error) error {
 	var invalid *delivery.Invalid
 	if errors.As(err, &invalid) {
 		return refuse("%s", invalid.Text)
 	}
+	if used := usedName(err); used != nil {
+		return used
+	}
 	return fmt.Errorf("%s: %w", operation, err)
+}
+
+// usedName is what a name that cannot be had yet is to administrators, nil for
+// another error.
+func usedName(err error) error {
+	var used *delivery.NameUsed
+	if !errors.As(err, &used) {
+		return nil
+	}
+	return &problem{status: http.StatusConflict, reason: used.Error() + ". If none of them has leaked, reuse_name lets the new hook have it"}
 }
 
 func (s *Server) listHooks(x *exchange) error {
@@ -151,12 +140,16 @@ func (s *Server) createHook(x *exchange) error {
 		Kind   delivery.Kind `json:"kind"`
 		Events []string      `json:"events"`
 		Traits []string      `json:"traits"`
+		Reuse  bool          `json:"reuse_name"`
 	}
 	if err := x.decode(&in); err != nil {
 		return err
 	}
+	if err := refuseUnknown("trait", in.Traits, s.traitNames()); err != nil {
+		return err
+	}
 	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
-		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits,
+		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits, ReuseName: in.Reuse,
 	}, x.deliverer())
 	if err != nil {
 		return hookError("create hook", err)

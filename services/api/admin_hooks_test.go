@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -18,16 +19,17 @@ import (
 // hookDesk is what the routes of hooks and dead letters call. It knows the hook
 // "crm" and one failure.
 type hookDesk struct {
-	url    string // of the hooks
-	err    error  // what everything answers, if it is set
-	asked  []string
-	query  delivery.FailureQuery
-	event  uuid.UUID
-	count  int
-	replay delivery.ReplayOptions
-	long   time.Duration
-	check  delivery.CheckOptions
-	until  time.Duration // of the check
+	url     string // of the hooks
+	err     error  // what everything answers, if it is set
+	asked   []string
+	query   delivery.FailureQuery
+	event   uuid.UUID
+	count   int
+	replay  delivery.ReplayOptions
+	long    time.Duration
+	created delivery.Hook
+	check   delivery.CheckOptions
+	until   time.Duration // of the check
 }
 
 func withHooks(d *hookDesk) func(*world) {
@@ -63,6 +65,7 @@ func (d *hookDesk) Show(_ context.Context, name string) (delivery.Shown, error) 
 }
 
 func (d *hookDesk) Create(_ context.Context, h delivery.Hook, _ delivery.Author) (delivery.Shown, delivery.Credential, error) {
+	d.created = h
 	s, err := d.shown("create", h.Name)
 	return s, shownOnce, err
 }
@@ -117,8 +120,26 @@ func TestHooks(t *testing.T) {
 	if want := []string{"list crm", "create crm", "show crm", "pause crm", "resume crm", "rotate crm", "remove crm"}; !slices.Equal(d.asked, want) || d.long != 10*time.Minute {
 		t.Errorf("asked for %q, %s, want %q, 10m", d.asked, d.long, want)
 	}
-	if strings.Contains(w.log.String(), "4711") {
+	if strings.Contains(w.log.String(), "creds-4711") {
 		t.Errorf("the log shows a secret: %s", w.log)
+	}
+}
+
+// What is refused says until when, and what may be done.
+func TestANameThatIsUsed(t *testing.T) {
+	t.Parallel()
+	used := &delivery.NameUsed{Name: "crm", Until: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
+	c := newWorld(t, withHooks(&hookDesk{err: fmt.Errorf("create: %w", used)})).admin()
+	g := c.do("POST", "/admin/hooks", hookJSON, "Content-Type", asJSON)
+	if g.status != 409 || !strings.Contains(g.body, "2027-01-02T03:04:05Z") || !strings.Contains(g.body, "reuse_name") {
+		t.Errorf("POST = %d %s, want 409 with the time, and reuse_name", g.status, g.body)
+	}
+	d := &hookDesk{}
+	c = newWorld(t, withHooks(d)).admin()
+	for body, want := range map[string]bool{hookJSON: false, strings.Replace(hookJSON, "{", `{"reuse_name":true,`, 1): true} {
+		if g := c.do("POST", "/admin/hooks", body, "Content-Type", asJSON); g.status != 201 || d.created.ReuseName != want {
+			t.Errorf("POST %s = %d %s, created %+v, want to reuse the name: %t", body, g.status, g.body, d.created, want)
+		}
 	}
 }
 
@@ -131,8 +152,11 @@ func TestHooksRefuse(t *testing.T) {
 	}{
 		{"POST", "/admin/hooks", `{"name":"crm","kind":"worker","secret":"x"}`, nil, 400},
 		{"POST", "/admin/hooks", hookJSON + `{}`, nil, 400},
+		{"POST", "/admin/hooks", strings.Replace(hookJSON, `"name"`, `"NAME"`, 1), nil, 400},
+		{"POST", "/admin/hooks", strings.Replace(hookJSON, `{`, `{"name":"other",`, 1), nil, 400},
 		{"POST", "/admin/hooks", hookJSON, &delivery.Invalid{Text: "no such type"}, 400},
 		{"POST", "/admin/hooks", hookJSON, delivery.ErrHookExists, 409},
+		{"POST", "/admin/hooks", hookJSON, &delivery.NameUsed{Name: "crm"}, 409},
 		{"POST", "/admin/hooks", hookJSON, errors.New("secret detail"), 500},
 		{"GET", "/admin/hooks", "", errors.New("secret detail"), 500},
 		{"GET", "/admin/hooks/other", "", nil, 404},
@@ -152,6 +176,18 @@ func TestHooksRefuse(t *testing.T) {
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)
 		if g.status != r.status || strings.Contains(g.body, "4711") || strings.Contains(g.body, "secret detail") {
 			t.Errorf("%s %s %s (%v) = %d %s, want %d", r.method, r.path, r.body, r.err, g.status, g.body, r.status)
+		}
+	}
+}
+
+// A misspelt trait was declared, and never given.
+func TestWorkersAskForTraitsThatThereAre(t *testing.T) {
+	t.Parallel()
+	for traits, want := range map[string]string{`["emial"]`: "did you mean email?", `["email","shoes"]`: "want age, email", `["email"]`: ""} {
+		g := newWorld(t, withHooks(&hookDesk{})).admin().do("POST", "/admin/hooks",
+			`{"name":"crm","kind":"worker","events":["identity.created"],"traits":`+traits+`}`, "Content-Type", asJSON)
+		if (g.status == 400) != (want != "") || !strings.Contains(g.body, want) {
+			t.Errorf("traits %s = %d %s, want %q", traits, g.status, g.body, want)
 		}
 	}
 }

@@ -26,8 +26,8 @@ type Failures interface {
 
 // Redeliverer decides about dead letters and replays the log, see [delivery.Service].
 type Redeliverer interface {
-	Redeliver(ctx context.Context, q delivery.FailureQuery, by delivery.Author, progress func(done, total int)) (int, error)
-	Discard(ctx context.Context, q delivery.FailureQuery, reason string, by delivery.Author, progress func(done, total int)) (int, error)
+	Redeliver(ctx context.Context, q delivery.FailureQuery, by delivery.Author) (int, error)
+	Discard(ctx context.Context, q delivery.FailureQuery, reason string, by delivery.Author) (int, error)
 	Replay(ctx context.Context, o delivery.ReplayOptions, progress func(delivery.Replayed)) (delivery.Replayed, error)
 }
 
@@ -162,7 +162,7 @@ func (s *Server) redeliverLetters(x *exchange) error {
 	if in.Reason != "" {
 		return refuse("a redelivery has no reason")
 	}
-	n, err := s.Redeliverer.Redeliver(x.r.Context(), q, x.deliverer(), nil)
+	n, err := s.Redeliverer.Redeliver(x.r.Context(), q, x.deliverer())
 	return x.changed(n, in.Limit, "redeliver dead letters", err)
 }
 
@@ -171,7 +171,7 @@ func (s *Server) discardLetters(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.Redeliverer.Discard(x.r.Context(), q, in.Reason, x.deliverer(), nil)
+	n, err := s.Redeliverer.Discard(x.r.Context(), q, in.Reason, x.deliverer())
 	return x.changed(n, in.Limit, "discard dead letters", err)
 }
 

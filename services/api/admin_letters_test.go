@@ -30,12 +30,12 @@ func (d *hookDesk) EventPayload(context.Context, uuid.UUID) ([]byte, string, err
 	return []byte(`{"id":"x"}`), "identity.created", nil
 }
 
-func (d *hookDesk) Redeliver(_ context.Context, q delivery.FailureQuery, _ delivery.Author, _ func(int, int)) (int, error) {
+func (d *hookDesk) Redeliver(_ context.Context, q delivery.FailureQuery, _ delivery.Author) (int, error) {
 	d.query = q
 	return d.count, d.err
 }
 
-func (d *hookDesk) Discard(_ context.Context, q delivery.FailureQuery, reason string, _ delivery.Author, _ func(int, int)) (int, error) {
+func (d *hookDesk) Discard(_ context.Context, q delivery.FailureQuery, reason string, _ delivery.Author) (int, error) {
 	d.query = q
 	if reason == "" {
 		return 0, &delivery.Invalid{Text: "a discard needs a reason"}
@@ -87,6 +87,11 @@ func TestDeadLetters(t *testing.T) {
 		{"POST", "/admin/hooks/crm/replay", `{"after":-1}`, 400, "after"},
 		{"POST", "/admin/hooks/crm/replay", `{"id":"x"}`, 400, "id"},
 		{"POST", "/admin/hooks/crm/replay", `{"until":1}`, 400, ""},
+		{"GET", "/admin/dead-letters?hook=%00", "", 400, "NUL"},
+		{"GET", "/admin/dead-letters/%00/" + id.String(), "", 404, "nothing at this path"},
+		{"POST", "/admin/dead-letters/redeliver", `{"hook":"\u0000"}`, 400, "NUL"},
+		{"POST", "/admin/dead-letters/discard", `{"hook":"\u0000"}`, 400, "NUL"},
+		{"POST", "/admin/dead-letters/discard", "{\"hook\":\"\xff\"}", 400, "UTF-8"},
 	} {
 		c := newWorld(t, withHooks(&hookDesk{event: id, count: 2})).admin()
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)

@@ -1,14 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
@@ -18,7 +15,7 @@ import (
 type Webhooks interface {
 	List(ctx context.Context) ([]delivery.Hook, error)
 	Webhook(ctx context.Context, name string) (delivery.Hook, error)
-	Add(ctx context.Context, name, url string, types []string, by delivery.Author) (delivery.Hook, error)
+	Add(ctx context.Context, wanted delivery.Hook, by delivery.Author) (delivery.Hook, error)
 	Rotate(ctx context.Context, name string, by delivery.Author) (webhook.Secret, error)
 	FinishRotation(ctx context.Context, name string, by delivery.Author) error
 	Enable(ctx context.Context, name string, by delivery.Author) error
@@ -74,20 +71,6 @@ func withoutQuery(text string) string {
 	return u.String()
 }
 
-// webhookError says what an error about a webhook is to administrators.
-func webhookError(err error) error {
-	var invalid *delivery.Invalid
-	switch {
-	case errors.As(err, &invalid):
-		return refuse("%s", invalid.Text)
-	case errors.Is(err, delivery.ErrNoHook):
-		return &problem{status: http.StatusNotFound, reason: "There is no webhook with this name."}
-	case errors.Is(err, delivery.ErrHookExists):
-		return &problem{status: http.StatusConflict, reason: "A hook has this name already."}
-	}
-	return err
-}
-
 // listWebhooks gives all webhooks, by name.
 func (s *Server) listWebhooks(x *exchange) error {
 	all, err := s.Webhooks.List(x.r.Context())
@@ -105,7 +88,7 @@ func (s *Server) listWebhooks(x *exchange) error {
 func (s *Server) showWebhook(x *exchange) error {
 	h, err := s.Webhooks.Webhook(x.r.Context(), x.r.PathValue("name"))
 	if err != nil {
-		return webhookError(err)
+		return hookError("show webhook", err)
 	}
 	return x.encode(http.StatusOK, viewWebhook(h))
 }
@@ -115,37 +98,19 @@ type wantedWebhook struct {
 	Name   string   `json:"name"`
 	URL    string   `json:"url"`
 	Events []string `json:"events"`
-}
-
-func decodeWebhook(x *exchange) (in wantedWebhook, err error) {
-	body, err := x.bodyOf(typeJSON)
-	if err != nil {
-		return in, err
-	}
-	if _, err := scanObject(body); err != nil {
-		return in, refuse("%v", err)
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	var wrong *json.UnmarshalTypeError
-	if err := d.Decode(&in); errors.As(err, &wrong) {
-		return in, refuse("%s has the wrong type", wrong.Field)
-	} else if err != nil {
-		return in, refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
-	}
-	return in, nil
+	Reuse  bool     `json:"reuse_name"`
 }
 
 // addWebhook declares a webhook and shows its secret.
 func (s *Server) addWebhook(x *exchange) error {
-	in, err := decodeWebhook(x)
-	if err != nil {
+	var in wantedWebhook
+	if err := x.decode(&in); err != nil {
 		return err
 	}
-	h, err := s.Webhooks.Add(x.r.Context(), in.Name, in.URL, in.Events, x.deliverer())
+	h, err := s.Webhooks.Add(x.r.Context(), delivery.Hook{Name: in.Name, URL: in.URL, Types: in.Events, ReuseName: in.Reuse}, x.deliverer())
 	unready := errors.Is(err, delivery.ErrUnready)
 	if err != nil && !unready {
-		return webhookError(err)
+		return hookError("add webhook", err)
 	}
 	if unready {
 		s.Log.Error("a webhook waits for the bus", "hook", h.Name, "error", err)
@@ -159,7 +124,7 @@ func (s *Server) rotateWebhook(x *exchange) error {
 	name := x.r.PathValue("name")
 	secret, err := s.Webhooks.Rotate(x.r.Context(), name, x.deliverer())
 	if err != nil {
-		return webhookError(err)
+		return hookError("rotate webhook", err)
 	}
 	h, err := s.Webhooks.Webhook(x.r.Context(), name)
 	if err != nil {
@@ -172,7 +137,7 @@ func (s *Server) rotateWebhook(x *exchange) error {
 func (s *Server) changeWebhook(change func(ctx context.Context, name string, by delivery.Author) error) func(*exchange) error {
 	return func(x *exchange) error {
 		if err := change(x.r.Context(), x.r.PathValue("name"), x.deliverer()); err != nil {
-			return webhookError(err)
+			return hookError("change webhook", err)
 		}
 		x.answer(http.StatusNoContent, nil)
 		return nil
@@ -183,7 +148,7 @@ func (s *Server) changeWebhook(change func(ctx context.Context, name string, by 
 func (s *Server) testWebhook(x *exchange) error {
 	t, err := s.Webhooks.Test(x.r.Context(), x.r.PathValue("name"), x.deliverer())
 	if err != nil {
-		return webhookError(err)
+		return hookError("test webhook", err)
 	}
 	return x.encode(http.StatusOK, webhookTestView{t.EventID, t.Status, float64(t.Took.Microseconds()) / 1000, t.Failed})
 }

@@ -1,24 +1,18 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/password"
 )
 
-// wantedIdentity is the body that makes or replaces an identity. Members that it
-// does not know are refused: an administrator's typing error must not pass as
-// success.
+// wantedIdentity is the body that makes or replaces an identity.
 type wantedIdentity struct {
 	SchemaID            string            `json:"schema_id"`
 	Traits              json.RawMessage   `json:"traits"`
@@ -158,29 +152,9 @@ func (x *exchange) bodyOf(types ...string) ([]byte, error) {
 	return readBody(x.r)
 }
 
-var memberName = regexp.MustCompile(`^[a-z_]+$`)
-
 func decodeIdentity(x *exchange) (in wantedIdentity, err error) {
-	body, err := x.bodyOf(typeJSON)
-	if err != nil {
+	if err := x.decode(&in); err != nil {
 		return in, err
-	}
-	members, err := scanObject(body)
-	if err != nil {
-		return in, refuse("%v", err)
-	}
-	for name := range members {
-		if !memberName.MatchString(name) { // encoding/json would take "STATE" for state
-			return in, refuse("unknown field %q", name)
-		}
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	var wrong *json.UnmarshalTypeError
-	if err := d.Decode(&in); errors.As(err, &wrong) {
-		return in, refuse("%s has the wrong type", wrong.Field)
-	} else if err != nil {
-		return in, refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
 	}
 	return in, in.check()
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -162,10 +163,8 @@ func fromForm(form url.Values, names []string) (submission, error) {
 		if strings.Count(name, ".") >= maxDepth {
 			return submission{}, refuse("the form is nested too deep")
 		}
-		for _, text := range append(values, name) {
-			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-				return submission{}, refuse("the form holds text that is not UTF-8, or the NUL character")
-			}
+		if slices.ContainsFunc(append(values, name), func(s string) bool { return !text(s) }) {
+			return submission{}, refuse("the form holds text that is not UTF-8, or the NUL character")
 		}
 	}
 	s := submission{form: form}

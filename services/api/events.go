@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 const (
@@ -25,6 +26,9 @@ func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err erro
 	q = audit.Query{Types: x.queryAll("type"), Subject: x.query("subject")}
 	if len(q.Types) > maxTypes {
 		return q, refuse("type may be given %d times at most", maxTypes)
+	}
+	if err := refuseUnknown("type", q.Types, delivery.EventTypes()); err != nil {
+		return q, err
 	}
 	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
 		return q, err

@@ -57,6 +57,17 @@ func (p eventsPage) is(t *testing.T, name string, seqs ...string) {
 	}
 }
 
+// They gave an empty page, and a stream that was silent for ever.
+func TestUnknownTypesAreRefused(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	for _, path := range []string{"/admin/events", "/admin/events/stream", "/admin/audit/export"} {
+		if g := c.do("GET", path+"?type=login.faild", ""); g.status != 400 || !strings.Contains(g.body, "did you mean login.failed?") {
+			t.Fatalf("%s = %d %s, want a refusal that says what was meant", path, g.status, g.body)
+		}
+	}
+}
+
 func TestEventsFilters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withLog)
@@ -64,11 +75,11 @@ func TestEventsFilters(t *testing.T) {
 	c.events("type=identity.created").is(t, "a type", "1", "3", "5")
 	c.events("type=identity.created&type=session.refused&limit=3").is(t, "two types", "1", "2", "3")
 	c.events("type=session.refused&subject="+bob).is(t, "a type of a person", "4")
-	p := c.events("type=no.such")
+	p := c.events("type=mail.sent")
 	if p.is(t, "none"); p.Next != api.FormatCursor(6) {
 		t.Errorf("the cursor behind what was looked through is %q, want that of record 6", p.Next)
 	}
-	for _, query := range []string{"wait=x", "wait=-1", "wait=51", "wait=NaN", strings.Repeat("type=a&", 51)} {
+	for _, query := range []string{"type=login.faild", "wait=x", "wait=-1", "wait=51", "wait=NaN", strings.Repeat("type=a&", 51)} {
 		if g := c.get("/admin/events?" + query); g.status != 400 {
 			t.Errorf("events?%.20s = %d, want 400", query, g.status)
 		}

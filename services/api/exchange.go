@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // exchange is one request and its answer.
@@ -40,6 +43,27 @@ func (x *exchange) query(name string) string {
 		x.params = x.r.URL.Query()
 	}
 	return x.params.Get(name)
+}
+
+// text tells whether a store can keep s: it is UTF-8 without the NUL character.
+func text(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// textual refuses a path or query that holds what is no [text]: of two databases
+// one would find nothing by it and the other would fail. On the public listener,
+// to which browsers bring parameters of others, each reader judges its own.
+func (x *exchange) textual() error {
+	if !text(x.r.URL.Path) {
+		return errUnknownRoute
+	}
+	if x.params == nil {
+		x.params = x.r.URL.Query()
+	}
+	for name, values := range x.params {
+		if slices.ContainsFunc(append(values, name), func(s string) bool { return !text(s) }) {
+			return refuse("a query parameter is not UTF-8, or holds the NUL character")
+		}
+	}
+	return nil
 }
 
 // answer writes the whole answer.

@@ -152,6 +152,11 @@ func (e *endpoint) run(x *exchange) (err error) {
 	if e.methods == nil {
 		return errUnknownRoute
 	}
+	if e.kind&(public|foreign) == 0 {
+		if err := x.textual(); err != nil {
+			return err
+		}
+	}
 	a, ok := e.methods[x.r.Method]
 	if !ok && x.r.Method == http.MethodHead && e.kind&acts == 0 {
 		a, ok = e.methods[http.MethodGet]

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -39,6 +42,39 @@ func scanObject(data []byte) (map[string]json.RawMessage, error) {
 		return nil, s.refuse("something follows the object")
 	}
 	return members, nil
+}
+
+var memberName = regexp.MustCompile(`^[a-z_]+$`)
+
+// decode reads a body into v, which has a field for all that may stand there: an
+// administrator's typing error must not pass as success. No body at all is an
+// empty object.
+func (x *exchange) decode(v any) error {
+	if x.r.ContentLength == 0 {
+		return nil
+	}
+	body, err := x.bodyOf(typeJSON)
+	if err != nil {
+		return err
+	}
+	members, err := scanObject(body)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	for name := range members {
+		if !memberName.MatchString(name) { // encoding/json would take "STATE" for state
+			return refuse("unknown field %q", name)
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var wrong *json.UnmarshalTypeError
+	if err := d.Decode(v); errors.As(err, &wrong) {
+		return refuse("%s has the wrong type", wrong.Field)
+	} else if err != nil {
+		return refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
+	}
+	return nil
 }
 
 // scanner walks over JSON text without building anything from it.

@@ -86,7 +86,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Flows:    w, Sessions: w, OwnSessions: w, Finder: w, Login: memoryLogin{w}, Verification: memoryVerification{w}, Identities: w, Errors: w, Events: w, Tokens: w,
 		Registration: &registration.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{}, Sessions: w,
-			Plan: func(string, flow.Type) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
+			Plan: func(string) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
 			Now:  time.Now, Lifespan: time.Hour, IssueTimeout: time.Second,
 		},
 		Administrator: &admin.Service{

@@ -16,6 +16,7 @@ const (
 	Reordered = "reordered" // the record was logged elsewhere
 	TailCut   = "tail cut"  // records are missing at the end
 	Forged    = "forged"    // the checkpoint is not signed with a key that is known
+	Unproven  = "unproven"  // no checkpoint from outside is of a record of this log
 )
 
 // Broken is the first thing in a log that does not fit.
@@ -45,6 +46,14 @@ type Report struct {
 	// Signed is the last seq that a checkpoint vouches for. That records behind it
 	// are missing at the end cannot be seen.
 	Signed int64 `json:"signed"`
+	// Outside counts the checkpoints from outside that a record was held against.
+	Outside int64 `json:"outside"`
+	// Older counts those of records before the first, which were held against
+	// nothing, and OlderTo is the last such record.
+	Older   int64 `json:"older,omitempty"`
+	OlderTo int64 `json:"older_to,omitempty"`
+	// Doubted counts the checkpoints that only a doubted key has signed.
+	Doubted int64 `json:"doubted,omitempty"`
 }
 
 // lookahead is how many records are waited for to tell what is wrong with one.
@@ -57,18 +66,41 @@ const lookahead = 64
 type Verifier struct {
 	// Keys are those that checkpoints may be signed with.
 	Keys []PublicKey
+	// Doubted are keys that only the log itself names. What they have signed may be
+	// in it, and vouches for nothing.
+	Doubted []PublicKey
 
 	report      Report
 	last        Record // that was settled
 	begun       bool
 	waiting     []Record
 	checkpoints map[int64]Checkpoint // that no record has been held against
+	outside     map[int64]bool       // those of them that come from outside
 }
 
-// Checkpoint takes a checkpoint.
+// Outside takes a checkpoint that was kept where whoever can change the log
+// could not. All of them come before the first record. A log that holds the
+// record of none of them is unproven.
+func (v *Verifier) Outside(c Checkpoint) error {
+	if !verifies(v.Keys, c) {
+		return forged(c)
+	}
+	if v.outside == nil {
+		v.outside = map[int64]bool{}
+	}
+	v.outside[c.Seq] = true
+	return v.Checkpoint(c)
+}
+
+// Checkpoint takes a checkpoint of the log.
 func (v *Verifier) Checkpoint(c Checkpoint) error {
-	if !slices.ContainsFunc(v.Keys, func(k PublicKey) bool { return k.Verifies(c) }) {
-		return &Broken{Kind: Forged, Seq: c.Seq, Detail: "its checkpoint is not signed with a key that is known here (it says key " + c.KeyID + ")"}
+	switch {
+	case verifies(v.Keys, c):
+	case verifies(v.Doubted, c):
+		v.report.Doubted++
+		return nil
+	default:
+		return forged(c)
 	}
 	switch {
 	case v.begun && c.Seq < v.last.Seq:
@@ -86,6 +118,14 @@ func (v *Verifier) Checkpoint(c Checkpoint) error {
 	return nil
 }
 
+func verifies(keys []PublicKey, c Checkpoint) bool {
+	return slices.ContainsFunc(keys, func(k PublicKey) bool { return k.Verifies(c) })
+}
+
+func forged(c Checkpoint) *Broken {
+	return &Broken{Kind: Forged, Seq: c.Seq, Detail: "its checkpoint is not signed with a key that is known here (it says key " + c.KeyID + ")"}
+}
+
 // hold holds the last record against its checkpoint.
 func (v *Verifier) hold(c Checkpoint) error {
 	if c.Head != v.last.Hash {
@@ -95,6 +135,10 @@ func (v *Verifier) hold(c Checkpoint) error {
 	if c.Seq > v.report.Signed { // else it was given twice
 		v.report.Checkpoints++
 		v.report.Signed = c.Seq
+	}
+	if v.outside[c.Seq] {
+		delete(v.outside, c.Seq)
+		v.report.Outside++
 	}
 	return nil
 }
@@ -145,7 +189,22 @@ func (v *Verifier) End() (Report, error) {
 				"the log ends here, and a checkpoint of %s vouches for records up to %d", v.checkpoints[seq].At.Format("2006-01-02 15:04:05"), seq)}
 		}
 	}
-	return v.report, nil
+	err := v.proven()
+	return v.report, err
+}
+
+// proven counts the checkpoints from outside that are left, all of which are
+// older than the log, and refuses a log that none of them is of.
+func (v *Verifier) proven() error {
+	for seq := range v.outside {
+		v.report.Older++
+		v.report.OlderTo = max(v.report.OlderTo, seq)
+	}
+	if v.report.Older > 0 && v.report.Outside == 0 {
+		return &Broken{Kind: Unproven, Seq: v.report.First, Detail: fmt.Sprintf(
+			"the log begins here, and the %d checkpoints from outside end at record %d: none vouches for any of it", v.report.Older, v.report.OlderTo)}
+	}
+	return nil
 }
 
 // settle decides about the record that has waited longest.

@@ -309,3 +309,81 @@ func ExampleVerifier() {
 	fmt.Println(report.Records, report.Checkpoints, err)
 	// Output: 3 1 <nil>
 }
+
+// TestOutsideCheckpoints holds logs against what was kept elsewhere.
+func TestOutsideCheckpoints(t *testing.T) {
+	t.Parallel()
+	key, own := newKey(t, 1), newKey(t, 2)
+	whole := chain(300)
+	sign := func(seq int64) audit.Checkpoint { return key.Sign(seq, whole[seq-1].Hash, at) }
+	for name, c := range map[string]struct {
+		records     []audit.Record
+		checkpoints []audit.Checkpoint // of the log itself
+		outside     []audit.Checkpoint
+		want        audit.Report
+		broken      string
+	}{
+		"whole": {
+			records: whole, outside: []audit.Checkpoint{sign(100), sign(200), sign(100)},
+			want: audit.Report{Records: 300, Checkpoints: 2, First: 1, Last: 300, Signed: 200, Outside: 2},
+		},
+		"pruned": {
+			records: whole[100:], checkpoints: []audit.Checkpoint{sign(100), sign(200)}, outside: []audit.Checkpoint{sign(50), sign(60), sign(200)},
+			want: audit.Report{Records: 200, Checkpoints: 2, First: 101, Last: 300, Signed: 200, Outside: 1, Older: 2, OlderTo: 60},
+		},
+		"pruned behind one": {
+			records: whole[100:], outside: []audit.Checkpoint{sign(50), sign(100)},
+			want: audit.Report{Records: 200, Checkpoints: 1, First: 101, Last: 300, Signed: 100, Outside: 1, Older: 1, OlderTo: 50},
+		},
+		"pruned behind all": {
+			records: whole[100:], checkpoints: []audit.Checkpoint{sign(100), sign(200)}, outside: []audit.Checkpoint{sign(50), sign(99)},
+			broken: audit.Unproven,
+		},
+		"key of the log alone": {
+			records: whole, checkpoints: []audit.Checkpoint{own.Sign(250, whole[249].Hash, at)}, outside: []audit.Checkpoint{sign(100)},
+			want: audit.Report{Records: 300, Checkpoints: 1, First: 1, Last: 300, Signed: 100, Outside: 1, Doubted: 1},
+		},
+		"start by the key of the log alone": {
+			records: whole[100:], checkpoints: []audit.Checkpoint{own.Sign(100, whole[99].Hash, at)}, outside: []audit.Checkpoint{sign(50)},
+			broken: audit.Removed,
+		},
+		"outside by the key of the log": {
+			records: whole, outside: []audit.Checkpoint{own.Sign(100, whole[99].Hash, at)}, broken: audit.Forged,
+		},
+		"all cut": {outside: []audit.Checkpoint{sign(50)}, broken: audit.TailCut},
+		"another": {records: rehash(slices.Clone(whole), 10), outside: []audit.Checkpoint{sign(5), sign(50)}, broken: audit.Altered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := &audit.Verifier{Keys: []audit.PublicKey{key.Public()}, Doubted: []audit.PublicKey{own.Public()}}
+			got, err := func() (audit.Report, error) {
+				for _, c := range c.outside {
+					if err := v.Outside(c); err != nil {
+						return audit.Report{}, err
+					}
+				}
+				for _, c := range c.checkpoints {
+					if err := v.Checkpoint(c); err != nil {
+						return audit.Report{}, err
+					}
+				}
+				for _, r := range c.records {
+					if err := v.Record(r); err != nil {
+						return audit.Report{}, err
+					}
+				}
+				return v.End()
+			}()
+			var broken *audit.Broken
+			if errors.As(err, &broken); c.broken != "" {
+				if broken == nil || broken.Kind != c.broken {
+					t.Errorf("got %+v, %v, want it %s", got, err, c.broken)
+				}
+				return
+			}
+			if d := cmp.Diff(c.want, got); err != nil || d != "" {
+				t.Errorf("%v, want -, got +\n%s", err, d)
+			}
+		})
+	}
+}

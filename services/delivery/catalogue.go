@@ -148,8 +148,8 @@ func (c *Catalogue) now(ctx context.Context, name string) (Hook, error) {
 	return h, nil
 }
 
-// create declares a hook. The error is [ErrHookExists], or [ErrUnready] with a
-// hook that is declared.
+// create declares a hook. The error is [ErrHookExists], [*NameUsed], or
+// [ErrUnready] with a hook that is declared.
 func (c *Catalogue) create(ctx context.Context, h Hook, said events.Event) error {
 	if _, err := c.now(ctx, h.Name); !errors.Is(err, ErrNoHook) {
 		if err == nil {
@@ -170,20 +170,30 @@ func (c *Catalogue) create(ctx context.Context, h Hook, said events.Event) error
 	return nil
 }
 
+// own gives a hook of the table as it is. The error is [ErrNoHook], [ErrFixed] or
+// refuse's, if that says why not.
+func (c *Catalogue) own(ctx context.Context, name string, refuse func(Hook) error) (Hook, error) {
+	h, err := c.now(ctx, name)
+	if err == nil {
+		err = refuse(h)
+	}
+	if err == nil && h.fixed() {
+		err = ErrFixed
+	}
+	return h, err
+}
+
 // update changes a hook of the table, again if another process has changed it
-// meanwhile. The error is [ErrNoHook], [ErrFixed] or change's.
-func (c *Catalogue) update(ctx context.Context, name string, said events.Event, change func(*Hook) error) error {
+// meanwhile. The error is that of [Catalogue.own], or change's.
+func (c *Catalogue) update(ctx context.Context, name string, said events.Event, refuse func(Hook) error, change func(*Hook) error) error {
 	return c.persist(name, func() error {
-		former, err := c.now(ctx, name)
+		former, err := c.own(ctx, name, refuse)
 		if err != nil {
 			return err
 		}
 		h := former
 		if err := change(&h); err != nil {
 			return err
-		}
-		if h.fixed() {
-			return ErrFixed
 		}
 		return c.save(ctx, former, h, said)
 	})
@@ -210,7 +220,7 @@ func (c *Catalogue) disable(ctx context.Context, name, why string, said events.E
 			row.Disabled = why
 			return c.save(ctx, rows[at], row, said)
 		}
-		h.Secrets, h.Disabled, h.CreatedAt, h.UpdatedAt = nil, why, c.Now(), c.Now()
+		h.Secrets, h.Disabled, h.CreatedAt, h.UpdatedAt, h.ReuseName = nil, why, c.Now(), c.Now(), true
 		if err := c.Table.CreateHook(ctx, h, said); err != nil {
 			return err
 		}
@@ -248,17 +258,10 @@ func (c *Catalogue) persist(name string, change func() error) (err error) {
 
 // remove removes a hook of the table with its failures, unless refuse says why
 // not. Where the bus is away its durable consumer goes once the bus is back:
-// whoever leads sees to it. The error is [ErrNoHook], [ErrFixed] or refuse's.
+// whoever leads sees to it. The error is that of [Catalogue.own].
 func (c *Catalogue) remove(ctx context.Context, name string, said events.Event, refuse func(Hook) error) error {
-	h, err := c.now(ctx, name)
-	if err == nil {
-		err = refuse(h)
-	}
-	switch {
-	case err != nil:
+	if _, err := c.own(ctx, name, refuse); err != nil {
 		return err
-	case h.fixed():
-		return ErrFixed
 	}
 	if err := c.Table.DeleteHook(ctx, name, said); err != nil {
 		return fmt.Errorf("remove hook %q: %w", name, err)

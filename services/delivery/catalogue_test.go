@@ -45,7 +45,7 @@ func TestAChangeIsSeenAtOnce(t *testing.T) {
 	if _, err := w.Hook(t.Context(), "crm"); !errors.Is(err, delivery.ErrNoHook) || len(w.Last()) != 1 {
 		t.Errorf("Hook = %v, want ErrNoHook", err)
 	}
-	if _, err := w.Add(t.Context(), "crm", crmURL, crmEvents, anna); err != nil {
+	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); err != nil {
 		t.Fatal(err)
 	}
 	if h, err := w.Hook(t.Context(), "crm"); err != nil || w.Last()["crm"].URL != h.URL {

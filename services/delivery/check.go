@@ -269,7 +269,7 @@ func (s *Service) checked(ctx context.Context, h Hook, r events.HookFailed, id u
 	now := s.Now()
 	f := Failure{
 		Hook: h.Name, EventID: id.String(), State: Discarded, Attempts: 1, Round: 1,
-		Reason: clean(began + r.Reason), StreamSeq: r.StreamSeq, FirstAt: now, LastAt: now,
+		Reason: events.CleanReason(began + r.Reason), StreamSeq: r.StreamSeq, FirstAt: now, LastAt: now,
 	}
 	if former == nil {
 		if _, err := s.Failures.SaveFailure(ctx, nil, f); err != nil {

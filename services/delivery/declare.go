@@ -64,6 +64,7 @@ type Declarations struct {
 	Minter   Minter
 	Counts   Counter
 	Ledger   Ledger
+	Names    Names
 }
 
 // Shown is a hook with what is known of it now.
@@ -81,7 +82,8 @@ type Shown struct {
 type Credential = webhook.Secret
 
 // Create declares a hook, with its durable consumer and its credential. A worker
-// gets the events from then on. Errors that callers tell apart are [*Invalid] and [ErrHookExists].
+// gets the events from then on. Errors that callers tell apart are [*Invalid],
+// [ErrHookExists] and [*NameUsed].
 //
 // A durable that cannot be made at once is made by whoever leads, within half a minute.
 func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
@@ -96,7 +98,7 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Cr
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	err = d.create(ctx, h, d.acted(by, "hook.create", h.Name))
+	err = d.create(ctx, d.minted(h), d.acted(by, "hook.create", h.Name))
 	if errors.Is(err, ErrUnready) {
 		d.Log.WarnContext(ctx, "the durable consumer of a new hook is not there yet", "hook", h.Name, "err", err)
 		err = nil
@@ -152,7 +154,11 @@ func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Show
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if err := d.update(ctx, name, d.acted(by, "hook.rotate", name), func(h *Hook) error { return noWebhook(*h) }); err != nil {
+	err = d.update(ctx, name, d.acted(by, "hook.rotate", name), noWebhook, func(h *Hook) error {
+		*h = d.minted(*h)
+		return nil
+	})
+	if err != nil {
 		return Shown{}, Credential{}, err
 	}
 	shown, err := d.show(ctx, name)
@@ -170,13 +176,13 @@ func noWebhook(h Hook) error {
 	return &Invalid{Text: fmt.Sprintf("%q is a webhook: it is changed and removed with 'usher webhook', at /admin/webhooks", h.Name)}
 }
 
-// rotateInFile changes nothing that is stored: credentials are not.
+// rotateInFile stores nothing but until when the credential is good.
 func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Shown, Credential, error) {
 	credential, err := d.credential(h)
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if err := d.Ledger.Append(ctx, d.acted(by, "hook.rotate", h.Name)); err != nil {
+	if err := d.Names.NameMinted(ctx, h.Name, d.minted(h).CredentialUntil, d.acted(by, "hook.rotate", h.Name)); err != nil {
 		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", h.Name, err)
 	}
 	shown, err := d.show(ctx, h.Name)
@@ -184,7 +190,8 @@ func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Sho
 }
 
 // Remove ends a hook: its credential is powerless at once, and its failures are
-// forgotten. Where the bus is away its durable consumer goes, and the power of its
+// forgotten. A hook that had the name again would give the credential its power
+// back, see [NameUsed]. Where the bus is away its durable consumer goes, and the power of its
 // credential with it, once the bus is back: whoever leads sees to it. It gives
 // [ErrNoHook], [ErrFixed] and, of a webhook, [*Invalid], and touches nothing then.
 func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {

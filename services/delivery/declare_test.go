@@ -24,6 +24,7 @@ type office struct {
 	hooks        map[string]delivery.Hook
 	acted        []string // the events of the commits
 	durables     []string // what was done to them
+	minted       []string // names that are not in the table, and until when
 	expires      time.Time
 	log          bytes.Buffer
 
@@ -35,7 +36,7 @@ type office struct {
 func newOffice() *office {
 	o := &office{hooks: map[string]delivery.Hook{}}
 	o.declarations = &delivery.Declarations{
-		Durables: consumers{o}, Presence: o, Minter: o, Counts: o, Ledger: o,
+		Durables: consumers{o}, Presence: o, Minter: o, Counts: o, Ledger: o, Names: o,
 		Catalogue: &delivery.Catalogue{
 			Table: o, Bus: consumers{o},
 			Fixed: func() map[string]delivery.Hook {
@@ -94,6 +95,13 @@ func (o *office) DeleteHook(ctx context.Context, name string, e events.Event) er
 	delete(o.hooks, name)
 	return o.Append(ctx, e)
 }
+
+func (o *office) NameMinted(ctx context.Context, name string, until time.Time, e events.Event) error {
+	o.minted = append(o.minted, name+" "+until.Format(time.DateOnly))
+	return o.Append(ctx, e)
+}
+
+func (o *office) RemovedNames(context.Context) (map[string]time.Time, error) { return nil, nil }
 
 func (o *office) FailureCounts(context.Context) (map[string]map[delivery.State]int64, error) {
 	return map[string]map[delivery.State]int64{"crm": {delivery.Dead: 3}}, nil
@@ -334,6 +342,7 @@ func TestDeclareTakesOnlyTheDeclaration(t *testing.T) {
 	}
 	want := crm()
 	want.Types, want.Traits, want.UpdatedAt = []string{"mail.sent", "identity.created"}, []string{"email"}, monday
+	want.CredentialUntil = monday.AddDate(0, 0, 90)
 	if diff := cmp.Diff(want, o.hooks["crm"]); diff != "" {
 		t.Errorf("the hook that is stored differs (-want +got):\n%s", diff)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,6 +240,140 @@ func TestNoEventIsLostWhateverFails(t *testing.T) {
 		}
 		s.play(t, rt.Errorf)
 	})
+}
+
+// clock is one that an operator, or what sets the time of a machine, may set.
+type clock struct{ off atomic.Int64 }
+
+func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.off.Load())) }
+
+func (c *clock) jump(d time.Duration) { c.off.Add(int64(d)) }
+
+// jumping runs test with a service whose clock may jump.
+func jumping(t *testing.T, test func(t *testing.T, w *world, c *clock)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, c := newWorld(), &clock{}
+		w.Now = c.Now
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		synctest.Wait()
+		test(t, w, c)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+// TestTheClockGoesForward: what waits for its time comes at once, each once, and
+// the ladder goes on from there.
+func TestTheClockGoesForward(t *testing.T) {
+	jumping(t, func(t *testing.T, w *world, c *clock) {
+		const failed = 250 // more than one batch
+		for range failed {
+			w.report(t, "crm", events.HookFailed{EventID: w.event(t), Attempt: 4, Reason: "no"}) // again in 10 minutes
+		}
+		later(time.Minute)
+		if n := len(w.bus.retries("crm")); n != 0 {
+			t.Fatalf("%d retries before their time", n)
+		}
+		c.jump(time.Hour)
+		later(10 * time.Second)
+		got := w.bus.retries("crm")
+		if len(got) != failed {
+			t.Errorf("%d retries after the jump, want each of %d once", len(got), failed)
+		}
+		for _, r := range got {
+			w.report(t, "crm", events.HookFailed{EventID: r.EventID, Attempt: r.Attempt, StreamSeq: w.table.row("crm", r.EventID).StreamSeq})
+		}
+		later(20 * time.Minute) // the fifth wait is half an hour
+		if n := len(w.bus.retries("crm")); n != failed {
+			t.Errorf("%d retries 20 minutes later, want none more: the ladder goes on", n-failed)
+		}
+		later(20 * time.Minute)
+		if n := len(w.bus.retries("crm")); n != 2*failed {
+			t.Errorf("%d retries 40 minutes later, want each once more", n-failed)
+		}
+	})
+}
+
+// TestTheClockGoesBack: what waits for its time comes at that time of the clock,
+// and what fails meanwhile by the clock as it is now.
+func TestTheClockGoesBack(t *testing.T) {
+	jumping(t, func(t *testing.T, w *world, c *clock) {
+		before := w.event(t)
+		w.report(t, "crm", events.HookFailed{EventID: before, Attempt: 1, Reason: "no"})
+		c.jump(-time.Hour)
+		after := w.event(t)
+		w.report(t, "crm", events.HookFailed{EventID: after, Attempt: 1, Reason: "no"})
+		later(10 * time.Second)
+		if got := w.bus.retries("crm"); len(got) != 1 || got[0].EventID != after {
+			t.Errorf("retries = %+v, want the one that failed after the jump", got)
+		}
+		seq := w.table.row("crm", after).StreamSeq
+		w.bus.ack("crm", seq)
+		w.Acked("crm", seq)
+		synctest.Wait()
+		if f := w.table.row("crm", after); f.State != delivery.Done {
+			t.Errorf("what was acked = %+v, want done", f)
+		}
+		later(time.Hour)
+		if got := w.bus.retries("crm"); len(got) != 2 || got[1].EventID != before {
+			t.Errorf("retries = %+v an hour later, want both, each once", got)
+		}
+	})
+}
+
+// TestTheClockWasYearsAhead: what failed then does not wait for years.
+func TestTheClockWasYearsAhead(t *testing.T) {
+	jumping(t, func(t *testing.T, w *world, c *clock) {
+		const years = 10 * 365 * 24 * time.Hour
+		c.jump(years)
+		id := w.event(t)
+		w.report(t, "crm", events.HookFailed{EventID: id, Attempt: 1, Reason: "no"})
+		c.jump(-years)
+		later(2 * time.Hour)
+		if got := w.bus.retries("crm"); len(got) != 1 {
+			t.Errorf("retries = %+v, want the event within two hours", got)
+		}
+	})
+}
+
+// TestAPausedHookAndTheClock: a hook that fails all the time is neither paused
+// for ever nor again and again when the clock jumps.
+func TestAPausedHookAndTheClock(t *testing.T) {
+	for name, jump := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			jumping(t, func(t *testing.T, w *world, c *clock) {
+				seq := uint64(1000)
+				fail := func(n int) {
+					for range n {
+						seq++
+						w.report(t, "crm", events.HookFailed{EventID: w.event(t), Attempt: 1, StreamSeq: seq})
+						w.Acked("crm", seq)
+					}
+					synctest.Wait()
+				}
+				fail(30)
+				c.jump(jump)
+				later(2 * time.Second)
+				fail(30)
+				for n, until := range w.bus.ordered() {
+					if n > 1 || until.Sub(c.Now()) > time.Hour {
+						t.Errorf("pause %d until %v, it is %v", n+1, until, c.Now())
+					}
+				}
+				w.Acked("crm", seq+1)
+				synctest.Wait()
+				if n := w.Paused(); n != 0 {
+					t.Errorf("%d hooks are paused after a success, want none", n)
+				}
+			})
+		})
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -44,6 +45,12 @@ type Hook struct {
 	Disabled string
 	// InFile says that the configuration file declares it: only there it is changed.
 	InFile bool
+	// CredentialUntil is how long a credential is good that was minted with this
+	// change. It is kept with the name, and not given back.
+	CredentialUntil time.Time
+	// ReuseName declares it although there are credentials of a former hook of the
+	// name, see [NameUsed]. It is not kept.
+	ReuseName bool
 
 	CreatedAt, UpdatedAt time.Time
 }
@@ -68,13 +75,11 @@ var (
 	ErrNoFailure = errors.New("delivery: the hook has no failure of that event")
 )
 
-var hookName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
 // traitName is the name of a trait, which is no path.
 var traitName = regexp.MustCompile(`^[^\s./\pC]+$`)
 
-// maxName is the longest name of a hook, and of a trait.
-const maxName = 64
+// maxTrait is the longest name of a trait.
+const maxTrait = 64
 
 // EventTypes are the types that a hook can get, by name: each has a schema.
 func EventTypes() (types []string) {
@@ -94,8 +99,8 @@ func Known(eventType string) bool { return slices.Contains(EventTypes(), eventTy
 // Check says what is wrong with a declaration. The event types are those that
 // known knows, see [Known].
 func (h *Hook) Check(known func(eventType string) bool) error {
-	if len(h.Name) > maxName || !hookName.MatchString(h.Name) {
-		return fmt.Errorf("name %q: want up to %d lower-case letters, digits and single hyphens, as in \"crm-sync\"", h.Name, maxName)
+	if err := events.CheckName(h.Name); err != nil {
+		return err
 	}
 	if !slices.Contains([]Kind{Worker, Webhook, Answer}, h.Kind) {
 		return fmt.Errorf("kind %q: want worker, webhook or answer", h.Kind)
@@ -121,7 +126,7 @@ func (h *Hook) Check(known func(eventType string) bool) error {
 
 // CheckTrait says what is wrong with the name of a trait that a worker may ask for.
 func CheckTrait(name string) error {
-	if len(name) > maxName || !traitName.MatchString(name) {
+	if len(name) > maxTrait || !traitName.MatchString(name) {
 		return fmt.Errorf("%q: want the name of a trait at the top of the schema, such as \"email\"", name)
 	}
 	return nil

@@ -29,6 +29,9 @@ const (
 	// also if it has lost them.
 	freshen = time.Hour
 	stale   = events.StreamAge - 48*time.Hour
+	// longestWait is more than an event waits for its next attempt: what a hook may
+	// ask for and the longest step of a ladder are a day.
+	longestWait = 48 * time.Hour
 )
 
 // followed are the retries of a hook that this process has published and not
@@ -244,7 +247,8 @@ func (s *Service) forget(hook string, upTo uint64) {
 }
 
 // publishStale makes retries due again that are in the stream for so long that
-// it will drop them, and dead letters of those whose hook is no more.
+// it will drop them, or that a clock which was ahead has put off for longer than
+// any ladder does, and dead letters of those whose hook is no more.
 func (s *Service) publishStale(ctx context.Context) error {
 	q := FailureQuery{State: Waiting, Limit: page}
 	for {
@@ -254,7 +258,8 @@ func (s *Service) publishStale(ctx context.Context) error {
 		}
 		for _, f := range found {
 			q.After = f.N
-			if !f.NextAt.IsZero() || s.Now().Sub(f.LastAt) < stale {
+			late := f.NextAt.IsZero() && s.Now().Sub(f.LastAt) >= stale
+			if !late && f.NextAt.Sub(s.Now()) <= longestWait {
 				continue
 			}
 			if err := s.revive(ctx, f); err != nil {

@@ -238,7 +238,7 @@ func TestALostRaceIsNoRedelivery(t *testing.T) {
 		}
 		return step != "SaveFailure" || saves != 2, nil
 	})
-	if n, err := w.Redeliver(t.Context(), delivery.FailureQuery{}, anna, nil); n != 2 || err != nil {
+	if n, err := w.Redeliver(t.Context(), delivery.FailureQuery{}, anna); n != 2 || err != nil {
 		t.Errorf("Redeliver = %d, %v, want 2 of 3", n, err)
 	}
 }
@@ -247,7 +247,7 @@ func TestTheReasonOfADiscardIsOneCleanLine(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.kill(t, "crm", 1)
-	if n, err := w.Discard(t.Context(), delivery.FailureQuery{}, " not\n needed\x1b "+strings.Repeat("ä", 300), anna, nil); n != 1 || err != nil {
+	if n, err := w.Discard(t.Context(), delivery.FailureQuery{}, " not\n needed\x1b "+strings.Repeat("ä", 300), anna); n != 1 || err != nil {
 		t.Fatalf("Discard = %d, %v", n, err)
 	}
 	want := `"reason":"not needed ` + strings.Repeat("ä", 188) + `…"`
@@ -255,7 +255,7 @@ func TestTheReasonOfADiscardIsOneCleanLine(t *testing.T) {
 		t.Errorf("event = %s, want %s", got, want)
 	}
 	var invalid *delivery.Invalid
-	if _, err := w.Discard(t.Context(), delivery.FailureQuery{}, " \n", anna, nil); !errors.As(err, &invalid) {
+	if _, err := w.Discard(t.Context(), delivery.FailureQuery{}, " \n", anna); !errors.As(err, &invalid) {
 		t.Errorf("Discard without a reason = %v, want *Invalid", err)
 	}
 }

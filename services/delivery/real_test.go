@@ -245,7 +245,7 @@ func TestOnARealBus(t *testing.T) {
 	r.eventually(away, delivery.Done)
 
 	// What was dead is delivered again, and done.
-	if n, err := r.service.Redeliver(t.Context(), delivery.FailureQuery{Hook: "crm"}, delivery.Author{Actor: "admin:anna"}, nil); n != 1 || err != nil {
+	if n, err := r.service.Redeliver(t.Context(), delivery.FailureQuery{Hook: "crm"}, delivery.Author{Actor: "admin:anna"}); n != 1 || err != nil {
 		t.Fatalf("Redeliver = %d, %v, want 1", n, err)
 	}
 	r.eventually(dead, delivery.Done)

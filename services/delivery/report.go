@@ -1,13 +1,13 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
@@ -24,8 +24,6 @@ const (
 )
 
 const (
-	// maxReason is how much of a reason is kept, in characters.
-	maxReason = 200
 	// shortestAfter and longestAfter bound what a hook may ask for.
 	shortestAfter = time.Second
 	longestAfter  = 24 * time.Hour
@@ -127,26 +125,8 @@ func check(r *events.HookFailed) (uuid.UUID, error) {
 		return id, &Invalid{Text: "after is negative"}
 	}
 	r.Attempt = max(r.Attempt, 1)
-	r.Reason = clean(r.Reason)
+	r.Reason = cmp.Or(events.CleanReason(r.Reason), "no reason given")
 	return id, nil
-}
-
-// clean makes one line of a text, without what a terminal obeys, of bounded length.
-func clean(text string) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-	if runes := []rune(text); len(runes) > maxReason {
-		text = string(runes[:maxReason-1]) + "…"
-	}
-	if text == "" {
-		return "no reason given"
-	}
-	return text
 }
 
 // failure is the stored one, or nil.

@@ -13,9 +13,9 @@ import (
 type Hooks interface {
 	// Hooks gives all, by name.
 	Hooks(ctx context.Context) ([]Hook, error)
-	// CreateHook gives [ErrHookExists] if the name is taken. A webhook without secrets
-	// takes it only from those at the same URL. The event says so in the same commit,
-	// as do those of the other changes.
+	// CreateHook gives [ErrHookExists] if the name is taken, and [*NameUsed]. A webhook
+	// without secrets takes it only from those at the same URL. The event says so in
+	// the same commit, as do those of the other changes.
 	CreateHook(ctx context.Context, h Hook, e events.Event) error
 	// UpdateHook replaces a hook that was updated last at former, or gives [ErrHookChanged].
 	UpdateHook(ctx context.Context, former time.Time, h Hook, e events.Event) error

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/events"
@@ -17,8 +16,9 @@ import (
 // Disabled is why a webhook gets nothing: its endpoint answered 410.
 const Disabled = "gone"
 
-// keptSecrets is how many secrets a webhook has while they rotate.
-const keptSecrets = 2
+// ErrRotating says that the former secret of a webhook still signs: the rotation
+// has to be finished before another one, which would end it unasked.
+var ErrRotating = errors.New("delivery: the webhook rotates its secret already")
 
 // WebhookSender makes one attempt at an endpoint, see [webhook.Client.Send].
 type WebhookSender interface {
@@ -37,7 +37,7 @@ func CheckWebhook(h Hook) error {
 	if err := h.Check(Known); err != nil {
 		return err
 	}
-	if events.Reserved(h.Name) || strings.HasPrefix(h.Name, "webhook-") {
+	if events.Reserved(h.Name) {
 		return fmt.Errorf("name %q: it belongs to a part of Usher; another one, please", h.Name)
 	}
 	for _, secret := range h.Secrets {
@@ -69,18 +69,18 @@ func (w *Webhooks) Webhook(ctx context.Context, name string) (Hook, error) {
 	return h, err
 }
 
-// Add declares a webhook, which gets the events of the types from now on. Its
-// secret is made here. The error is [*Invalid], [ErrHookExists], or [ErrUnready]
-// with a webhook that is stored.
-func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by Author) (Hook, error) {
+// Add declares a webhook, of which Name, URL, Types and ReuseName count. It gets
+// the events of the types from now on. Its secret is made here. The error is
+// [*Invalid], [ErrHookExists], [*NameUsed], or [ErrUnready] with a webhook that is stored.
+func (w *Webhooks) Add(ctx context.Context, wanted Hook, by Author) (Hook, error) {
 	h := Hook{
-		Name: name, Kind: Webhook, Types: unique(types), URL: url,
+		Name: wanted.Name, Kind: Webhook, Types: unique(wanted.Types), URL: wanted.URL, ReuseName: wanted.ReuseName,
 		Secrets: []webhook.Secret{webhook.NewSigningSecret()}, CreatedAt: w.Now(), UpdatedAt: w.Now(),
 	}
 	if err := CheckWebhook(h); err != nil {
 		return Hook{}, &Invalid{Text: err.Error()}
 	}
-	err := w.create(ctx, h, by.acted("webhook.add", name, w.Now()))
+	err := w.create(ctx, h, by.acted("webhook.add", h.Name, w.Now()))
 	if err != nil && !errors.Is(err, ErrUnready) {
 		return Hook{}, err
 	}
@@ -88,13 +88,16 @@ func (w *Webhooks) Add(ctx context.Context, name, url string, types []string, by
 }
 
 // Rotate gives a webhook a new secret, which it returns. The former one goes on
-// signing too, until [Webhooks.FinishRotation] or the next one. The error is
-// [ErrNoHook] or [ErrFixed].
+// signing too, until [Webhooks.FinishRotation]; before that the error is
+// [ErrRotating]. Others are [ErrNoHook] and [ErrFixed].
 func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret webhook.Secret, err error) {
 	secret = webhook.NewSigningSecret()
-	err = w.update(ctx, name, by.acted("webhook.rotate", name, w.Now()), func(h *Hook) error {
-		h.Secrets = append([]webhook.Secret{secret}, h.Secrets[:min(len(h.Secrets), keptSecrets-1)]...)
-		return onlyWebhook(*h)
+	err = w.update(ctx, name, by.acted("webhook.rotate", name, w.Now()), onlyWebhook, func(h *Hook) error {
+		if len(h.Secrets) > 1 {
+			return ErrRotating
+		}
+		h.Secrets = append([]webhook.Secret{secret}, h.Secrets...)
+		return nil
 	})
 	return secret, err
 }
@@ -102,9 +105,9 @@ func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret w
 // FinishRotation ends all secrets of a webhook but the newest. The error is
 // [ErrNoHook] or [ErrFixed].
 func (w *Webhooks) FinishRotation(ctx context.Context, name string, by Author) error {
-	return w.update(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), func(h *Hook) error {
-		h.Secrets = h.Secrets[:min(len(h.Secrets), 1)]
-		return onlyWebhook(*h)
+	return w.update(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), onlyWebhook, func(h *Hook) error {
+		h.Secrets = h.Secrets[:1]
+		return nil
 	})
 }
 

@@ -59,6 +59,14 @@ func (s *Schema) compile() error {
 	return nil
 }
 
+// TraitNames are the names of the traits at the top, as the schema lists them.
+func (s *Schema) TraitNames() (names []string) {
+	for _, p := range s.traits.properties {
+		names = append(names, p.key)
+	}
+	return names
+}
+
 func compile(document any, formats []*jsonschema.Format) (*jsonschema.Schema, error) {
 	const url = "urn:usher:identity-schema"
 	compiler := jsonschema.NewCompiler()

@@ -121,29 +121,16 @@ func (s *Service) admit(ctx context.Context, plan hook.LoginPlan, i *identity.Id
 func (s *Service) refuse(ctx context.Context, plan hook.LoginPlan, i *identity.Identity, in Submit) error {
 	for _, step := range plan.Before {
 		// Each gets a copy: what it changes of that opens no gate.
-		err := s.ask(ctx, step, in.call(i, uuid.Nil))
+		err := webhook.Ask(ctx, s.Hooks, s.Workers, step, in.call(i, uuid.Nil))
 		var refusal *webhook.Refusal
 		if errors.As(err, &refusal) {
-			messages := map[string][]flow.Message{}
-			for _, m := range refusal.Messages {
-				messages[m.Node] = append(messages[m.Node], flow.Message{ID: m.ID, Text: m.Text, Type: m.Type, Context: m.Context})
-			}
-			return &denied{Refused, fmt.Errorf("%w: %w", refusal, invalid(in, messages))}
+			return &denied{Refused, fmt.Errorf("%w: %w", refusal, invalid(in, refusal.Form()))}
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// ask asks an endpoint or an answering worker.
-func (s *Service) ask(ctx context.Context, step hook.Step, call *webhook.Call) error {
-	if step.Kind != hook.KindWorker {
-		return s.Hooks.Refuse(ctx, step.Endpoint, call)
-	}
-	w := webhook.Worker{Name: step.Endpoint, Timeout: step.Timeout, Optional: step.OnMissing == hook.Continue}
-	return s.Workers.Ask(ctx, w, call)
 }
 
 // gate lets through who has a verified address. For anybody else it opens a

@@ -30,7 +30,7 @@ func (s *Service) prepare(ctx context.Context, plan hook.LoginPlan, i *identity.
 	}
 	var due []webhook.Due
 	for _, step := range plan.Background {
-		due = append(due, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
+		due = append(due, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.submission().Input()})
 	}
 	if err := s.Store.SaveDue(ctx, due); err != nil {
 		return fmt.Errorf("save due hooks: %w", err)
@@ -154,32 +154,14 @@ func (s *Service) rehash(ctx context.Context, p proof, in Submit) error {
 // call is what a hook that is called at once is told; the event's id, if there
 // will be one, is what the endpoint knows a repeated call by.
 func (in Submit) call(i *identity.Identity, eventID uuid.UUID) *webhook.Call {
-	c := &webhook.Call{Input: in.hookInput(), Identity: shown(i)}
-	c.Request.Cookies = in.Request.Cookies
+	c := in.submission().Call(shown(i))
 	if eventID != uuid.Nil {
 		c.EventID = eventID.String()
 	}
 	return c
 }
 
-// hookInput is what hook bodies may see besides the identity; cookies are
-// added only where nothing is stored.
-func (in Submit) hookInput() webhook.Input {
-	f := in.Flow
-	request := in.Request
-	request.Cookies = nil
-	return webhook.Input{
-		Flow: webhook.Flow{
-			ID:               f.ID.String(),
-			Type:             string(f.Type),
-			RequestURL:       f.RequestURL,
-			ReturnTo:         f.ReturnTo,
-			IssuedAt:         f.IssuedAt.UTC(),
-			ExpiresAt:        f.ExpiresAt.UTC(),
-			TransientPayload: in.TransientPayload,
-		},
-		Request:     request,
-		RequestID:   in.Client.RequestID,
-		TraceParent: in.Client.TraceParent,
-	}
+// submission is what hooks may see besides the identity.
+func (in Submit) submission() webhook.Submission {
+	return webhook.Submission{Flow: in.Flow, TransientPayload: in.TransientPayload, Request: in.Request, Client: in.Client}
 }

@@ -111,7 +111,7 @@ func newFakes(t interface {
 func (f *fakes) service() *registration.Service {
 	return &registration.Service{
 		Store: f, Schemas: f, Policy: f, Passwords: f, Hooks: f, Workers: f, Sessions: f,
-		Plan:         func(string, flow.Type) hook.Plan { return f.plan },
+		Plan:         func(string) hook.Plan { return f.plan },
 		Lifespan:     24 * time.Hour,
 		IssueTimeout: time.Minute,
 		Now:          f.clock,

@@ -76,12 +76,10 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 	changed := false
 	for _, step := range plan.Before {
 		traits, schemaID := string(i.Traits), i.SchemaID
-		call := &webhook.Call{Input: in.hookInput(), Identity: i}
-		call.Request.Cookies = in.Request.Cookies
-		err := s.ask(ctx, step, call)
+		err := webhook.Ask(ctx, s.Hooks, s.Workers, step, in.submission().Call(i))
 		var refusal *webhook.Refusal
 		if errors.As(err, &refusal) {
-			return fmt.Errorf("%w: %w", refusal, invalid(in, said(refusal)))
+			return fmt.Errorf("%w: %w", refusal, invalid(in, refusal.Form()))
 		}
 		if err != nil {
 			return err
@@ -92,24 +90,6 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 		return nil
 	}
 	return s.judgeAgain(i, in)
-}
-
-// ask asks an endpoint or an answering worker.
-func (s *Service) ask(ctx context.Context, step hook.Step, call *webhook.Call) error {
-	if step.Kind != hook.KindWorker {
-		return s.Hooks.Refuse(ctx, step.Endpoint, call)
-	}
-	w := webhook.Worker{Name: step.Endpoint, Timeout: step.Timeout, Optional: step.OnMissing == hook.Continue}
-	return s.Workers.Ask(ctx, w, call)
-}
-
-// said is what a refusing hook has to say, by node.
-func said(r *webhook.Refusal) map[string][]flow.Message {
-	messages := map[string][]flow.Message{}
-	for _, m := range r.Messages {
-		messages[m.Node] = append(messages[m.Node], flow.Message{ID: m.ID, Text: m.Text, Type: m.Type, Context: m.Context})
-	}
-	return messages
 }
 
 // judgeAgain holds what a hook made of the traits against the schema, and takes
@@ -238,7 +218,7 @@ func (s *Service) newRecord(i *identity.Identity, in Submit, plan hook.Plan, ste
 		r.Grant.VerificationFlowID = r.Verification.Flow.ID
 	}
 	for _, step := range plan.Background {
-		r.Inputs = append(r.Inputs, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
+		r.Inputs = append(r.Inputs, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.submission().Input()})
 	}
 	return r, nil
 }
@@ -254,26 +234,9 @@ func about(c flow.Client, id uuid.UUID) events.About {
 	}
 }
 
-// hookInput is what hook bodies may see besides the identity; cookies are
-// added only where nothing is stored.
-func (in Submit) hookInput() webhook.Input {
-	f := in.Flow
-	request := in.Request
-	request.Cookies = nil
-	return webhook.Input{
-		Flow: webhook.Flow{
-			ID:               f.ID.String(),
-			Type:             string(f.Type),
-			RequestURL:       f.RequestURL,
-			ReturnTo:         f.ReturnTo,
-			IssuedAt:         f.IssuedAt.UTC(),
-			ExpiresAt:        f.ExpiresAt.UTC(),
-			TransientPayload: in.TransientPayload,
-		},
-		Request:     request,
-		RequestID:   in.Client.RequestID,
-		TraceParent: in.Client.TraceParent,
-	}
+// submission is what hooks may see besides the identity.
+func (in Submit) submission() webhook.Submission {
+	return webhook.Submission{Flow: in.Flow, TransientPayload: in.TransientPayload, Request: in.Request, Client: in.Client}
 }
 
 func invalid(in Submit, messages map[string][]flow.Message) error {

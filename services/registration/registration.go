@@ -46,7 +46,7 @@ type Service struct {
 	Workers   Answerer
 	Sessions  session.Issuer
 	// Plan gives the plan in force; a request uses the one it got first to its end.
-	Plan func(method string, t flow.Type) hook.Plan
+	Plan func(method string) hook.Plan
 	// Lifespan of a session, and how long its worker has to answer.
 	Lifespan, IssueTimeout time.Duration
 	// FailWithoutSession turns a missing session into ErrNoSession; otherwise
@@ -220,7 +220,7 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
 	defer func() { s.observe(t.outcome, err) }()
 
-	plan := s.Plan(in.Method, in.Flow.Type)
+	plan := s.Plan(in.Method)
 	i, err := s.check(in)
 	if err != nil {
 		return nil, err
@@ -288,7 +288,7 @@ func (s *Service) repeat(ctx context.Context, in Submit, t *timer) (*Result, err
 		return nil, err
 	}
 	t.step(&t.outcome.Check)
-	plan := s.Plan(grant.Method, grant.FlowType)
+	plan := s.Plan(grant.Method)
 	if grant.SessionID != uuid.Nil {
 		plan = plan.WithoutCalls() // they were made: the session came after them
 	}
@@ -348,8 +348,8 @@ func (s *Service) notify(ctx context.Context, plan hook.Plan, i *identity.Identi
 		if step.Kind != hook.KindWebHook {
 			continue
 		}
-		call := &webhook.Call{Input: in.hookInput(), Identity: i, EventID: g.EventID.String()}
-		call.Request.Cookies = in.Request.Cookies
+		call := in.submission().Call(i)
+		call.EventID = g.EventID.String()
 		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
 			return err
 		}

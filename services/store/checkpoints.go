@@ -79,6 +79,30 @@ func (s *Store) LastCheckpoint(ctx context.Context) (audit.Checkpoint, error) {
 	return row.checkpoint(), nil
 }
 
+// CheckpointsTaken gives the seq of the last checkpoint that a sink has taken;
+// false when nothing was saved of it.
+func (s *Store) CheckpointsTaken(ctx context.Context, sink string) (seq int64, known bool, err error) {
+	err = s.reads.get(ctx, &seq, `SELECT seq FROM checkpoint_sinks WHERE sink = ?`, sink)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("checkpoints of a sink: %w", err)
+	}
+	return seq, true, nil
+}
+
+// SaveCheckpointsTaken saves that a sink has taken the checkpoints up to seq. It
+// does not wait for the disk: after a power cut some are sent again.
+func (s *Store) SaveCheckpointsTaken(ctx context.Context, sink string, seq int64) error {
+	_, err := s.relaxed.exec(ctx, `INSERT INTO checkpoint_sinks (sink, seq) VALUES (?, ?)
+		ON CONFLICT (sink) DO UPDATE SET seq = excluded.seq`, sink, seq)
+	if err != nil {
+		return fmt.Errorf("save the checkpoints of a sink: %w", err)
+	}
+	return nil
+}
+
 // PruneEvents deletes the oldest records, none behind upTo, and tells how many;
 // 0 when it is done. What is left begins behind a checkpoint, always, so that it
 // can be verified: it deletes up to the last checkpoint within limit, or to the

@@ -126,7 +126,7 @@ func (s *Store) Hooks(ctx context.Context) ([]delivery.Hook, error) {
 }
 
 // CreateHook stores a hook and the event in one durable commit, or gives
-// [delivery.ErrHookExists]. Its times, where they are zero, are now. A webhook
+// [delivery.ErrHookExists] or [*delivery.NameUsed]. Its times, where they are zero, are now. A webhook
 // without secrets only marks one of the file: another hook replaces it, as does
 // a mark of another URL.
 func (s *Store) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
@@ -138,7 +138,10 @@ func (s *Store) CreateHook(ctx context.Context, h delivery.Hook, e events.Event)
 		if err == nil && stored == 0 {
 			err = delivery.ErrHookExists
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return takeName(tx, h, s.now())
 	})
 	if err != nil {
 		return fmt.Errorf("create hook %s: %w", h.Name, err)
@@ -156,7 +159,10 @@ func (s *Store) UpdateHook(ctx context.Context, former time.Time, h delivery.Hoo
 		if err == nil && changed == 0 {
 			err = delivery.ErrHookChanged
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return keepName(tx, h.Name, h.CredentialUntil)
 	})
 	if err != nil {
 		return fmt.Errorf("update hook %s: %w", h.Name, err)
@@ -198,6 +204,9 @@ func (s *Store) DeleteHook(ctx context.Context, name string, e events.Event) err
 			return delivery.ErrNoHook
 		}
 		if _, err := tx.exec(`DELETE FROM hook_failures WHERE hook = ?`, name); err != nil {
+			return err
+		}
+		if err := leaveName(tx, name, s.now()); err != nil {
 			return err
 		}
 		return appendEvent(tx, e)

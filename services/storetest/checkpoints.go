@@ -79,6 +79,23 @@ func testCheckpoints(t *testing.T, s *suite) {
 	}
 }
 
+func testCheckpointsTaken(t *testing.T, s *suite) {
+	st := s.store(nil)
+	want := func(sink string, seq int64, known bool) {
+		t.Helper()
+		if got, saved, err := st.CheckpointsTaken(s.ctx(), sink); err != nil || got != seq || saved != known {
+			t.Errorf("CheckpointsTaken(%s) = %d, %t, %v, want %d, %t", sink, got, saved, err, seq, known)
+		}
+	}
+	want("one", 0, false)
+	s.must(st.SaveCheckpointsTaken(s.ctx(), "one", 0))
+	want("one", 0, true)
+	s.must(st.SaveCheckpointsTaken(s.ctx(), "one", 7))
+	s.must(st.SaveCheckpointsTaken(s.ctx(), "two", 3))
+	want("one", 7, true)
+	want("two", 3, true)
+}
+
 // Whatever was pruned, the log begins behind a checkpoint and goes on where it ended.
 func testPruneEvents(t *testing.T, s *suite) {
 	st := s.store(nil)

@@ -159,7 +159,7 @@ func testMoveAfterAPowerCut(_ *testing.T, s *suite) {
 func testDurable(t *testing.T, s *suite) {
 	st := s.store(nil)
 	s.exec(`CREATE TABLE relaxed (name text)`)
-	for _, table := range []string{"identities", "grants", "sessions", "outbox", "messages", "codes", "hooks", "hook_failures", "checkpoints"} {
+	for _, table := range []string{"identities", "grants", "sessions", "outbox", "messages", "codes", "hooks", "hook_names", "hook_failures", "checkpoints"} {
 		if s.Driver == "postgres" {
 			s.exec(`CREATE FUNCTION durable_` + table + `() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 				IF current_setting('synchronous_commit') <> 'on' THEN INSERT INTO relaxed VALUES ('` + table + `'); END IF;
@@ -201,7 +201,7 @@ func testDurable(t *testing.T, s *suite) {
 	_, err = st.RevokeSessions(s.ctx(), session.Which{IdentityID: people[0].Identity.ID}, s.revocation(people[0]))
 	s.must(err)
 	s.must(st.Append(s.ctx(), newRefused(s.clock(), people[0])))
-	s.must(st.CreateHook(s.ctx(), delivery.Hook{Name: "crm"}, s.acted("hook.create", "crm")))
+	s.must(st.CreateHook(s.ctx(), delivery.Hook{Name: "crm", CredentialUntil: s.clock().Add(time.Hour)}, s.acted("hook.create", "crm")))
 	s.save(st, nil, s.failure("crm"))
 	s.must(st.Move(s.ctx(), s.publish(st, 1)))
 	s.must(st.SaveCheckpoint(s.ctx(), s.checkpoint(st, 1)))

@@ -115,7 +115,7 @@ func (s *Service) proof(plan hook.VerificationPlan, in Submit) (Proof, error) {
 		},
 	}
 	for _, step := range plan.Background {
-		p.Due = append(p.Due, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.hookInput()})
+		p.Due = append(p.Due, webhook.Due{EventID: eventID, Endpoint: step.Endpoint, Input: in.submission().Input()})
 	}
 	return p, nil
 }
@@ -154,8 +154,8 @@ func (s *Service) notify(ctx context.Context, plan hook.VerificationPlan, v Veri
 	shown := *i
 	shown.Credentials = nil
 	for _, step := range plan.Waiting {
-		call := &webhook.Call{Input: in.hookInput(), Identity: &shown, EventID: eventID.String()}
-		call.Request.Cookies = in.Request.Cookies
+		call := in.submission().Call(&shown)
+		call.EventID = eventID.String()
 		if err := s.Hooks.Notify(ctx, step.Endpoint, call); err != nil {
 			return err
 		}
@@ -163,24 +163,7 @@ func (s *Service) notify(ctx context.Context, plan hook.VerificationPlan, v Veri
 	return nil
 }
 
-// hookInput is what hook bodies may see besides the identity; cookies are
-// added only where nothing is stored.
-func (in Submit) hookInput() webhook.Input {
-	f := in.Flow
-	request := in.Request
-	request.Cookies = nil
-	return webhook.Input{
-		Flow: webhook.Flow{
-			ID:               f.ID.String(),
-			Type:             string(f.Type),
-			RequestURL:       f.RequestURL,
-			ReturnTo:         f.ReturnTo,
-			IssuedAt:         f.IssuedAt.UTC(),
-			ExpiresAt:        f.ExpiresAt.UTC(),
-			TransientPayload: in.TransientPayload,
-		},
-		Request:     request,
-		RequestID:   in.Client.RequestID,
-		TraceParent: in.Client.TraceParent,
-	}
+// submission is what hooks may see besides the identity.
+func (in Submit) submission() webhook.Submission {
+	return webhook.Submission{Flow: in.Flow, TransientPayload: in.TransientPayload, Request: in.Request, Client: in.Client}
 }

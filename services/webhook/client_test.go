@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -223,6 +224,10 @@ func TestNotifyAndDeliver(t *testing.T) {
 		"asks to wait until": {
 			answer: reply{status: 429, header: http.Header{"Retry-After": {"Tue, 24 Nov 2026 12:00:09 GMT"}}},
 			notify: "answered 429", deliver: "answered 429", notified: 1, status: 429, retryAfter: 9 * time.Second,
+		},
+		"asks for ever": {
+			answer: reply{status: 429, header: http.Header{"Retry-After": {"99999999999999999999"}}},
+			notify: "answered 429", deliver: "answered 429", notified: 1, status: 429, retryAfter: math.MaxInt32 * time.Second,
 		},
 		"asks nonsense": {answer: reply{status: 429, header: http.Header{"Retry-After": {"-7"}}}, notify: "answered 429", deliver: "answered 429", notified: 1, status: 429},
 	} {

@@ -139,7 +139,8 @@ func newRequest(ctx context.Context, e Endpoint, body []byte, call *Call) (*http
 
 // retryAfter reads the header of that name: seconds or a date; 0 if it is neither.
 func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+	// What is out of range is the largest number: longer than anybody waits.
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {

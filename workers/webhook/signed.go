@@ -48,8 +48,8 @@ var errNotDeclared = errors.New("the webhook is disabled or removed")
 
 // Worker makes the worker of one webhook, which gets every event that its
 // durable consumer gives out: as it was published, with its id as webhook-id.
-// What an endpoint does not take comes again by the ladder of webhooks, or when
-// its Retry-After says. 410 disables the webhook.
+// What an endpoint does not take comes again by the ladder of webhooks, or later
+// if its Retry-After says so. 410 disables the webhook.
 func (s Signed) Worker(name string, options ...workers.Option) *workers.Worker {
 	w := workers.New(name, options...)
 	workers.OnAny(w, func(ctx context.Context, e events.Event) error { return s.deliver(ctx, name, e) })
@@ -72,7 +72,7 @@ func (s Signed) deliver(ctx context.Context, name string, e events.Event) error 
 	case err != nil && status == http.StatusGone:
 		return s.gone(ctx, to, err)
 	default:
-		return again(err)
+		return again(ctx, err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package webhook_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -32,6 +34,7 @@ type subscriber struct {
 	absent   bool
 	disabled []string
 	broken   error
+	after    string // Retry-After
 }
 
 func newSubscriber(t *testing.T, statuses ...int) *subscriber {
@@ -60,7 +63,7 @@ func (s *subscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.ids, s.bodies = append(s.ids, r.Header.Get("Webhook-Id")), append(s.bodies, string(body))
 	if len(s.statuses) > 0 {
 		if s.statuses[0] != http.StatusFound {
-			w.Header().Set("Retry-After", "3600")
+			w.Header().Set("Retry-After", cmp.Or(s.after, "3600"))
 		}
 		w.WriteHeader(s.statuses[0])
 		s.statuses = s.statuses[1:]
@@ -124,6 +127,69 @@ func TestSignedDelivery(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An endpoint may ask for longer than the ladder waits, not for shorter.
+func TestRetryAfterLengthensTheLadder(t *testing.T) {
+	t.Parallel()
+	message, err := workertest.Event[events.IdentityCreated]().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		asked       string
+		attempt     int
+		least, most time.Duration
+	}{
+		{"1", 1, 4 * time.Second, 6 * time.Second},
+		{"1", 3, 24 * time.Minute, 36 * time.Minute},
+		{"7200", 3, 2 * time.Hour, 2 * time.Hour},
+		{"1", 30, 19 * time.Hour, 29 * time.Hour},
+		{"99999999999999999999", 1, 365 * 24 * time.Hour, math.MaxInt64},
+	} {
+		s := newSubscriber(t, 429)
+		s.after = c.asked
+		a := s.worker(t).Try(t.Context(), workers.Delivery{Message: message, Attempt: c.attempt})
+		if a.Outcome != workers.Retry || a.Next < c.least || a.Next > c.most {
+			t.Errorf("Retry-After: %s at attempt %d: %s in %s, want %s to %s", c.asked, c.attempt, a.Outcome, a.Next, c.least, c.most)
+		}
+	}
+}
+
+// A 410 that comes while the worker ends disables the webhook all the same.
+func TestGoneIsStoredWhileTheWorkerEnds(t *testing.T) {
+	t.Parallel()
+	s := newSubscriber(t, 410)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	disabling := &endingDisabler{s, cancel}
+	client, err := webhooks.New(webhooks.Options{OpenSigned: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	message, err := workertest.Event[events.IdentityCreated]().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := webhook.Signed{Webhooks: s, Sender: client, Disabler: disabling}.Worker("crm", workers.Logger(discard))
+	if a := w.Try(ctx, workers.Delivery{Message: message}); a.Outcome != workers.Dead || len(s.disabled) != 1 {
+		t.Errorf("attempt = %+v, disabled %q, want it disabled", a, s.disabled)
+	}
+}
+
+// endingDisabler ends the worker before it stores.
+type endingDisabler struct {
+	*subscriber
+	end func()
+}
+
+func (d *endingDisabler) DisableWebhook(ctx context.Context, name, url string) error {
+	d.end()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return d.subscriber.DisableWebhook(ctx, name, url)
 }
 
 // What an endpoint gets is what is on the bus, of every type, byte for byte.

@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/webhook"
 	"github.com/usher-auth/usher/workers"
@@ -99,7 +100,7 @@ func (d Delivery) deliver(ctx context.Context, endpoint, event, about string) er
 		return fmt.Errorf("load identity: %w", err)
 	}
 	if err := d.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: event}); err != nil {
-		return again(err)
+		return again(ctx, err)
 	}
 	return d.drop(ctx, eventID, endpoint)
 }
@@ -118,14 +119,22 @@ func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) 
 // endpoint is being taken away. It then waits for the endpoint, not for a ladder.
 const comingBack = time.Second
 
-// again waits as long as the endpoint asked for, or by its ladder. It is nil if err is.
-func again(err error) error {
+// again waits by the endpoint's ladder, or as long as the endpoint asked for where
+// that is longer: nobody makes us call every second. It is nil if err is.
+func again(ctx context.Context, err error) error {
 	if errors.Is(err, webhook.ErrNotConfigured) {
 		return workers.RetryIn(comingBack, err)
 	}
 	var failed *webhook.Failed
 	if errors.As(err, &failed) && failed.RetryAfter > 0 {
-		return workers.RetryIn(failed.RetryAfter, err)
+		return workers.RetryIn(max(failed.RetryAfter, step(workers.AttemptNumber(ctx))), err)
 	}
 	return err
+}
+
+// step is what the ladder waits after an attempt, its last step behind its end.
+func step(attempt int) time.Duration {
+	ladder := delivery.WebhookLadder()
+	wait, _ := ladder.Wait(min(attempt, len(ladder)))
+	return wait
 }

@@ -1,9 +1,16 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/webhook"
 	"github.com/usher-auth/usher/workers/answer"
 )
@@ -28,5 +35,26 @@ func (p *process) newAnswers(auth *nats.Conn) answers {
 			p.log.Warn("an answering worker was passed over (on_missing: continue)", "worker", a.Worker, "answer", a.Answer, "error", a.Err)
 		}
 	}
-	return answers{Asker: &answer.Client{Conn: auth}, asked: asked}
+	return answers{Asker: declaredOnly{&answer.Client{Conn: auth}, p.hooks}, asked: asked}
+}
+
+// declaredOnly asks workers that are declared to answer. The bus lets whoever has
+// a credential of the name listen, which is good for longer than the declaration.
+type declaredOnly struct {
+	webhook.Asker
+	hooks delivery.Declared
+}
+
+// Ask is that of [webhook.Asker].
+func (d declaredOnly) Ask(ctx context.Context, worker, requestID string, timeout time.Duration, question []byte) ([]byte, error) {
+	looking, cancel := context.WithTimeout(ctx, timeout)
+	h, err := d.hooks.Hook(looking, worker)
+	cancel()
+	switch {
+	case errors.Is(err, delivery.ErrNoHook), err == nil && h.Kind != delivery.Answer:
+		return nil, fmt.Errorf("%w: %q is not declared as one that answers", events.ErrNoWorker, worker)
+	case err != nil:
+		return nil, err
+	}
+	return d.Asker.Ask(ctx, worker, requestID, timeout, question)
 }

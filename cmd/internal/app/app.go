@@ -58,7 +58,8 @@ type process struct {
 	issuer              *workersession.Client
 	answers             answers
 	provisioner, events *nats.Conn
-	provisioning        sync.Mutex // held by who changes the bus
+	provisioning        sync.Mutex      // held by who changes the bus
+	reused              map[string]bool // names that were warned of, see warnOfReused
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
 	// hooks knows all hooks, webhooks declares webhooks.
@@ -135,6 +136,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
+	p.hooks = p.newCatalogue()
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
@@ -161,7 +163,6 @@ func (p *process) startParts(ctx context.Context) error {
 	if err := p.compile(p.cfg); err != nil {
 		return err
 	}
-	p.hooks = p.newCatalogue()
 	p.webhooks = &delivery.Webhooks{Catalogue: p.hooks, Sender: liveSender{p.live}}
 	for _, start := range []struct {
 		wanted bool
@@ -171,7 +172,6 @@ func (p *process) startParts(ctx context.Context) error {
 		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.Hooks, p.startDelivery},
-		{p.Parts.API, p.startAudit},
 		{p.Parts.Hooks, p.startHooks},
 	} {
 		if start.wanted {

@@ -3,16 +3,13 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/store"
 )
@@ -52,53 +49,47 @@ func AuditLog(s *store.Store) interface {
 	return auditLog{s}
 }
 
-// auditor signs heads of the event log while this process leads, and sends
-// what was signed to the sink. Neither ever holds up anything else.
+// auditor signs heads of the event log and sends what was signed to the sink,
+// where this process leads. Neither ever holds up anything else.
 type auditor struct {
-	log     auditLog
-	signer  audit.Signer
-	leading *atomic.Bool
-	live    *live
-	say     *slog.Logger
-	counts  *prometheus.CounterVec
+	log    auditLog
+	signer audit.Signer
+	live   *live
+	say    *slog.Logger
+	counts *prometheus.CounterVec
 
 	fresh  atomic.Int64  // records since the last time
 	many   chan struct{} // there are enough to sign at once
 	signed chan struct{} // there is one to send
-	sink   openSink
+	sink   audit.Sink
+	pruned audit.Pruned
 }
 
 func newAuditor(p *process) *auditor {
-	log := auditLog{p.store}
+	log, kicking := auditLog{p.store}, kicking{p.store, p.wake}
 	return &auditor{
-		log:     log,
-		signer:  audit.Signer{Log: crashHeads(kicking{p.store, p.wake}), Keys: log.signingKeys, Now: time.Now},
-		leading: &p.leading,
-		live:    p.live,
-		say:     p.log,
-		counts:  p.metrics.checkpoints,
-		many:    make(chan struct{}, 1),
-		signed:  make(chan struct{}, 1),
+		log:    log,
+		signer: audit.Signer{Log: crashHeads(kicking), Keys: log.signingKeys, Now: time.Now},
+		live:   p.live,
+		say:    p.log,
+		counts: p.metrics.checkpoints,
+		many:   make(chan struct{}, 1),
+		signed: make(chan struct{}, 1),
+		sink:   audit.Sink{Log: log},
+		pruned: kicking,
 	}
 }
 
-// startAudit signs and sends checkpoints until the stage ends.
-func (p *process) startAudit(ctx context.Context) error {
-	if p.cfg.Audit.Checkpoint.Sink.Reveal() == "" {
-		level := slog.LevelWarn
-		if p.cfg.Dev {
-			level = slog.LevelInfo
-		}
-		p.log.Log(ctx, level, "audit.checkpoint.sink is not set: that the end of the event log was cut off cannot be seen")
+// sayCheckpoints tells at the start what an operator should know of them.
+func (p *process) sayCheckpoints(ctx context.Context) {
+	if p.cfg.Audit.Checkpoint.Sink.Reveal() != "" {
+		return
 	}
-	p.stages.start(ctx, "audit", func(ctx context.Context) error {
-		var both sync.WaitGroup
-		both.Go(func() { p.audit.sign(ctx) })
-		both.Go(func() { p.audit.send(ctx) })
-		both.Wait()
-		return nil
-	})
-	return nil
+	level := slog.LevelWarn
+	if p.cfg.Dev {
+		level = slog.LevelInfo
+	}
+	p.log.Log(ctx, level, "audit.checkpoint.sink is not set: that the end of the event log was cut off cannot be seen")
 }
 
 // logged is told how many records the relay has added.
@@ -115,7 +106,7 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// sign signs when it is due.
+// sign signs when it is due, until ctx ends.
 func (a *auditor) sign(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -126,9 +117,6 @@ func (a *auditor) sign(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-a.many:
-		}
-		if !a.leading.Load() {
-			continue
 		}
 		a.fresh.Store(0)
 		made, err := a.signer.Sign(ctx)
@@ -148,9 +136,9 @@ func (a *auditor) sign(ctx context.Context) {
 	}
 }
 
-// send sends checkpoints to the sink in their order, each until it has taken it.
+// send keeps the sink up to date until ctx ends.
 func (a *auditor) send(ctx context.Context) {
-	defer func() { a.sink.close() }()
+	defer a.sink.Close()
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
 	trouble := trouble{say: a.say, what: "sending checkpoints to audit.checkpoint.sink"}
 	for {
@@ -179,67 +167,19 @@ func (a *auditor) send(ctx context.Context) {
 	}
 }
 
-// sendOnce sends what the sink has not taken yet.
 func (a *auditor) sendOnce(ctx context.Context) error {
-	if !a.leading.Load() {
-		a.sink.close()
-		return nil
-	}
-	if err := a.sink.open(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal(), a.log); err != nil {
-		return err
-	}
-	for a.sink.to != nil {
-		page, err := a.log.Checkpoints(ctx, a.sink.last, 100)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		keys, err := a.log.AuditKeys(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range page {
-			if err := a.sink.to.send(ctx, c, keys); err != nil {
-				a.sink.close() // it is opened anew
-				return fmt.Errorf("checkpoint of record %d: %w", c.Seq, err)
-			}
-			a.sink.last = c.Seq
-			a.counts.WithLabelValues("send", "ok").Inc()
-		}
-	}
-	return nil
+	n, err := a.sink.Send(ctx, a.live.now().cfg.Audit.Checkpoint.Sink.Reveal())
+	a.counts.WithLabelValues("send", "ok").Add(float64(n))
+	return err
 }
 
-// prune deletes records that are older than audit.retention, up to a checkpoint.
+// prune deletes records that are older than audit.retention, see [audit.Prune].
 func (a *auditor) prune(ctx context.Context, now time.Time) (int, error) {
 	retention := a.live.now().cfg.Audit.Retention
 	if retention == 0 {
 		return 0, nil
 	}
-	first, last, err := a.log.EventSpan(ctx)
-	if err != nil || first == 0 {
-		return 0, err
-	}
-	kept, err := a.log.Events(ctx, audit.Query{Since: now.Add(-retention), Limit: 1})
-	if err != nil {
-		return 0, err
-	}
-	if len(kept) > 0 {
-		last = kept[0].Seq - 1
-	}
-	n := 0
-	for n < 10*sweepBatch && err == nil {
-		var some int
-		if some, err = a.log.PruneEvents(ctx, last, sweepBatch); some == 0 {
-			break
-		}
-		n += some
-	}
-	if n > 0 {
-		pruned := events.AdminActed{Action: "audit.prune", Target: fmt.Sprintf("%d-%d", first, first+int64(n)-1)}
-		about := events.About{Source: "/usher/audit", Actor: "system:audit"}
-		err = errors.Join(err, a.signer.Log.AppendSoon(ctx, events.New(pruned, now, about)))
-	}
-	return n, err
+	return audit.Prune(ctx, a.pruned, now.Add(-retention), now, sweepBatch)
 }
 
 // trouble says that something fails, once, and that it works again.

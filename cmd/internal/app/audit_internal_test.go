@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -37,7 +40,6 @@ func newTestAuditor(t *testing.T, sink string) (*auditor, *metrics, *strings.Bui
 	said := &strings.Builder{}
 	p := &process{store: s, live: &live{}, metrics: newMetrics("test"), log: slog.New(slog.NewTextHandler(said, nil)), kicks: make(chan struct{}, 1)}
 	p.live.p.Store(&current{cfg: cfg})
-	p.leading.Store(true)
 	return newAuditor(p), p.metrics, said
 }
 
@@ -71,8 +73,8 @@ func (a *auditor) signAt(t *testing.T, now time.Time) {
 	}
 }
 
-// TestSinkByURL: each checkpoint is posted until it is taken, and what fails
-// shows nothing of the URL.
+// TestSinkByURL: each checkpoint is posted until it is taken, also by the next
+// leader and with another token, and what fails shows nothing of the URL.
 func TestSinkByURL(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -100,28 +102,42 @@ func TestSinkByURL(t *testing.T) {
 	a.logSome(t, 3)
 	now := time.Now()
 	a.signAt(t, now)
-	for _, refusal := range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusBadRequest} {
+	for n, refusal := range []int{http.StatusServiceUnavailable, http.StatusFound, http.StatusBadRequest} {
 		status.Store(int64(refusal))
 		if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("a sink that answers %d: %v, want an error without its URL", refusal, err)
 		}
+		a.logSome(t, 3)
+		a.signAt(t, now.Add(time.Duration(n+1)*time.Hour))
 	}
-	a.logSome(t, 3)
-	a.signAt(t, now.Add(time.Hour))
+	a.sink.Close() // another leads
+	a.live.now().cfg.Audit.Checkpoint.Sink = config.NewAddress(server.URL + "/?token=s3cret2")
 	status.Store(http.StatusOK)
 	for range 2 {
 		if err := a.sendOnce(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
+	a.sink.Close()
+	if err := a.sendOnce(t.Context()); err != nil {
+		t.Error(err)
+	}
 	server.Close()
 	a.logSome(t, 3)
-	a.signAt(t, now.Add(2*time.Hour))
+	a.signAt(t, now.Add(5*time.Hour))
 	if err := a.sendOnce(t.Context()); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a sink that is away: %v, want an error without its URL", err)
 	}
-	if len(seqs) == 0 || seqs[len(seqs)-1] < 6 {
-		t.Errorf("the sink has %v, want the last checkpoint", seqs)
+	signed, err := a.log.Checkpoints(t.Context(), 0, 10)
+	if err != nil || len(signed) != 5 {
+		t.Fatalf("signed %d, %v, want 5", len(signed), err)
+	}
+	var want []int64
+	for _, c := range signed[:4] {
+		want = append(want, c.Seq)
+	}
+	if !slices.Equal(seqs, want) {
+		t.Errorf("the sink got %v, want those that were signed before it was away, once each: %v", seqs, want)
 	}
 }
 
@@ -195,20 +211,62 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestNobodySignsWhoDoesNotLead, and the sink belongs to the one who does.
-func TestNobodySignsWhoDoesNotLead(t *testing.T) {
+// TestWorkEndsWithTheLead, when it is lost and when it is given back, and is over
+// before another leads.
+func TestWorkEndsWithTheLead(t *testing.T) {
+	t.Parallel()
+	for name, isLost := range map[string]bool{"lost": true, "given back": false} {
+		synctest.Test(t, func(t *testing.T) {
+			lost := make(chan struct{})
+			begun, ended := 0, 0
+			work := func(ctx context.Context) {
+				begun++
+				<-ctx.Done()
+				time.Sleep(time.Second) // what it does last
+				ended++
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			end := whileLeading(ctx, lost, work)
+			cancel() // the relay finishes its window first
+			synctest.Wait()
+			time.Sleep(time.Minute)
+			if begun != 1 || ended != 0 {
+				t.Errorf("%s: while it leads %d works begun and %d ended, want 1 and 0", name, begun, ended)
+			}
+			if isLost {
+				close(lost)
+				time.Sleep(2 * time.Second)
+				if synctest.Wait(); ended != 1 {
+					t.Errorf("%s: the work goes on", name)
+				}
+			}
+			if end(); ended != 1 {
+				t.Errorf("%s: given to another while the work goes on", name)
+			}
+		})
+	}
+}
+
+// TestSinkIsOfTheLeader: it is closed when the lead ends, and opened by the next.
+func TestSinkIsOfTheLeader(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	a, _, _ := newTestAuditor(t, path)
 	a.logSome(t, 1)
 	a.signAt(t, time.Now())
-	a.leading.Store(false)
-	if err := a.sendOnce(t.Context()); err != nil || a.sink.to != nil {
-		t.Errorf("who does not lead has the sink open: %v", err)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if err := a.sendOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.send(over)
+		f, err := audit.OpenFile(path)
+		if err != nil || f.Last() != 1 {
+			t.Fatalf("%v, the file has %+v, want the checkpoint", err, f)
+		}
+		if err := errors.Join(f.Close(), os.Remove(path)); err != nil { // who had it open would not notice
+			t.Fatal(err)
+		}
 	}
-	a.leading.Store(true)
-	if err := a.sendOnce(t.Context()); err != nil || a.sink.last != 1 {
-		t.Errorf("who leads sent %d, %v, want 1", a.sink.last, err)
-	}
-	a.sink.close()
 }

@@ -95,7 +95,7 @@ func (b *bus) minter() (*events.Minter, error) {
 	}
 	m, err := events.LoadMinter(b.cfg.Bus.Credentials)
 	if errors.Is(err, events.ErrNoMinter) {
-		return nil, fmt.Errorf("bus: %w; run 'usher bus config' again on the folder above it, and have the bus read its configuration again", err)
+		return nil, fmt.Errorf("bus: %w; run 'usher bus config' again on the folder above it, and start the bus again", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
@@ -109,9 +109,9 @@ const stallTime = 15 * time.Second
 
 // revive starts the embedded server again when its stream stores nothing: after
 // a full disk it stays so, although there is room again and it calls itself
-// healthy. Only the relay may call it.
-func (b *bus) revive(ctx context.Context, stalled time.Duration) {
-	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime {
+// healthy. One that says that it is full is well. Only the relay may call it.
+func (b *bus) revive(ctx context.Context, stalled time.Duration, why error) {
+	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime || events.IsFull(why) {
 		return
 	}
 	b.revived = time.Now()

@@ -107,7 +107,7 @@ func (c *current) useCases(f foundation) {
 		Hooks:              c.hooks,
 		Workers:            c.hooks,
 		Sessions:           f.sessions,
-		Plan:               func(method string, _ flow.Type) hook.Plan { return c.plans[method] },
+		Plan:               func(method string) hook.Plan { return c.plans[method] },
 		Lifespan:           cfg.Session.Lifespan,
 		IssueTimeout:       cfg.Session.Issue.Timeout,
 		FailWithoutSession: cfg.Session.Issue.OnFailure == config.OnFailureFail,

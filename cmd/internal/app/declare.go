@@ -3,11 +3,8 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
@@ -31,7 +28,7 @@ func (p *process) newCatalogue() *delivery.Catalogue {
 	return &delivery.Catalogue{
 		Table: kicking{p.store, p.wake},
 		Fixed: p.fixedHooks,
-		Bus:   p.durables(),
+		Bus:   durables{p},
 		Log:   p.log,
 		Now:   time.Now,
 		Changed: func() {
@@ -64,42 +61,51 @@ func (p *process) fixedHooks() map[string]delivery.Hook {
 func (p *process) declarations() *delivery.Declarations {
 	return &delivery.Declarations{
 		Catalogue: p.hooks,
-		Durables:  p.durables(),
+		Durables:  durables{p},
 		Presence:  presence{p.adminAuth, p.adminEvents},
 		Minter:    minting{p.bus},
 		Counts:    p.store,
 		Ledger:    kicking{p.store, p.wake},
+		Names:     kicking{p.store, p.wake},
 	}
 }
 
-// provision declares the stream and a durable consumer for each hook. What the
-// bus refuses of hooks that somebody has declared is said, and is no error: it
-// must not keep this process from leading. A new leader and a reload may both
+// provision declares the stream and a durable consumer for each hook. What
+// cannot be done for hooks that somebody has declared is said, and is no error:
+// it must not keep this process from leading, and is tried again. A new leader and a reload may both
 // ask for it: one waits for the other, so that the last to look is the last to write.
 func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
-	all, err := p.hooks.All(ctx)
-	if err != nil {
+	fixed := p.fixedHooks()
+	if err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); err != nil {
 		return err
 	}
-	var own, declared []events.Durable
-	for _, h := range all {
-		switch d := durableOf(h); {
-		case h.Kind == delivery.Answer:
-		case d.Origin == "":
-			own = append(own, d)
-		default:
-			declared = append(declared, d)
-		}
-	}
-	if err := p.provisionThese(ctx, own); err != nil {
-		return err
-	}
-	if err := p.provisionThese(ctx, declared); err != nil {
+	p.warnOfReused(ctx, fixed)
+	if err := p.provisionDeclared(ctx, fixed); err != nil && ctx.Err() == nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}
-	return p.removeUndeclared(ctx)
+	return ctx.Err()
+}
+
+// provisionDeclared does what it can for the hooks in the file and the table.
+func (p *process) provisionDeclared(ctx context.Context, fixed map[string]delivery.Hook) error {
+	all, err := p.hooks.All(ctx)
+	if err != nil {
+		all = fixed
+	}
+	declared := durablesOf(all, func(o events.Origin) bool { return o != "" })
+	return errors.Join(err, p.provisionThese(ctx, declared), p.removeUndeclared(ctx))
+}
+
+// durablesOf are the durables of the hooks of such an origin.
+func durablesOf(hooks map[string]delivery.Hook, such func(events.Origin) bool) (list []events.Durable) {
+	for _, h := range hooks {
+		if d := durableOf(h); h.Kind != delivery.Answer && such(d.Origin) {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
@@ -156,18 +162,15 @@ func (p *process) undeclared(ctx context.Context, d events.DurableState, now tim
 	return events.RemoveDurable(ctx, p.provisioner, d.Name)
 }
 
-// keepProvisioned provisions now and then while this process leads.
-func (p *process) keepProvisioned(ctx context.Context) error {
+// keepProvisioned provisions now and then until ctx ends.
+func (p *process) keepProvisioned(ctx context.Context) {
 	tick := time.NewTicker(provisionEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
-		}
-		if !p.leading.Load() {
-			continue
 		}
 		if err := p.provision(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("the bus does not have all that is declared", "error", err)
@@ -177,13 +180,7 @@ func (p *process) keepProvisioned(ctx context.Context) error {
 
 // durables are those on the bus, by the provisioner's connection. Only a process
 // with the API has it, and the right to change them.
-type durables struct {
-	nc     *nats.Conn
-	stream events.StreamOptions // of the stream, which may not be there yet
-	log    *slog.Logger
-}
-
-func (p *process) durables() durables { return durables{p.provisioner, p.streamOptions(), p.log} }
+type durables struct{ p *process }
 
 func (p *process) streamOptions() events.StreamOptions {
 	return events.StreamOptions{Replicas: p.cfg.Bus.Replicas}
@@ -204,35 +201,35 @@ func durableOf(h delivery.Hook) events.Durable {
 
 // Provision is that of [delivery.Provisioner].
 func (d durables) Provision(ctx context.Context, h delivery.Hook) error {
-	if d.nc == nil {
+	if d.p.provisioner == nil {
 		return errNoProvisioner
 	}
-	changes, err := events.Provision(ctx, d.nc, d.stream, []events.Durable{durableOf(h)})
+	changes, err := events.Provision(ctx, d.p.provisioner, d.p.streamOptions(), []events.Durable{durableOf(h)})
 	for _, change := range changes {
-		d.log.Info("bus", "provisioned", change)
+		d.p.log.Info("bus", "provisioned", change)
 	}
 	return err
 }
 
 // Remove is that of [delivery.Provisioner].
 func (d durables) Remove(ctx context.Context, name string) error {
-	if d.nc == nil {
+	if d.p.provisioner == nil {
 		return errNoProvisioner
 	}
-	return events.RemoveDurable(ctx, d.nc, name)
+	return events.RemoveDurable(ctx, d.p.provisioner, name)
 }
 
 // Pause is that of [delivery.Durables].
 func (d durables) Pause(ctx context.Context, name string, until time.Time) error {
-	return events.PauseDurable(ctx, d.nc, name, until)
+	return events.PauseDurable(ctx, d.p.provisioner, name, until)
 }
 
 // Live is that of [delivery.Durables].
 func (d durables) Live(ctx context.Context) (map[string]delivery.Live, error) {
-	if !d.nc.IsConnected() {
+	if !d.p.provisioner.IsConnected() {
 		return nil, errors.New("the bus is away")
 	}
-	states, err := events.Durables(ctx, d.nc)
+	states, err := events.Durables(ctx, d.p.provisioner)
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,11 @@ func (k kicking) CreateHook(ctx context.Context, h delivery.Hook, e events.Event
 	return k.kicked(k.Store.CreateHook(ctx, h, e))
 }
 
+// NameMinted is [store.Store.NameMinted].
+func (k kicking) NameMinted(ctx context.Context, name string, until time.Time, e events.Event) error {
+	return k.kicked(k.Store.NameMinted(ctx, name, until, e))
+}
+
 // UpdateHook is [store.Store.UpdateHook].
 func (k kicking) UpdateHook(ctx context.Context, former time.Time, h delivery.Hook, e events.Event) error {
 	return k.kicked(k.Store.UpdateHook(ctx, former, h, e))

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,29 +76,49 @@ func (p *process) startRelay(ctx context.Context) error {
 		Observe: func(s relay.Stats) {
 			p.metrics.relay(s)
 			p.audit.logged(s.Published)
-			p.bus.revive(ctx, s.Stalled)
+			p.bus.revive(ctx, s.Stalled, s.Err)
 		},
 	}
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
 	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
 	p.stages.start(ctx, "relay", r.Run)
-	p.stages.start(ctx, "sweeper", p.sweep)
-	p.stages.start(ctx, "provisioner", p.keepProvisioned)
+	p.sayCheckpoints(ctx)
 	return nil
 }
 
 // lead makes this process the leader once it has the database's lock and has
-// provisioned the bus.
+// provisioned the bus. What only a leader does ends with the lead: it has ended
+// before release gives the lead to another.
 func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{}, err error) {
 	unlock, lost, err := p.store.Lead(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.leading.Store(true) // a reload from here on provisions what it brings
-	release = func() { p.leading.Store(false); unlock() }
+	end := func() {}
+	release = func() { p.leading.Store(false); end(); unlock() }
 	if err := p.provision(ctx); err != nil {
 		release()
 		return nil, nil, err
 	}
+	end = whileLeading(ctx, lost, p.sweep, p.keepProvisioned, p.audit.sign, p.audit.send)
 	return release, lost, nil
+}
+
+// whileLeading runs each work until the lead is lost or end, which waits for
+// them. The end of ctx does not end them: who leads gives the lead back.
+func whileLeading(ctx context.Context, lost <-chan struct{}, works ...func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	for _, work := range works {
+		all.Go(func() { work(ctx) })
+	}
+	all.Go(func() {
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return func() { cancel(); all.Wait() }
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,9 @@ func reconfigure(t *testing.T, p *process, overrides map[string]any) {
 	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: all})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.cfg == nil { // that of the start
+		p.cfg = cfg
 	}
 	if err := p.compile(cfg); err != nil {
 		t.Fatal(err)
@@ -133,5 +137,41 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 	both.Wait()
 	if most.Load() != 1 {
 		t.Errorf("%d asked the bus at once, want one after the other", most.Load())
+	}
+}
+
+// What is wrong with the hooks that somebody has declared keeps no process from
+// leading: what is built in is provisioned.
+func TestNoDeclaredHookKeepsFromLeading(t *testing.T) {
+	t.Parallel()
+	bus, err := natsserver.Start(t.Context(), fmt.Sprintf("port: -1, jetstream: {store_dir: %q}", t.TempDir()), natsserver.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bus.Close)
+	p := configured(t, nil)
+	said := &lockedLog{}
+	p.log = slog.New(slog.NewTextHandler(said, nil))
+	if p.provisioner, err = nats.Connect("", nats.InProcessServer(bus)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.provisioner.Close)
+	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log); err != nil {
+		t.Fatal(err)
+	}
+	p.cfg = p.live.now().cfg
+	p.hooks = p.newCatalogue()
+	if err := p.store.Close(); err != nil { // the table cannot be read
+		t.Fatal(err)
+	}
+	if err := p.provision(t.Context()); err != nil {
+		t.Errorf("provision = %v, want nil", err)
+	}
+	if !strings.Contains(said.String(), "the bus does not have all that is declared") {
+		t.Errorf("said %q, want what is wrong", said)
+	}
+	has, err := events.Durables(t.Context(), p.provisioner)
+	if err != nil || len(has) == 0 {
+		t.Errorf("the bus has %+v, %v, want what is built in", has, err)
 	}
 }

@@ -25,18 +25,15 @@ const (
 	inputLife = events.StreamAge + 24*time.Hour
 )
 
-// sweep deletes what is over, in bounded batches, while this process leads.
-func (p *process) sweep(ctx context.Context) error {
+// sweep deletes what is over, in bounded batches, until ctx ends.
+func (p *process) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
-		}
-		if !p.leading.Load() {
-			continue
 		}
 		if p.sweepOnce(ctx) {
 			tick.Reset(time.Second)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -51,11 +52,17 @@ func (l *lockedLog) String() string {
 
 func serveIn(t *testing.T, dir string, workers ...any) *served {
 	t.Helper()
+	return serveWith(t, dir, map[string]any{"workers": workers})
+}
+
+// serveWith serves with settings of the configuration.
+func serveWith(t *testing.T, dir string, settings map[string]any) *served {
+	t.Helper()
 	s := &served{t: t, dir: dir, log: &lockedLog{}}
+	overrides := map[string]any{"data_dir": dir, "serve.public.port": 0, "serve.admin.port": 0, "bus.listen": "127.0.0.1:-1"}
+	maps.Copy(overrides, settings)
 	load := func() (*config.Config, []config.Warning, error) {
-		return config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{
-			"data_dir": dir, "serve.public.port": 0, "serve.admin.port": 0, "bus.listen": "127.0.0.1:-1", "workers": workers,
-		}})
+		return config.Load(config.Options{Dev: true, Env: []string{}, Overrides: overrides})
 	}
 	ready := make(chan Addresses, 1)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,10 +110,25 @@ func (s *served) connect(user, credential string) (*nats.Conn, error) {
 // ask asks the admin listener.
 func (s *served) ask(method, path string) (status int, body string) {
 	s.t.Helper()
-	r, err := http.NewRequest(method, s.at.Admin+path, nil)
+	return s.send(method, s.at.Admin+path, nil)
+}
+
+// send asks any listener, with the JSON of a body unless it is nil.
+func (s *served) send(method, url string, of any) (status int, body string) {
+	s.t.Helper()
+	var in io.Reader
+	if of != nil {
+		text, err := json.Marshal(of)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		in = bytes.NewReader(text)
+	}
+	r, err := http.NewRequest(method, url, in)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	r.Header.Set("Content-Type", "application/json")
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
@@ -214,6 +236,7 @@ func TestDurablesOfHooksThatAreNoMore(t *testing.T) {
 	p := configured(t, settings)
 	p.log = slog.New(slog.NewTextHandler(log, nil))
 	cfg := p.live.now().cfg
+	p.cfg = cfg
 	var err error
 	if p.store, err = openMigrated(t.Context(), cfg, p.log); err != nil {
 		t.Fatal(err)

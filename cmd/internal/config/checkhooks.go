@@ -6,11 +6,11 @@ import (
 	"maps"
 	"net/url"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/hook"
 )
 
@@ -86,15 +86,12 @@ func (l *loader) refuseKind(list, key, kind string) {
 	l.refuseKey(key, "unknown hook %q%s", kind, suggestion)
 }
 
-// workerName is a name that fits a subject and a credential.
-var workerName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-
 // longestAnswer is how long the bus lets an answer through.
 const longestAnswer = 5 * time.Second
 
 func (l *loader) checkWorker(key string, w *WebHook) {
-	if len(w.Name) > 64 || !workerName.MatchString(w.Name) {
-		l.refuseKey(key+".name", "want the name of an answering worker: up to 64 lower-case letters, digits and single hyphens")
+	if err := events.CheckName(w.Name); err != nil {
+		l.refuseKey(key+".name", "want the name of an answering worker: %w", err)
 	}
 	asked := w.asked()
 	l.between(key+".timeout", asked.Timeout, 10*time.Millisecond, longestAnswer)

@@ -169,6 +169,7 @@ func TestWrongValues(t *testing.T) {
 		{"workers: [{name: crm, event: [identity.created]}]", "workers[0].event", "events"},
 		{"workers: [{name: session, events: [identity.created]}]", "workers[0]", "part of Usher"},
 		{"workers: [{name: provision, events: [identity.created]}]", "workers[0]", "part of Usher"},
+		{"workers: [{name: webhook-crm, events: [identity.created]}]", "workers[0]", "part of Usher"},
 		{"workers: [{name: crm, kind: webhook, events: [identity.created]}]", "workers[0]", "worker or answer"},
 		{"workers: [{name: crm, kind: answer}, {name: crm, kind: answer}]", "workers[1]", "already"},
 		{"workers: [{name: crm, events: [identity.created], traits: [name.first]}]", "workers[0].traits[0]", "top of the schema"},

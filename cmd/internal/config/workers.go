@@ -55,9 +55,6 @@ func (w Worker) hook() delivery.Hook {
 
 func (l *loader) checkWorkers(c *Config) {
 	types, seen := delivery.EventTypes(), map[string]bool{}
-	for _, e := range c.Endpoints() {
-		seen[e.ID] = true
-	}
 	for _, h := range c.DeclaredWebhooks() {
 		seen[h.Name] = true
 	}

@@ -27,3 +27,15 @@ workers:
 		t.Errorf("EventTypes() = %q", types)
 	}
 }
+
+// A web_hook's durable has a name of its own: its id is free for a worker.
+func TestAWorkerBesideAWebHookOfItsName(t *testing.T) {
+	t.Parallel()
+	c, _ := load(t, config.Options{Dev: true, File: file(t, `
+selfservice: {flows: {registration: {after: {hooks: [{hook: web_hook, config: {id: crm, url: 'http://127.0.0.1/', response: {ignore: true}}}]}}}}
+workers: [{name: crm, events: [identity.created]}]
+`)})
+	if ids := c.Endpoints(); len(ids) != 1 || ids[0].ID != "crm" || len(c.DeclaredWorkers()) != 1 {
+		t.Errorf("endpoints %v, workers %v, want one of each", ids, c.DeclaredWorkers())
+	}
+}

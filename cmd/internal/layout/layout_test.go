@@ -37,6 +37,7 @@ var levels = map[string]int{
 var sideways = map[string][]string{
 	"services/identity":  nil, // below the other things
 	"services/store":     {"services/storetest"},
+	"services/webhook":   {"services/flow", "services/hook"}, // what hooks see of a flow
 	"services/storetest": {"services/store"},
 	"events":             {"schemas", "events/eventstest"},
 	"events/eventstest":  {"schemas", "events"},

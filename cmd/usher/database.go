@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/store"
+)
+
+// database is an opened one, with its name for people.
+type database struct {
+	*store.Store
+	name string
+}
+
+// store opens the database of the configuration, which must be there and of
+// this version: nothing is made. A command of another folder than the server's
+// would look into one that is empty.
+func (g *global) store(ctx context.Context) (database, error) {
+	cfg, err := g.load()
+	if err != nil {
+		return database{}, err
+	}
+	name, file := databaseOf(cfg)
+	where := fmt.Sprintf("the configuration is %s: give -c FILE or USHER_DATA_DIR as the server has it", g.options().Sources(cfg))
+	if file != "" {
+		if _, err := os.Stat(file); err != nil {
+			return database{}, fmt.Errorf("no database %s\n%s", name, where)
+		}
+	}
+	s, err := app.OpenStore(ctx, cfg, nil)
+	if err != nil {
+		return database{}, err
+	}
+	ready, err := s.Migrated(ctx)
+	if err == nil && !ready {
+		err = fmt.Errorf("the database %s is not of this version: run 'usher migrate' with the same configuration\n%s", name, where)
+	}
+	if err != nil {
+		return database{}, errors.Join(err, s.Close())
+	}
+	return database{s, name}, nil
+}
+
+// databaseOf names the database of a configuration, without a secret, and its
+// file if it is one.
+func databaseOf(cfg *config.Config) (name, file string) {
+	dsn := cfg.DSN.Reveal()
+	switch path, inFile := strings.CutPrefix(dsn, "sqlite://"); {
+	case inFile:
+		file = path
+	case dsn == "":
+		file = filepath.Join(cfg.DataDir, "usher.db")
+	case dsn == "memory":
+		return "in the memory of a server, which no other process can read", ":memory:"
+	default:
+		u, err := url.Parse(dsn)
+		if err != nil {
+			return "that dsn names", ""
+		}
+		return u.Scheme + "://" + u.Host + u.Path, ""
+	}
+	if absolute, err := filepath.Abs(file); err == nil {
+		return absolute, file
+	}
+	return file, file
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+)
+
+// Elsewhere than in the folder of the server they made an empty database, or
+// gave what SQLite says of one.
+func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
+	t.Parallel()
+	none := filepath.Join(t.TempDir(), "none")
+	elsewhere := write(t, "dev: true\ndata_dir: "+none+"\n")
+	empty := t.TempDir()
+	if err := os.WriteFile(filepath.Join(empty, "usher.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unready := write(t, "dev: true\ndata_dir: "+empty+"\n")
+	for _, args := range [][]string{
+		{"admin", "token", "new", "siem"},
+		{"admin", "token", "list"},
+		{"admin", "token", "remove", "siem"},
+		{"audit", "keys"},
+		{"audit", "verify", "--database"},
+	} {
+		for file, want := range map[string]string{elsewhere: "no database " + none, unready: "the database " + empty + "/usher.db is not of this version"} {
+			_, errOut, code := run(t, append(args, "-c", file)...)
+			if code == 0 || !strings.Contains(errOut, want) || !strings.Contains(errOut, "USHER_DATA_DIR") {
+				t.Errorf("usher %s = %d %s, want %q and what to give", strings.Join(args, " "), code, errOut, want)
+			}
+		}
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a command that reads has made a folder")
+	}
+	there := write(t, "dev: true\ndata_dir: "+none+"\n")
+	if _, errOut, code := run(t, "migrate", "-c", there); code != 0 {
+		t.Fatal(errOut)
+	}
+	out, errOut, code := run(t, "admin", "token", "new", "siem", "-c", there)
+	if code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errOut, none+"/usher.db") {
+		t.Errorf("usher admin token new = %d %s%s, want the token, and the database that has it", code, out, errOut)
+	}
+}
+
+func TestDatabaseIsNamedWithoutASecret(t *testing.T) {
+	t.Parallel()
+	for dsn, want := range map[string]string{
+		"postgres://ann:hidden@db:5432/usher?sslpassword=hidden": "postgres://db:5432/usher",
+		"postgres://ann:%zz@db":                                  "that dsn names",
+		"sqlite:///var/a.db":                                     "/var/a.db",
+	} {
+		cfg := &config.Config{DSN: config.NewAddress(dsn)}
+		if got, _ := databaseOf(cfg); got != want {
+			t.Errorf("database of %s = %q, want %q", dsn, got, want)
+		}
+	}
+}

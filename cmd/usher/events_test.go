@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tailed runs "usher events tail" until the server is asked to wait, and gives
+// the cursors that it was asked with.
+func tailed(t *testing.T, args ...string) (asked []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Query().Get("after"))
+		if r.URL.Query().Get("wait") != "" { // nothing comes until it is interrupted
+			cancel()
+			<-r.Context().Done()
+			return
+		}
+		_, _ = w.Write([]byte(`{"events":[],"next":"end"}`))
+	}))
+	defer s.Close()
+	var out, errOut bytes.Buffer
+	if code := execute(ctx, append([]string{"events", "tail", "--admin", s.URL}, args...), &out, &errOut); code != 0 {
+		t.Errorf("usher events tail = %d %s", code, &errOut)
+	}
+	return asked
+}
+
+// A first run that was interrupted before an event came kept no cursor: the next
+// one began at the end of the log, and left out what had come meanwhile.
+func TestTailKeepsItsPlaceBeforeTheFirstEvent(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "cursor")
+	if asked := tailed(t, "--cursor", file); strings.Join(asked, " ") != "latest end" {
+		t.Errorf("the server was asked for what is behind %q", asked)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "end\n" {
+		t.Errorf("the cursor kept is %q, %v", text, err)
+	}
+	for _, args := range [][]string{nil, {"--from-start"}} {
+		if asked := tailed(t, append(args, "--cursor", file)...); len(asked) != 1 || asked[0] != "end" {
+			t.Errorf("%q: the next run goes on behind %q, want the cursor that was kept", args, asked)
+		}
+	}
+}
+
+func TestTailFromTheStart(t *testing.T) {
+	t.Parallel()
+	if asked := tailed(t, "--from-start"); len(asked) != 1 || asked[0] != "" {
+		t.Errorf("the server was asked for what is behind %q, want all", asked)
+	}
+}
