@@ -17,7 +17,8 @@ var ErrNoDurable = errors.New("no such durable consumer")
 
 // DurableState is how far a durable consumer is.
 type DurableState struct {
-	Name string
+	Name      string
+	CreatedAt time.Time
 	// Pending events wait for their first delivery, AckPending for their ack;
 	// Redelivered of these have been delivered before.
 	Pending                 uint64
@@ -62,7 +63,7 @@ func Durables(ctx context.Context, nc *nats.Conn) ([]DurableState, error) {
 
 func durableState(info *jetstream.ConsumerInfo) DurableState {
 	s := DurableState{
-		Name: info.Name, Pending: info.NumPending,
+		Name: info.Name, CreatedAt: info.Created, Pending: info.NumPending,
 		AckPending: info.NumAckPending, Redelivered: info.NumRedelivered, Waiting: info.NumWaiting,
 		Delivered: info.Delivered.Stream, AckFloor: info.AckFloor.Stream,
 	}

@@ -32,8 +32,9 @@ func TestDurablesTellHowFarTheyAre(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
 	b.provision(events.StreamOptions{}, declared...)
-	if s := stateOf(t, b, "crm-sync"); s != (events.DurableState{Name: "crm-sync"}) {
-		t.Errorf("state of a fresh durable = %+v, want nothing but its name", s)
+	fresh := stateOf(t, b, "crm-sync")
+	if fresh != (events.DurableState{Name: "crm-sync", CreatedAt: fresh.CreatedAt}) || time.Since(fresh.CreatedAt) > time.Minute {
+		t.Errorf("state of a fresh durable = %+v, want nothing but its name and that it was made just now", fresh)
 	}
 	five := messages(1, 5)
 	publish(t, b, five[:3]...)
@@ -67,7 +68,7 @@ func TestDurablesTellHowFarTheyAre(t *testing.T) {
 	if s.DeliveredAt.IsZero() || time.Since(s.DeliveredAt) > time.Minute {
 		t.Errorf("last delivery at %v, want just now", s.DeliveredAt)
 	}
-	want := events.DurableState{Name: "crm-sync", Pending: 2, AckPending: 2, Redelivered: 1, Delivered: 3, AckFloor: 1}
+	want := events.DurableState{Name: "crm-sync", CreatedAt: fresh.CreatedAt, Pending: 2, AckPending: 2, Redelivered: 1, Delivered: 3, AckFloor: 1}
 	if s.DeliveredAt = (time.Time{}); s != want {
 		t.Errorf("state = %+v, want %+v", s, want)
 	}

@@ -120,7 +120,7 @@ func TestHooks(t *testing.T) {
 	if want := []string{"list crm", "create crm", "show crm", "pause crm", "resume crm", "rotate crm", "remove crm"}; !slices.Equal(d.asked, want) || d.long != 10*time.Minute {
 		t.Errorf("asked for %q, %s, want %q, 10m", d.asked, d.long, want)
 	}
-	if strings.Contains(w.log.String(), "4711") {
+	if strings.Contains(w.log.String(), "creds-4711") {
 		t.Errorf("the log shows a secret: %s", w.log)
 	}
 }
@@ -165,6 +165,8 @@ func TestHooksRefuse(t *testing.T) {
 		{"POST", "/admin/hooks/crm/pause", `{"until":"10m"}`, nil, 400},
 		{"POST", "/admin/hooks/other/pause", "", nil, 404},
 		{"POST", "/admin/hooks/other/resume", "", nil, 404},
+		{"POST", "/admin/hooks/crm/resume", "", delivery.ErrUnready, 409},
+		{"DELETE", "/admin/hooks/crm", "", &delivery.Invalid{Text: "a webhook"}, 400},
 		{"POST", "/admin/hooks/crm/rotate", "", delivery.ErrFixed, 409},
 		{"POST", "/admin/hooks/other/rotate", "", nil, 404},
 		{"DELETE", "/admin/hooks/crm", "", delivery.ErrFixed, 409},

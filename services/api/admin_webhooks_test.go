@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -29,12 +30,14 @@ type hookTable struct {
 func newWebhooks() *delivery.Webhooks { return webhooksIn(&hookTable{}) }
 
 func webhooksIn(t *hookTable) *delivery.Webhooks {
-	return &delivery.Webhooks{
-		Hooks: t, InFile: func() []delivery.Hook {
-			return []delivery.Hook{{Name: "filed", Kind: delivery.Webhook, Types: []string{"login.failed"}, URL: "https://filed.example", Secrets: []webhook.Secret{webhook.NewSigningSecret()}, InFile: true}}
+	return &delivery.Webhooks{Sender: t, Catalogue: &delivery.Catalogue{
+		Table: t, Bus: t, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
+		Fixed: func() map[string]delivery.Hook {
+			return map[string]delivery.Hook{
+				"filed": {Name: "filed", Kind: delivery.Webhook, Types: []string{"login.failed"}, URL: "https://filed.example", Secrets: []webhook.Secret{webhook.NewSigningSecret()}, InFile: true},
+			}
 		},
-		Taken: func(string) bool { return false }, Bus: t, Sender: t, Now: func() time.Time { return noon },
-	}
+	}}
 }
 
 func (t *hookTable) Hooks(context.Context) ([]delivery.Hook, error) {
@@ -70,7 +73,7 @@ func (t *hookTable) CreateHook(_ context.Context, h delivery.Hook, e events.Even
 	return nil
 }
 
-func (t *hookTable) UpdateHook(_ context.Context, h delivery.Hook, e events.Event) error {
+func (t *hookTable) UpdateHook(_ context.Context, _ time.Time, h delivery.Hook, e events.Event) error {
 	return t.change(h.Name, &h, e)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -27,18 +26,8 @@ type Live struct {
 	PausedUntil, DeliveredAt time.Time
 }
 
-// Provisioner makes durable consumers on the bus, and deletes them.
-type Provisioner interface {
-	// Provision makes the durable of a hook, or mends it. A new one starts with the
-	// first event behind CreatedAt.
-	Provision(ctx context.Context, h Hook) error
-	// Remove deletes a durable; one that is gone is no error.
-	Remove(ctx context.Context, name string) error
-}
-
 // Durables are the durable consumers on the bus.
 type Durables interface {
-	Provisioner
 	// Pause lets the hook get nothing until then; the zero time ends a pause.
 	Pause(ctx context.Context, name string, until time.Time) error
 	// Live gives the state of each durable.
@@ -69,18 +58,13 @@ type Presence interface {
 // Declarations declare workers while everything runs: no file is edited and
 // nothing is started again. All fields are needed; it is safe for concurrent use.
 type Declarations struct {
-	Hooks    Hooks
+	*Catalogue
 	Durables Durables
 	Presence Presence
 	Minter   Minter
 	Counts   Counter
 	Ledger   Ledger
 	Names    Names
-	// Fixed gives the hooks that are not in the table, built in or of the file, in a
-	// new map each time.
-	Fixed func() map[string]Hook
-	Log   *slog.Logger
-	Now   func() time.Time
 }
 
 // Shown is a hook with what is known of it now.
@@ -97,10 +81,6 @@ type Shown struct {
 // Credential is the text of a .creds file, which is shown once.
 type Credential = webhook.Secret
 
-// ErrFixed says that the hook is of the configuration file or built in, and not
-// changed here.
-var ErrFixed = errors.New("delivery: the hook is declared in the configuration file, or built in")
-
 // Create declares a hook, with its durable consumer and its credential. A worker
 // gets the events from then on. Errors that callers tell apart are [*Invalid],
 // [ErrHookExists] and [*NameUsed].
@@ -110,23 +90,21 @@ func (d *Declarations) Create(ctx context.Context, h Hook, by Author) (Shown, Cr
 	h.Secrets, h.Disabled, h.InFile = nil, "", false
 	h.CreatedAt = d.Now().UTC()
 	h.UpdatedAt = h.CreatedAt
+	h.Types, h.Traits = unique(h.Types), unique(h.Traits)
 	if err := d.check(h); err != nil {
 		return Shown{}, Credential{}, &Invalid{Text: err.Error()}
-	}
-	if _, ok := d.Fixed()[h.Name]; ok {
-		return Shown{}, Credential{}, ErrHookExists
 	}
 	credential, err := d.credential(h)
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if err := d.Hooks.CreateHook(ctx, d.minted(h), d.acted(by, "hook.create", h.Name)); err != nil {
-		return Shown{}, Credential{}, fmt.Errorf("create hook %q: %w", h.Name, err)
+	err = d.create(ctx, d.minted(h), d.acted(by, "hook.create", h.Name))
+	if errors.Is(err, ErrUnready) {
+		d.Log.WarnContext(ctx, "the durable consumer of a new hook is not there yet", "hook", h.Name, "err", err)
+		err = nil
 	}
-	if h.Kind != Answer {
-		if err := d.Durables.Provision(ctx, h); err != nil {
-			d.Log.WarnContext(ctx, "the durable consumer of a new hook is not there yet", "hook", h.Name, "err", err)
-		}
+	if err != nil {
+		return Shown{}, Credential{}, err
 	}
 	shown, err := d.show(ctx, h.Name)
 	return shown, credential, err
@@ -162,26 +140,40 @@ func (d *Declarations) credential(h Hook) (Credential, error) {
 // must end it at once removes the hook. It is also how a worker of the configuration file gets its
 // credential.
 func (d *Declarations) Rotate(ctx context.Context, name string, by Author) (Shown, Credential, error) {
-	if h, ok := d.Fixed()[name]; ok && h.InFile && h.Kind != Webhook {
-		return d.rotateInFile(ctx, h, by)
+	h, err := d.now(ctx, name)
+	if err == nil {
+		err = noWebhook(h)
 	}
-	h, err := d.stored(ctx, name)
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	if h.Kind == Webhook {
-		return Shown{}, Credential{}, &Invalid{Text: "the secret of a webhook is rotated with 'usher webhook rotate', at /admin/webhooks"}
+	if h.InFile {
+		return d.rotateInFile(ctx, h, by)
 	}
 	credential, err := d.credential(h)
 	if err != nil {
 		return Shown{}, Credential{}, err
 	}
-	h.UpdatedAt = d.Now().UTC()
-	if err := d.Hooks.UpdateHook(ctx, d.minted(h), d.acted(by, "hook.rotate", name)); err != nil {
-		return Shown{}, Credential{}, fmt.Errorf("rotate hook %q: %w", name, err)
+	err = d.update(ctx, name, d.acted(by, "hook.rotate", name), noWebhook, func(h *Hook) error {
+		*h = d.minted(*h)
+		return nil
+	})
+	if err != nil {
+		return Shown{}, Credential{}, err
 	}
 	shown, err := d.show(ctx, name)
 	return shown, credential, err
+}
+
+// noWebhook refuses a webhook: what it has is a secret and a worker of Usher's.
+func noWebhook(h Hook) error {
+	switch {
+	case h.Kind != Webhook:
+		return nil
+	case h.fixed():
+		return ErrFixed
+	}
+	return &Invalid{Text: fmt.Sprintf("%q is a webhook: it is changed and removed with 'usher webhook', at /admin/webhooks", h.Name)}
 }
 
 // rotateInFile stores nothing but until when the credential is good.
@@ -201,22 +193,14 @@ func (d *Declarations) rotateInFile(ctx context.Context, h Hook, by Author) (Sho
 // forgotten. A hook that had the name again would give the credential its power
 // back, see [NameUsed]. Where the bus is away its durable consumer goes, and the power of its
 // credential with it, once the bus is back: whoever leads sees to it. It gives
-// [ErrNoHook] and [ErrFixed], and touches nothing then.
+// [ErrNoHook], [ErrFixed] and, of a webhook, [*Invalid], and touches nothing then.
 func (d *Declarations) Remove(ctx context.Context, name string, by Author) error {
-	if _, ok := d.Fixed()[name]; ok {
-		return ErrFixed
-	}
-	if err := d.Hooks.DeleteHook(ctx, name, d.acted(by, "hook.remove", name)); err != nil {
-		return fmt.Errorf("remove hook %q: %w", name, err)
-	}
-	if err := d.Durables.Remove(ctx, name); err != nil {
-		d.Log.WarnContext(ctx, "the durable consumer of a removed hook is still there, and is deleted once the bus is", "hook", name, "err", err)
-	}
-	return nil
+	return d.remove(ctx, name, d.acted(by, "hook.remove", name), noWebhook)
 }
 
 // Pause lets a hook get nothing for a time, or until it is resumed when the time
-// is 0. Its events wait in the stream, for a week at most.
+// is 0. Its events wait in the stream, for a week at most. It gives [ErrNoHook],
+// [*Invalid], and [ErrUnready].
 func (d *Declarations) Pause(ctx context.Context, name string, long time.Duration, by Author) (Shown, error) {
 	until := d.Now().Add(long)
 	if long <= 0 {
@@ -241,7 +225,14 @@ func (d *Declarations) pause(ctx context.Context, name string, until time.Time, 
 	if err := d.Ledger.Append(ctx, d.acted(by, action, name)); err != nil { // what cannot be told is not done
 		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
 	}
-	if err := d.Durables.Pause(ctx, name, until); err != nil {
+	err = d.Durables.Pause(ctx, name, until)
+	if errors.Is(err, events.ErrNoDurable) { // it was removed meanwhile, or is a new one
+		if _, err := d.now(ctx, name); err != nil {
+			return Shown{}, err
+		}
+		return Shown{}, ErrUnready
+	}
+	if err != nil {
 		return Shown{}, fmt.Errorf("pause hook %q: %w", name, err)
 	}
 	return d.show(ctx, name)
@@ -273,15 +264,9 @@ func (d *Declarations) see(ctx context.Context, list []Shown) {
 }
 
 func (d *Declarations) list(ctx context.Context) ([]Shown, error) {
-	stored, err := d.Hooks.Hooks(ctx)
+	all, err := d.All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
-	}
-	all := d.Fixed()
-	for _, h := range stored {
-		if _, ok := all[h.Name]; !ok {
-			all[h.Name] = h
-		}
 	}
 	counts, err := d.Counts.FailureCounts(ctx)
 	if err != nil {
@@ -325,22 +310,6 @@ func (d *Declarations) show(ctx context.Context, name string) (Shown, error) {
 	return all[at], nil
 }
 
-// stored gives a hook of the table; others are not changed here.
-func (d *Declarations) stored(ctx context.Context, name string) (Hook, error) {
-	if _, ok := d.Fixed()[name]; ok {
-		return Hook{}, ErrFixed
-	}
-	all, err := d.Hooks.Hooks(ctx)
-	if err != nil {
-		return Hook{}, fmt.Errorf("hook %q: %w", name, err)
-	}
-	at := slices.IndexFunc(all, func(h Hook) bool { return h.Name == name })
-	if at < 0 {
-		return Hook{}, ErrNoHook
-	}
-	return all[at], nil
-}
-
 func (d *Declarations) acted(by Author, action, target string) events.Event {
-	return by.event(events.AdminActed{Action: action, Target: target}, d.Now())
+	return by.acted(action, target, d.Now())
 }

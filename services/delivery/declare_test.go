@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
 // office has all that declarations need, as fakes.
@@ -25,18 +28,26 @@ type office struct {
 	expires      time.Time
 	log          bytes.Buffer
 
-	mintErr, busErr, ledgerErr error
+	mintErr, busErr, ledgerErr, pauseErr error
+
+	removing bool // crm is removed while it is paused
 }
 
 func newOffice() *office {
 	o := &office{hooks: map[string]delivery.Hook{}}
 	o.declarations = &delivery.Declarations{
-		Hooks: o, Durables: consumers{o}, Presence: o, Minter: o, Counts: o, Ledger: o, Names: o,
-		Fixed: func() map[string]delivery.Hook {
-			return map[string]delivery.Hook{"built": {Name: "built", Kind: delivery.Worker}}
+		Durables: consumers{o}, Presence: o, Minter: o, Counts: o, Ledger: o, Names: o,
+		Catalogue: &delivery.Catalogue{
+			Table: o, Bus: consumers{o},
+			Fixed: func() map[string]delivery.Hook {
+				return map[string]delivery.Hook{
+					"built": {Name: "built", Kind: delivery.Worker}, "filed": {Name: "filed", Kind: delivery.Worker, InFile: true},
+					"webhook-old": {Name: "webhook-old", Kind: delivery.Webhook}, "endpoint": {Name: "endpoint", Kind: delivery.Webhook, InFile: true, URL: crmURL},
+				}
+			},
+			Log: slog.New(slog.NewTextHandler(&o.log, nil)),
+			Now: func() time.Time { return monday },
 		},
-		Log: slog.New(slog.NewTextHandler(&o.log, nil)),
-		Now: func() time.Time { return monday },
 	}
 	return o
 }
@@ -69,9 +80,9 @@ func (o *office) CreateHook(ctx context.Context, h delivery.Hook, e events.Event
 	return o.Append(ctx, e)
 }
 
-func (o *office) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	if _, ok := o.hooks[h.Name]; !ok {
-		return delivery.ErrNoHook
+func (o *office) UpdateHook(ctx context.Context, former time.Time, h delivery.Hook, e events.Event) error {
+	if is, ok := o.hooks[h.Name]; !ok || !is.UpdatedAt.Equal(former) {
+		return delivery.ErrHookChanged
 	}
 	o.hooks[h.Name] = h
 	return o.Append(ctx, e)
@@ -121,6 +132,12 @@ func (c consumers) Provision(_ context.Context, h delivery.Hook) error {
 }
 func (c consumers) Remove(_ context.Context, name string) error { return c.did("remove %s", name) }
 func (c consumers) Pause(_ context.Context, name string, until time.Time) error {
+	if c.removing {
+		delete(c.hooks, name)
+	}
+	if c.pauseErr != nil {
+		return c.pauseErr
+	}
 	return c.did("pause %s %s", name, until.Format(time.RFC3339))
 }
 
@@ -133,7 +150,7 @@ func (o *office) Instances(_ context.Context, all []delivery.Hook) (map[string][
 }
 
 func crm() delivery.Hook {
-	return delivery.Hook{Name: "crm", Kind: delivery.Worker, Types: []string{"identity.created"}}
+	return delivery.Hook{Name: "crm", Kind: delivery.Worker, Types: []string{"identity.created"}, CreatedAt: monday}
 }
 
 func TestDeclareCreateWorker(t *testing.T) {
@@ -185,6 +202,11 @@ func TestDeclareRefusals(t *testing.T) {
 		{Name: "crm", Kind: delivery.Worker, Types: []string{"no.such"}},
 		{Name: "crm", Kind: delivery.Worker, Types: types, URL: "https://a.example"},
 		{Name: "session", Kind: delivery.Worker, Types: types},
+		{Name: "crm", Kind: delivery.Worker, Types: types, Traits: []string{"email", ""}},
+		{Name: "crm", Kind: delivery.Worker, Types: types, Traits: []string{"e\x00mail"}},
+		{Name: "crm", Kind: delivery.Worker, Types: types, Traits: []string{"name.first"}},
+		{Name: "crm", Kind: delivery.Worker, Types: types, Traits: []string{strings.Repeat("a", 65)}},
+		{Name: "gate", Kind: delivery.Answer, Traits: []string{"a b"}},
 		{Name: "console", Kind: delivery.Answer},
 		{Name: "crm", Kind: delivery.Webhook, Types: types},
 		{Name: "crm", Kind: delivery.Webhook, Types: types, URL: "http://a.example"},
@@ -208,13 +230,21 @@ func TestDeclareFixedHooksStay(t *testing.T) {
 	if _, _, err := o.declarations.Create(t.Context(), h, boss); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("Create = %v, want ErrHookExists", err)
 	}
-	if _, _, err := o.declarations.Rotate(t.Context(), "built", boss); !errors.Is(err, delivery.ErrFixed) {
-		t.Errorf("Rotate = %v, want ErrFixed", err)
+	for _, name := range []string{"built", "webhook-old", "endpoint"} {
+		if _, _, err := o.declarations.Rotate(t.Context(), name, boss); !errors.Is(err, delivery.ErrFixed) {
+			t.Errorf("Rotate(%s) = %v, want ErrFixed", name, err)
+		}
 	}
-	if err := o.declarations.Remove(t.Context(), "built", boss); !errors.Is(err, delivery.ErrFixed) {
-		t.Errorf("Remove = %v, want ErrFixed", err)
+	for _, name := range []string{"built", "filed", "webhook-old", "endpoint"} {
+		if err := o.declarations.Remove(t.Context(), name, boss); !errors.Is(err, delivery.ErrFixed) {
+			t.Errorf("Remove(%s) = %v, want ErrFixed", name, err)
+		}
 	}
 	o.wantNothing(t)
+	if _, credential, err := o.declarations.Rotate(t.Context(), "filed", boss); err != nil || credential.Reveal() != "worker creds of filed" {
+		t.Errorf("Rotate of a worker of the file = %v, want its credential", err)
+	}
+	o.wantActed(t, "hook.rotate")
 }
 
 // A name that nobody has declared may be that of a durable of another version.
@@ -275,7 +305,7 @@ func TestDeclareRotate(t *testing.T) {
 	if _, _, err := o.declarations.Create(t.Context(), crm(), boss); err != nil {
 		t.Fatal(err)
 	}
-	o.hooks["sink"] = delivery.Hook{Name: "sink", Kind: delivery.Webhook, Types: []string{"identity.created"}, URL: "https://a.example/in"}
+	o.hooks["sink"] = sink()
 	shown, credential, err := o.declarations.Rotate(t.Context(), "crm", boss)
 	if err != nil || shown.Name != "crm" || credential.Reveal() != "worker creds of crm" {
 		t.Errorf("Rotate = %+v, %v, want a new credential", shown, err)
@@ -287,7 +317,49 @@ func TestDeclareRotate(t *testing.T) {
 	if _, _, err := o.declarations.Rotate(t.Context(), "sink", boss); !errors.As(err, &invalid) {
 		t.Errorf("Rotate of a webhook = %v, want *Invalid", err)
 	}
+	if err := o.declarations.Remove(t.Context(), "sink", boss); !errors.As(err, &invalid) || !strings.Contains(invalid.Text, `"sink" is a webhook`) {
+		t.Errorf("Remove of a webhook = %v, want *Invalid", err)
+	}
 	o.wantActed(t, "hook.create", "hook.rotate")
+}
+
+func sink() delivery.Hook {
+	return delivery.Hook{
+		Name: "sink", Kind: delivery.Webhook, Types: []string{"identity.created"}, URL: "https://a.example/in",
+		Secrets: []webhook.Secret{webhook.NewSigningSecret()}, CreatedAt: monday,
+	}
+}
+
+// What a caller says of a new hook is its declaration, and nothing else.
+func TestDeclareTakesOnlyTheDeclaration(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	h := crm()
+	h.Secrets, h.Disabled, h.InFile, h.UpdatedAt = sink().Secrets, "gone", true, monday.Add(-time.Hour)
+	h.Types, h.Traits = []string{"mail.sent", "identity.created", "mail.sent"}, []string{"email", "email"}
+	if _, _, err := o.declarations.Create(t.Context(), h, boss); err != nil {
+		t.Fatal(err)
+	}
+	want := crm()
+	want.Types, want.Traits, want.UpdatedAt = []string{"mail.sent", "identity.created"}, []string{"email"}, monday
+	want.CredentialUntil = monday.AddDate(0, 0, 90)
+	if diff := cmp.Diff(want, o.hooks["crm"]); diff != "" {
+		t.Errorf("the hook that is stored differs (-want +got):\n%s", diff)
+	}
+}
+
+// A durable that goes, or is not there yet, while it is paused was an error of the server.
+func TestDeclarePauseRacesWithRemove(t *testing.T) {
+	t.Parallel()
+	o := newOffice()
+	o.hooks["crm"], o.pauseErr = crm(), fmt.Errorf("pause: %w", events.ErrNoDurable)
+	if _, err := o.declarations.Pause(t.Context(), "crm", 0, boss); !errors.Is(err, delivery.ErrUnready) {
+		t.Errorf("Pause of a hook without a durable = %v, want ErrUnready", err)
+	}
+	o.removing = true
+	if _, err := o.declarations.Resume(t.Context(), "crm", boss); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("Resume of a hook that is removed meanwhile = %v, want ErrNoHook", err)
+	}
 }
 
 func TestDeclarePauseAndResume(t *testing.T) {
@@ -317,11 +389,11 @@ func TestDeclareList(t *testing.T) {
 	for _, s := range all {
 		names = append(names, s.Name)
 	}
-	if want := []string{"a", "built", "crm"}; err != nil || !slices.Equal(names, want) {
+	if want := []string{"a", "built", "crm", "endpoint", "filed", "webhook-old"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("List = %q, %v, want %q", names, err, want)
 	}
 	one, err := o.declarations.Show(t.Context(), "crm")
-	if err != nil || len(one.Instances) != 1 || len(all) != 3 || len(all[2].Instances) != 1 || len(all[1].Instances) != 0 {
+	if err != nil || len(one.Instances) != 1 || len(all) != 6 || len(all[2].Instances) != 1 || len(all[1].Instances) != 0 {
 		t.Errorf("Show = %+v, %v, want the program that runs, as in the list: %+v", one, err, all)
 	}
 }

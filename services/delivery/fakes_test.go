@@ -29,6 +29,9 @@ func (f faults) of(ctx context.Context, step string) (bool, error) {
 	if life.over() {
 		return false, errKilled
 	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if f == nil {
 		return true, nil
 	}
@@ -204,6 +207,19 @@ func (d *table) RetriesDone(ctx context.Context, hook string, upTo uint64) (n in
 	return n, err
 }
 
+func (d *table) RetriesLost(ctx context.Context, hook string, before time.Time) (n int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do, err := d.step(ctx, "RetriesLost")
+	for _, f := range d.rows {
+		if do && f.Hook == hook && f.State == delivery.Waiting && f.NextAt.IsZero() && f.LastAt.Before(before) {
+			f.NextAt, f.LastAt = time.Now(), time.Now()
+			n++
+		}
+	}
+	return n, err
+}
+
 func (d *table) FailedAt(ctx context.Context, hook string, seq uint64) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -332,6 +348,7 @@ type bus struct {
 	acked    map[string]map[uint64]bool // by hook
 	paused   map[string]time.Time
 	pauses   []time.Time // as ordered
+	created  time.Time   // of the consumers
 	faults
 }
 
@@ -359,7 +376,7 @@ func (b *bus) Consumers(ctx context.Context) (map[string]delivery.Consumer, erro
 	_, err := b.of(ctx, "Consumers")
 	all := map[string]delivery.Consumer{}
 	for _, hook := range []string{"crm", "other", "shop"} {
-		c := delivery.Consumer{PausedUntil: b.paused[hook]}
+		c := delivery.Consumer{CreatedAt: b.created, PausedUntil: b.paused[hook]}
 		for n, m := range b.messages {
 			seq := uint64(n + 1)
 			if m.Hook == hook && !b.acked[hook][seq] {
@@ -401,6 +418,13 @@ func (b *bus) set(messages []delivery.Retry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.messages = messages
+}
+
+// lose makes a new stream with new consumers.
+func (b *bus) lose() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages, b.acked, b.created = nil, nil, time.Now()
 }
 
 // retries are the messages of a hook.

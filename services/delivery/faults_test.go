@@ -112,7 +112,7 @@ func (h *hookOf) processes(ctx context.Context) {
 func (h *hookOf) short() *delivery.Service {
 	return delivery.New(delivery.Options{
 		Failures: h.table, EventLog: h.log, History: h.log, Publisher: h.bus, Consumers: h.bus, Ledger: h.table,
-		Declared: hooks{"crm": {Kind: delivery.Worker}}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Declared: hooks{"crm": {Kind: delivery.Worker, Types: []string{"identity.created"}}}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Ladder: func(delivery.Hook) delivery.Ladder {
 			return delivery.Ladder{time.Second, 2 * time.Second, 5 * time.Second}
 		},
@@ -187,7 +187,7 @@ func (h *hookOf) check(t *testing.T, failf func(string, ...any)) {
 
 // steps are all that a process does in a world.
 var steps = []string{
-	"Failure", "SaveFailure", "DueFailures", "NextDue", "RetryPublished", "RetriesDone", "FailedAt",
+	"Failure", "SaveFailure", "DueFailures", "NextDue", "RetryPublished", "RetriesLost", "RetriesDone", "FailedAt",
 	"FailureCounts", "PublishRetry", "Consumers",
 }
 

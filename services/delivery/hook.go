@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -60,11 +61,25 @@ var (
 	ErrNoHook = errors.New("delivery: no such hook")
 	// ErrHookExists says that the name is taken.
 	ErrHookExists = errors.New("delivery: a hook has that name already")
+	// ErrHookChanged says that a hook is not as it was any more.
+	ErrHookChanged = errors.New("delivery: the hook was changed meanwhile")
+	// ErrFixed says that the hook is of the configuration file or built in, and not
+	// changed here.
+	ErrFixed = errors.New("delivery: the hook is declared in the configuration file, or built in")
+	// ErrUnready says that a hook is declared and its durable consumer is not there
+	// yet: it is made later, and no event is lost.
+	ErrUnready = errors.New("delivery: the hook is declared; the bus does not have it yet")
 	// ErrNoEvent says that the event log does not hold an event.
 	ErrNoEvent = errors.New("delivery: the event log does not hold the event")
 	// ErrNoFailure says that the hook has not failed at that event.
 	ErrNoFailure = errors.New("delivery: the hook has no failure of that event")
 )
+
+// traitName is the name of a trait, which is no path.
+var traitName = regexp.MustCompile(`^[^\s./\pC]+$`)
+
+// maxTrait is the longest name of a trait.
+const maxTrait = 64
 
 // EventTypes are the types that a hook can get, by name: each has a schema.
 func EventTypes() (types []string) {
@@ -90,6 +105,11 @@ func (h *Hook) Check(known func(eventType string) bool) error {
 	if !slices.Contains([]Kind{Worker, Webhook, Answer}, h.Kind) {
 		return fmt.Errorf("kind %q: want worker, webhook or answer", h.Kind)
 	}
+	for _, t := range h.Traits {
+		if err := CheckTrait(t); err != nil {
+			return err
+		}
+	}
 	if h.Kind == Answer {
 		return nil
 	}
@@ -102,4 +122,22 @@ func (h *Hook) Check(known func(eventType string) bool) error {
 		}
 	}
 	return nil
+}
+
+// CheckTrait says what is wrong with the name of a trait that a worker may ask for.
+func CheckTrait(name string) error {
+	if len(name) > maxTrait || !traitName.MatchString(name) {
+		return fmt.Errorf("%q: want the name of a trait at the top of the schema, such as \"email\"", name)
+	}
+	return nil
+}
+
+// unique is names without those that are there already, in their order.
+func unique(names []string) (once []string) {
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
 }

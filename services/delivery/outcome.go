@@ -200,6 +200,9 @@ func (s *Service) lookAt(ctx context.Context, hooks []string) error {
 		return fmt.Errorf("look at consumers: %w", err)
 	}
 	for _, hook := range hooks {
+		if err := s.findLost(ctx, hook, consumers[hook]); err != nil {
+			return err
+		}
 		floor := consumers[hook].AckFloor
 		if floor == 0 {
 			continue
@@ -208,6 +211,23 @@ func (s *Service) lookAt(ctx context.Context, hooks []string) error {
 			return fmt.Errorf("retries of %s up to %d are done: %w", hook, floor, err)
 		}
 		s.forget(hook, floor)
+	}
+	return nil
+}
+
+// findLost makes due again what was published before a hook's consumer was made:
+// the stream is a new one, or the consumer was deleted, and sequences of before say nothing.
+func (s *Service) findLost(ctx context.Context, hook string, c Consumer) error {
+	if c.CreatedAt.IsZero() {
+		return nil
+	}
+	n, err := s.Failures.RetriesLost(ctx, hook, c.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("retries of %s before %v are lost: %w", hook, c.CreatedAt, err)
+	}
+	if n > 0 {
+		s.Log.WarnContext(ctx, "the durable consumer of a hook is a new one; retries that it may have lost are published again", "hook", hook, "retries", n)
+		s.wakeUp()
 	}
 	return nil
 }

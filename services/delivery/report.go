@@ -3,13 +3,14 @@ package delivery
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -19,7 +20,7 @@ const (
 	deadPermanent = "permanent" // the hook said so
 	deadAttempts  = "attempts"  // the ladder ended
 	deadCrash     = "crash"     // the hook died of it, again and again
-	deadGone      = "gone"      // the event, or the hook, is not there any more
+	deadGone      = "gone"      // the event, or the hook, is not there any more, or the hook does not get it
 )
 
 const (
@@ -28,7 +29,15 @@ const (
 	longestAfter  = 24 * time.Hour
 	// saveTries is how often a change is decided again after a lost race.
 	saveTries = 10
+	// strangeBurst and strangeEvery bound what one process takes of a hook about
+	// events that nobody has logged, or that the hook does not get: a mistake is
+	// seen, and a hook cannot fill the table.
+	strangeBurst = 100
+	strangeEvery = 10 * time.Second
 )
+
+// errStrange is why a report was not taken: the hook gets the event again.
+var errStrange = errors.New("too many reports about events that this hook does not get, or that do not exist")
 
 // Invalid says what is wrong with a report.
 type Invalid struct{ Text string }
@@ -40,7 +49,8 @@ func (i *Invalid) Error() string { return "delivery: " + i.Text }
 // it again. It returns once that is on disk; then the hook may ack the message.
 // Reporting an attempt again, or one of a former round, changes nothing. A
 // failure that was done begins again; that of a check is no failure; a dead letter and one that was discarded
-// stay what they are. Errors that callers tell apart are [*Invalid] and [ErrNoHook].
+// stay what they are. Few failures at events that the hook does not get, or that
+// do not exist, are taken. Errors that callers tell apart are [*Invalid] and [ErrNoHook].
 func (s *Service) Report(ctx context.Context, hook string, r events.HookFailed) (events.HookFailedReply, error) {
 	id, err := check(&r)
 	if err != nil {
@@ -61,6 +71,11 @@ func (s *Service) Report(ctx context.Context, hook string, r events.HookFailed) 
 		if former != nil && !news(*former, r) {
 			return reply(*former), nil
 		}
+		if former == nil {
+			if err := s.admit(ctx, h, id); err != nil {
+				return events.HookFailedReply{}, fmt.Errorf("report of %s by %s: %w", id, hook, err)
+			}
+		}
 		f, class := s.decide(h, former, r, id)
 		saved, err := s.save(ctx, former, f, class)
 		if err != nil {
@@ -72,6 +87,27 @@ func (s *Service) Report(ctx context.Context, hook string, r events.HookFailed) 
 		}
 	}
 	return events.HookFailedReply{}, fmt.Errorf("report of %s by %s: it changed meanwhile, again and again", id, hook)
+}
+
+// admit says whether a first failure is taken. One at an event that the hook does
+// not get is not refused at once: another process may have a newer file.
+func (s *Service) admit(ctx context.Context, h Hook, id uuid.UUID) error {
+	_, eventType, err := s.EventLog.EventPayload(ctx, id)
+	if err != nil && !errors.Is(err, ErrNoEvent) {
+		return fmt.Errorf("event: %w", err)
+	}
+	if slices.Contains(h.Types, eventType) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.strange[h.Name] == nil {
+		s.strange[h.Name] = rate.NewLimiter(rate.Every(strangeEvery), strangeBurst)
+	}
+	if !s.strange[h.Name].AllowN(s.Now(), 1) {
+		return errStrange
+	}
+	return nil
 }
 
 // check brings a report into bounds. It refuses only what cannot be understood:
@@ -178,11 +214,11 @@ func (s *Service) wait(h Hook, f Failure, r events.HookFailed) (time.Duration, b
 func (s *Service) save(ctx context.Context, former *Failure, f Failure, class string) (bool, error) {
 	var said []events.Event
 	if f.State == Dead {
-		own, err := s.ofItself(ctx, f)
+		tell, err := s.worthTelling(ctx, f)
 		if err != nil {
 			return false, err
 		}
-		if !own {
+		if tell {
 			said = append(said, Author{}.event(events.HookDead{
 				Hook: f.Hook, EventID: f.EventID, Attempts: f.Attempts, Reason: class,
 			}, f.LastAt))
@@ -195,30 +231,23 @@ func (s *Service) save(ctx context.Context, former *Failure, f Failure, class st
 	return saved, nil
 }
 
-// ofItself tells whether the event that the hook has failed at is one about a
-// dead letter of its own. Its death makes no event: the hook would get that,
-// fail at it too, and so for ever.
-func (s *Service) ofItself(ctx context.Context, f Failure) (bool, error) {
+// worthTelling tells whether a dead letter makes an event. That of an event which
+// is about a dead letter does not: a hook that gets those would fail at it too, or
+// another one would, and so for ever. Nor does that of an event which is not known:
+// the log keeps what it is told.
+func (s *Service) worthTelling(ctx context.Context, f Failure) (bool, error) {
 	id, err := uuid.Parse(f.EventID)
 	if err != nil {
 		return false, err
 	}
-	payload, eventType, err := s.EventLog.EventPayload(ctx, id)
+	_, eventType, err := s.EventLog.EventPayload(ctx, id)
 	if errors.Is(err, ErrNoEvent) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("event %s: %w", id, err)
 	}
-	if eventType != (events.HookDead{}).EventType() {
-		return false, nil
-	}
-	var data events.HookDead
-	e, err := events.Decode(payload)
-	if err == nil {
-		err = json.Unmarshal(e.Data, &data)
-	}
-	return err == nil && data.Hook == f.Hook, nil
+	return eventType != (events.HookDead{}).EventType(), nil
 }
 
 // reported tells whoever has to know that an attempt has failed.

@@ -132,7 +132,7 @@ func TestReportRefusesWhatItCannotUnderstand(t *testing.T) {
 	w := newWorld()
 	id := w.event(t)
 	var invalid *delivery.Invalid
-	for _, r := range []events.HookFailed{{}, {EventID: "x"}, {EventID: id, Attempt: -1}, {EventID: id, Attempt: 1 << 40}, {EventID: id, After: -1}} {
+	for _, r := range []events.HookFailed{{}, {EventID: "x"}, {EventID: id, Attempt: -1}, {EventID: id, Attempt: 1_000_001}, {EventID: id, Attempt: 1 << 40}, {EventID: id, After: -1}} {
 		if _, err := w.Report(t.Context(), "crm", r); !errors.As(err, &invalid) {
 			t.Errorf("Report(%+v) = %v, want an *Invalid", r, err)
 		}
@@ -183,22 +183,51 @@ func TestAskingForATimeEndsWithTheLadderAndItsSpan(t *testing.T) {
 	})
 }
 
-func TestAHookDoesNotHearOfItsOwnDeadLettersForEver(t *testing.T) {
+// A hook that gets hook.dead would fail at its own for ever, and two such hooks
+// at each other's.
+func TestDeadLettersOfDeadLettersAreNotTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	for hook, want := range map[string]int{"crm": 0, "other": 1} {
-		w.table.said = nil
+	for _, hook := range []string{"crm", "other"} {
 		id := w.log.add(t, events.HookDead{Hook: hook, EventID: uuid.NewString(), Attempts: 1, Reason: "permanent"}, time.Now())
-		if hook == "other" { // it fails at what is about another hook
-			hook = "crm"
-		}
-		if reply := w.report(t, hook, events.HookFailed{EventID: id, Permanent: true}); reply.State != "dead" {
+		if reply := w.report(t, "crm", events.HookFailed{EventID: id, Permanent: true}); reply.State != "dead" {
 			t.Errorf("replied %+v, want dead", reply)
 		}
-		if len(w.table.said) != want {
-			t.Errorf("events = %v, want %d", w.table.said, want)
+		if len(w.table.said) != 0 {
+			t.Errorf("events = %v, want none", w.table.said)
 		}
 	}
+}
+
+// A hook that makes events up fills neither the table nor the event log.
+func TestReportsAboutNoEventAreFewAndNotTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		taken := func() (n int) {
+			for range 150 {
+				if _, err := w.Report(t.Context(), "crm", events.HookFailed{EventID: uuid.NewString(), Permanent: true}); err == nil {
+					n++
+				}
+			}
+			return n
+		}
+		if n := taken(); n != 100 || len(w.table.rows) != n {
+			t.Errorf("of 150 reports %d were taken and %d stored, want 100", n, len(w.table.rows))
+		}
+		time.Sleep(time.Minute)
+		if n := taken(); n != 6 {
+			t.Errorf("a minute later %d were taken, want 6", n)
+		}
+		if len(w.table.said) != 0 {
+			t.Errorf("%d events, want none", len(w.table.said))
+		}
+		w.report(t, "crm", events.HookFailed{EventID: w.event(t), Permanent: true})
+		w.report(t, "other", events.HookFailed{EventID: uuid.NewString()})
+		if types := w.table.types(t); len(types) != 1 {
+			t.Errorf("events = %v, want the hook.dead of the event that there is", types)
+		}
+	})
 }
 
 // Reports of one attempt that come together are one.

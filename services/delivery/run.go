@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ const (
 	// goneAfter is when an event that the log does not hold never comes: the relay
 	// moves it there once the stream has it.
 	goneAfter = 24 * time.Hour
+	// strangeAfter is when a hook does not get an event that it has failed at for
+	// good: more than a wait of its ladder and a rolling restart with a newer file.
+	strangeAfter = 72 * time.Hour
 )
 
 // Run publishes what is due, follows what becomes of it and pauses hooks that
@@ -134,6 +138,12 @@ func (s *Service) publish(ctx context.Context, f Failure) error {
 	if err != nil {
 		return fmt.Errorf("event: %w", err)
 	}
+	switch gets, err := s.gets(ctx, f.Hook, eventType); {
+	case err != nil:
+		return err
+	case !gets:
+		return s.notIts(ctx, f, eventType)
+	}
 	seq, err := s.Publisher.PublishRetry(ctx, Retry{
 		Hook: f.Hook, EventID: f.EventID, Type: eventType, Attempt: f.Attempts + 1, Payload: payload,
 		MessageID: fmt.Sprintf("%s/%s/%d.%d", f.Hook, f.EventID, f.Round, f.Attempts+1),
@@ -165,6 +175,27 @@ func (s *Service) missing(ctx context.Context, f Failure, id uuid.UUID) error {
 		return nil
 	}
 	return s.gone(ctx, f, "the event log does not hold the event any more")
+}
+
+// gets tells whether a hook gets events of a type. One that is not there may come back.
+func (s *Service) gets(ctx context.Context, hook, eventType string) (bool, error) {
+	h, err := s.Declared.Hook(ctx, hook)
+	if errors.Is(err, ErrNoHook) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("hook %q: %w", hook, err)
+	}
+	return slices.Contains(h.Types, eventType), nil
+}
+
+// notIts leaves an event of a type that its hook does not get until its lease is
+// over: another process may have a newer file. Later it is a dead letter.
+func (s *Service) notIts(ctx context.Context, f Failure, eventType string) error {
+	if s.Now().Sub(f.LastAt) < strangeAfter {
+		return nil
+	}
+	return s.gone(ctx, f, "the hook does not get "+eventType)
 }
 
 // gone makes a dead letter of what cannot be delivered. A lost race is left as it is.

@@ -112,11 +112,58 @@ func TestAnEventThatIsNotLoggedYetWaitsAndOneThatIsGoneIsDead(t *testing.T) {
 		if f := w.table.row("crm", id); f.State != delivery.Dead || f.Reason != "gone: the event log does not hold the event any more" {
 			t.Errorf("failure after 25 h = %+v, want it dead, gone", f)
 		}
-		if types := w.table.types(t); !slices.Equal(types, []string{"hook.dead"}) {
-			t.Errorf("events = %v, want hook.dead", types)
+		if types := w.table.types(t); len(types) != 0 {
+			t.Errorf("events = %v, want none about what the log does not hold", types)
 		}
 	})
 }
+
+// A hook does not get an event that it does not declare by reporting it.
+func TestAnEventThatIsNotTheHooksIsNotPublished(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		id := w.log.add(t, events.SessionRevoked{SessionID: uuid.NewString(), IdentityID: uuid.NewString(), Reason: "logout"}, time.Now())
+		w.report(t, "other", events.HookFailed{EventID: id, Attempt: 1, After: 1})
+		later(71 * time.Hour)
+		if f := w.table.row("other", id); f.State != delivery.Waiting {
+			t.Errorf("failure after 71 h = %+v, want it waiting for a newer file", f)
+		}
+		later(2 * time.Hour)
+		if f := w.table.row("other", id); f.State != delivery.Dead || f.Reason != "gone: the hook does not get session.revoked" {
+			t.Errorf("failure after 73 h = %+v, want it dead", f)
+		}
+		if got := w.bus.retries("other"); len(got) != 0 {
+			t.Errorf("retries = %v, want none", got)
+		}
+	})
+}
+
+// Sequences of a stream that is no more say nothing about the next one.
+func TestRetriesThatANewStreamLacksArePublishedAgain(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		id := w.event(t)
+		w.report(t, "crm", events.HookFailed{EventID: id, Attempt: 1})
+		later(7 * time.Second)
+		w.bus.lose()
+		w.bus.set([]delivery.Retry{{Hook: "crm"}, {Hook: "crm"}})
+		w.bus.ack("crm", 1)
+		w.bus.ack("crm", 2)
+		later(lookAll)
+		if f := w.table.row("crm", id); f.State != delivery.Waiting || !f.NextAt.IsZero() || f.StreamSeq != 3 {
+			t.Fatalf("failure = %+v, want its retry in the new stream", f)
+		}
+		w.bus.ack("crm", 3)
+		later(lookAll)
+		if f := w.table.row("crm", id); f.State != delivery.Done {
+			t.Errorf("failure = %+v, want done", f)
+		}
+		if got := w.bus.retries("crm"); len(got) != 3 {
+			t.Errorf("the new stream has %d messages, want 3: one retry", len(got))
+		}
+	})
+}
+
+// lookAll is longer than it takes until all consumers are looked at.
+const lookAll = 61 * time.Second
 
 func TestTheWholeLadder(t *testing.T) {
 	for _, hook := range []string{"crm", "shop"} {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 )
@@ -48,6 +50,8 @@ type Publisher interface {
 
 // Consumer is what the bus knows of a hook's durable consumer.
 type Consumer struct {
+	// CreatedAt is when it was made: it knows nothing of what was published before.
+	CreatedAt time.Time
 	// AckFloor is the stream sequence up to which it has acked all that it got.
 	AckFloor uint64
 	// Delivered is that of the last event that it got.
@@ -115,9 +119,10 @@ type Service struct {
 	pauses chan pauseOrder
 
 	mu sync.Mutex
-	// followed and health are by hook.
+	// followed, health and strange are by hook.
 	followed map[string]*followed
 	health   map[string]*health
+	strange  map[string]*rate.Limiter // reports about events that it does not get
 }
 
 // message is one in the stream, as a hook gets it.
@@ -142,6 +147,7 @@ func New(o Options) *Service {
 		pauses:   make(chan pauseOrder, 64),
 		followed: map[string]*followed{},
 		health:   map[string]*health{},
+		strange:  map[string]*rate.Limiter{},
 	}
 }
 

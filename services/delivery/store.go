@@ -13,11 +13,12 @@ import (
 type Hooks interface {
 	// Hooks gives all, by name.
 	Hooks(ctx context.Context) ([]Hook, error)
-	// CreateHook gives [ErrHookExists] if the name is taken, and [*NameUsed]. The
-	// event says so in the same commit, as do those of the other changes.
+	// CreateHook gives [ErrHookExists] if the name is taken, and [*NameUsed]. A webhook
+	// without secrets takes it only from those at the same URL. The event says so in
+	// the same commit, as do those of the other changes.
 	CreateHook(ctx context.Context, h Hook, e events.Event) error
-	// UpdateHook replaces a hook, or gives [ErrNoHook].
-	UpdateHook(ctx context.Context, h Hook, e events.Event) error
+	// UpdateHook replaces a hook that was updated last at former, or gives [ErrHookChanged].
+	UpdateHook(ctx context.Context, former time.Time, h Hook, e events.Event) error
 	// DeleteHook deletes a hook with its failures, or gives [ErrNoHook].
 	DeleteHook(ctx context.Context, name string, e events.Event) error
 }
@@ -38,6 +39,9 @@ type Failures interface {
 	// RetryPublished says that a failure that was due is in the stream: it has no
 	// NextAt any more unless it failed again meanwhile.
 	RetryPublished(ctx context.Context, f Failure, streamSeq uint64) error
+	// RetriesLost makes the published failures of a hook that were last reported
+	// before a time due now, and tells how many: the consumer that is there was made then.
+	RetriesLost(ctx context.Context, hook string, before time.Time) (int, error)
 	// RetriesDone marks the published failures of a hook up to a stream sequence
 	// as done: its consumer has acked them and nothing was reported since. It tells how many.
 	RetriesDone(ctx context.Context, hook string, upTo uint64) (int, error)
@@ -55,7 +59,7 @@ type Failures interface {
 
 // Log gives events of the event log.
 type Log interface {
-	// EventPayload gives an event's canonical JSON and its type, or
-	// [ErrNoEvent]: it is not in the log yet, or not any more.
+	// EventPayload gives an event's canonical JSON and its type, also of one that is
+	// on its way into the log. [ErrNoEvent] says that there is none, or not any more.
 	EventPayload(ctx context.Context, id uuid.UUID) (payload []byte, eventType string, err error)
 }

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/events"
@@ -16,37 +16,19 @@ import (
 // Disabled is why a webhook gets nothing: its endpoint answered 410.
 const Disabled = "gone"
 
-// Errors of [Webhooks] that callers tell apart.
-var (
-	// ErrInFile says that a webhook can only be changed in the configuration file.
-	ErrInFile = errors.New("delivery: the webhook is declared in the configuration file")
-	// ErrRotating says that the former secret of a webhook still signs: the rotation
-	// has to be finished before another one, which would end it unasked.
-	ErrRotating = errors.New("delivery: the webhook rotates its secret already")
-	// ErrUnready says that a webhook is stored and its durable consumer is not there
-	// yet: it is made later, and no event is lost.
-	ErrUnready = errors.New("delivery: the webhook is stored; the bus does not have it yet")
-)
+// ErrRotating says that the former secret of a webhook still signs: the rotation
+// has to be finished before another one, which would end it unasked.
+var ErrRotating = errors.New("delivery: the webhook rotates its secret already")
 
 // WebhookSender makes one attempt at an endpoint, see [webhook.Client.Send].
 type WebhookSender interface {
 	Send(ctx context.Context, to webhook.Signed, m webhook.SignedMessage) (status int, err error)
 }
 
-// Webhooks declares webhooks. All fields are needed but Changed.
+// Webhooks declares webhooks. All fields are needed.
 type Webhooks struct {
-	Hooks Hooks
-	// InFile gives those that the configuration file declares, as it is in force.
-	InFile func() []Hook
-	// Taken tells whether a name is that of a hook which is built in.
-	Taken  func(name string) bool
-	Bus    Provisioner
+	*Catalogue
 	Sender WebhookSender
-	Now    func() time.Time
-	// Changed is told that a webhook has changed; nil is fine.
-	Changed func()
-
-	changing sync.Mutex // held by who reads and writes
 }
 
 // CheckWebhook says what is wrong with the declaration of a webhook, without
@@ -68,75 +50,49 @@ func CheckWebhook(h Hook) error {
 
 // List gives all webhooks, by name: those of the file and those of the table.
 func (w *Webhooks) List(ctx context.Context) ([]Hook, error) {
-	table, err := w.Hooks.Hooks(ctx)
+	all, err := w.All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("webhooks: %w", err)
 	}
-	return DeclaredWebhooks(w.InFile(), table), nil
-}
-
-// DeclaredWebhooks are the webhooks of a file and of the table of hooks, by
-// name. A name that both have is the file's. Of a webhook in the file the table
-// holds no more than that it is disabled, in a row without secrets.
-func DeclaredWebhooks(inFile, table []Hook) []Hook {
-	all := slices.Clone(inFile)
-	for _, row := range table {
-		at := slices.IndexFunc(all, func(h Hook) bool { return h.Name == row.Name })
-		switch {
-		case row.Kind != Webhook:
-		case at >= 0 && row.URL == all[at].URL && len(row.Secrets) == 0:
-			all[at].Disabled = row.Disabled
-		case at < 0 && len(row.Secrets) > 0:
-			all = append(all, row)
-		}
-	}
-	slices.SortFunc(all, func(a, b Hook) int { return cmp.Compare(a.Name, b.Name) })
-	return all
+	list := slices.Collect(maps.Values(all))
+	list = slices.DeleteFunc(list, func(h Hook) bool { return h.URL == "" })
+	slices.SortFunc(list, func(a, b Hook) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
 }
 
 // Webhook gives one webhook, or [ErrNoHook].
 func (w *Webhooks) Webhook(ctx context.Context, name string) (Hook, error) {
-	all, err := w.List(ctx)
-	if err != nil {
-		return Hook{}, err
+	h, err := w.now(ctx, name)
+	if err == nil && h.URL == "" {
+		err = ErrNoHook
 	}
-	at := slices.IndexFunc(all, func(h Hook) bool { return h.Name == name })
-	if at < 0 {
-		return Hook{}, ErrNoHook
-	}
-	return all[at], nil
+	return h, err
 }
 
 // Add declares a webhook, of which Name, URL, Types and ReuseName count. It gets
-// the events of the types from now on. Its secret is made here. The error is [*Invalid], [ErrHookExists], [*NameUsed], or
-// [ErrUnready] with a webhook that is stored.
+// the events of the types from now on. Its secret is made here. The error is
+// [*Invalid], [ErrHookExists], [*NameUsed], or [ErrUnready] with a webhook that is stored.
 func (w *Webhooks) Add(ctx context.Context, wanted Hook, by Author) (Hook, error) {
-	name, types := wanted.Name, slices.Compact(slices.Sorted(slices.Values(wanted.Types)))
 	h := Hook{
-		Name: name, Kind: Webhook, Types: types, URL: wanted.URL, ReuseName: wanted.ReuseName,
+		Name: wanted.Name, Kind: Webhook, Types: unique(wanted.Types), URL: wanted.URL, ReuseName: wanted.ReuseName,
 		Secrets: []webhook.Secret{webhook.NewSigningSecret()}, CreatedAt: w.Now(), UpdatedAt: w.Now(),
 	}
 	if err := CheckWebhook(h); err != nil {
 		return Hook{}, &Invalid{Text: err.Error()}
 	}
-	if w.Taken(name) || slices.ContainsFunc(w.InFile(), func(f Hook) bool { return f.Name == name }) {
-		return Hook{}, ErrHookExists
+	err := w.create(ctx, h, by.acted("webhook.add", h.Name, w.Now()))
+	if err != nil && !errors.Is(err, ErrUnready) {
+		return Hook{}, err
 	}
-	if err := w.Hooks.CreateHook(ctx, h, by.acted("webhook.add", name, w.Now())); err != nil {
-		return Hook{}, fmt.Errorf("add webhook: %w", err)
-	}
-	defer w.changed()
-	if err := w.Bus.Provision(ctx, h); err != nil {
-		return h, fmt.Errorf("%w: %w", ErrUnready, err)
-	}
-	return h, nil
+	return h, err
 }
 
 // Rotate gives a webhook a new secret, which it returns. The former one goes on
-// signing too, until [Webhooks.FinishRotation]; before that the error is [ErrRotating].
+// signing too, until [Webhooks.FinishRotation]; before that the error is
+// [ErrRotating]. Others are [ErrNoHook] and [ErrFixed].
 func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret webhook.Secret, err error) {
 	secret = webhook.NewSigningSecret()
-	err = w.change(ctx, name, by.acted("webhook.rotate", name, w.Now()), func(h *Hook) error {
+	err = w.update(ctx, name, by.acted("webhook.rotate", name, w.Now()), onlyWebhook, func(h *Hook) error {
 		if len(h.Secrets) > 1 {
 			return ErrRotating
 		}
@@ -146,97 +102,44 @@ func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret w
 	return secret, err
 }
 
-// FinishRotation ends all secrets of a webhook but the newest.
+// FinishRotation ends all secrets of a webhook but the newest. The error is
+// [ErrNoHook] or [ErrFixed].
 func (w *Webhooks) FinishRotation(ctx context.Context, name string, by Author) error {
-	return w.change(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), func(h *Hook) error {
+	return w.update(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), onlyWebhook, func(h *Hook) error {
 		h.Secrets = h.Secrets[:1]
 		return nil
 	})
 }
 
-// change changes a webhook of the table. The error is [ErrNoHook], [ErrInFile]
-// or that of change, with which nothing is stored.
-func (w *Webhooks) change(ctx context.Context, name string, said events.Event, change func(*Hook) error) error {
-	w.changing.Lock()
-	defer w.changing.Unlock()
-	h, err := w.Webhook(ctx, name)
-	switch {
-	case err != nil:
-		return err
-	case h.InFile:
-		return ErrInFile
+// onlyWebhook takes a worker for no webhook.
+func onlyWebhook(h Hook) error {
+	if h.URL == "" {
+		return ErrNoHook
 	}
-	if err := change(&h); err != nil {
-		return err
-	}
-	return w.update(ctx, h, said)
-}
-
-// update stores a webhook; of one in the file no more than that it is disabled,
-// or is not any more.
-func (w *Webhooks) update(ctx context.Context, h Hook, said events.Event) error {
-	h.UpdatedAt = w.Now()
-	if h.InFile {
-		h.Secrets = nil
-	}
-	if err := w.Hooks.UpdateHook(ctx, h, said); err != nil {
-		return fmt.Errorf("webhook %s: %w", h.Name, err)
-	}
-	w.changed()
 	return nil
 }
 
-// Enable ends that a webhook is disabled. It gets what has come meanwhile, as
-// far as the stream keeps it.
+// Enable ends that a webhook is disabled, also of one in the file. It gets what
+// has come meanwhile, as far as the stream keeps it. The error is [ErrNoHook].
 func (w *Webhooks) Enable(ctx context.Context, name string, by Author) error {
-	w.changing.Lock()
-	defer w.changing.Unlock()
-	h, err := w.Webhook(ctx, name)
-	if err != nil || h.Disabled == "" {
-		return err
-	}
-	h.Disabled = ""
-	return w.update(ctx, h, by.acted("webhook.enable", name, w.Now()))
+	return w.disable(ctx, name, "", by.acted("webhook.enable", name, w.Now()), func(Hook) bool { return true })
 }
 
 // DisableWebhook disables a webhook whose endpoint is at that URL and has gone.
 // One that is disabled already, has another URL by now or is no more is left alone.
 func (w *Webhooks) DisableWebhook(ctx context.Context, name, url string) error {
-	w.changing.Lock()
-	defer w.changing.Unlock()
-	h, err := w.Webhook(ctx, name)
-	if errors.Is(err, ErrNoHook) || err == nil && (h.Disabled != "" || h.URL != url) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	said := Author{}.event(events.HookDisabled{Hook: name, Reason: Disabled}, w.Now())
-	h.Disabled = Disabled
-	err = w.update(ctx, h, said)
-	if h.InFile && errors.Is(err, ErrNoHook) {
-		h.Secrets = nil
-		err = w.Hooks.CreateHook(ctx, h, said)
-		w.changed()
+	err := w.disable(ctx, name, Disabled, said, func(h Hook) bool { return h.URL == url })
+	if errors.Is(err, ErrNoHook) {
+		return nil
 	}
 	return err
 }
 
-// Remove removes a webhook with all that it has failed at. The error is
-// [ErrNoHook] or [ErrInFile].
+// Remove removes a webhook with all that it has failed at, as
+// [Declarations.Remove] does a worker. The error is [ErrNoHook] or [ErrFixed].
 func (w *Webhooks) Remove(ctx context.Context, name string, by Author) error {
-	h, err := w.Webhook(ctx, name)
-	switch {
-	case err != nil:
-		return err
-	case h.InFile:
-		return ErrInFile
-	}
-	if err := w.Hooks.DeleteHook(ctx, name, by.acted("webhook.remove", name, w.Now())); err != nil {
-		return fmt.Errorf("remove webhook: %w", err)
-	}
-	w.changed()
-	return w.Bus.Remove(ctx, name)
+	return w.remove(ctx, name, by.acted("webhook.remove", name, w.Now()), onlyWebhook)
 }
 
 // WebhookTest is what came of a test.
@@ -280,12 +183,6 @@ func (w *Webhooks) Test(ctx context.Context, name string, by Author) (WebhookTes
 // Signed is a webhook's endpoint.
 func (h Hook) Signed() webhook.Signed {
 	return webhook.Signed{Name: h.Name, URL: h.URL, Secrets: h.Secrets}
-}
-
-func (w *Webhooks) changed() {
-	if w.Changed != nil {
-		w.Changed()
-	}
 }
 
 // acted is the event of what somebody did.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +23,15 @@ var noon = time.Date(2026, time.November, 24, 12, 0, 0, 0, time.UTC)
 
 // declarations are a table of hooks, a file, a bus and an endpoint in memory.
 type declarations struct {
+	mu      sync.Mutex
 	rows    []delivery.Hook
+	reads   int
+	before  func() // is called once, before a change of a row
 	inFile  []delivery.Hook
 	said    []string // type, actor, and what of it
 	bus     []string
 	sent    []webhook.SignedMessage
-	changes int
+	changes atomic.Int64
 	broken  error // of the bus
 	answer  func() (int, error)
 }
@@ -34,7 +40,18 @@ func (d *declarations) say(e events.Event) {
 	d.said = append(d.said, e.Type+" "+e.Actor+" "+string(e.Data))
 }
 
+// others lets another process change what this one has read.
+func (d *declarations) others() {
+	if before := d.before; before != nil {
+		d.before = nil
+		before()
+	}
+}
+
 func (d *declarations) Hooks(context.Context) ([]delivery.Hook, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reads++
 	return slices.Clone(d.rows), nil
 }
 
@@ -43,18 +60,25 @@ func (d *declarations) at(name string) int {
 }
 
 func (d *declarations) CreateHook(_ context.Context, h delivery.Hook, e events.Event) error {
-	if d.at(h.Name) >= 0 {
+	d.others()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.at(h.Name); n >= 0 && (d.rows[n].Kind != delivery.Webhook || len(d.rows[n].Secrets) > 0 || len(h.Secrets) == 0 && d.rows[n].URL == h.URL) {
 		return delivery.ErrHookExists
 	}
+	d.rows = slices.DeleteFunc(d.rows, func(row delivery.Hook) bool { return row.Name == h.Name })
 	d.rows = append(d.rows, h)
 	d.say(e)
 	return nil
 }
 
-func (d *declarations) UpdateHook(_ context.Context, h delivery.Hook, e events.Event) error {
+func (d *declarations) UpdateHook(_ context.Context, former time.Time, h delivery.Hook, e events.Event) error {
+	d.others()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	n := d.at(h.Name)
-	if n < 0 {
-		return delivery.ErrNoHook
+	if n < 0 || !d.rows[n].UpdatedAt.Equal(former) {
+		return delivery.ErrHookChanged
 	}
 	d.rows[n] = h
 	d.say(e)
@@ -62,6 +86,8 @@ func (d *declarations) UpdateHook(_ context.Context, h delivery.Hook, e events.E
 }
 
 func (d *declarations) DeleteHook(_ context.Context, name string, e events.Event) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	n := d.at(name)
 	if n < 0 {
 		return delivery.ErrNoHook
@@ -88,9 +114,20 @@ func (d *declarations) Send(_ context.Context, to webhook.Signed, m webhook.Sign
 
 func newWebhooks() (*declarations, *delivery.Webhooks) {
 	d := &declarations{answer: func() (int, error) { return 204, nil }}
-	return d, &delivery.Webhooks{
-		Hooks: d, InFile: func() []delivery.Hook { return d.inFile }, Taken: func(name string) bool { return name == "taken" },
-		Bus: d, Sender: d, Now: func() time.Time { return noon }, Changed: func() { d.changes++ },
+	return d, &delivery.Webhooks{Catalogue: d.catalogue(), Sender: d}
+}
+
+// catalogue is that of a process.
+func (d *declarations) catalogue() *delivery.Catalogue {
+	return &delivery.Catalogue{
+		Table: d, Bus: d, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler), Changed: func() { d.changes.Add(1) },
+		Fixed: func() map[string]delivery.Hook {
+			all := map[string]delivery.Hook{"taken": {Name: "taken", Kind: delivery.Webhook}}
+			for _, h := range d.inFile {
+				all[h.Name] = h
+			}
+			return all
+		},
 	}
 }
 
@@ -103,7 +140,7 @@ func TestWebhooksAreAddedRotatedAndRemoved(t *testing.T) {
 	t.Parallel()
 	d, w := newWebhooks()
 	h, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna)
-	if err != nil || len(h.Secrets) != 1 || webhook.CheckSigningSecret(h.Secrets[0]) != nil || !slices.Equal(h.Types, []string{"identity.created", "identity.deleted"}) {
+	if err != nil || len(h.Secrets) != 1 || webhook.CheckSigningSecret(h.Secrets[0]) != nil || !slices.Equal(h.Types, []string{"identity.deleted", "identity.created"}) {
 		t.Fatalf("Add = %+v, %v, want it with a secret and its types", h, err)
 	}
 	first := h.Secrets[0].Reveal()
@@ -140,8 +177,8 @@ func TestWebhooksAreAddedRotatedAndRemoved(t *testing.T) {
 	if diff := cmp.Diff([]string{"ensure crm since 2026-11-24T12:00:00Z", "remove crm"}, d.bus); diff != "" {
 		t.Errorf("the bus was told (-want +got):\n%s", diff)
 	}
-	if d.changes != 4 {
-		t.Errorf("%d changes were told, want 4", d.changes)
+	if n := d.changes.Load(); n != 4 {
+		t.Errorf("%d changes were told, want 4", n)
 	}
 	for name, err := range map[string]error{
 		"Remove": w.Remove(t.Context(), "crm", anna), "Enable": w.Enable(t.Context(), "crm", anna), "FinishRotation": w.FinishRotation(t.Context(), "crm", anna),
@@ -200,6 +237,9 @@ func TestAWebhookIsStoredAlthoughTheBusIsAway(t *testing.T) {
 	if !errors.Is(err, delivery.ErrUnready) || len(h.Secrets) != 1 || len(d.rows) != 1 {
 		t.Errorf("Add = %v, %d secrets, want ErrUnready and the webhook", err, len(h.Secrets))
 	}
+	if err := w.Remove(t.Context(), "crm", anna); err != nil || len(d.rows) != 0 {
+		t.Errorf("Remove = %v, want it done: whoever leads does the rest", err)
+	}
 }
 
 func TestWebhookThatHasGone(t *testing.T) {
@@ -238,11 +278,11 @@ func TestWebhookInTheFile(t *testing.T) {
 	d, w := newWebhooks()
 	secret := webhook.NewSigningSecret()
 	d.inFile = []delivery.Hook{{Name: "crm", Kind: delivery.Webhook, Types: []string{"identity.created"}, URL: crmURL, Secrets: []webhook.Secret{secret}, InFile: true}}
-	if _, err := w.Rotate(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrInFile) {
-		t.Errorf("Rotate = %v, want ErrInFile", err)
+	if _, err := w.Rotate(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrFixed) {
+		t.Errorf("Rotate = %v, want ErrFixed", err)
 	}
-	if err := w.Remove(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrInFile) {
-		t.Errorf("Remove = %v, want ErrInFile", err)
+	if err := w.Remove(t.Context(), "crm", anna); !errors.Is(err, delivery.ErrFixed) {
+		t.Errorf("Remove = %v, want ErrFixed", err)
 	}
 	if _, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("Add = %v, want ErrHookExists", err)
@@ -271,6 +311,54 @@ func TestWebhookInTheFile(t *testing.T) {
 	d.inFile = nil
 	if all, err := w.List(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("List behind the file = %v, %v, want none", all, err)
+	}
+	if h, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna); err != nil || len(d.rows) != 1 || d.rows[0].Disabled != "" || len(secretsOf(h)) != 1 {
+		t.Errorf("Add of a name that has gone from the file = %+v, %v, want it", h, err)
+	}
+}
+
+// Many deliveries are answered 410 at the same time.
+func TestWebhookOfTheFileIsDisabledOnce(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	d.inFile = []delivery.Hook{{Name: "crm", Kind: delivery.Webhook, URL: crmURL, Secrets: []webhook.Secret{webhook.NewSigningSecret()}, InFile: true}}
+	var err error
+	d.before = func() { err = w.DisableWebhook(t.Context(), "crm", crmURL) }
+	if failed := w.DisableWebhook(t.Context(), "crm", crmURL); failed != nil || err != nil {
+		t.Errorf("DisableWebhook = %v and %v, want it done once", failed, err)
+	}
+	if !d.rows[0].ReuseName {
+		t.Error("a webhook whose name a worker had cannot be disabled")
+	}
+	if len(d.said) != 1 || len(d.rows) != 1 {
+		t.Errorf("it is said %d times, want once", len(d.said))
+	}
+}
+
+// A 410 in one process while another rotates brought the former secrets back.
+func TestTwoProcessesChangeAWebhook(t *testing.T) {
+	t.Parallel()
+	d, w := newWebhooks()
+	h, err := w.Add(t.Context(), wanted("crm", crmURL, crmEvents), anna)
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := &delivery.Webhooks{Catalogue: d.catalogue(), Sender: d}
+	var secret webhook.Secret
+	d.before = func() { secret, err = another.Rotate(t.Context(), "crm", anna) }
+	if failed := w.DisableWebhook(t.Context(), "crm", crmURL); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	want := []string{secret.Reveal(), h.Secrets[0].Reveal()}
+	if got := d.rows[0]; got.Disabled != "gone" || !slices.Equal(secretsOf(got), want) {
+		t.Errorf("it is disabled (%q) with %d secrets, want both changes", got.Disabled, len(got.Secrets))
+	}
+	d.before = func() { err = another.Enable(t.Context(), "crm", anna) }
+	if failed := w.FinishRotation(t.Context(), "crm", anna); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	if got := d.rows[0]; got.Disabled != "" || !slices.Equal(secretsOf(got), want[:1]) {
+		t.Errorf("it is disabled (%q) with %d secrets, want both changes", got.Disabled, len(got.Secrets))
 	}
 }
 

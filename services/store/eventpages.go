@@ -126,7 +126,8 @@ func (s *Store) EventPayload(ctx context.Context, id uuid.UUID) (payload []byte,
 		Type    string `db:"type"`
 		Payload []byte `db:"payload"`
 	}
-	err = s.reads.get(ctx, &row, `SELECT type, payload FROM event_log WHERE event_id = ?`, id)
+	err = s.reads.get(ctx, &row, `SELECT type, payload FROM event_log WHERE event_id = ?
+		UNION ALL SELECT type, payload FROM outbox WHERE event_id = ?`, id, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, "", delivery.ErrNoEvent
 	}

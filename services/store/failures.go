@@ -199,6 +199,18 @@ func (s *Store) RetryPublished(ctx context.Context, f delivery.Failure, streamSe
 	return nil
 }
 
+// RetriesLost makes the published failures of a hook that were last reported
+// before a time due now, and tells how many. It does not wait for the disk.
+func (s *Store) RetriesLost(ctx context.Context, hook string, before time.Time) (int, error) {
+	now := moment{s.now()}
+	lost, err := s.relaxed.exec(ctx, `UPDATE hook_failures SET next_at = ?, last_at = ? WHERE hook = ? AND last_at < ? AND `+published,
+		now, now, hook, moment{before})
+	if err != nil {
+		return 0, fmt.Errorf("retries of %s lost: %w", hook, err)
+	}
+	return int(lost), nil
+}
+
 // RetriesDone marks the published failures of a hook up to a stream sequence as
 // done, and tells how many. It does not wait for the disk.
 func (s *Store) RetriesDone(ctx context.Context, hook string, upTo uint64) (int, error) {

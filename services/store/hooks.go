@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
@@ -125,32 +126,38 @@ func (s *Store) Hooks(ctx context.Context) ([]delivery.Hook, error) {
 }
 
 // CreateHook stores a hook and the event in one durable commit, or gives
-// [delivery.ErrHookExists] or [*delivery.NameUsed]. Its times, where they are zero, are now.
+// [delivery.ErrHookExists] or [*delivery.NameUsed]. Its times, where they are zero, are now. A webhook
+// without secrets only marks one of the file: another hook replaces it, as does
+// a mark of another URL.
 func (s *Store) CreateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
 	err := s.saveHook(ctx, h, e, func(tx *tx, row hookRow) error {
-		if err := tx.insert(hooks.insert(row)); err != nil {
+		st := hooks.insert(row).statements()[0]
+		stored, err := tx.exec(st.query+` ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, types = excluded.types, traits = excluded.traits,
+			url = excluded.url, secrets = excluded.secrets, disabled = excluded.disabled, created_at = excluded.created_at, updated_at = excluded.updated_at
+			WHERE hooks.kind = 'webhook' AND hooks.secrets IS NULL AND (excluded.secrets IS NOT NULL OR excluded.url <> hooks.url)`, st.args...)
+		if err == nil && stored == 0 {
+			err = delivery.ErrHookExists
+		}
+		if err != nil {
 			return err
 		}
 		return takeName(tx, h, s.now())
 	})
-	if takenColumn(err) == "hooks.name" {
-		return delivery.ErrHookExists
-	}
 	if err != nil {
 		return fmt.Errorf("create hook %s: %w", h.Name, err)
 	}
 	return nil
 }
 
-// UpdateHook replaces a hook, but for the time of its creation, and stores the
-// event, in one durable commit, or gives [delivery.ErrNoHook]. UpdatedAt, if
-// zero, is now.
-func (s *Store) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
+// UpdateHook replaces a hook, but for the time of its creation, if that was
+// updated last at former, and stores the event, in one durable commit, or gives
+// [delivery.ErrHookChanged]. UpdatedAt, if zero, is now.
+func (s *Store) UpdateHook(ctx context.Context, former time.Time, h delivery.Hook, e events.Event) error {
 	err := s.saveHook(ctx, h, e, func(tx *tx, r hookRow) error {
-		changed, err := tx.exec(`UPDATE hooks SET kind = ?, types = ?, traits = ?, url = ?, secrets = ?, disabled = ?, updated_at = ? WHERE name = ?`,
-			r.Kind, r.Types, r.Traits, r.URL, r.Secrets, r.Disabled, r.UpdatedAt, r.Name)
+		changed, err := tx.exec(`UPDATE hooks SET kind = ?, types = ?, traits = ?, url = ?, secrets = ?, disabled = ?, updated_at = ? WHERE name = ? AND updated_at = ?`,
+			r.Kind, r.Types, r.Traits, r.URL, r.Secrets, r.Disabled, r.UpdatedAt, r.Name, moment{former})
 		if err == nil && changed == 0 {
-			err = delivery.ErrNoHook
+			err = delivery.ErrHookChanged
 		}
 		if err != nil {
 			return err

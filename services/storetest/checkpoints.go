@@ -178,10 +178,13 @@ func testEventPayload(t *testing.T, s *suite) {
 			t.Errorf("EventPayload %s: %v, want %v", when, err, delivery.ErrNoEvent)
 		}
 	}
-	none("of an event in the outbox")
 	rows := s.publish(st, 1)
-	s.must(st.Move(s.ctx(), rows))
 	payload, eventType, err := st.EventPayload(s.ctx(), id)
+	if err != nil || eventType != "identity.created" || string(payload) != string(rows[0].Payload) {
+		t.Errorf("EventPayload of an event in the outbox = %s, %s, %v, want %s, identity.created", payload, eventType, err, rows[0].Payload)
+	}
+	s.must(st.Move(s.ctx(), rows))
+	payload, eventType, err = st.EventPayload(s.ctx(), id)
 	if err != nil || eventType != "identity.created" || string(payload) != string(rows[0].Payload) {
 		t.Errorf("EventPayload = %s, %s, %v, want %s, identity.created", payload, eventType, err, rows[0].Payload)
 	}

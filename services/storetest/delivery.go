@@ -53,19 +53,23 @@ func testHooks(t *testing.T, s *suite) {
 	s.advance(time.Minute)
 	sink.Kind, sink.Types, sink.Traits, sink.URL = delivery.Worker, []string{"mail.sent"}, []string{"name"}, ""
 	sink.Secrets, sink.Disabled, sink.UpdatedAt = sink.Secrets[:1], "410 Gone", s.clock()
-	changed := sink
+	changed, former := sink, crm.UpdatedAt
 	changed.CreatedAt = s.clock()
-	s.must(st.UpdateHook(s.ctx(), changed, s.acted("hook.update", sink.Name)))
+	s.must(st.UpdateHook(s.ctx(), former, changed, s.acted("hook.update", sink.Name)))
+	s.wantHooks(st, ask, crm, sink)
+	again := changed
+	again.Secrets = nil
+	if err := st.UpdateHook(s.ctx(), former, again, s.acted("hook.update", sink.Name)); !errors.Is(err, delivery.ErrHookChanged) {
+		t.Errorf("UpdateHook of one that was changed meanwhile: %v, want %v", err, delivery.ErrHookChanged)
+	}
 	s.wantHooks(st, ask, crm, sink)
 
 	s.must(st.DeleteHook(s.ctx(), crm.Name, s.acted("hook.remove", crm.Name)))
-	for what, err := range map[string]error{
-		"UpdateHook": st.UpdateHook(s.ctx(), crm, s.acted("hook.update", crm.Name)),
-		"DeleteHook": st.DeleteHook(s.ctx(), crm.Name, s.acted("hook.remove", crm.Name)),
-	} {
-		if !errors.Is(err, delivery.ErrNoHook) {
-			t.Errorf("%s of a hook that is gone: %v, want %v", what, err, delivery.ErrNoHook)
-		}
+	if err := st.UpdateHook(s.ctx(), crm.UpdatedAt, crm, s.acted("hook.update", crm.Name)); !errors.Is(err, delivery.ErrHookChanged) {
+		t.Errorf("UpdateHook of a hook that is gone: %v, want %v", err, delivery.ErrHookChanged)
+	}
+	if err := st.DeleteHook(s.ctx(), crm.Name, s.acted("hook.remove", crm.Name)); !errors.Is(err, delivery.ErrNoHook) {
+		t.Errorf("DeleteHook of a hook that is gone: %v, want %v", err, delivery.ErrNoHook)
 	}
 	s.wantHooks(st, ask, sink)
 	if got := len(s.pending(st)); got != 5 {
@@ -74,6 +78,38 @@ func testHooks(t *testing.T, s *suite) {
 	s.exec(`UPDATE hooks SET name = 'other' WHERE name = 'crm2'`)
 	if _, err := st.Hooks(s.ctx()); err == nil {
 		t.Error("Hooks opened secrets that were sealed for another hook")
+	}
+}
+
+// A row that only says that a webhook of the file is disabled keeps its name from
+// nobody but those who say the same.
+func testHooksThatOnlyMark(t *testing.T, s *suite) {
+	st := s.store(nil)
+	mark := delivery.Hook{
+		Name: "crm", Kind: delivery.Webhook, Types: []string{"login.failed"}, URL: "https://hooks.example/in", Disabled: "gone",
+		CreatedAt: s.clock(), UpdatedAt: s.clock(),
+	}
+	create := func(h delivery.Hook) error { return st.CreateHook(s.ctx(), h, s.acted("hook.create", h.Name)) }
+	s.must(create(mark))
+	if err := create(mark); !errors.Is(err, delivery.ErrHookExists) {
+		t.Errorf("CreateHook of the same mark: %v, want %v", err, delivery.ErrHookExists)
+	}
+	s.advance(time.Minute)
+	moved := mark
+	moved.URL, moved.CreatedAt, moved.UpdatedAt = "https://moved.example", s.clock(), s.clock()
+	s.must(create(moved))
+	s.wantHooks(st, moved)
+	real := moved
+	real.Secrets, real.Disabled = []webhook.Secret{webhook.NewSecret("whsec_canary")}, ""
+	s.must(create(real))
+	for _, h := range []delivery.Hook{mark, moved, real, {Name: "crm", Kind: delivery.Worker}} {
+		if err := create(h); !errors.Is(err, delivery.ErrHookExists) {
+			t.Errorf("CreateHook over a webhook: %v, want %v", err, delivery.ErrHookExists)
+		}
+	}
+	s.wantHooks(st, real)
+	if got := len(s.pending(st)); got != 3 {
+		t.Errorf("%d events, want one of each of the 3 changes that were made", got)
 	}
 }
 
@@ -101,7 +137,7 @@ func testHooksWithTheirEvents(t *testing.T, s *suite) {
 	_, saved := st.SaveFailure(s.ctx(), &f, dead, bad)
 	for what, err := range map[string]error{
 		"CreateHook":  st.CreateHook(s.ctx(), delivery.Hook{Name: "new", Kind: delivery.Worker}, bad),
-		"UpdateHook":  st.UpdateHook(s.ctx(), changed, bad),
+		"UpdateHook":  st.UpdateHook(s.ctx(), s.clock(), changed, bad),
 		"DeleteHook":  st.DeleteHook(s.ctx(), h.Name, bad),
 		"SaveFailure": saved,
 	} {
@@ -362,6 +398,33 @@ func testRetriesDone(t *testing.T, s *suite) {
 	}
 	s.wantFailedAt(st, "crm", map[uint64]bool{10: false, 11: true, 12: true, 20: false})
 	s.wantFailedAt(st, "erp", map[uint64]bool{11: false, 12: false})
+}
+
+func testRetriesLost(t *testing.T, s *suite) {
+	st := s.store(nil)
+	retried := func(hook string) delivery.Failure {
+		f := s.failure(hook)
+		f.LastAt = s.clock()
+		s.save(st, nil, f)
+		s.must(st.RetryPublished(s.ctx(), f, 10))
+		f.StreamSeq, f.NextAt = 10, time.Time{}
+		return f
+	}
+	lost, others := retried("crm"), retried("erp")
+	waits := s.failure("crm")
+	waits.LastAt, waits.NextAt = s.clock(), s.clock().Add(time.Hour)
+	s.save(st, nil, waits)
+	s.advance(time.Minute)
+	made := s.clock()
+	kept := retried("crm")
+	s.advance(time.Minute)
+	if n, err := st.RetriesLost(s.ctx(), "crm", made); err != nil || n != 1 {
+		t.Errorf("RetriesLost = %d, %v, want 1", n, err)
+	}
+	lost.LastAt, lost.NextAt = s.clock(), s.clock()
+	for _, f := range []delivery.Failure{lost, others, waits, kept} {
+		s.wantFailure(st, f)
+	}
 }
 
 func (s *suite) wantFailedAt(st *store.Store, hook string, want map[uint64]bool) {

@@ -25,7 +25,7 @@ func testHookNames(t *testing.T, s *suite) {
 	if err := create(crm); !errors.Is(err, delivery.ErrHookExists) {
 		t.Errorf("CreateHook of a hook that is there: %v, want %v", err, delivery.ErrHookExists)
 	}
-	s.must(st.UpdateHook(s.ctx(), crm, s.acted("hook.rotate", crm.Name)))
+	s.must(st.UpdateHook(s.ctx(), s.clock(), crm, s.acted("hook.rotate", crm.Name)))
 	s.must(st.NameMinted(s.ctx(), "of-file", first, s.acted("hook.rotate", "of-file")))
 	s.must(st.NameMinted(s.ctx(), "of-file", day(1), s.acted("hook.rotate", "of-file"))) // the former is good for longer
 	s.wantRemovedNames(st, nil)

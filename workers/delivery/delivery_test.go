@@ -275,10 +275,14 @@ func TestBusPublishesOnceToOneHookAndPausesIt(t *testing.T) {
 	if all, err = on.Consumers(t.Context()); err != nil || all["crm"].AckFloor != 2 || !all["crm"].PausedUntil.Equal(until) || !all["other"].PausedUntil.IsZero() {
 		t.Errorf("Consumers = %+v, %v, want crm's floor at 2, paused until %v", all, err, until)
 	}
+	made := all["crm"].CreatedAt
 	if err := on.Pause(t.Context(), "crm", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if all, err = on.Consumers(t.Context()); err != nil || !all["crm"].PausedUntil.IsZero() {
+	if all, err = on.Consumers(t.Context()); err != nil || !all["crm"].CreatedAt.Equal(made) || time.Since(made) > time.Minute {
+		t.Errorf("the consumer was made %v, then %v, %v, want it a moment ago and to stay", made, all["crm"].CreatedAt, err)
+	}
+	if !all["crm"].PausedUntil.IsZero() {
 		t.Errorf("Consumers = %+v, %v, want none paused", all, err)
 	}
 	if m, _ := newHook(b, "other").consumer.FetchNoWait(10); m != nil {

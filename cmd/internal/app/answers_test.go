@@ -80,12 +80,12 @@ func (everybodyAnswers) Ask(context.Context, string, string, time.Duration, []by
 // none that was declared for something else.
 func TestOnlyDeclaredWorkersAreAsked(t *testing.T) {
 	t.Parallel()
-	now, table := time.Now(), []delivery.Hook{{Name: "vet", Kind: delivery.Answer}, {Name: "crm", Kind: delivery.Worker}}
-	known := &declared{
-		builtIn: func() map[string]delivery.Hook {
+	now, table := time.Now(), &hookRows{{Name: "vet", Kind: delivery.Answer}, {Name: "crm", Kind: delivery.Worker}}
+	known := &delivery.Catalogue{
+		Fixed: func() map[string]delivery.Hook {
 			return map[string]delivery.Hook{"gate": {Name: "gate", Kind: delivery.Answer}}
 		},
-		hooks: hooksFunc(func() []delivery.Hook { return table }), now: func() time.Time { return now },
+		Table: table, Now: func() time.Time { return now },
 	}
 	d := declaredOnly{everybodyAnswers{}, known}
 	ask := func(worker string, want error) {
@@ -98,21 +98,22 @@ func TestOnlyDeclaredWorkersAreAsked(t *testing.T) {
 	ask("gate", nil)
 	ask("crm", events.ErrNoWorker)
 	ask("nobody", events.ErrNoWorker)
-	table = nil
+	*table = nil
 	ask("vet", nil)
-	now = now.Add(hookAge + time.Millisecond)
+	now = now.Add(2*time.Second + time.Millisecond)
 	ask("vet", events.ErrNoWorker)
 	ask("gate", nil)
-
-	table, now = []delivery.Hook{{Name: "vet", Kind: delivery.Answer}, {Name: "crm", Kind: delivery.Worker}}, now.Add(hookAge+time.Millisecond)
-	ask("vet", nil)
-	if _, declared, err := known.Declared(t.Context(), "crm"); !declared || err != nil {
-		t.Errorf("crm may ask for people: %t, %v, want it", declared, err)
-	}
-	table = nil
-	known.forget() // as whoever removes it does
-	ask("vet", events.ErrNoWorker)
-	if _, declared, err := known.Declared(t.Context(), "crm"); declared || err != nil {
-		t.Errorf("crm may ask for people behind its removal: %t, %v, want that it may not", declared, err)
-	}
 }
+
+// hookRows are the hooks of the table.
+type hookRows []delivery.Hook
+
+func (r *hookRows) Hooks(context.Context) ([]delivery.Hook, error) { return *r, nil }
+
+func (*hookRows) CreateHook(context.Context, delivery.Hook, events.Event) error { return nil }
+
+func (*hookRows) UpdateHook(context.Context, time.Time, delivery.Hook, events.Event) error {
+	return nil
+}
+
+func (*hookRows) DeleteHook(context.Context, string, events.Event) error { return nil }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -63,13 +62,12 @@ type process struct {
 	reused              map[string]bool // names that were warned of, see warnOfReused
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
-	// webhooks declares webhooks.
+	// hooks knows all hooks, webhooks declares webhooks.
+	hooks    *delivery.Catalogue
 	webhooks *delivery.Webhooks
-	// delivery keeps what hooks fail at, hooks tells which there are; nil in a
-	// process that has neither hooks nor API.
+	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
-	hooks    *declared
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -138,7 +136,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	p.hooks = &declared{builtIn: p.builtIn, hooks: p.store, now: time.Now}
+	p.hooks = p.newCatalogue()
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
@@ -165,7 +163,7 @@ func (p *process) startParts(ctx context.Context) error {
 	if err := p.compile(p.cfg); err != nil {
 		return err
 	}
-	p.webhooks = p.newWebhooks()
+	p.webhooks = &delivery.Webhooks{Catalogue: p.hooks, Sender: liveSender{p.live}}
 	for _, start := range []struct {
 		wanted bool
 		part   func(context.Context) error

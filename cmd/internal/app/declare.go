@@ -3,13 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"maps"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	workercourier "github.com/usher-auth/usher/workers/courier"
 )
 
 // provisionEvery is how often the leader looks whether the bus has what is
@@ -24,20 +23,50 @@ func (p *process) askDelivery(ctx context.Context) error {
 	return err
 }
 
+// newCatalogue makes what knows all hooks.
+func (p *process) newCatalogue() *delivery.Catalogue {
+	return &delivery.Catalogue{
+		Table: kicking{p.store, p.wake},
+		Fixed: p.fixedHooks,
+		Bus:   durables{p},
+		Log:   p.log,
+		Now:   time.Now,
+		Changed: func() {
+			select {
+			case p.reloads <- struct{}{}:
+			default:
+			}
+		},
+	}
+}
+
+// fixedHooks are the hooks that are in no table: the courier, the background
+// endpoints of the configuration in force, and the webhooks and workers that it
+// declares.
+func (p *process) fixedHooks() map[string]delivery.Hook {
+	all := map[string]delivery.Hook{workercourier.Name: {
+		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
+	}}
+	for name, types := range p.live.background() {
+		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
+	}
+	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
+		all[h.Name] = h
+	}
+	maps.Copy(all, p.live.now().cfg.DeclaredWorkers())
+	return all
+}
+
 // declarations are how administrators declare hooks.
 func (p *process) declarations() *delivery.Declarations {
-	stored := kicking{p.store, p.wake}
 	return &delivery.Declarations{
-		Hooks:    forgetting{stored, p.hooks},
-		Durables: p.durables(),
-		Presence: presence{p.adminAuth, p.adminEvents},
-		Minter:   minting{p.bus},
-		Counts:   p.store,
-		Ledger:   stored,
-		Names:    stored,
-		Fixed:    p.builtIn,
-		Log:      p.log,
-		Now:      time.Now,
+		Catalogue: p.hooks,
+		Durables:  durables{p},
+		Presence:  presence{p.adminAuth, p.adminEvents},
+		Minter:    minting{p.bus},
+		Counts:    p.store,
+		Ledger:    kicking{p.store, p.wake},
+		Names:     kicking{p.store, p.wake},
 	}
 }
 
@@ -48,31 +77,35 @@ func (p *process) declarations() *delivery.Declarations {
 func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
-	var own, inFile []events.Durable
-	fixed := p.builtIn()
-	for _, h := range fixed {
-		switch {
-		case h.Kind == delivery.Answer:
-		case h.InFile:
-			inFile = append(inFile, durableOf(h))
-		default:
-			own = append(own, durableOf(h))
-		}
-	}
-	if err := p.provisionThese(ctx, own); err != nil {
+	fixed := p.fixedHooks()
+	if err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); err != nil {
 		return err
 	}
 	p.warnOfReused(ctx, fixed)
-	if err := p.provisionDeclared(ctx, inFile, fixed); err != nil && ctx.Err() == nil {
+	if err := p.provisionDeclared(ctx, fixed); err != nil && ctx.Err() == nil {
 		p.log.Error("the bus does not have all that is declared", "error", err)
 	}
 	return ctx.Err()
 }
 
 // provisionDeclared does what it can for the hooks in the file and the table.
-func (p *process) provisionDeclared(ctx context.Context, inFile []events.Durable, fixed map[string]delivery.Hook) error {
-	stored, err := p.storedDurables(ctx, fixed)
-	return errors.Join(err, p.provisionThese(ctx, append(inFile, stored...)), p.removeUndeclared(ctx))
+func (p *process) provisionDeclared(ctx context.Context, fixed map[string]delivery.Hook) error {
+	all, err := p.hooks.All(ctx)
+	if err != nil {
+		all = fixed
+	}
+	declared := durablesOf(all, func(o events.Origin) bool { return o != "" })
+	return errors.Join(err, p.provisionThese(ctx, declared), p.removeUndeclared(ctx))
+}
+
+// durablesOf are the durables of the hooks of such an origin.
+func durablesOf(hooks map[string]delivery.Hook, such func(events.Origin) bool) (list []events.Durable) {
+	for _, h := range hooks {
+		if d := durableOf(h); h.Kind != delivery.Answer && such(d.Origin) {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 func (p *process) provisionThese(ctx context.Context, list []events.Durable) error {
@@ -81,17 +114,6 @@ func (p *process) provisionThese(ctx context.Context, list []events.Durable) err
 		p.log.Info("bus", "provisioned", change)
 	}
 	return err
-}
-
-// storedDurables are those of the hooks in the table.
-func (p *process) storedDurables(ctx context.Context, fixed map[string]delivery.Hook) (list []events.Durable, err error) {
-	declared, err := p.store.Hooks(ctx)
-	for _, h := range declared {
-		if _, taken := fixed[h.Name]; !taken && h.Kind != delivery.Answer {
-			list = append(list, durableOf(h))
-		}
-	}
-	return list, err
 }
 
 // undeclaredLife is how long a durable stays whose hook is in the configuration
@@ -108,13 +130,9 @@ func (p *process) removeUndeclared(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stored, err := p.store.Hooks(ctx) // read last: a durable is made behind its row
+	declared, err := p.hooks.All(ctx) // read last: a durable is made behind its row
 	if err != nil {
 		return err
-	}
-	declared := p.builtIn()
-	for _, h := range stored {
-		declared[h.Name] = h
 	}
 	var errs []error
 	for _, d := range durables {
@@ -162,13 +180,7 @@ func (p *process) keepProvisioned(ctx context.Context) {
 
 // durables are those on the bus, by the provisioner's connection. Only a process
 // with the API has it, and the right to change them.
-type durables struct {
-	nc     *nats.Conn
-	stream events.StreamOptions // of the stream, which may not be there yet
-	log    *slog.Logger
-}
-
-func (p *process) durables() durables { return durables{p.provisioner, p.streamOptions(), p.log} }
+type durables struct{ p *process }
 
 func (p *process) streamOptions() events.StreamOptions {
 	return events.StreamOptions{Replicas: p.cfg.Bus.Replicas}
@@ -189,35 +201,35 @@ func durableOf(h delivery.Hook) events.Durable {
 
 // Provision is that of [delivery.Provisioner].
 func (d durables) Provision(ctx context.Context, h delivery.Hook) error {
-	if d.nc == nil {
+	if d.p.provisioner == nil {
 		return errNoProvisioner
 	}
-	changes, err := events.Provision(ctx, d.nc, d.stream, []events.Durable{durableOf(h)})
+	changes, err := events.Provision(ctx, d.p.provisioner, d.p.streamOptions(), []events.Durable{durableOf(h)})
 	for _, change := range changes {
-		d.log.Info("bus", "provisioned", change)
+		d.p.log.Info("bus", "provisioned", change)
 	}
 	return err
 }
 
 // Remove is that of [delivery.Provisioner].
 func (d durables) Remove(ctx context.Context, name string) error {
-	if d.nc == nil {
+	if d.p.provisioner == nil {
 		return errNoProvisioner
 	}
-	return events.RemoveDurable(ctx, d.nc, name)
+	return events.RemoveDurable(ctx, d.p.provisioner, name)
 }
 
 // Pause is that of [delivery.Durables].
 func (d durables) Pause(ctx context.Context, name string, until time.Time) error {
-	return events.PauseDurable(ctx, d.nc, name, until)
+	return events.PauseDurable(ctx, d.p.provisioner, name, until)
 }
 
 // Live is that of [delivery.Durables].
 func (d durables) Live(ctx context.Context) (map[string]delivery.Live, error) {
-	if !d.nc.IsConnected() {
+	if !d.p.provisioner.IsConnected() {
 		return nil, errors.New("the bus is away")
 	}
-	states, err := events.Durables(ctx, d.nc)
+	states, err := events.Durables(ctx, d.p.provisioner)
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/store"
-	workercourier "github.com/usher-auth/usher/workers/courier"
 	workerdelivery "github.com/usher-auth/usher/workers/delivery"
 	workeridentity "github.com/usher-auth/usher/workers/identity"
 	"github.com/usher-auth/usher/workers/workertest"
@@ -65,93 +62,6 @@ func (p *process) startDelivery(ctx context.Context) error {
 	identities := workeridentity.Options{Declarations: p.hooks, Identities: p.store, Version: p.Version, Log: p.log}
 	p.stages.start(ctx, "identities for workers", func(ctx context.Context) error { return workeridentity.Run(ctx, nc, identities) })
 	return nil
-}
-
-// builtIn are the hooks that are in no table: the courier, the background
-// endpoints of the configuration in force, and the webhooks and workers that it
-// declares.
-func (p *process) builtIn() map[string]delivery.Hook {
-	all := map[string]delivery.Hook{workercourier.Name: {
-		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
-	}}
-	for name, types := range p.live.background() {
-		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
-	}
-	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
-		all[h.Name] = h
-	}
-	for name, h := range p.live.now().cfg.DeclaredWorkers() {
-		all[name] = h
-	}
-	return all
-}
-
-const (
-	// hookAge is how long what the table of hooks says is believed, missAge how long
-	// that a hook is not there: a new one may fail at once, and ask for people.
-	hookAge = 2 * time.Second
-	missAge = 100 * time.Millisecond
-)
-
-// declared are all hooks: those that are built in, and those of the table.
-type declared struct {
-	builtIn func() map[string]delivery.Hook
-	hooks   interface {
-		Hooks(ctx context.Context) ([]delivery.Hook, error)
-	}
-	now func() time.Time
-
-	mu    sync.Mutex
-	table []delivery.Hook
-	read  time.Time
-}
-
-// Hook is that of [delivery.Declared].
-func (d *declared) Hook(ctx context.Context, name string) (delivery.Hook, error) {
-	if h, ok := d.builtIn()[name]; ok {
-		return h, nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, age := range []time.Duration{hookAge, missAge} {
-		if err := d.refresh(ctx, age); err != nil {
-			return delivery.Hook{}, err
-		}
-		if at := slices.IndexFunc(d.table, func(h delivery.Hook) bool { return h.Name == name }); at >= 0 {
-			return d.table[at], nil
-		}
-	}
-	return delivery.Hook{}, delivery.ErrNoHook
-}
-
-// refresh reads the table if what is known of it is older than that.
-func (d *declared) refresh(ctx context.Context, age time.Duration) error {
-	now := d.now()
-	if !d.read.IsZero() && now.Sub(d.read) <= age {
-		return nil
-	}
-	table, err := d.hooks.Hooks(ctx)
-	if err != nil {
-		return fmt.Errorf("declared hooks: %w", err)
-	}
-	d.table, d.read = table, now
-	return nil
-}
-
-// forget has the table read again before it is believed.
-func (d *declared) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.read = time.Time{}
-}
-
-// Declared gives the traits that a worker's declaration lists.
-func (d *declared) Declared(ctx context.Context, worker string) (traits []string, ok bool, err error) {
-	h, err := d.Hook(ctx, worker)
-	if errors.Is(err, delivery.ErrNoHook) {
-		return nil, false, nil
-	}
-	return h.Traits, err == nil && h.Kind == delivery.Worker, err
 }
 
 // golden gives an event that a worker is checked with.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
-	"github.com/usher-auth/usher/services/delivery"
 )
 
 // A process with the hooks takes reports of the hooks that are built in, and
@@ -78,51 +77,5 @@ func TestAProcessTakesReports(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Serve = %v", err)
-	}
-}
-
-func TestDeclaredHooksAreReadAgain(t *testing.T) {
-	t.Parallel()
-	now, reads := time.Now(), 0
-	table := hooksFunc(func() []delivery.Hook { reads++; return []delivery.Hook{{Name: "crm", Kind: delivery.Worker}} })
-	d := &declared{
-		builtIn: func() map[string]delivery.Hook { return map[string]delivery.Hook{"courier": {Name: "courier"}} },
-		hooks:   table, now: func() time.Time { return now },
-	}
-	for _, c := range []struct {
-		name  string
-		want  error
-		reads int
-		pass  time.Duration
-	}{{"courier", nil, 0, 0}, {"crm", nil, 1, 0}, {"gone", delivery.ErrNoHook, 1, time.Minute}, {"crm", nil, 2, 0}} {
-		if h, err := d.Hook(t.Context(), c.name); !errors.Is(err, c.want) || err == nil && h.Name != c.name || reads != c.reads {
-			t.Errorf("Hook(%s) = %+v, %v after %d reads, want %v after %d", c.name, h, err, reads, c.want, c.reads)
-		}
-		now = now.Add(c.pass)
-	}
-}
-
-type hooksFunc func() []delivery.Hook
-
-func (f hooksFunc) Hooks(context.Context) ([]delivery.Hook, error) { return f(), nil }
-
-// A hook that was just declared is known to its first report: what is missing is
-// looked for again, though not for every stranger.
-func TestANewHookIsKnownAtOnce(t *testing.T) {
-	t.Parallel()
-	now, reads, table := time.Now(), 0, []delivery.Hook{}
-	d := &declared{
-		builtIn: func() map[string]delivery.Hook { return nil },
-		hooks:   hooksFunc(func() []delivery.Hook { reads++; return table }), now: func() time.Time { return now },
-	}
-	for range 10 {
-		if _, err := d.Hook(t.Context(), "crm"); !errors.Is(err, delivery.ErrNoHook) {
-			t.Fatalf("Hook = %v, want ErrNoHook", err)
-		}
-	}
-	table = []delivery.Hook{{Name: "crm", Kind: delivery.Worker}}
-	now = now.Add(missAge + time.Millisecond)
-	if _, err := d.Hook(t.Context(), "crm"); err != nil || reads != 2 {
-		t.Errorf("Hook = %v after %d reads, want it after 2", err, reads)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
 
+// lookEvery is how soon the workers follow what another process has declared.
+const lookEvery = 2 * time.Second
+
 // startHooks runs a worker for each background endpoint and each webhook, and
 // follows the configuration and the table of hooks: endpoints that come get a
 // worker, those that go lose it.
@@ -30,19 +33,19 @@ func (p *process) startHooks(ctx context.Context) error {
 	h := hookWorkers{
 		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,
 		delivery: workerwebhook.Delivery{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
-		webhooks: &webhookTable{List: p.webhooks.List, log: p.log},
+		webhooks: &webhooks{hooks: p.hooks, log: p.log},
 		running:  map[string]context.CancelFunc{},
 	}
 	signed := workerwebhook.Signed{Webhooks: h.webhooks, Sender: liveSender{p.live}, Disabler: p.webhooks}
 	p.stages.start(ctx, "hooks", func(ctx context.Context) error {
-		look := time.NewTicker(hookAge)
+		look := time.NewTicker(lookEvery)
 		defer look.Stop()
 		for {
 			wanted := map[string]makeWorker{}
 			for name := range p.live.background() {
 				wanted[name] = h.delivery.Worker
 			}
-			for name := range h.webhooks.read(ctx) {
+			for _, name := range h.webhooks.look(ctx) {
 				wanted[name] = signed.Worker
 			}
 			h.follow(ctx, wanted)
@@ -68,7 +71,7 @@ type hookWorkers struct {
 	version  string
 	observe  func(hook string, a workers.Attempt)
 	delivery workerwebhook.Delivery
-	webhooks *webhookTable
+	webhooks *webhooks
 	running  map[string]context.CancelFunc
 	all      sync.WaitGroup
 }

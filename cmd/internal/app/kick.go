@@ -95,8 +95,8 @@ func (k kicking) NameMinted(ctx context.Context, name string, until time.Time, e
 }
 
 // UpdateHook is [store.Store.UpdateHook].
-func (k kicking) UpdateHook(ctx context.Context, h delivery.Hook, e events.Event) error {
-	return k.kicked(k.Store.UpdateHook(ctx, h, e))
+func (k kicking) UpdateHook(ctx context.Context, former time.Time, h delivery.Hook, e events.Event) error {
+	return k.kicked(k.Store.UpdateHook(ctx, former, h, e))
 }
 
 // DeleteHook is [store.Store.DeleteHook].

@@ -125,7 +125,7 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })
-	p.webhooks = p.newWebhooks()
+	p.hooks = p.newCatalogue()
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
@@ -159,6 +159,8 @@ func TestNoDeclaredHookKeepsFromLeading(t *testing.T) {
 	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log); err != nil {
 		t.Fatal(err)
 	}
+	p.cfg = p.live.now().cfg
+	p.hooks = p.newCatalogue()
 	if err := p.store.Close(); err != nil { // the table cannot be read
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func TestReusedNamesAreToldOnce(t *testing.T) {
 	if err := p.store.NameMinted(t.Context(), "crm", time.Now().Add(time.Hour), acted("hook.rotate")); err != nil {
 		t.Fatal(err)
 	}
-	p.warnOfReused(context.Background(), p.builtIn())
+	p.warnOfReused(context.Background(), p.fixedHooks())
 	if strings.Contains(log.String(), "level=WARN") {
 		t.Errorf("it is warned of a worker's own credential:\n%s", log)
 	}
@@ -98,7 +98,7 @@ func TestReusedNamesAreToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		p.warnOfReused(context.Background(), p.builtIn())
+		p.warnOfReused(context.Background(), p.fixedHooks())
 	}
 	if n := strings.Count(log.String(), "has the name of a worker that was removed"); n != 1 {
 		t.Errorf("it is said %d times, want once:\n%s", n, log)

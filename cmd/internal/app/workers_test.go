@@ -249,9 +249,16 @@ func TestDurablesOfHooksThatAreNoMore(t *testing.T) {
 	if p.provisioner, err = p.bus.connect(t.Context(), events.UserProvision); err != nil {
 		t.Fatal(err)
 	}
+	p.cfg = cfg
+	p.hooks = p.newCatalogue()
 	h := delivery.Hook{Name: "stays", Kind: delivery.Worker, Types: []string{"identity.created"}, CreatedAt: time.Now()}
 	said := events.New(events.AdminActed{Action: "hook.create", Target: h.Name}, time.Now(), events.About{Source: "/usher/test", Actor: "system:test"})
 	if err := p.store.CreateHook(t.Context(), h, said); err != nil {
+		t.Fatal(err)
+	}
+	// What is left of a webhook of the file that was disabled keeps no durable alive.
+	mark := delivery.Hook{Name: "old", Kind: delivery.Webhook, Types: h.Types, URL: "https://old.example", Disabled: delivery.Disabled}
+	if err := p.store.CreateHook(t.Context(), mark, events.New(events.AdminActed{Action: "hook.create", Target: "old"}, time.Now(), events.About{Source: "/usher/test", Actor: "system:test"})); err != nil {
 		t.Fatal(err)
 	}
 	removed, inFile, ofAnother := h, h, h

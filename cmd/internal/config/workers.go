@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
@@ -64,7 +63,13 @@ func (l *loader) checkWorkers(c *Config) {
 		for n, t := range w.Events {
 			l.oneOf(entry(key+".events", n), t, types...)
 		}
+		for n, t := range w.Traits {
+			if err := delivery.CheckTrait(t); err != nil {
+				l.refuseKey(entry(key+".traits", n), "%w", err)
+			}
+		}
 		h := w.hook()
+		h.Traits = nil // checked above, each by its key
 		err := h.Check(func(string) bool { return true })
 		switch {
 		case err == nil && h.Kind == delivery.Webhook:
@@ -78,8 +83,5 @@ func (l *loader) checkWorkers(c *Config) {
 			l.refuseKey(key, "%w", err)
 		}
 		seen[w.Name] = true
-		if n := slices.IndexFunc(w.Traits, func(t string) bool { return t == "" || strings.ContainsAny(t, "./ ") }); n >= 0 {
-			l.refuseKey(entry(key+".traits", n), "%q: want the name of a trait at the top of the schema, such as \"email\"", w.Traits[n])
-		}
 	}
 }
