@@ -42,19 +42,25 @@ func (p *process) newAnswers(auth *nats.Conn) answers {
 // a credential of the name listen, which is good for longer than the declaration.
 type declaredOnly struct {
 	webhook.Asker
-	hooks delivery.Declared
+	hooks *delivery.Catalogue
 }
 
 // Ask is that of [webhook.Asker].
 func (d declaredOnly) Ask(ctx context.Context, worker, requestID string, timeout time.Duration, question []byte) ([]byte, error) {
 	looking, cancel := context.WithTimeout(ctx, timeout)
 	h, err := d.hooks.Hook(looking, worker)
+	if errors.Is(err, delivery.ErrNoHook) { // or declared elsewhere a moment ago
+		var all map[string]delivery.Hook
+		if all, err = d.hooks.All(looking); err == nil {
+			h = all[worker]
+		}
+	}
 	cancel()
 	switch {
-	case errors.Is(err, delivery.ErrNoHook), err == nil && h.Kind != delivery.Answer:
-		return nil, fmt.Errorf("%w: %q is not declared as one that answers", events.ErrNoWorker, worker)
 	case err != nil:
 		return nil, err
+	case h.Kind != delivery.Answer:
+		return nil, fmt.Errorf("%w: %q is not declared as one that answers", events.ErrNoWorker, worker)
 	}
 	return d.Asker.Ask(ctx, worker, requestID, timeout, question)
 }
