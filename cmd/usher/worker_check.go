@@ -71,6 +71,9 @@ Exit status 1 if anything is not as it should be.`,
 			if err := c.get(cmd.Context(), hookPath(args[0]), nil, &h); err != nil {
 				return named(err)
 			}
+			if len(h.Events) == 0 {
+				return fmt.Errorf("%s gets no events: only a worker that does can be checked", h.Name)
+			}
 			for _, t := range types {
 				if !slices.Contains(h.Events, t) {
 					return fmt.Errorf("--type %s: the worker does not take it; it takes %v", t, h.Events)

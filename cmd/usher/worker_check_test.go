@@ -50,8 +50,12 @@ func TestCheckAsJSON(t *testing.T) {
 
 func TestCheckRefuses(t *testing.T) {
 	t.Parallel()
-	a := newAdminStub(t, map[string][]string{"GET /admin/hooks/hello": {helloShown}})
+	a := newAdminStub(t, map[string][]string{
+		"GET /admin/hooks/hello": {helloShown},
+		"GET /admin/hooks/gate":  {`{"name":"gate","kind":"answer","events":[]}`},
+	})
 	for _, args := range [][]string{
+		{"gate"}, // it gets no events
 		{"hello", "--type", "session.issued"},
 		{"hello", "--timeout", "6m"},
 		{"hello", "--timeout", "0s"},
