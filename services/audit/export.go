@@ -163,8 +163,13 @@ func (x *reader) read(text []byte) error {
 		return x.Record(r)
 	}
 	var l line
-	if err := json.Unmarshal(text, &l); err != nil {
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields() // or a record could stand there that nobody looks at
+	if err := strict.Decode(&l); err != nil {
 		return err
+	}
+	if strict.More() {
+		return errors.New("more than one object stands there")
 	}
 	switch {
 	case l.End != nil:

@@ -259,6 +259,8 @@ func TestReadRefusesNonsense(t *testing.T) {
 		`{"record":{"seq":1,"former":"` + string(bytes.Repeat([]byte("0"), 200)) + `"}}` + "\n",
 		`{"checkpoint":{"seq":1,"head":"zz"}}` + "\n", `{"record":{"seq":1}}` + "\n", `{"record":{}}x` + "\n",
 		string(bytes.Repeat([]byte("a"), 2<<20)),
+		// A record beside what is read, which nobody would have verified.
+		`{"end":0,"record":{"seq":1,"event":{}}}` + "\n", `{"end":0}{"record":{"seq":1,"event":{}}}` + "\n",
 	} {
 		if _, _, err := readExport([]byte(text)); err == nil || errors.Is(err, audit.ErrCut) {
 			t.Errorf("Read(%.40q…) = %v, want an error that names the line", text, err)
