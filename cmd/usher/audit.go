@@ -8,6 +8,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/app"
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -50,8 +51,7 @@ still verify what they signed.`,
 
 // acted is the event of what a command does to the database.
 func acted(action, target string) events.Event {
-	about := events.About{Source: "/usher/admin", Actor: "admin:local"}
-	return events.New(events.AdminActed{Action: action, Target: target}, time.Now(), about)
+	return audit.Author{Actor: "admin:local"}.Acted(action, target, time.Now())
 }
 
 func (g *global) printKeys(cmd *cobra.Command, s *store.Store) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/password"
@@ -87,28 +88,21 @@ type Hasher interface {
 }
 
 // Author is who asked, for the events.
-type Author struct {
-	Actor                  string // "admin:<name>"
-	RequestID, TraceParent string
-}
+type Author = audit.Author
 
 // event makes one about an identity.
-func (a Author) event(id uuid.UUID, now time.Time, sequence int64, p events.Payload) events.Event {
-	e := events.New(p, now, events.About{
-		Source:      "/usher/admin",
-		Subject:     id.String(),
-		Actor:       a.Actor,
-		RequestID:   a.RequestID,
-		TraceParent: a.TraceParent,
-	})
+func event(by Author, id uuid.UUID, now time.Time, sequence int64, p events.Payload) events.Event {
+	about := by.About("/usher/admin")
+	about.Subject = id.String()
+	e := events.New(p, now, about)
 	e.Sequence = strconv.FormatInt(sequence, 10)
 	return e
 }
 
 // revocation makes session.revoked of an identity's sessions.
-func (a Author) revocation(of uuid.UUID, now time.Time, reason string) session.Revocation {
+func revocation(by Author, of uuid.UUID, now time.Time, reason string) session.Revocation {
 	return func(id uuid.UUID, sequence int64) events.Event {
-		return a.event(of, now, sequence, events.SessionRevoked{SessionID: id.String(), IdentityID: of.String(), Reason: reason})
+		return event(by, of, now, sequence, events.SessionRevoked{SessionID: id.String(), IdentityID: of.String(), Reason: reason})
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, 
 	if i.Credentials, err = withPassword(nil, identifiers, config, now); err != nil {
 		return nil, err
 	}
-	created := in.Author.event(i.ID, now, 1, events.IdentityCreated{
+	created := event(in.Author, i.ID, now, 1, events.IdentityCreated{
 		IdentityID: i.ID.String(),
 		SchemaID:   i.SchemaID,
 		State:      string(i.State),

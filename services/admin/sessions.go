@@ -18,7 +18,7 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID, by Author) er
 		return fmt.Errorf("revoke session: %w", err)
 	}
 	which := session.Which{IdentityID: found.IdentityID, ID: found.ID}
-	if _, err := s.Sessions.RevokeSessions(ctx, which, by.revocation(found.IdentityID, s.now(), byAdmin)); err != nil {
+	if _, err := s.Sessions.RevokeSessions(ctx, which, revocation(by, found.IdentityID, s.now(), byAdmin)); err != nil {
 		return fmt.Errorf("revoke session: %w", err)
 	}
 	return nil
@@ -27,7 +27,7 @@ func (s *Service) RevokeSession(ctx context.Context, id uuid.UUID, by Author) er
 // DeleteSessions deletes all sessions of an identity, or gives
 // [session.ErrNotFound] when it has none.
 func (s *Service) DeleteSessions(ctx context.Context, identityID uuid.UUID, by Author) error {
-	deleted, err := s.Sessions.DeleteSessions(ctx, identityID, by.revocation(identityID, s.now(), byAdmin))
+	deleted, err := s.Sessions.DeleteSessions(ctx, identityID, revocation(by, identityID, s.now(), byAdmin))
 	if err != nil {
 		return fmt.Errorf("delete sessions: %w", err)
 	}

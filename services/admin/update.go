@@ -113,14 +113,14 @@ func change(stored, next *identity.Identity, by Author) *Change {
 	}
 	now := next.UpdatedAt
 	c := &Change{Identity: next, Updated: func(sequence int64) events.Event {
-		return by.event(next.ID, now, sequence, events.IdentityUpdated{IdentityID: next.ID.String(), Changed: parts})
+		return event(by, next.ID, now, sequence, events.IdentityUpdated{IdentityID: next.ID.String(), Changed: parts})
 	}}
 	if next.Epoch != stored.Epoch {
 		reason := byAdmin
 		if deactivates(stored, next) {
 			reason = deactivated
 		}
-		c.Revoked = by.revocation(next.ID, now, reason)
+		c.Revoked = revocation(by, next.ID, now, reason)
 	}
 	return c
 }
@@ -176,9 +176,9 @@ func unlessSame(a, b json.RawMessage) json.RawMessage {
 func (s *Service) Delete(ctx context.Context, id uuid.UUID, by Author) error {
 	now := s.now()
 	err := s.Store.DeleteIdentity(ctx, id, Deletion{
-		Revoked: by.revocation(id, now, byAdmin),
+		Revoked: revocation(by, id, now, byAdmin),
 		Deleted: func(sequence int64) events.Event {
-			return by.event(id, now, sequence, events.IdentityDeleted{IdentityID: id.String()})
+			return event(by, id, now, sequence, events.IdentityDeleted{IdentityID: id.String()})
 		},
 	})
 	if err != nil {

@@ -31,13 +31,11 @@ const (
 // cannot be told is not done.
 func (s *Server) telling(what string, a action) action {
 	return func(x *exchange) error {
-		author := x.author()
-		about := events.About{Source: "/usher/admin", Actor: author.Actor, RequestID: author.RequestID, TraceParent: author.TraceParent}
-		acted := events.AdminActed{Action: what}
+		target := "" // only an id: nothing else that stands in a path belongs into an event
 		if id, err := parseID(x.r.PathValue("id")); err == nil {
-			acted.Target = id.String() // nothing else that stands in a path belongs into an event
+			target = id.String()
 		}
-		if err := s.Journal.AppendSoon(x.r.Context(), events.New(acted, s.Now(), about)); err != nil {
+		if err := s.Journal.AppendSoon(x.r.Context(), x.author().Acted(what, target, s.Now())); err != nil {
 			return fmt.Errorf("tell of %s: %w", what, err)
 		}
 		return a(x)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/admin"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/session"
@@ -34,8 +35,8 @@ const (
 )
 
 // author is who asks, for the events.
-func (x *exchange) author() admin.Author {
-	return admin.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
+func (x *exchange) author() audit.Author {
+	return audit.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
 }
 
 // pathID gives the id in the path, or missing: what cannot be an id is none of

@@ -64,7 +64,7 @@ func (s *Server) checkHook(x *exchange) error {
 		}
 	}()
 	c, err := s.Checker.Check(ctx, delivery.CheckOptions{
-		Hook: x.r.PathValue("name"), Case: in.Case, Type: in.Type, Count: in.Count, By: x.deliverer(),
+		Hook: x.r.PathValue("name"), Case: in.Case, Type: in.Type, Count: in.Count, By: x.author(),
 	})
 	if err != nil {
 		return hookError("check hook", err)

@@ -93,11 +93,6 @@ func (s *Server) viewNewHook(shown delivery.Shown, c delivery.Credential) newHoo
 	return newHookView{Hook: viewHook(shown), Credential: c.Reveal(), BusURL: s.BusURL}
 }
 
-// deliverer is who asks, for the events.
-func (x *exchange) deliverer() delivery.Author {
-	return delivery.Author{Actor: x.actor, RequestID: x.id, TraceParent: x.traceParent()}
-}
-
 // hookError makes an error one that says what an administrator can mend.
 func hookError(operation string, err error) error {
 	var invalid *delivery.Invalid
@@ -150,7 +145,7 @@ func (s *Server) createHook(x *exchange) error {
 	}
 	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{
 		Name: in.Name, Kind: in.Kind, Types: in.Events, Traits: in.Traits, ReuseName: in.Reuse,
-	}, x.deliverer())
+	}, x.author())
 	if err != nil {
 		return hookError("create hook", err)
 	}
@@ -176,12 +171,12 @@ func (s *Server) pauseHook(x *exchange) error {
 			return refuse("for: want a duration such as 10m or 2h, or nothing for a pause without an end")
 		}
 	}
-	shown, err := s.Hooks.Pause(x.r.Context(), x.r.PathValue("name"), long, x.deliverer())
+	shown, err := s.Hooks.Pause(x.r.Context(), x.r.PathValue("name"), long, x.author())
 	return x.hook("pause hook", shown, err)
 }
 
 func (s *Server) resumeHook(x *exchange) error {
-	shown, err := s.Hooks.Resume(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	shown, err := s.Hooks.Resume(x.r.Context(), x.r.PathValue("name"), x.author())
 	return x.hook("resume hook", shown, err)
 }
 
@@ -193,7 +188,7 @@ func (x *exchange) hook(operation string, shown delivery.Shown, err error) error
 }
 
 func (s *Server) rotateHook(x *exchange) error {
-	shown, credential, err := s.Hooks.Rotate(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	shown, credential, err := s.Hooks.Rotate(x.r.Context(), x.r.PathValue("name"), x.author())
 	if err != nil {
 		return hookError("rotate hook", err)
 	}
@@ -201,7 +196,7 @@ func (s *Server) rotateHook(x *exchange) error {
 }
 
 func (s *Server) removeHook(x *exchange) error {
-	if err := s.Hooks.Remove(x.r.Context(), x.r.PathValue("name"), x.deliverer()); err != nil {
+	if err := s.Hooks.Remove(x.r.Context(), x.r.PathValue("name"), x.author()); err != nil {
 		return hookError("remove hook", err)
 	}
 	x.answer(http.StatusNoContent, nil)

@@ -162,7 +162,7 @@ func (s *Server) redeliverLetters(x *exchange) error {
 	if in.Reason != "" {
 		return refuse("a redelivery has no reason")
 	}
-	n, err := s.Redeliverer.Redeliver(x.r.Context(), q, x.deliverer())
+	n, err := s.Redeliverer.Redeliver(x.r.Context(), q, x.author())
 	return x.changed(n, in.Limit, "redeliver dead letters", err)
 }
 
@@ -171,7 +171,7 @@ func (s *Server) discardLetters(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.Redeliverer.Discard(x.r.Context(), q, in.Reason, x.deliverer())
+	n, err := s.Redeliverer.Discard(x.r.Context(), q, in.Reason, x.author())
 	return x.changed(n, in.Limit, "discard dead letters", err)
 }
 
@@ -215,7 +215,7 @@ func (s *Server) replayHook(x *exchange) error {
 	defer cancel()
 	r, err := s.Redeliverer.Replay(ctx, delivery.ReplayOptions{
 		Hook: x.r.PathValue("name"), Since: in.Since, Until: in.Until, Types: in.Types, PerSecond: in.PerSecond,
-		ID: in.ID, After: in.After, By: x.deliverer(),
+		ID: in.ID, After: in.After, By: x.author(),
 	}, nil)
 	more := errors.Is(err, context.DeadlineExceeded) && x.r.Context().Err() == nil
 	if err != nil && !more {

@@ -107,7 +107,7 @@ func (s *Server) addWebhook(x *exchange) error {
 	if err := x.decode(&in); err != nil {
 		return err
 	}
-	h, err := s.Webhooks.Add(x.r.Context(), delivery.Hook{Name: in.Name, URL: in.URL, Types: in.Events, ReuseName: in.Reuse}, x.deliverer())
+	h, err := s.Webhooks.Add(x.r.Context(), delivery.Hook{Name: in.Name, URL: in.URL, Types: in.Events, ReuseName: in.Reuse}, x.author())
 	unready := errors.Is(err, delivery.ErrUnready)
 	if err != nil && !unready {
 		return hookError("add webhook", err)
@@ -122,7 +122,7 @@ func (s *Server) addWebhook(x *exchange) error {
 // goes on signing too.
 func (s *Server) rotateWebhook(x *exchange) error {
 	name := x.r.PathValue("name")
-	secret, err := s.Webhooks.Rotate(x.r.Context(), name, x.deliverer())
+	secret, err := s.Webhooks.Rotate(x.r.Context(), name, x.author())
 	if err != nil {
 		return hookError("rotate webhook", err)
 	}
@@ -136,7 +136,7 @@ func (s *Server) rotateWebhook(x *exchange) error {
 // changeWebhook does what needs no answer.
 func (s *Server) changeWebhook(change func(ctx context.Context, name string, by delivery.Author) error) func(*exchange) error {
 	return func(x *exchange) error {
-		if err := change(x.r.Context(), x.r.PathValue("name"), x.deliverer()); err != nil {
+		if err := change(x.r.Context(), x.r.PathValue("name"), x.author()); err != nil {
 			return hookError("change webhook", err)
 		}
 		x.answer(http.StatusNoContent, nil)
@@ -146,7 +146,7 @@ func (s *Server) changeWebhook(change func(ctx context.Context, name string, by 
 
 // testWebhook sends a test event and shows what came of it.
 func (s *Server) testWebhook(x *exchange) error {
-	t, err := s.Webhooks.Test(x.r.Context(), x.r.PathValue("name"), x.deliverer())
+	t, err := s.Webhooks.Test(x.r.Context(), x.r.PathValue("name"), x.author())
 	if err != nil {
 		return hookError("test webhook", err)
 	}

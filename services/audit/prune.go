@@ -44,13 +44,11 @@ func Prune(ctx context.Context, log Pruned, before, now time.Time, batch int) (n
 		n += some
 	}
 	if n > 0 {
-		pruned := events.AdminActed{Action: "audit.prune", Target: fmt.Sprintf("%d-%d", first, first+int64(n)-1)}
-		err = errors.Join(err, log.AppendSoon(ctx, events.New(pruned, now, systemAbout())))
+		pruned := system.Acted("audit.prune", fmt.Sprintf("%d-%d", first, first+int64(n)-1), now)
+		err = errors.Join(err, log.AppendSoon(ctx, pruned))
 	}
 	return n, err
 }
 
-// systemAbout is what the log's own events carry.
-func systemAbout() events.About {
-	return events.About{Source: "/usher/audit", Actor: "system:audit"}
-}
+// system is the author of what the log does by itself.
+var system = Author{Actor: "system:audit"}

@@ -67,7 +67,7 @@ func (s *Signer) Sign(ctx context.Context) (bool, error) {
 	if err := s.Log.SaveCheckpoint(ctx, c); err != nil {
 		return false, err
 	}
-	e := events.New(c.event(), s.Now(), systemAbout())
+	e := events.New(c.event(), s.Now(), system.About("/usher/audit"))
 	if err := s.Log.AppendSoon(ctx, e); err != nil {
 		return true, fmt.Errorf("tell of the checkpoint of record %d: %w", seq, err)
 	}

@@ -136,7 +136,7 @@ func (c *Checks) Check(ctx context.Context, o CheckOptions) (Checked, error) {
 	if err != nil {
 		return Checked{}, err
 	}
-	if err := c.Ledger.Append(ctx, o.By.acted("hook.check", o.Hook, c.Now())); err != nil {
+	if err := c.Ledger.Append(ctx, o.By.Acted("hook.check", o.Hook, c.Now())); err != nil {
 		return Checked{}, fmt.Errorf("check: %w", err)
 	}
 	done := Checked{Case: o.Case, Type: o.Type}

@@ -311,5 +311,5 @@ func (d *Declarations) show(ctx context.Context, name string) (Shown, error) {
 }
 
 func (d *Declarations) acted(by Author, action, target string) events.Event {
-	return by.acted(action, target, d.Now())
+	return by.Acted(action, target, d.Now())
 }

@@ -122,7 +122,7 @@ func (s *Service) pause(ctx context.Context, o pauseOrder) error {
 		return nil
 	}
 	if o.first {
-		said := Author{}.event(events.HookPaused{Hook: o.hook, Failures: o.failures}, s.Now())
+		said := event(system, events.HookPaused{Hook: o.hook, Failures: o.failures}, s.Now())
 		if err := s.Ledger.Append(ctx, said); err != nil {
 			s.notPaused(o.hook)
 			return fmt.Errorf("say that %s is paused: %w", o.hook, err)

@@ -56,7 +56,7 @@ func (s *Service) eachDead(ctx context.Context, q FailureQuery, change func(*Fai
 		for _, former := range found {
 			q.After = former.N
 			f, now := former, s.Now()
-			said := by.event(change(&f, now), now)
+			said := event(by, change(&f, now), now)
 			saved, err := s.Failures.SaveFailure(ctx, &former, f, said)
 			if err != nil {
 				return done, fmt.Errorf("dead letter %s of %s: %w", f.EventID, f.Hook, err)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
-
-	"github.com/usher-auth/usher/events"
 )
 
 const (
@@ -66,7 +64,7 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions, progress func(Rep
 		r.Until = s.Now()
 	}
 	if o.ID == "" {
-		if err := s.Ledger.Append(ctx, o.By.event(events.AdminActed{Action: "hook.replay", Target: h.Name}, s.Now())); err != nil {
+		if err := s.Ledger.Append(ctx, o.By.Acted("hook.replay", h.Name, s.Now())); err != nil {
 			return r, fmt.Errorf("replay: %w", err)
 		}
 	}

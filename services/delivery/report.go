@@ -219,7 +219,7 @@ func (s *Service) save(ctx context.Context, former *Failure, f Failure, class st
 			return false, err
 		}
 		if tell {
-			said = append(said, Author{}.event(events.HookDead{
+			said = append(said, event(system, events.HookDead{
 				Hook: f.Hook, EventID: f.EventID, Attempts: f.Attempts, Reason: class,
 			}, f.LastAt))
 		}

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -14,14 +13,15 @@ import (
 )
 
 const (
-	// source is the source of the events of this package, actor theirs where
-	// nobody asked.
+	// source is that of the events of this package.
 	source = "/usher/delivery"
-	actor  = "system:delivery"
 	// finishTime bounds storing what has happened on the bus, which goes on when
 	// the service ends.
 	finishTime = 5 * time.Second
 )
+
+// system is the author where nobody asked.
+var system = Author{Actor: "system:delivery"}
 
 // Declared tells of hooks, those of the configuration and those that are built
 // in as well as those of the table.
@@ -157,15 +157,11 @@ func (nobody) Reported(string, State) {}
 func (nobody) Published(string)       {}
 
 // Author is who asked, for the events.
-type Author struct {
-	// Actor is "admin:<name>" or the like.
-	Actor, RequestID, TraceParent string
-}
+type Author = audit.Author
 
-func (a Author) event(p events.Payload, now time.Time) events.Event {
-	return events.New(p, now, events.About{
-		Source: source, Actor: cmp.Or(a.Actor, actor), RequestID: a.RequestID, TraceParent: a.TraceParent,
-	})
+// event makes one of this package.
+func event(by Author, p events.Payload, now time.Time) events.Event {
+	return events.New(p, now, by.About(source))
 }
 
 // finishing is ctx for what must be stored although the service ends.

@@ -80,7 +80,7 @@ func (w *Webhooks) Add(ctx context.Context, wanted Hook, by Author) (Hook, error
 	if err := CheckWebhook(h); err != nil {
 		return Hook{}, &Invalid{Text: err.Error()}
 	}
-	err := w.create(ctx, h, by.acted("webhook.add", h.Name, w.Now()))
+	err := w.create(ctx, h, by.Acted("webhook.add", h.Name, w.Now()))
 	if err != nil && !errors.Is(err, ErrUnready) {
 		return Hook{}, err
 	}
@@ -92,7 +92,7 @@ func (w *Webhooks) Add(ctx context.Context, wanted Hook, by Author) (Hook, error
 // [ErrRotating]. Others are [ErrNoHook] and [ErrFixed].
 func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret webhook.Secret, err error) {
 	secret = webhook.NewSigningSecret()
-	err = w.update(ctx, name, by.acted("webhook.rotate", name, w.Now()), onlyWebhook, func(h *Hook) error {
+	err = w.update(ctx, name, by.Acted("webhook.rotate", name, w.Now()), onlyWebhook, func(h *Hook) error {
 		if len(h.Secrets) > 1 {
 			return ErrRotating
 		}
@@ -105,7 +105,7 @@ func (w *Webhooks) Rotate(ctx context.Context, name string, by Author) (secret w
 // FinishRotation ends all secrets of a webhook but the newest. The error is
 // [ErrNoHook] or [ErrFixed].
 func (w *Webhooks) FinishRotation(ctx context.Context, name string, by Author) error {
-	return w.update(ctx, name, by.acted("webhook.rotate.finish", name, w.Now()), onlyWebhook, func(h *Hook) error {
+	return w.update(ctx, name, by.Acted("webhook.rotate.finish", name, w.Now()), onlyWebhook, func(h *Hook) error {
 		h.Secrets = h.Secrets[:1]
 		return nil
 	})
@@ -122,13 +122,13 @@ func onlyWebhook(h Hook) error {
 // Enable ends that a webhook is disabled, also of one in the file. It gets what
 // has come meanwhile, as far as the stream keeps it. The error is [ErrNoHook].
 func (w *Webhooks) Enable(ctx context.Context, name string, by Author) error {
-	return w.disable(ctx, name, "", by.acted("webhook.enable", name, w.Now()), func(Hook) bool { return true })
+	return w.disable(ctx, name, "", by.Acted("webhook.enable", name, w.Now()), func(Hook) bool { return true })
 }
 
 // DisableWebhook disables a webhook whose endpoint is at that URL and has gone.
 // One that is disabled already, has another URL by now or is no more is left alone.
 func (w *Webhooks) DisableWebhook(ctx context.Context, name, url string) error {
-	said := Author{}.event(events.HookDisabled{Hook: name, Reason: Disabled}, w.Now())
+	said := event(system, events.HookDisabled{Hook: name, Reason: Disabled}, w.Now())
 	err := w.disable(ctx, name, Disabled, said, func(h Hook) bool { return h.URL == url })
 	if errors.Is(err, ErrNoHook) {
 		return nil
@@ -139,7 +139,7 @@ func (w *Webhooks) DisableWebhook(ctx context.Context, name, url string) error {
 // Remove removes a webhook with all that it has failed at, as
 // [Declarations.Remove] does a worker. The error is [ErrNoHook] or [ErrFixed].
 func (w *Webhooks) Remove(ctx context.Context, name string, by Author) error {
-	return w.remove(ctx, name, by.acted("webhook.remove", name, w.Now()), onlyWebhook)
+	return w.remove(ctx, name, by.Acted("webhook.remove", name, w.Now()), onlyWebhook)
 }
 
 // WebhookTest is what came of a test.
@@ -166,7 +166,7 @@ func (w *Webhooks) Test(ctx context.Context, name string, by Author) (WebhookTes
 	if err != nil {
 		return WebhookTest{}, err
 	}
-	e := by.event(testEvent{Webhook: name}, w.Now())
+	e := event(by, testEvent{Webhook: name}, w.Now())
 	m, err := webhook.MessageOf(e)
 	if err != nil {
 		return WebhookTest{}, err
@@ -183,9 +183,4 @@ func (w *Webhooks) Test(ctx context.Context, name string, by Author) (WebhookTes
 // Signed is a webhook's endpoint.
 func (h Hook) Signed() webhook.Signed {
 	return webhook.Signed{Name: h.Name, URL: h.URL, Secrets: h.Secrets}
-}
-
-// acted is the event of what somebody did.
-func (a Author) acted(action, target string, now time.Time) events.Event {
-	return a.event(events.AdminActed{Action: action, Target: target}, now)
 }
