@@ -174,7 +174,9 @@ func TestARetryReachesOneHook(t *testing.T) {
 	}
 	var seqs []uint64
 	for range 2 { // again stores nothing
-		seq, err := p.PublishRetry(t.Context(), "crm-sync", "id-1", "crm-sync/id-1/1.2", "identity.created", 2, []byte(`{"id":"id-1"}`))
+		seq, err := p.PublishRetry(t.Context(), events.Retry{
+			Hook: "crm-sync", EventID: "id-1", MessageID: "crm-sync/id-1/1.2", Attempt: 2, Payload: []byte(`{"id":"id-1"}`),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,18 +198,19 @@ func TestARetryReachesOneHook(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Nats-Msg-Id": "crm-sync/id-1/1.2", "Usher-Event-Id": "id-1", "Usher-Attempt": "2", "Content-Type": "application/cloudevents+json",
+		"Usher-Deadline": "", // none
 	} {
 		if got := m.Header.Get(name); got != want || m.Subject != "usher.hook.v1.crm-sync.retry" || string(m.Data) != `{"id":"id-1"}` {
 			t.Errorf("retry %s %s: header %s = %q, want %q", m.Subject, m.Data, name, got, want)
 		}
 	}
-	if _, err := p.PublishRetry(t.Context(), "*", "id-1", "x", "identity.created", 2, nil); err == nil {
+	if _, err := p.PublishRetry(t.Context(), events.Retry{Hook: "*", EventID: "id-1", MessageID: "x", Attempt: 2}); err == nil {
 		t.Error("PublishRetry to hook * = nil error, want it refused")
 	}
 }
 
 // A check says until when somebody waits for it.
-func TestPublishCheck(t *testing.T) {
+func TestARetryMayHaveADeadline(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)
 	js := b.provision(events.StreamOptions{}, declared...)
@@ -215,7 +218,9 @@ func TestPublishCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seq, err := p.PublishCheck(t.Context(), "crm-sync", "id-1", "crm-sync/id-1/check.0", time.UnixMilli(1234), []byte("no JSON"))
+	seq, err := p.PublishRetry(t.Context(), events.Retry{
+		Hook: "crm-sync", EventID: "id-1", MessageID: "crm-sync/id-1/check.0", Attempt: 1, Deadline: time.UnixMilli(1234), Payload: []byte("no JSON"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

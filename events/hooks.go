@@ -25,6 +25,20 @@ func SubjectIdentityGet(worker string) string { return "usher.svc.v1.identity.ge
 // SubjectHookAnswer is where an answering worker is asked, in account AUTH.
 func SubjectHookAnswer(hook string) string { return "usher.svc.v1.hook.answer." + hook }
 
+// ReasonCrash begins the reason of a permanent failure at an event that has ended
+// its worker again and again: its dead letter has this class.
+const ReasonCrash = "crash"
+
+// What becomes of an event that a hook has failed at.
+const (
+	// StateWaiting is delivered again at its time.
+	StateWaiting = "waiting"
+	// StateDead is a dead letter: not delivered again unless somebody asks.
+	StateDead = "dead"
+	// StateDiscarded was a dead letter, and somebody has decided that it stays so.
+	StateDiscarded = "discarded"
+)
+
 // HookFailed reports a failed attempt. Reporting the same attempt again changes
 // nothing. A worker acks the message once it is answered.
 type HookFailed struct {
@@ -47,7 +61,7 @@ const CodeNoHook = "no_hook"
 
 // HookFailedReply says what becomes of the event.
 type HookFailedReply struct {
-	State string `json:"state"` // "waiting", "dead", "discarded"
+	State string `json:"state"` // [StateWaiting], [StateDead] or [StateDiscarded]
 	// Next is when it comes again, in RFC 3339; empty if it does not.
 	Next string `json:"next,omitempty"`
 }

@@ -146,37 +146,37 @@ func IsFull(err error) bool {
 	return errors.As(err, &refused) && strings.Contains(refused.Description, "maximum bytes exceeded")
 }
 
-// PublishRetry publishes an event to one hook alone, as the attempt with that
-// number, and returns once the stream has stored it, or had stored it before
-// under the same message id. That is not the event's, which the stream knows.
-func (p *Publisher) PublishRetry(ctx context.Context, hook, eventID, messageID, eventType string, attempt int, payload []byte) (streamSeq uint64, err error) {
-	msg := Message{ID: messageID, Type: eventType, Payload: payload}.msg()
-	msg.Header.Set(HeaderAttempt, strconv.Itoa(attempt))
-	return p.publishTo(ctx, hook, eventID, msg)
+// Retry is an event on its way to one hook alone.
+type Retry struct {
+	Hook, EventID string
+	// MessageID is the retry's own: that of the event is known to the stream.
+	MessageID string
+	Attempt   int // from 1
+	// Deadline is when it is of no use to anybody any more, which only a check has.
+	Deadline time.Time
+	// Payload is the event's canonical JSON. That of a check need not be an event.
+	Payload []byte
 }
 
-// PublishCheck publishes what a worker is checked with to that worker alone,
-// and returns once the stream has stored it. After the deadline it is of no use
-// to anybody. The payload need not be an event.
-func (p *Publisher) PublishCheck(ctx context.Context, hook, eventID, messageID string, deadline time.Time, payload []byte) (streamSeq uint64, err error) {
-	msg := Message{ID: messageID, Payload: payload}.msg()
-	msg.Header.Set(HeaderDeadline, strconv.FormatInt(deadline.UnixMilli(), 10))
-	msg.Header.Set(HeaderAttempt, "1")
-	return p.publishTo(ctx, hook, eventID, msg)
-}
-
-// publishTo publishes to one hook alone.
-func (p *Publisher) publishTo(ctx context.Context, hook, eventID string, msg *nats.Msg) (streamSeq uint64, err error) {
-	if err := CheckName(hook); err != nil {
+// PublishRetry returns once the stream has stored r, with its place there.
+// Publishing the same message id again within the stream's duplicate window
+// stores nothing and gives the same place.
+func (p *Publisher) PublishRetry(ctx context.Context, r Retry) (streamSeq uint64, err error) {
+	if err := CheckName(r.Hook); err != nil {
 		return 0, fmt.Errorf("publish retry: %w", err)
 	}
-	msg.Subject = RetrySubject(hook)
-	msg.Header.Set(HeaderEventID, eventID)
+	msg := Message{ID: r.MessageID, Payload: r.Payload}.msg()
+	msg.Subject = RetrySubject(r.Hook)
+	msg.Header.Set(HeaderEventID, r.EventID)
+	msg.Header.Set(HeaderAttempt, strconv.Itoa(r.Attempt))
+	if !r.Deadline.IsZero() {
+		msg.Header.Set(HeaderDeadline, strconv.FormatInt(r.Deadline.UnixMilli(), 10))
+	}
 	ctx, cancel := context.WithTimeout(ctx, ackTime)
 	defer cancel()
 	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(Stream))
 	if err != nil {
-		return 0, fmt.Errorf("publish retry of %s: %w", eventID, err)
+		return 0, fmt.Errorf("publish retry of %s: %w", r.EventID, err)
 	}
 	return ack.Sequence, nil
 }

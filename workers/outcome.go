@@ -59,7 +59,7 @@ func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 type crashed struct{ deliveries int }
 
 func (c *crashed) Error() string {
-	return fmt.Sprintf("crash: delivered %d times without an outcome", c.deliveries)
+	return fmt.Sprintf(events.ReasonCrash+": delivered %d times without an outcome", c.deliveries)
 }
 
 // late is a handler that has not ended in its time.

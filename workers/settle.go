@@ -62,7 +62,7 @@ func (j *job) report(ctx context.Context, a *Attempt) error {
 		return errors.New("report: the answer is none")
 	}
 	a.Outcome = Dead
-	if reply.State == "waiting" {
+	if reply.State == events.StateWaiting {
 		a.Outcome = Retry
 		if next, err := time.Parse(time.RFC3339, reply.Next); err == nil {
 			a.Next = max(time.Until(next), 0)

@@ -94,9 +94,7 @@ type Checked struct {
 
 // CheckBus is a check's way to the worker.
 type CheckBus interface {
-	// PublishCheck returns once the stream has stored the payload for that hook
-	// alone, with its place there. It is of no use after the deadline.
-	PublishCheck(ctx context.Context, hook, eventID, messageID string, deadline time.Time, payload []byte) (streamSeq uint64, err error)
+	Publisher
 	// Consumers gives all that there are, by hook.
 	Consumers(ctx context.Context) (map[string]Consumer, error)
 	// Acks tells of each ack, of any hook, until it is stopped.

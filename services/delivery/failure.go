@@ -1,6 +1,10 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"github.com/usher-auth/usher/events"
+)
 
 // State is what becomes of an event that a hook has failed at.
 type State string
@@ -8,11 +12,11 @@ type State string
 // The states of a [Failure].
 const (
 	// Waiting is delivered again at its time, or was and has no outcome yet.
-	Waiting State = "waiting"
+	Waiting State = events.StateWaiting
 	// Dead is not delivered again unless somebody asks: a dead letter.
-	Dead State = "dead"
+	Dead State = events.StateDead
 	// Discarded was dead, and somebody has decided that it stays so.
-	Discarded State = "discarded"
+	Discarded State = events.StateDiscarded
 	// Done was delivered after all.
 	Done State = "done"
 )

@@ -81,7 +81,7 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions, progress func(Rep
 				return r, fmt.Errorf("replay: %w", err)
 			}
 			_, err := s.Publisher.PublishRetry(ctx, Retry{
-				Hook: h.Name, EventID: e.EventID, Type: e.Type, Attempt: 1, Payload: e.Payload,
+				Hook: h.Name, EventID: e.EventID, Attempt: 1, Payload: e.Payload,
 				MessageID: h.Name + "/" + e.EventID + "/replay." + r.ID,
 			})
 			if err != nil {

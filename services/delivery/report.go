@@ -17,10 +17,10 @@ import (
 
 // Why an event became a dead letter, in [events.HookDead].
 const (
-	deadPermanent = "permanent" // the hook said so
-	deadAttempts  = "attempts"  // the ladder ended
-	deadCrash     = "crash"     // the hook died of it, again and again
-	deadGone      = "gone"      // the event, or the hook, is not there any more, or the hook does not get it
+	deadPermanent = "permanent"        // the hook said so
+	deadAttempts  = "attempts"         // the ladder ended
+	deadCrash     = events.ReasonCrash // the hook died of it, again and again
+	deadGone      = "gone"             // the event, or the hook, is not there any more, or the hook does not get it
 )
 
 const (
@@ -183,7 +183,7 @@ func (s *Service) decide(h Hook, former *Failure, r events.HookFailed, id uuid.U
 	}
 	f.State = Dead
 	switch wait, again := s.wait(h, f, r); {
-	case r.Permanent && strings.HasPrefix(r.Reason, deadCrash):
+	case r.Permanent && strings.HasPrefix(r.Reason, events.ReasonCrash):
 		class = deadCrash
 	case r.Permanent:
 		class = deadPermanent

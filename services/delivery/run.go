@@ -145,7 +145,7 @@ func (s *Service) publish(ctx context.Context, f Failure) error {
 		return s.notIts(ctx, f, eventType)
 	}
 	seq, err := s.Publisher.PublishRetry(ctx, Retry{
-		Hook: f.Hook, EventID: f.EventID, Type: eventType, Attempt: f.Attempts + 1, Payload: payload,
+		Hook: f.Hook, EventID: f.EventID, Attempt: f.Attempts + 1, Payload: payload,
 		MessageID: fmt.Sprintf("%s/%s/%d.%d", f.Hook, f.EventID, f.Round, f.Attempts+1),
 	})
 	if err != nil {

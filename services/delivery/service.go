@@ -32,13 +32,7 @@ type Declared interface {
 }
 
 // Retry is an event on its way to one hook only.
-type Retry struct {
-	Hook, EventID, Type string
-	// MessageID is the retry's own.
-	MessageID string
-	Attempt   int // from 1
-	Payload   []byte
-}
+type Retry = events.Retry
 
 // Publisher publishes retries.
 type Publisher interface {

@@ -56,7 +56,10 @@ func (t *trial) run(ctx context.Context, deadline time.Time, number int, set []c
 	t.began = t.Now()
 	for _, e := range set {
 		id := e.id.String()
-		seq, err := t.Bus.PublishCheck(ctx, t.hook, id, t.hook+"/"+id+"/check."+strconv.Itoa(number), deadline, e.body)
+		seq, err := t.Bus.PublishRetry(ctx, Retry{
+			Hook: t.hook, EventID: id, Attempt: 1, Deadline: deadline, Payload: e.body,
+			MessageID: t.hook + "/" + id + "/check." + strconv.Itoa(number),
+		})
 		if err != nil {
 			return err
 		}

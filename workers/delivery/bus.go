@@ -28,12 +28,7 @@ func NewBus(nc *nats.Conn) (*Bus, error) {
 
 // PublishRetry is that of [delivery.Publisher].
 func (b *Bus) PublishRetry(ctx context.Context, r delivery.Retry) (uint64, error) {
-	return b.publisher.PublishRetry(ctx, r.Hook, r.EventID, r.MessageID, r.Type, r.Attempt, r.Payload)
-}
-
-// PublishCheck is that of [delivery.CheckBus].
-func (b *Bus) PublishCheck(ctx context.Context, hook, eventID, messageID string, deadline time.Time, payload []byte) (uint64, error) {
-	return b.publisher.PublishCheck(ctx, hook, eventID, messageID, deadline, payload)
+	return b.publisher.PublishRetry(ctx, r)
 }
 
 // Acks is that of [delivery.CheckBus].

@@ -248,7 +248,7 @@ func TestBusPublishesOnceToOneHookAndPausesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := b.publish()
-	r := delivery.Retry{Hook: "crm", EventID: e.ID, Type: e.Type, MessageID: "crm/" + e.ID + "/1.2", Attempt: 2, Payload: []byte("{}")}
+	r := delivery.Retry{Hook: "crm", EventID: e.ID, MessageID: "crm/" + e.ID + "/1.2", Attempt: 2, Payload: []byte("{}")}
 	for range 2 {
 		if seq, err := on.PublishRetry(t.Context(), r); seq != 2 || err != nil {
 			t.Fatalf("PublishRetry = %d, %v, want 2", seq, err)

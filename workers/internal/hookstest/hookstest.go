@@ -91,7 +91,7 @@ func (h *Hooks) take(ctx context.Context, r events.Request) ([]byte, error) {
 	defer h.mu.Unlock()
 	h.reports = append(h.reports, report)
 	if report.Permanent {
-		return json.Marshal(events.HookFailedReply{State: "dead"})
+		return json.Marshal(events.HookFailedReply{State: events.StateDead})
 	}
 	after := Step
 	if report.After > 0 {
@@ -99,7 +99,7 @@ func (h *Hooks) take(ctx context.Context, r events.Request) ([]byte, error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	h.timers = append(h.timers, time.AfterFunc(after, func() { h.again(ctx, r.Name, report) }))
-	return json.Marshal(events.HookFailedReply{State: "waiting", Next: time.Now().Add(after).Format(time.RFC3339Nano)})
+	return json.Marshal(events.HookFailedReply{State: events.StateWaiting, Next: time.Now().Add(after).Format(time.RFC3339Nano)})
 }
 
 // again publishes the retry of what was reported.
@@ -108,8 +108,7 @@ func (h *Hooks) again(ctx context.Context, hook string, r events.HookFailed) {
 	if err != nil {
 		return // the test has ended
 	}
-	e, _ := events.Decode(m.Data)
 	attempt := r.Attempt + 1
 	id := fmt.Sprintf("%s/%s/1.%d", hook, r.EventID, attempt)
-	_, _ = h.publisher.PublishRetry(ctx, hook, r.EventID, id, e.Type, attempt, m.Data)
+	_, _ = h.publisher.PublishRetry(ctx, events.Retry{Hook: hook, EventID: r.EventID, MessageID: id, Attempt: attempt, Payload: m.Data})
 }
