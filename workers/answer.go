@@ -30,21 +30,23 @@ const (
 // what is about to be stored. [Answer] makes it.
 type Answering struct {
 	settings
-	concurrency int
-	handle      func(context.Context, Question) (Reply, error)
+	handle func(context.Context, Question) (Reply, error)
 }
 
 // Answer makes the worker that answers what the hook of that name is asked. Its
-// credential is of a kind of its own and lets it do nothing else. Of the options
-// [Concurrency], [Version], [WithConn] and [Logger] have an effect.
+// credential is of a kind of its own and lets it do nothing else.
 //
 // The context of handle ends when nobody waits for the answer any more. An
 // error, a panic and an answer over 250 kB are no answer: the declaration says
 // whether the flow then goes on or not. Whoever asks sees none of their texts.
 // The same question may come twice.
-func Answer(name string, handle func(context.Context, Question) (Reply, error), opts ...Option) *Answering {
-	w := New(name, opts...)
-	return &Answering{settings: w.settings, concurrency: w.concurrency, handle: handle}
+func Answer(name string, handle func(context.Context, Question) (Reply, error), opts ...AnswerOption) *Answering {
+	a := &Answering{settings: defaults(name), handle: handle}
+	for _, o := range opts {
+		o.either(&a.settings)
+	}
+	a.log = a.log.With("worker", name)
+	return a
 }
 
 // Refuse is the answer that refuses with a message to the person at a place of
@@ -60,9 +62,6 @@ func Refuse(pointer string, id int64, text string) Reply {
 // questions, such as one for events, is an error at once.
 func (a *Answering) Run(ctx context.Context) error {
 	err := a.check()
-	if err == nil && a.concurrency < 1 {
-		err = fmt.Errorf("concurrency is %d, want 1 or more", a.concurrency)
-	}
 	if err == nil {
 		err = a.connected(ctx, a.serve)
 	}

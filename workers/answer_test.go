@@ -126,3 +126,23 @@ func TestAnsweringWorkerThatCannotWork(t *testing.T) {
 		t.Errorf("Run of a wrong name = %v, want an error that says so", err)
 	}
 }
+
+// An option that says nothing to an answering worker is not taken by the compiler.
+func TestOptionsOfAnsweringWorkers(t *testing.T) {
+	for name, c := range map[string]struct {
+		option workers.Option
+		want   bool
+	}{
+		"Concurrency": {workers.Concurrency(1), true}, "Logger": {workers.Logger(discard), true},
+		"Version": {workers.Version("1.0.0"), true}, "WithConn": {workers.WithConn(nil), true},
+		"Timeout": {workers.Timeout(1), false}, "Grace": {workers.Grace(1), false}, "Metrics": {workers.Metrics(nil), false},
+		"AwaitConsumer": {workers.AwaitConsumer(), false}, "DoubleAck": {workers.DoubleAck(), false}, "Observe": {workers.Observe(nil), false},
+	} {
+		if _, ok := c.option.(workers.AnswerOption); ok != c.want {
+			t.Errorf("%s is an AnswerOption: %t, want %t", name, ok, c.want)
+		}
+	}
+	if err := workers.Answer("age", nil, workers.Logger(discard), workers.Concurrency(0)).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "concurrency is 0") {
+		t.Errorf("Run = %v, want the concurrency refused", err)
+	}
+}

@@ -7,7 +7,7 @@ import (
 )
 
 // NakDelay replaces how long an event is naked for that nobody takes the report of.
-func NakDelay(d time.Duration) Option { return func(w *Worker) { w.nakDelay = d } }
+func NakDelay(d time.Duration) Option { return workerOption(func(w *Worker) { w.nakDelay = d }) }
 
 // Exit is Main without a process of its own.
 func Exit(ctx context.Context, r Runner, complaints io.Writer) int {

@@ -19,87 +19,115 @@ import (
 // it handlers, [Worker.Run] lets it work.
 type Worker struct {
 	settings
-	handlers    map[string]handler
-	any         handler // of the types that have none of their own
-	concurrency int
-	timeout     time.Duration
-	grace       time.Duration
-	nakDelay    time.Duration
-	await       bool
-	doubleAck   bool
-	observe     func(Attempt)
-	metrics     *metrics
-	health      health
-	survived    survived
+	handlers  map[string]handler
+	any       handler // of the types that have none of their own
+	timeout   time.Duration
+	grace     time.Duration
+	nakDelay  time.Duration
+	await     bool
+	doubleAck bool
+	observe   func(Attempt)
+	register  prometheus.Registerer
+	metrics   *metrics
+	health    health
+	survived  survived
 }
 
 // settings are what workers of both kinds have.
 type settings struct {
-	name     string
-	version  string
-	conn     *nats.Conn
-	log      *slog.Logger
-	register prometheus.Registerer
+	name        string
+	version     string
+	conn        *nats.Conn
+	log         *slog.Logger
+	concurrency int
+}
+
+// defaults are the settings of a worker without options.
+func defaults(name string) settings {
+	return settings{name: name, version: "0.0.0", log: slog.Default(), concurrency: 8}
 }
 
 type handler func(ctx context.Context, e events.Event, attempt int) error
 
 // Option changes how a worker works.
-type Option func(*Worker)
+type Option interface{ worker(w *Worker) }
 
-// Concurrency is how many events are handled at the same time; 8 without it. What
-// is handled beside an event that kills the program has no outcome either: five
-// times, and it is a dead letter too, with the reason crash, to be redelivered.
-// With 1 only the killer is.
-func Concurrency(n int) Option { return func(w *Worker) { w.concurrency = n } }
+// AnswerOption changes how a worker of either kind works. The other options are
+// of how events are handled, and [Answer] does not take them.
+type AnswerOption interface {
+	Option
+	either(s *settings)
+}
+
+type workerOption func(*Worker)
+
+func (o workerOption) worker(w *Worker) { o(w) }
+
+type eitherOption func(*settings)
+
+func (o eitherOption) worker(w *Worker)   { o(&w.settings) }
+func (o eitherOption) either(s *settings) { o(s) }
+
+// Concurrency is how many events, or questions, are handled at the same time; 8
+// without it. What is handled beside an event that kills the program has no
+// outcome either: five times, and it is a dead letter too, with the reason crash,
+// to be redelivered. With 1 only the killer is.
+func Concurrency(n int) AnswerOption {
+	return eitherOption(func(s *settings) { s.concurrency = n })
+}
 
 // Timeout is how long a handler has for one event before its context ends; a
 // minute without it. A handler that does not end then either counts as failed
 // two seconds later and keeps its place until it ends.
-func Timeout(d time.Duration) Option { return func(w *Worker) { w.timeout = d } }
+func Timeout(d time.Duration) Option { return workerOption(func(w *Worker) { w.timeout = d }) }
 
 // Grace is how long handlers may go on after Run was told to end, before their
 // context ends too; 20 seconds without it.
-func Grace(d time.Duration) Option { return func(w *Worker) { w.grace = d } }
+func Grace(d time.Duration) Option { return workerOption(func(w *Worker) { w.grace = d }) }
 
 // Version is what discovery shows of this program, a semantic version; 0.0.0
 // without it.
-func Version(v string) Option { return func(w *Worker) { w.version = v } }
+func Version(v string) AnswerOption {
+	return eitherOption(func(s *settings) { s.version = v })
+}
 
 // WithConn uses a connection that stays the caller's, instead of one by the
 // environment.
-func WithConn(nc *nats.Conn) Option { return func(w *Worker) { w.conn = nc } }
+func WithConn(nc *nats.Conn) AnswerOption {
+	return eitherOption(func(s *settings) { s.conn = nc })
+}
 
 // AwaitConsumer waits for a durable consumer that does not exist (yet, or any
 // more), instead of ending with an error.
-func AwaitConsumer() Option { return func(w *Worker) { w.await = true } }
+func AwaitConsumer() Option { return workerOption(func(w *Worker) { w.await = true }) }
 
 // DoubleAck waits until the bus has confirmed each ack. It costs a round trip
 // and makes repetitions rarer; it does not exclude them.
-func DoubleAck() Option { return func(w *Worker) { w.doubleAck = true } }
+func DoubleAck() Option { return workerOption(func(w *Worker) { w.doubleAck = true }) }
 
 // Observe is told of each attempt, from the goroutine that made it.
-func Observe(f func(Attempt)) Option { return func(w *Worker) { w.observe = f } }
+func Observe(f func(Attempt)) Option { return workerOption(func(w *Worker) { w.observe = f }) }
 
 // Metrics registers the worker's metrics, all named usher_worker_…, with r when
 // it runs. Without it they are served by [Worker.Handler] alone.
-func Metrics(r prometheus.Registerer) Option { return func(w *Worker) { w.register = r } }
+func Metrics(r prometheus.Registerer) Option { return workerOption(func(w *Worker) { w.register = r }) }
 
 // Logger takes the worker's log lines; [slog.Default] without it.
-func Logger(l *slog.Logger) Option { return func(w *Worker) { w.log = l } }
+func Logger(l *slog.Logger) AnswerOption {
+	return eitherOption(func(s *settings) { s.log = l })
+}
 
 // New makes a worker that binds to the durable consumer of the same name.
 func New(name string, opts ...Option) *Worker {
 	w := &Worker{
-		settings:    settings{name: name, version: "0.0.0", log: slog.Default()},
-		handlers:    map[string]handler{},
-		concurrency: 8,
-		timeout:     time.Minute,
-		grace:       20 * time.Second,
-		nakDelay:    30 * time.Second,
+		settings: defaults(name),
+		handlers: map[string]handler{},
+		timeout:  time.Minute,
+		grace:    20 * time.Second,
+		nakDelay: 30 * time.Second,
 	}
 	for _, o := range opts {
-		o(w)
+		o.worker(w)
 	}
 	w.log = w.log.With("worker", name)
 	w.metrics = newMetrics(name)
@@ -159,6 +187,9 @@ func (s *settings) check() error {
 	if !validVersion.MatchString(s.version) {
 		return fmt.Errorf("version is %q, want a semantic one as in 1.2.3", s.version)
 	}
+	if s.concurrency < 1 {
+		return fmt.Errorf("concurrency is %d, want 1 or more", s.concurrency)
+	}
 	return nil
 }
 
@@ -170,8 +201,6 @@ func (w *Worker) check() error {
 	switch {
 	case len(w.handlers) == 0 && w.any == nil:
 		return errors.New("handles no event: give it a handler with On or OnAny")
-	case w.concurrency < 1:
-		return fmt.Errorf("concurrency is %d, want 1 or more", w.concurrency)
 	case w.timeout <= 0:
 		return fmt.Errorf("timeout is %s, want more than none", w.timeout)
 	}
