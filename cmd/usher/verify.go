@@ -165,12 +165,12 @@ func (v *verification) print(cmd *cobra.Command, r audit.Report, err error) erro
 	if v.global.json {
 		return nil
 	}
-	fmt.Fprintf(out, "%d records, %d checkpoints, intact\n", r.Records, r.Checkpoints)
+	fmt.Fprintf(out, "%s, %s, intact\n", counted(r.Records, "record", "records"), counted(r.Checkpoints, "checkpoint", "checkpoints"))
 	if r.First > 1 {
 		fmt.Fprintf(out, "the log begins with record %d: what was before was pruned up to a checkpoint\n", r.First)
 	}
 	if r.Last > r.Signed {
-		fmt.Fprintf(out, "%d records at the end are not behind a checkpoint yet\n", r.Last-r.Signed)
+		fmt.Fprintf(out, "%s not behind a checkpoint yet\n", counted(r.Last-r.Signed, "record at the end is", "records at the end are"))
 	}
 	v.printOutside(out, r)
 	return nil
@@ -182,13 +182,22 @@ func (v *verification) printOutside(out io.Writer, r audit.Report) {
 		fmt.Fprintln(out, "no checkpoints from outside were given (--checkpoint FILE): that the end of the log was cut off cannot be seen")
 		return
 	}
-	fmt.Fprintf(out, "%d checkpoints from outside have a record here\n", r.Outside)
+	fmt.Fprintf(out, "%s a record here\n", counted(r.Outside, "checkpoint from outside has", "checkpoints from outside have"))
 	if r.Older > 0 {
-		fmt.Fprintf(out, "%d more, up to record %d, are of what was pruned and prove nothing here\n", r.Older, r.OlderTo)
+		fmt.Fprintf(out, "%d more, up to record %d, of what was pruned: that proves nothing here\n", r.Older, r.OlderTo)
 	}
 	if r.Doubted > 0 {
-		fmt.Fprintf(out, "%d checkpoints of the log count for nothing: their key is not in %s (believe it with --key)\n", r.Doubted, v.checkpoint)
+		fmt.Fprintf(out, "%s for nothing: the key is not in %s (believe it with --key)\n",
+			counted(r.Doubted, "checkpoint of the log counts", "checkpoints of the log count"), v.checkpoint)
 	}
+}
+
+// counted is a number with the words that go with it.
+func counted(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func unlessBroken(r *audit.Report, b *audit.Broken) *audit.Report {
