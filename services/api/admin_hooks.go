@@ -73,10 +73,10 @@ func viewHook(s delivery.Shown) hookView {
 	case s.CreatedAt.IsZero():
 		v.Declared = "fixed"
 	}
-	if l := s.Live; l != nil {
+	if c := s.Consumer; c != nil {
 		v.Consumer = &consumerView{
-			Pending: l.Pending, AckPending: l.AckPending, Redelivered: l.Redelivered, Waiting: l.Waiting,
-			PausedUntil: happened(l.PausedUntil), DeliveredAt: happened(l.DeliveredAt),
+			Pending: c.Pending, AckPending: c.AckPending, Redelivered: c.Redelivered, Waiting: c.Waiting,
+			PausedUntil: happened(c.PausedUntil), DeliveredAt: happened(c.DeliveredAt),
 		}
 	}
 	return v

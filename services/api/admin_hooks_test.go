@@ -45,8 +45,8 @@ func (d *hookDesk) shown(what, name string) (delivery.Shown, error) {
 		return delivery.Shown{}, delivery.ErrNoHook
 	}
 	return delivery.Shown{
-		Hook: delivery.Hook{Name: name, Kind: delivery.Worker, Types: []string{"identity.created"}, URL: d.url, CreatedAt: noon, Secrets: []webhook.Secret{webhook.NewSecret("whsec_stored")}},
-		Live: &delivery.Live{Pending: 7, PausedUntil: noon},
+		Hook:     delivery.Hook{Name: name, Kind: delivery.Worker, Types: []string{"identity.created"}, URL: d.url, CreatedAt: noon, Secrets: []webhook.Secret{webhook.NewSecret("whsec_stored")}},
+		Consumer: &delivery.Consumer{Pending: 7, PausedUntil: noon},
 
 		Instances: []delivery.Instance{{ID: "one", Version: "1.0.0", Started: noon}, {ID: "two"}},
 		Failures:  map[delivery.State]int64{delivery.Dead: 3},

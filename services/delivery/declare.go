@@ -15,25 +15,6 @@ import (
 // credentialLife is how long a worker's credential is good.
 const credentialLife = 90 * 24 * time.Hour
 
-// Live is what the bus knows of a hook's durable consumer.
-type Live struct {
-	// Pending events wait for their first delivery, AckPending for their ack;
-	// Redelivered of these have been delivered before.
-	Pending                 uint64
-	AckPending, Redelivered int
-	// Waiting are requests for events: 0 if no worker runs, or all are busy.
-	Waiting                  int
-	PausedUntil, DeliveredAt time.Time
-}
-
-// Durables are the durable consumers on the bus.
-type Durables interface {
-	// Pause lets the hook get nothing until then; the zero time ends a pause.
-	Pause(ctx context.Context, name string, until time.Time) error
-	// Live gives the state of each durable.
-	Live(ctx context.Context) (map[string]Live, error)
-}
-
 // Minter makes credentials for the bus, as the text of a .creds file. It refuses
 // the names of Usher's own parts.
 type Minter interface {
@@ -59,7 +40,7 @@ type Presence interface {
 // nothing is started again. All fields are needed; it is safe for concurrent use.
 type Declarations struct {
 	*Catalogue
-	Durables Durables
+	Durables Consumers
 	Presence Presence
 	Minter   Minter
 	Counts   Counter
@@ -70,8 +51,8 @@ type Declarations struct {
 // Shown is a hook with what is known of it now.
 type Shown struct {
 	Hook
-	// Live is nil if it has no durable.
-	Live *Live
+	// Consumer is nil if it has none, or the bus is away.
+	Consumer *Consumer
 	// Failures counts by state.
 	Failures map[State]int64
 	// Instances are the programs that are seen, where they were looked for.
@@ -272,15 +253,15 @@ func (d *Declarations) list(ctx context.Context) ([]Shown, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}
-	live, err := d.Durables.Live(ctx)
+	consumers, err := d.Durables.Consumers(ctx)
 	if err != nil { // the bus is away: what is declared can be shown all the same
 		d.Log.WarnContext(ctx, "the state of the hooks is not known", "err", err)
 	}
 	list := make([]Shown, 0, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		shown := Shown{Hook: all[name], Failures: counts[name]}
-		if l, ok := live[name]; ok {
-			shown.Live = &l
+		if c, ok := consumers[name]; ok {
+			shown.Consumer = &c
 		}
 		list = append(list, shown)
 	}

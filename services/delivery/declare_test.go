@@ -141,8 +141,8 @@ func (c consumers) Pause(_ context.Context, name string, until time.Time) error 
 	return c.did("pause %s %s", name, until.Format(time.RFC3339))
 }
 
-func (c consumers) Live(context.Context) (map[string]delivery.Live, error) {
-	return map[string]delivery.Live{"crm": {Pending: 7}}, c.busErr
+func (c consumers) Consumers(context.Context) (map[string]delivery.Consumer, error) {
+	return map[string]delivery.Consumer{"crm": {Pending: 7}}, c.busErr
 }
 
 func (o *office) Instances(_ context.Context, all []delivery.Hook) (map[string][]delivery.Instance, error) {
@@ -160,7 +160,7 @@ func TestDeclareCreateWorker(t *testing.T) {
 	if err != nil || access.Reveal() != "worker creds of crm" {
 		t.Fatalf("Create = %v, %v, want the credential alone", access, err)
 	}
-	if shown.Live == nil || shown.Live.Pending != 7 || shown.Failures[delivery.Dead] != 3 || !shown.CreatedAt.Equal(monday) {
+	if shown.Consumer == nil || shown.Consumer.Pending != 7 || shown.Failures[delivery.Dead] != 3 || !shown.CreatedAt.Equal(monday) {
 		t.Errorf("Create shows %+v", shown)
 	}
 	if want := []string{"provision crm since 2026-01-05T03:04:05Z"}; !slices.Equal(o.durables, want) {

@@ -43,20 +43,7 @@ type Publisher interface {
 }
 
 // Consumer is what the bus knows of a hook's durable consumer.
-type Consumer struct {
-	// CreatedAt is when it was made: it knows nothing of what was published before.
-	CreatedAt time.Time
-	// AckFloor is the stream sequence up to which it has acked all that it got.
-	AckFloor uint64
-	// Delivered is that of the last event that it got.
-	Delivered uint64
-	// Pending events wait for their first delivery, AckPending for their ack; Waiting
-	// are requests for events: 0 if nobody runs, or all are busy.
-	Pending             uint64
-	AckPending, Waiting int
-	// PausedUntil is zero if it is not paused.
-	PausedUntil time.Time
-}
+type Consumer = events.DurableState
 
 // Consumers are the durable consumers of the hooks.
 type Consumers interface {

@@ -48,10 +48,7 @@ func (b *Bus) Consumers(ctx context.Context) (map[string]delivery.Consumer, erro
 	}
 	all := make(map[string]delivery.Consumer, len(durables))
 	for _, d := range durables {
-		all[d.Name] = delivery.Consumer{
-			CreatedAt: d.CreatedAt, AckFloor: d.AckFloor, Delivered: d.Delivered, PausedUntil: d.PausedUntil,
-			Pending: d.Pending, AckPending: d.AckPending, Waiting: d.Waiting,
-		}
+		all[d.Name] = d
 	}
 	return all, nil
 }

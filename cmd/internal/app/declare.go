@@ -219,13 +219,13 @@ func (d durables) Remove(ctx context.Context, name string) error {
 	return events.RemoveDurable(ctx, d.p.provisioner, name)
 }
 
-// Pause is that of [delivery.Durables].
+// Pause is that of [delivery.Consumers].
 func (d durables) Pause(ctx context.Context, name string, until time.Time) error {
 	return events.PauseDurable(ctx, d.p.provisioner, name, until)
 }
 
-// Live is that of [delivery.Durables].
-func (d durables) Live(ctx context.Context) (map[string]delivery.Live, error) {
+// Consumers is that of [delivery.Consumers].
+func (d durables) Consumers(ctx context.Context) (map[string]delivery.Consumer, error) {
 	if !d.p.provisioner.IsConnected() {
 		return nil, errors.New("the bus is away")
 	}
@@ -233,12 +233,9 @@ func (d durables) Live(ctx context.Context) (map[string]delivery.Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]delivery.Live, len(states))
+	all := make(map[string]delivery.Consumer, len(states))
 	for _, s := range states {
-		all[s.Name] = delivery.Live{
-			Pending: s.Pending, AckPending: s.AckPending, Redelivered: s.Redelivered, Waiting: s.Waiting,
-			PausedUntil: s.PausedUntil, DeliveredAt: s.DeliveredAt,
-		}
+		all[s.Name] = s
 	}
 	return all, nil
 }
