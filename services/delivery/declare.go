@@ -22,11 +22,6 @@ type Minter interface {
 	AnswerCredentials(name string, expires time.Time) ([]byte, error)
 }
 
-// Counter counts failures by hook and state, but for those that are done.
-type Counter interface {
-	FailureCounts(ctx context.Context) (map[string]map[State]int64, error)
-}
-
 // Instance is a running program of a hook, as it shows itself on the bus.
 type Instance = events.Instance
 

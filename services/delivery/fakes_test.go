@@ -256,8 +256,6 @@ func (d *table) FailureCounts(ctx context.Context) (map[string]map[delivery.Stat
 	return counts, err
 }
 
-func (d *table) DeleteFailures(context.Context, time.Time, int) (int, error) { return 0, nil }
-
 // Append is the ledger's.
 func (d *table) Append(ctx context.Context, e events.Event) error {
 	d.mu.Lock()

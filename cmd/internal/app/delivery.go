@@ -107,7 +107,7 @@ func (m *metrics) failures(stored failureStats, paused func() int, now func() ti
 
 // failureStats are what the metrics ask the store.
 type failureStats interface {
-	FailureCounts(ctx context.Context) (map[string]map[delivery.State]int64, error)
+	delivery.Counter
 	NextDue(ctx context.Context) (time.Time, error)
 }
 
