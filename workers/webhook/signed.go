@@ -15,9 +15,9 @@ import (
 // disableTimeout bounds the storing of what a 410 says, which goes on when the worker ends.
 const disableTimeout = 5 * time.Second
 
-// Signed delivers events to declared webhooks, as Standard Webhooks say. All
+// Declared delivers events to declared webhooks, as Standard Webhooks say. All
 // fields are needed.
-type Signed struct {
+type Declared struct {
 	Webhooks Webhooks
 	Sender   Sender
 	Disabler Disabler
@@ -50,14 +50,14 @@ var errNotDeclared = errors.New("the webhook is disabled or removed")
 // durable consumer gives out: as it was published, with its id as webhook-id.
 // What an endpoint does not take comes again by the ladder of webhooks, or later
 // if its Retry-After says so. 410 disables the webhook.
-func (s Signed) Worker(name string, options ...workers.Option) *workers.Worker {
+func (d Declared) Worker(name string, options ...workers.Option) *workers.Worker {
 	w := workers.New(name, options...)
-	workers.OnAny(w, func(ctx context.Context, e events.Event) error { return s.deliver(ctx, name, e) })
+	workers.OnAny(w, func(ctx context.Context, e events.Event) error { return d.deliver(ctx, name, e) })
 	return w
 }
 
-func (s Signed) deliver(ctx context.Context, name string, e events.Event) error {
-	to, ok := s.Webhooks.Webhook(name)
+func (d Declared) deliver(ctx context.Context, name string, e events.Event) error {
+	to, ok := d.Webhooks.Webhook(name)
 	if !ok {
 		return workers.RetryIn(comingBack, errNotDeclared)
 	}
@@ -65,12 +65,12 @@ func (s Signed) deliver(ctx context.Context, name string, e events.Event) error 
 	if err != nil {
 		return workers.Permanent(err)
 	}
-	status, err := s.Sender.Send(ctx, to, m)
+	status, err := d.Sender.Send(ctx, to, m)
 	switch {
 	case errors.Is(err, webhook.ErrLarge):
 		return workers.Permanent(err)
 	case err != nil && status == http.StatusGone:
-		return s.gone(ctx, to, err)
+		return d.gone(ctx, to, err)
 	default:
 		return again(ctx, err)
 	}
@@ -78,10 +78,10 @@ func (s Signed) deliver(ctx context.Context, name string, e events.Event) error 
 
 // gone disables a webhook, and keeps the event as a dead letter: whoever enables
 // the webhook again may have it redelivered.
-func (s Signed) gone(ctx context.Context, to webhook.Signed, err error) error {
+func (d Declared) gone(ctx context.Context, to webhook.Signed, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disableTimeout)
 	defer cancel()
-	if failed := s.Disabler.DisableWebhook(ctx, to.Name, to.URL); failed != nil {
+	if failed := d.Disabler.DisableWebhook(ctx, to.Name, to.URL); failed != nil {
 		return fmt.Errorf("disable webhook: %w", failed)
 	}
 	return workers.Permanent(err)

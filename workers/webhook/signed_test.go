@@ -88,7 +88,7 @@ func (s *subscriber) worker(t *testing.T, options ...workers.Option) *workers.Wo
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return webhook.Signed{Webhooks: s, Sender: client, Disabler: s}.Worker("crm", append(options, workers.Logger(discard))...)
+	return webhook.Declared{Webhooks: s, Sender: client, Disabler: s}.Worker("crm", append(options, workers.Logger(discard))...)
 }
 
 func TestSignedDelivery(t *testing.T) {
@@ -172,7 +172,7 @@ func TestGoneIsStoredWhileTheWorkerEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := webhook.Signed{Webhooks: s, Sender: client, Disabler: disabling}.Worker("crm", workers.Logger(discard))
+	w := webhook.Declared{Webhooks: s, Sender: client, Disabler: disabling}.Worker("crm", workers.Logger(discard))
 	if a := w.Try(ctx, workers.Delivery{Message: message}); a.Outcome != workers.Dead || len(s.disabled) != 1 {
 		t.Errorf("attempt = %+v, disabled %q, want it disabled", a, s.disabled)
 	}

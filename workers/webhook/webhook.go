@@ -1,7 +1,7 @@
 // Package webhook delivers events over HTTP: one worker per endpoint, each on
 // the durable consumer of the endpoint's name, so that a dead one holds back no
-// other. [Delivery] is for the background web_hooks of the configuration,
-// [Signed] for declared webhooks; both make one attempt and leave the rest to
+// other. [Background] is for the background web_hooks of the configuration,
+// [Declared] for declared webhooks; both make one attempt and leave the rest to
 // the ladder.
 //
 //	event ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
@@ -30,8 +30,8 @@ import (
 // deleteTimeout bounds the deletion of an input, which goes on when the worker ends.
 const deleteTimeout = 5 * time.Second
 
-// Delivery delivers events to background web_hooks. All fields are needed.
-type Delivery struct {
+// Background delivers events to background web_hooks. All fields are needed.
+type Background struct {
 	Inputs     Inputs
 	Identities Identities
 	Endpoints  Endpoints
@@ -60,22 +60,22 @@ type Endpoints interface {
 // Worker makes the worker of one endpoint. An event that the endpoint does not
 // take comes again by the endpoint's ladder, and is a dead letter behind it; its
 // id is the endpoint's idempotency key.
-func (d Delivery) Worker(endpoint string, options ...workers.Option) *workers.Worker {
+func (b Background) Worker(endpoint string, options ...workers.Option) *workers.Worker {
 	w := workers.New(endpoint, options...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.IdentityCreated]) error {
-		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	workers.On(w, func(ctx context.Context, e workers.Event[events.LoginSucceeded]) error {
-		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	workers.On(w, func(ctx context.Context, e workers.Event[events.AddressVerified]) error {
-		return d.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	return w
 }
 
 // deliver tells the endpoint of an event about an identity, both by id.
-func (d Delivery) deliver(ctx context.Context, endpoint, event, about string) error {
+func (b Background) deliver(ctx context.Context, endpoint, event, about string) error {
 	eventID, err := uuid.Parse(event)
 	if err != nil {
 		return workers.Permanent(fmt.Errorf("event id: %w", err))
@@ -85,31 +85,31 @@ func (d Delivery) deliver(ctx context.Context, endpoint, event, about string) er
 		return workers.Permanent(fmt.Errorf("identity id: %w", err))
 	}
 
-	input, ok, err := d.Inputs.HookInput(ctx, eventID, endpoint)
+	input, ok, err := b.Inputs.HookInput(ctx, eventID, endpoint)
 	if err != nil {
 		return fmt.Errorf("load hook input: %w", err)
 	}
 	if !ok {
 		return nil
 	}
-	i, err := d.Identities.Identity(ctx, identityID)
+	i, err := b.Identities.Identity(ctx, identityID)
 	if errors.Is(err, identity.ErrNotFound) {
-		return d.drop(ctx, eventID, endpoint) // erased meanwhile: nobody is told any more
+		return b.drop(ctx, eventID, endpoint) // erased meanwhile: nobody is told any more
 	}
 	if err != nil {
 		return fmt.Errorf("load identity: %w", err)
 	}
-	if err := d.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: event}); err != nil {
+	if err := b.Endpoints.Deliver(ctx, endpoint, &webhook.Call{Input: input, Identity: i, EventID: event}); err != nil {
 		return again(ctx, err)
 	}
-	return d.drop(ctx, eventID, endpoint)
+	return b.drop(ctx, eventID, endpoint)
 }
 
 // drop deletes the input of an event that is done.
-func (d Delivery) drop(ctx context.Context, eventID uuid.UUID, endpoint string) error {
+func (b Background) drop(ctx context.Context, eventID uuid.UUID, endpoint string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
 	defer cancel()
-	if err := d.Inputs.DeleteHookInput(ctx, eventID, endpoint); err != nil {
+	if err := b.Inputs.DeleteHookInput(ctx, eventID, endpoint); err != nil {
 		return fmt.Errorf("delete hook input: %w", err)
 	}
 	return nil

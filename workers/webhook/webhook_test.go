@@ -262,7 +262,7 @@ func (b *bus) run(t *testing.T, s *stored, e webhooks.Endpoint) (attempts <-chan
 	}
 	t.Cleanup(client.Close)
 	observed := make(chan workers.Attempt, 100)
-	w := webhook.Delivery{Inputs: s, Identities: s, Endpoints: client}.Worker(e.Name(),
+	w := webhook.Background{Inputs: s, Identities: s, Endpoints: client}.Worker(e.Name(),
 		workers.WithConn(b.hooks), workers.Logger(discard),
 		workers.Observe(func(a workers.Attempt) { observed <- a }))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -32,21 +32,21 @@ func (p *process) startHooks(ctx context.Context) error {
 	p.startCourier(ctx, nc)
 	h := hookWorkers{
 		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,
-		delivery: workerwebhook.Delivery{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
-		webhooks: &webhooks{hooks: p.hooks, log: p.log},
-		running:  map[string]context.CancelFunc{},
+		background: workerwebhook.Background{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
+		webhooks:   &webhooks{hooks: p.hooks, log: p.log},
+		running:    map[string]context.CancelFunc{},
 	}
-	signed := workerwebhook.Signed{Webhooks: h.webhooks, Sender: liveSender{p.live}, Disabler: p.webhooks}
+	declared := workerwebhook.Declared{Webhooks: h.webhooks, Sender: liveSender{p.live}, Disabler: p.webhooks}
 	p.stages.start(ctx, "hooks", func(ctx context.Context) error {
 		look := time.NewTicker(lookEvery)
 		defer look.Stop()
 		for {
 			wanted := map[string]makeWorker{}
 			for name := range p.live.background() {
-				wanted[name] = h.delivery.Worker
+				wanted[name] = h.background.Worker
 			}
 			for _, name := range h.webhooks.look(ctx) {
-				wanted[name] = signed.Worker
+				wanted[name] = declared.Worker
 			}
 			h.follow(ctx, wanted)
 			select {
@@ -66,14 +66,14 @@ type makeWorker func(name string, options ...workers.Option) *workers.Worker
 
 // hookWorkers are the workers of the background endpoints and webhooks, by name.
 type hookWorkers struct {
-	conn     *nats.Conn
-	log      *slog.Logger
-	version  string
-	observe  func(hook string, a workers.Attempt)
-	delivery workerwebhook.Delivery
-	webhooks *webhooks
-	running  map[string]context.CancelFunc
-	all      sync.WaitGroup
+	conn       *nats.Conn
+	log        *slog.Logger
+	version    string
+	observe    func(hook string, a workers.Attempt)
+	background workerwebhook.Background
+	webhooks   *webhooks
+	running    map[string]context.CancelFunc
+	all        sync.WaitGroup
 }
 
 // follow starts and ends workers so that exactly the endpoints have one.
