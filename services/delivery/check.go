@@ -103,6 +103,8 @@ type CheckBus interface {
 
 // Reports keeps what was reported of checks.
 type Reports interface {
+	// SaveFailure is that of [Failures].
+	SaveFailure(ctx context.Context, former *Failure, f Failure, e ...events.Event) (bool, error)
 	// Failure gives one, or [ErrNoFailure].
 	Failure(ctx context.Context, hook string, eventID uuid.UUID) (Failure, error)
 	// DeleteFailure deletes one, if it is there.
@@ -253,28 +255,32 @@ const (
 	reportedAgain = "check: "
 )
 
+// expected is the row of a check's event that is on its way: until there is one,
+// and behind the check, a report under such an id is one like any other.
+func expected(hook string, id uuid.UUID, now time.Time) Failure {
+	return Failure{Hook: hook, EventID: id.String(), State: Discarded, Round: 1, Reason: "check: nothing is reported yet", FirstAt: now, LastAt: now}
+}
+
+// isExpected tells whether a check waits for what its worker makes of an event.
+func isExpected(f *Failure, id uuid.UUID) bool {
+	return f != nil && f.State == Discarded && ofCheck(id)
+}
+
 // checked keeps the report of a check's event until the check has seen it. It is
 // no failure: it does not come again, and nobody is told.
-func (s *Service) checked(ctx context.Context, h Hook, r events.HookFailed, id uuid.UUID) (events.HookFailedReply, error) {
-	former, err := s.failure(ctx, h.Name, id)
-	if err != nil {
-		return events.HookFailedReply{}, err
-	}
-	began := reportedAgain
-	if r.Permanent {
-		began = reportedFinal
-	}
-	now := s.Now()
-	f := Failure{
-		Hook: h.Name, EventID: id.String(), State: Discarded, Attempts: 1, Round: 1,
-		Reason: events.CleanReason(began + r.Reason), StreamSeq: r.StreamSeq, FirstAt: now, LastAt: now,
-	}
-	if former == nil {
-		if _, err := s.Failures.SaveFailure(ctx, nil, f); err != nil {
-			return events.HookFailedReply{}, fmt.Errorf("report of a check by %s: %w", h.Name, err)
+func (s *Service) checked(ctx context.Context, former Failure, r events.HookFailed) (events.HookFailedReply, error) {
+	if former.Attempts == 0 {
+		f := former
+		began := reportedAgain
+		if r.Permanent {
+			began = reportedFinal
+		}
+		f.Attempts, f.Reason, f.StreamSeq, f.LastAt = 1, events.CleanReason(began+r.Reason), r.StreamSeq, s.Now()
+		if _, err := s.Failures.SaveFailure(ctx, &former, f); err != nil {
+			return events.HookFailedReply{}, fmt.Errorf("report of a check by %s: %w", former.Hook, err)
 		}
 	}
-	s.noSuccess(message{h.Name, r.StreamSeq})
+	s.noSuccess(message{former.Hook, r.StreamSeq})
 	return events.HookFailedReply{State: string(Dead)}, nil
 }
 

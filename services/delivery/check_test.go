@@ -265,20 +265,29 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// TestReportOfACheck: a failure that nobody is told of and that does not come again.
+// TestReportOfACheck: a failure that nobody is told of and that does not come
+// again, while a check waits for it; without one it is like any other.
 func TestReportOfACheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	const id = "00000000-0000-7abc-8def-000000000001"
+	const waited, other = "00000000-0000-7abc-8def-000000000001", "00000000-0000-7abc-8def-000000000002"
+	saved, err := w.table.SaveFailure(t.Context(), nil, delivery.Failure{Hook: "crm", EventID: waited, State: delivery.Discarded, Round: 1})
+	if err != nil || !saved {
+		t.Fatal(saved, err)
+	}
 	for range 2 {
-		if reply := w.report(t, "crm", events.HookFailed{EventID: id, Attempt: 1, Reason: "no", Permanent: true}); reply.State != "dead" || reply.Next != "" {
+		if reply := w.report(t, "crm", events.HookFailed{EventID: waited, Attempt: 1, Reason: "no", Permanent: true}); reply.State != "dead" || reply.Next != "" {
 			t.Errorf("reply = %+v, want dead", reply)
 		}
 	}
-	if f := w.table.row("crm", id); f.State != delivery.Discarded || !f.NextAt.IsZero() || f.Attempts != 1 {
+	if f := w.table.row("crm", waited); f.State != delivery.Discarded || !f.NextAt.IsZero() || f.Attempts != 1 || !strings.HasSuffix(f.Reason, "no") {
 		t.Errorf("failure = %+v, want one that is swept", f)
 	}
 	if said := w.table.types(t); len(said) > 0 {
 		t.Errorf("told: %q, want nothing", said)
+	}
+	w.report(t, "crm", events.HookFailed{EventID: other, Attempt: 1, Reason: "no", Permanent: true})
+	if f := w.table.row("crm", other); f.State != delivery.Dead {
+		t.Errorf("failure that no check waits for = %+v, want a dead letter", f)
 	}
 }

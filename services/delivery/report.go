@@ -48,8 +48,8 @@ func (i *Invalid) Error() string { return "delivery: " + i.Text }
 // Report stores that a hook has failed at an event, and decides whether it gets
 // it again. It returns once that is on disk; then the hook may ack the message.
 // Reporting an attempt again, or one of a former round, changes nothing. A
-// failure that was done begins again; that of a check is no failure; a dead letter and one that was discarded
-// stay what they are. Few failures at events that the hook does not get, or that
+// failure that was done begins again; a dead letter and one that was discarded
+// stay what they are; that of a check which waits for it is no failure. Few failures at events that the hook does not get, or that
 // do not exist, are taken. Errors that callers tell apart are [*Invalid] and [ErrNoHook].
 func (s *Service) Report(ctx context.Context, hook string, r events.HookFailed) (events.HookFailedReply, error) {
 	id, err := check(&r)
@@ -60,13 +60,13 @@ func (s *Service) Report(ctx context.Context, hook string, r events.HookFailed) 
 	if err != nil {
 		return events.HookFailedReply{}, fmt.Errorf("hook %q: %w", hook, err)
 	}
-	if ofCheck(id) {
-		return s.checked(ctx, h, r, id)
-	}
 	for range saveTries {
 		former, err := s.failure(ctx, hook, id)
 		if err != nil {
 			return events.HookFailedReply{}, err
+		}
+		if isExpected(former, id) {
+			return s.checked(ctx, *former, r)
 		}
 		if former != nil && !news(*former, r) {
 			return reply(*former), nil

@@ -53,6 +53,11 @@ func (t *trial) run(ctx context.Context, deadline time.Time, number int, set []c
 		return err
 	}
 	defer stop()
+	for _, e := range set {
+		if _, err := t.Reports.SaveFailure(ctx, nil, expected(t.hook, e.id, t.Now())); err != nil {
+			return err
+		}
+	}
 	t.began = t.Now()
 	for _, e := range set {
 		id := e.id.String()
@@ -119,7 +124,8 @@ func (t *trial) look(ctx context.Context) error {
 	return nil
 }
 
-// collect takes the reports, and away.
+// collect takes the reports, and away. What the worker has in its hands it may
+// report later: that stays, and is swept like what was discarded.
 func (t *trial) collect(ctx context.Context) error {
 	t.reports = map[uint64]string{}
 	for seq, id := range t.sent {
@@ -127,11 +133,16 @@ func (t *trial) collect(ctx context.Context) error {
 		if errors.Is(err, ErrNoFailure) {
 			continue
 		}
-		if err == nil {
-			t.reports[seq] = f.Reason
-			err = t.Reports.DeleteFailure(ctx, t.hook, id)
-		}
 		if err != nil {
+			return err
+		}
+		if f.Attempts > 0 {
+			t.reports[seq] = f.Reason
+		}
+		if _, settled := t.acked[seq]; !settled && seq <= t.consumer.Delivered {
+			continue
+		}
+		if err := t.Reports.DeleteFailure(ctx, t.hook, id); err != nil {
 			return err
 		}
 	}
