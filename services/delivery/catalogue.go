@@ -48,10 +48,20 @@ type Catalogue struct {
 	// Changed is told, after each change that is made here; nil is fine.
 	Changed func()
 
-	mu   sync.Mutex
-	rows []Hook
-	read time.Time
-	last atomic.Pointer[map[string]Hook]
+	// looking is held by who reads the table. Others wait for it as long as they
+	// like, and not at all if what was read is new enough.
+	looking chan struct{}
+	once    sync.Once
+	last    atomic.Pointer[snapshot]
+	changes atomic.Int64 // that were made here
+}
+
+// snapshot is all hooks as they were at a time, behind so many changes.
+type snapshot struct {
+	all     map[string]Hook
+	rows    []Hook
+	at      time.Time
+	changes int64
 }
 
 // All looks now and gives all hooks, by name. The map is not to be changed.
@@ -77,8 +87,8 @@ func (c *Catalogue) Hook(ctx context.Context, name string) (Hook, error) {
 // Last gives all hooks as they were when anybody looked last. It asks nobody.
 // The map is not to be changed.
 func (c *Catalogue) Last() map[string]Hook {
-	if all := c.last.Load(); all != nil {
-		return *all
+	if last := c.last.Load(); last != nil {
+		return last.all
 	}
 	return nil
 }
@@ -93,20 +103,36 @@ func (c *Catalogue) Declared(ctx context.Context, worker string) (traits []strin
 
 // look gives all hooks, and the rows, as they were so long ago at most.
 func (c *Catalogue) look(ctx context.Context, age time.Duration) (map[string]Hook, []Hook, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.Now()
-	if last := c.last.Load(); last != nil && now.Sub(c.read) < age {
-		return *last, c.rows, nil
+	if last := c.fresh(age); last != nil {
+		return last.all, last.rows, nil
 	}
-	rows, err := c.Table.Hooks(ctx)
-	if err != nil {
+	c.once.Do(func() { c.looking = make(chan struct{}, 1) })
+	select {
+	case c.looking <- struct{}{}:
+		defer func() { <-c.looking }()
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("declared hooks: %w", ctx.Err())
+	}
+	if last := c.fresh(age); last != nil { // somebody else has looked
+		return last.all, last.rows, nil
+	}
+	now := snapshot{at: c.Now(), changes: c.changes.Load()}
+	var err error
+	if now.rows, err = c.Table.Hooks(ctx); err != nil {
 		return nil, nil, fmt.Errorf("declared hooks: %w", err)
 	}
-	all := merge(c.Fixed(), rows)
-	c.rows, c.read = rows, now
-	c.last.Store(&all)
-	return all, rows, nil
+	now.all = merge(c.Fixed(), now.rows)
+	c.last.Store(&now)
+	return now.all, now.rows, nil
+}
+
+// fresh gives what was read last, nil if that is older or was changed here since.
+func (c *Catalogue) fresh(age time.Duration) *snapshot {
+	last := c.last.Load()
+	if last == nil || last.changes != c.changes.Load() || c.Now().Sub(last.at) >= age {
+		return nil
+	}
+	return last
 }
 
 // merge adds to the fixed hooks those of the table, and which of them are disabled.
@@ -275,9 +301,7 @@ func (c *Catalogue) remove(ctx context.Context, name string, said events.Event, 
 
 // changed lets whoever asks next look again, and tells that there is something new.
 func (c *Catalogue) changed() {
-	c.mu.Lock()
-	c.read = time.Time{}
-	c.mu.Unlock()
+	c.changes.Add(1)
 	if c.Changed != nil {
 		c.Changed()
 	}

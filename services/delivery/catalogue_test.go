@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -102,5 +103,54 @@ func TestWhoDeclaresAHook(t *testing.T) {
 				t.Errorf("All = %+v, %v, %v, want it there: %v, of the file: %v, disabled: %q", h, ok, err, c.there, c.filed, c.disabled)
 			}
 		})
+	}
+}
+
+type allRows interface{ delivery.Hooks }
+
+// slowRows is a table that does not answer until it is let.
+type slowRows struct {
+	allRows
+	asked, answer chan struct{}
+}
+
+func (s *slowRows) Hooks(context.Context) ([]delivery.Hook, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return nil, nil
+}
+
+// Who looks while the table does not answer waits as long as it wants to, and not
+// at all if what was read last is new enough.
+func TestASlowTableHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	table := &slowRows{asked: make(chan struct{}), answer: make(chan struct{})}
+	c := &delivery.Catalogue{
+		Table: table, Now: time.Now,
+		Fixed: func() map[string]delivery.Hook { return map[string]delivery.Hook{"courier": {Name: "courier"}} },
+	}
+	look := func() chan error {
+		done := make(chan error, 1)
+		go func() { _, err := c.All(context.Background()); done <- err }()
+		<-table.asked
+		return done
+	}
+	first := look()
+	table.answer <- struct{}{}
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	second := look() // and the table is silent
+	if _, err := c.Hook(t.Context(), "courier"); err != nil {
+		t.Errorf("Hook beside a look that waits = %v, want what is known", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := c.All(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("All beside a look that waits = %v, want the end of its own time", err)
+	}
+	table.answer <- struct{}{}
+	if err := <-second; err != nil {
+		t.Error(err)
 	}
 }

@@ -68,16 +68,16 @@ func (p *Plans) add(kind flow.Kind, method string, rows []hook.Row) {
 	}
 }
 
-// plan shows the plans in force, with the table of hooks in mind.
+// plan shows the plans in force, with the hooks that are declared in mind.
 func (p *process) plan() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown := p.live.now().shown
-		stored, err := p.store.Hooks(r.Context())
+		all, err := p.hooks.All(r.Context())
 		if err != nil {
 			p.log.Error("plan: which workers are declared is not known", "error", err)
 		}
 		shown.Undeclared = slices.DeleteFunc(slices.Clone(shown.Undeclared), func(name string) bool {
-			return err != nil || slices.ContainsFunc(stored, func(h delivery.Hook) bool { return h.Name == name && h.Kind == delivery.Answer })
+			return err != nil || all[name].Kind == delivery.Answer
 		})
 		writeJSON(w, shown)
 	})
