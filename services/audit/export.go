@@ -227,6 +227,8 @@ func parseRecord(object gjson.Result) (r Record, err error) {
 			r.LoggedAt, err = time.Parse(time.RFC3339Nano, value.Str)
 		case "event":
 			r.Payload = []byte(value.Raw)
+		default:
+			err = fmt.Errorf("the record has a member %q, which nothing vouches for", name.Str)
 		}
 		return err == nil
 	})

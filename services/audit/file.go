@@ -12,7 +12,9 @@ import (
 // the key that signed them before the first of each. It belongs where nobody who
 // can write to the database can write. One process writes it at a time.
 type File struct {
+	path  string
 	file  *os.File
+	size  int64
 	known map[string]bool // ids of keys that are in it
 	last  int64
 }
@@ -20,11 +22,11 @@ type File struct {
 // OpenFile opens the file, or makes it. A last line that was cut off, by a
 // power cut, goes.
 func OpenFile(path string) (*File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{file: file, known: map[string]bool{}}
+	f := &File{path: path, file: file, known: map[string]bool{}}
 	if err := f.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
 	}
@@ -43,11 +45,8 @@ func (f *File) read() error {
 	if err != nil {
 		return err
 	}
-	if err := f.file.Truncate(whole); err != nil {
-		return err
-	}
-	_, err = f.file.Seek(whole, io.SeekStart)
-	return err
+	f.size = whole
+	return f.file.Truncate(whole)
 }
 
 // wholeLines gives the size of a file up to the end of its last whole line.
@@ -68,8 +67,12 @@ func wholeLines(file *os.File) (int64, error) {
 func (f *File) Last() int64 { return f.last }
 
 // Append adds a checkpoint, and its key if that is among keys and not in the
-// file. When it returns they are on the disk.
+// file. When it returns they are on the disk. A file that somebody else has moved,
+// shortened or written to is an error: opened again it is one that fits.
 func (f *File) Append(c Checkpoint, keys []PublicKey) error {
+	if err := f.untouched(); err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	var with []PublicKey
 	for _, k := range keys {
@@ -82,7 +85,9 @@ func (f *File) Append(c Checkpoint, keys []PublicKey) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if _, err := f.file.Write(b.Bytes()); err != nil {
+	n, err := f.file.Write(b.Bytes())
+	f.size += int64(n)
+	if err != nil {
 		return err
 	}
 	if err := f.file.Sync(); err != nil {
@@ -90,6 +95,22 @@ func (f *File) Append(c Checkpoint, keys []PublicKey) error {
 	}
 	f.known[c.KeyID] = true
 	f.last = max(f.last, c.Seq)
+	return nil
+}
+
+// untouched says whether what is at the path is as this process left it.
+func (f *File) untouched() error {
+	there, err := os.Stat(f.path)
+	if err != nil {
+		return err
+	}
+	mine, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(there, mine) || mine.Size() != f.size {
+		return fmt.Errorf("%s was moved or changed by another program", f.path)
+	}
 	return nil
 }
 

@@ -144,18 +144,28 @@ func (u urlPlace) name() string {
 }
 
 // last is one that is saved from the first time on: a URL that is new begins
-// with the last checkpoint, which vouches for all before it.
+// with the last checkpoint, which vouches for all before it. A number that no
+// checkpoint has would silence the sink: it is said, and what is sent begins anew.
 func (u urlPlace) last(ctx context.Context) (int64, error) {
 	seq, known, err := u.log.CheckpointsTaken(ctx, u.name())
-	if err != nil || known {
-		return seq, err
+	if err != nil {
+		return 0, err
 	}
 	c, err := u.log.LastCheckpoint(ctx)
 	if err != nil {
 		return 0, err
 	}
-	seq = max(c.Seq-1, 0)
-	return seq, u.log.SaveCheckpointsTaken(ctx, u.name(), seq)
+	if known && seq <= c.Seq {
+		return seq, nil
+	}
+	begin := max(c.Seq-1, 0)
+	if err := u.log.SaveCheckpointsTaken(ctx, u.name(), begin); err != nil {
+		return 0, err
+	}
+	if known {
+		return 0, fmt.Errorf("the database says that checkpoints up to record %d were taken, and the last one is of record %d: somebody has changed it; they are sent again from there on", seq, c.Seq)
+	}
+	return begin, nil
 }
 
 func (u urlPlace) send(ctx context.Context, c Checkpoint, _ []PublicKey) error {

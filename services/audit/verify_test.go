@@ -259,6 +259,7 @@ func TestReadRefusesNonsense(t *testing.T) {
 		`{"record":{"seq":1,"former":"` + string(bytes.Repeat([]byte("0"), 200)) + `"}}` + "\n",
 		`{"checkpoint":{"seq":1,"head":"zz"}}` + "\n", `{"record":{"seq":1}}` + "\n", `{"record":{}}x` + "\n",
 		string(bytes.Repeat([]byte("a"), 2<<20)),
+		`{"record":{"seq":1,"event":{},"verified_by":"x"}}` + "\n",
 		// A record beside what is read, which nobody would have verified.
 		`{"end":0,"record":{"seq":1,"event":{}}}` + "\n", `{"end":0}{"record":{"seq":1,"event":{}}}` + "\n",
 	} {
