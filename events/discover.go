@@ -52,6 +52,7 @@ func Instances(ctx context.Context, nc *nats.Conn, names []string, wait time.Dur
 		var i Instance
 		name := strings.TrimPrefix(m.Subject, inbox+".")
 		if json.Unmarshal(m.Data, &i) == nil && i.ID != "" {
+			i.ID, i.Version = CleanReason(i.ID), CleanReason(i.Version) // a terminal will show them
 			found[name] = append(found[name], i)
 		}
 	}

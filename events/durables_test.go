@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
@@ -251,6 +252,17 @@ func TestInstances(t *testing.T) {
 	found, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"crm-sync", "nobody"}, 500*time.Millisecond)
 	if got := found["crm-sync"]; err != nil || len(got) != 2 || got[0].ID == got[1].ID || got[0].Started.IsZero() || len(found) != 1 {
 		t.Errorf("Instances = %+v, %v, want two of crm-sync", found, err)
+	}
+	rude := b.connect(events.UserHooks)
+	if _, err := rude.Subscribe("$SRV.STATS.mail", func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"id":"x\u001b[2J","version":"1.0.0\u001b[31m` + strings.Repeat("9", 1000) + `"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, rude)
+	found, err = events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"mail"}, 500*time.Millisecond)
+	if got := found["mail"]; err != nil || len(got) != 1 || strings.Contains(got[0].ID+got[0].Version, "\x1b") || len(got[0].Version) > 250 {
+		t.Errorf("Instances = %+v, %v, want one that a terminal can show", found, err)
 	}
 	if _, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"*"}, time.Second); err == nil {
 		t.Error("Instances of * = nil error, want it refused")

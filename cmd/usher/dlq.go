@@ -223,6 +223,7 @@ func (s *chosen) flags(g *global, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.hook, "hook", "", "all of this worker or webhook")
 	cmd.Flags().BoolVar(&s.all, "all", false, "all that there are")
 	s.sure.flags(cmd)
+	cmd.Flags().Lookup("yes").Usage = "do not ask before --all (needed where there is no terminal to ask on)"
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
 }
 
