@@ -120,7 +120,7 @@ func (r Request) broken() string {
 		return "no token digest"
 	case r.Method == "":
 		return "no method"
-	case r.AAL != "aal1":
+	case r.AAL != AAL1:
 		return "no such assurance level"
 	case r.Lifespan <= 0 || r.Lifespan > MaxLifespan:
 		return "lifespan out of bounds"

@@ -20,7 +20,7 @@ import (
 type Session struct {
 	ID              uuid.UUID
 	IdentityID      uuid.UUID
-	AAL             string // "aal1"
+	AAL             string // [AAL1]
 	Methods         []Method
 	Devices         []Device
 	Epoch           int64
@@ -70,6 +70,9 @@ var (
 	// ErrNotFound says that no valid session has this token.
 	ErrNotFound = errors.New("session: not found")
 )
+
+// AAL1 is the level of a session with one factor, and the only one there is.
+const AAL1 = "aal1"
 
 // RepeatWindow is how long after a registration the same flow may be submitted
 // again for a new token, which replaces the former one.
