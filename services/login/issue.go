@@ -46,7 +46,8 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, i
 		FlowID:      in.Flow.ID,
 		IdentityID:  i.ID,
 		Method:      in.Method,
-		AAL:         "aal1",
+		Provider:    in.Provider,
+		AAL:         session.AAL1,
 		Epoch:       i.Epoch,
 		Sequence:    i.Sequence,
 		Verified:    gated,
@@ -145,7 +146,7 @@ func (s *Service) rehash(ctx context.Context, p proof, in Submit) error {
 	if err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
-	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, "password", p.config, config); err != nil {
+	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, identity.MethodPassword, p.config, config); err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
 	return nil

@@ -1,8 +1,11 @@
 // Package login signs a person in who comes back. [Service.Login] is the whole
-// way, top to bottom:
+// way with a password, top to bottom:
 //
 //	identifier → hash, always one → state → refusing hooks → gate
 //	→ waiting hooks → session → replaced and other sessions, verification, rehash → result
+//
+// [Service.LoginProven] is the same way from the state on, for who has proven
+// elsewhere who they are.
 //
 // Until the password was right, nothing that is answered depends on whether the
 // identifier is somebody's. The session is issued behind the waiting hooks, so
@@ -32,7 +35,7 @@ import (
 // [*flow.Invalid]; a full hash queue is [password.ErrBusy]; a login that waits
 // for a verification is [*Unverified].
 var (
-	// ErrNoSession says that the password was right but no session could be issued.
+	// ErrNoSession says that it was the right person but no session could be issued.
 	ErrNoSession = errors.New("login: no session could be issued")
 	// ErrNoAddress says that the gate asks for a verified address of an identity
 	// that has none to verify: a configuration that cannot work.
@@ -72,8 +75,9 @@ type Service struct {
 
 // Store keeps identities and events.
 type Store interface {
-	// IdentityByIdentifier gives the identity with a canonical sign-in identifier,
-	// with addresses and credentials, or [identity.ErrNotFound].
+	// IdentityByIdentifier gives the identity with a canonical sign-in identifier, or
+	// with the [identity.Handle] of one that is not entered, with addresses and
+	// credentials, or [identity.ErrNotFound].
 	IdentityByIdentifier(ctx context.Context, identifier string) (*identity.Identity, error)
 	// ReplaceCredential puts config in the place of former, if that is still there,
 	// without waiting for the disk.
@@ -122,7 +126,8 @@ type Opener interface {
 // Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
 type Submit struct {
 	Flow             *flow.Flow
-	Method           string // "password"
+	Method           string // [identity.MethodPassword] or another
+	Provider         string // who has proven who it is, for a method that has such
 	Identifier       string
 	Password         password.Plain
 	TransientPayload json.RawMessage
@@ -171,26 +176,53 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 	if err := entered(in); err != nil {
 		return nil, err
 	}
-	plan := s.Plan(in.Method)
 	p, err := s.prove(ctx, in, &t)
-	if err == nil {
-		err = s.admit(ctx, plan, p.identity, in)
-	}
 	if err != nil {
 		s.tell(ctx, p.identity, in, err, &t)
+		return nil, err
+	}
+	result, err := s.signIn(ctx, p.identity, in, &t)
+	if err != nil {
+		return nil, err
+	}
+	t.trouble(s.rehash(context.WithoutCancel(ctx), p, in))
+	return result, nil
+}
+
+// LoginProven signs in whom an identifier of in's method is of, which the caller
+// has proven: in.Provider said so. Nothing that was entered counts. It gives
+// [identity.ErrNotFound] if the identifier is nobody's, and is in all else as
+// [Service.Login].
+func (s *Service) LoginProven(ctx context.Context, in Submit, identifier string) (_ *Result, err error) {
+	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
+	defer func() { s.observe(t.outcome, err) }()
+
+	i, err := s.findProven(ctx, in.Method, identifier)
+	if err != nil {
+		return nil, err
+	}
+	t.step(nil)
+	return s.signIn(ctx, i, in, &t)
+}
+
+// signIn is what comes behind the proof, whichever it was.
+func (s *Service) signIn(ctx context.Context, i *identity.Identity, in Submit, t *timer) (*Result, error) {
+	plan := s.Plan(in.Method)
+	if err := s.admit(ctx, plan, i, in); err != nil {
+		s.tell(ctx, i, in, err, t)
 		return nil, err
 	}
 	eventID, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("event id: %w", err)
 	}
-	if err := s.prepare(ctx, plan, p.identity, in, eventID); err != nil {
+	if err := s.prepare(ctx, plan, i, in, eventID); err != nil {
 		return nil, err
 	}
 
 	// The session may be there from here on: what follows does not end with the request.
 	ctx = context.WithoutCancel(ctx)
-	result, err := s.issue(ctx, p.identity, plan.RequireVerified, in, eventID, &t)
+	result, err := s.issue(ctx, i, plan.RequireVerified, in, eventID, t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
 	}
@@ -203,6 +235,5 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 		}
 	}
 	t.trouble(s.openVerification(ctx, plan, result, in))
-	t.trouble(s.rehash(ctx, p, in))
 	return result, nil
 }

@@ -34,8 +34,9 @@ const (
 	OK         = "ok"
 	Refreshed  = "refreshed"
 	Invalid    = "invalid"     // something was not entered
+	Unknown    = "unknown"     // what was proven elsewhere is nobody's: it may become a registration
 	HookFailed = "hook_failed" // a hook gave no usable answer
-	NoSession  = "no_session"  // the password was right, but no session could be issued
+	NoSession  = "no_session"  // it was the right person, but no session could be issued
 	Busy       = "busy"
 	Broken     = "error"
 
@@ -82,6 +83,8 @@ func result(err error) string {
 		return HookFailed
 	case errors.Is(err, ErrNoSession):
 		return NoSession
+	case errors.Is(err, errUnknown):
+		return Unknown
 	case errors.Is(err, password.ErrBusy):
 		return Busy
 	}
@@ -122,7 +125,7 @@ func (s *Service) tell(ctx context.Context, i *identity.Identity, in Submit, err
 	about := events.About{Source: source, Actor: "client", RequestID: in.Client.RequestID, TraceParent: in.Client.TraceParent}
 	if i != nil {
 		data.IdentityID, about.Subject = i.ID.String(), i.ID.String()
-		if d.reason != WrongCredentials { // whoever it is has the password
+		if d.reason != WrongCredentials { // whoever it is has proven it
 			about.Actor = "person:" + i.ID.String()
 		}
 	}
