@@ -44,9 +44,10 @@ func public(ip netip.Addr) bool {
 	return true
 }
 
-// refusePrivate is a dialer's control: it sees the address that the name
+// RefusePrivate is the Control of a [net.Dialer] that connects to the public
+// internet only: it sees the address that the name
 // resolved to, so no answer of a name server gets around it.
-func refusePrivate(_, address string, _ syscall.RawConn) error {
+func RefusePrivate(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
