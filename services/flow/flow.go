@@ -65,6 +65,14 @@ type Flow struct {
 	// Refresh says that a login is to make a session fresh that is there already.
 	Refresh bool
 	Form    Form
+	// Attempt is the sign-in at a provider that was begun last and has not come
+	// back, nil if there is none.
+	Attempt *Attempt
+	// Link is what a login adds to the account that it signs in to, nil if nothing.
+	Link *Link
+	// Exchange is the SHA-256 of the app's half of the code that an api flow hands
+	// its session out for; empty if the app did not ask for one.
+	Exchange []byte
 	// Version is how often the flow was saved and Tries how many codes were
 	// tried, when it was read. Only the store changes them.
 	Version, Tries int

@@ -15,6 +15,10 @@ type Options struct {
 	CSRF string
 	// Password and Code say that the method is on.
 	Password, Code bool
+	// Providers are those that people may sign in with.
+	Providers []Provider
+	// NewLogin is where another login is begun, for who does not want to link.
+	NewLogin string
 	// Continue is where a verification that has passed leads to.
 	Continue string
 }

@@ -116,6 +116,12 @@ func (c *Client) Run(ctx context.Context) error {
 // ID is the provider's id.
 func (p *Provider) ID() string { return p.config.ID }
 
+// Label is what people call the provider.
+func (p *Provider) Label() string { return p.config.Label }
+
+// Linking says what becomes of somebody whose address has an account here.
+func (p *Provider) Linking() Linking { return p.config.Linking }
+
 const (
 	dialTimeout = 3 * time.Second
 	// maxAnswer bounds every answer of a provider: discovery, keys, tokens, userinfo.

@@ -30,6 +30,17 @@ const (
 	PKCENever PKCE = "never"
 )
 
+// Linking is the account_linking_mode of a provider.
+type Linking string
+
+// LinkConfirmed, the zero value's meaning, links an account once its owner signs
+// in to it. LinkAutomatic does so at once where the provider's word verifies an
+// address that the account has verified.
+const (
+	LinkConfirmed Linking = "confirm_with_active_credential"
+	LinkAutomatic Linking = "automatic"
+)
+
 // Sources of claims; empty is the id_token.
 const (
 	FromIDToken  = "id_token"
@@ -40,6 +51,7 @@ const (
 // and Mapper only.
 type Config struct {
 	ID           string // in the callback's path and in credential identifiers
+	Label        string // what people call it; the id if empty
 	Provider     string // one of the kinds
 	ClientID     string
 	ClientSecret string
@@ -60,6 +72,8 @@ type Config struct {
 	// AuthoritativeFor lists the domains whose addresses this provider's word
 	// verifies, or "*". With none, no address is verified by it.
 	AuthoritativeFor []string
+	// Linking says what becomes of somebody whose address has an account here.
+	Linking Linking
 	// UpstreamParameters may be passed on to the provider; nil is
 	// [DefaultUpstreamParameters].
 	UpstreamParameters []string
@@ -147,6 +161,12 @@ func (c Config) complete(plainHTTP bool) (Config, preset, error) {
 	if known.claims == nil && !slices.Contains(c.Scope, "openid") {
 		c.Scope = append([]string{"openid"}, c.Scope...)
 	}
+	if c.Label == "" {
+		c.Label = c.ID
+	}
+	if c.Linking == "" {
+		c.Linking = LinkConfirmed
+	}
 	if c.PKCE == "" {
 		c.PKCE = PKCEAuto
 	}
@@ -171,6 +191,8 @@ func (c Config) check(known preset, plainHTTP bool) error {
 		return errors.New("microsoft_tenant is missing or not a tenant")
 	case !slices.Contains([]PKCE{PKCEAuto, PKCEForce, PKCENever}, c.PKCE):
 		return fmt.Errorf("pkce %q is unknown: use auto, force or never", c.PKCE)
+	case c.Linking != LinkConfirmed && c.Linking != LinkAutomatic:
+		return fmt.Errorf("account_linking_mode %q is unknown: use %s or %s", c.Linking, LinkConfirmed, LinkAutomatic)
 	case c.ClaimsSource != FromIDToken && c.ClaimsSource != FromUserinfo:
 		return fmt.Errorf("claims_source %q is unknown: use id_token or userinfo", c.ClaimsSource)
 	case len(c.RequestedClaims) > 0 && !json.Valid(c.RequestedClaims):

@@ -90,6 +90,9 @@ type Request struct {
 	IdentityID uuid.UUID
 	Method     string
 	Provider   string
+	// Linked is the provider whose account the login has linked, or empty. The
+	// session has this method too, behind the other.
+	Linked     string
 	AAL        string
 	Digest     Digest
 	Epoch      int64
