@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -34,6 +35,9 @@ var (
 	errFlowID        = errors.New("flow id is missing or malformed")
 	errNoToken       = errors.New("no admin token")
 	errScope         = errors.New("admin token lacks the scope")
+	errNoProvider    = errors.New("unknown provider")
+	errNoExchange    = errors.New("no session to exchange a code for")
+	errNoCode        = errors.New("app without an exchange code")
 	errHost          = errors.New("wrong host for the admin listener")
 )
 
@@ -56,6 +60,10 @@ var table = []struct {
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
+	{errNoProvider, problem{status: 404, reason: "There is no provider with this id to sign in with."}},
+	{errNoExchange, problem{status: 404, reason: "There is no session for these codes, or it was handed out already."}},
+	{errNoCode, problem{status: 400, reason: "The app has begun this flow without return_session_token_exchange_code=true, so the session could not reach it."}},
+	{oidc.ErrState, problem{status: 400, reason: "This sign-in at the provider does not belong to this browser, is over, or has come back before. Begin again."}},
 	{errInactive, problem{status: 401, id: "session_inactive", reason: "No active session was found in this request."}},
 	{errNoFirstFactor, problem{status: 401, id: "session_aal1_required", reason: "A second factor needs somebody who is signed in with the first."}},
 	{errToken, problem{status: 403, reason: "The token belongs to no session, or to another one."}},
@@ -77,12 +85,13 @@ var table = []struct {
 
 // problem is an error as clients see it.
 type problem struct {
-	status  int
-	code    int // in the envelope, where it is not the status
-	id      string
-	reason  string
-	details map[string]any
-	retry   time.Duration // says Retry-After, 0 says nothing
+	status   int
+	code     int // in the envelope, where it is not the status
+	id       string
+	reason   string
+	details  map[string]any
+	retry    time.Duration // says Retry-After, 0 says nothing
+	redirect string        // where the browser is to go, beside the error
 	// What stands beside the error in the envelope of a flow that is over, if it is known.
 	useFlow   uuid.UUID
 	expiredAt time.Time
@@ -167,6 +176,7 @@ func (s *Server) keep(x *exchange, p *problem) (string, error) {
 type envelope struct {
 	Error     envelopeError `json:"error"`
 	UseFlowID string        `json:"use_flow_id,omitempty"`
+	Redirect  string        `json:"redirect_browser_to,omitempty"`
 	ExpiredAt *stamp        `json:"expired_at,omitempty"`
 	Since     int64         `json:"since,omitempty"` // nanoseconds
 }
@@ -192,6 +202,7 @@ func (p *problem) envelope(requestID string) envelope {
 		Details: p.details,
 		Message: messages[code],
 	}}
+	e.Redirect = p.redirect
 	if p.useFlow != uuid.Nil {
 		e.UseFlowID = p.useFlow.String()
 	}
@@ -212,6 +223,7 @@ var messages = map[int]string{
 	http.StatusRequestTimeout:      "The request did not come in time",
 	http.StatusConflict:            "The resource could not be created due to a conflict",
 	http.StatusGone:                "The flow is over",
+	http.StatusUnprocessableEntity: "The browser has to go elsewhere",
 	http.StatusTooManyRequests:     "The requests are too many",
 	http.StatusMisdirectedRequest:  "The request came to the wrong place",
 	http.StatusInternalServerError: "An internal error occurred",

@@ -65,6 +65,10 @@ func (x *exchange) asked(k flow.Kind, t flow.Type) (*flow.Flow, error) {
 		return nil, errDisabled
 	}
 	f := x.newFlow(k, t)
+	if t == flow.API && k != flow.Verification && x.query("return_session_token_exchange_code") == "true" {
+		x.exchangeCode = newCode()
+		f.Exchange = digest(x.exchangeCode)
+	}
 	f.RequestURL = x.url()
 	if len(f.RequestURL) > maxRequestURL {
 		f.RequestURL, _, _ = strings.Cut(f.RequestURL, "?") // how much a flow holds is not the sender's choice
@@ -114,6 +118,14 @@ func (s *Server) begin(x *exchange, f *flow.Flow) error {
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
 		return fmt.Errorf("begin %s: %w", f.Kind, err)
 	}
+	if x.exchangeCode != "" {
+		view, err := s.render(x, f, nil)
+		if err != nil {
+			return err
+		}
+		view.ExchangeCode = x.exchangeCode
+		return x.encode(http.StatusOK, view)
+	}
 	return s.show(x, http.StatusOK, f, nil)
 }
 
@@ -145,6 +157,10 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 		Action:   x.settings.public + route(f.Kind) + "?flow=" + f.ID.String(),
 		Password: slices.Contains(settings.Methods, "password"),
 		Code:     slices.Contains(settings.Methods, "code"),
+		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
+	}
+	if slices.Contains(settings.Methods, identity.MethodOIDC) {
+		o.Providers = s.providers()
 	}
 	if f.State == flow.PassedChallenge {
 		o.Continue = x.settings.after(f.Kind, f.ReturnTo, f.Active)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 )
 
@@ -77,6 +79,9 @@ func (s *Server) submitRegistration(x *exchange) error {
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
+	if in.method == identity.MethodOIDC {
+		return s.startAttempt(x, f, in)
+	}
 	waited, done, err := s.submits.take(x.r.Context(), f.ID)
 	if err != nil {
 		return err
@@ -132,18 +137,27 @@ func (s *Server) registrationFlow(x *exchange) (f *flow.Flow, granted bool, err 
 	return f, granted, err
 }
 
+// traits are those of a submit, whatever it came as.
+func (s *Server) traits(f *flow.Flow, in submission) (json.RawMessage, error) {
+	if in.form == nil {
+		return in.traits, nil
+	}
+	schema, ok := s.Schemas.Schema(f.SchemaID)
+	if !ok {
+		return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
+	}
+	traits, err := schema.Coerce(in.form)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	return traits, nil
+}
+
 // register asks the use case.
 func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission, csrf []byte) (*registration.Result, error) {
-	traits := in.traits
-	if in.form != nil {
-		schema, ok := s.Schemas.Schema(f.SchemaID)
-		if !ok {
-			return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
-		}
-		var err error
-		if traits, err = schema.Coerce(in.form); err != nil {
-			return nil, refuse("%v", err)
-		}
+	traits, err := s.traits(f, in)
+	if err != nil {
+		return nil, err
 	}
 	submit := registration.Submit{
 		Flow:             f,

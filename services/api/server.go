@@ -31,13 +31,15 @@ type Options struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
-	Sessions     Sessions
-	OwnSessions  OwnSessions
-	Finder       Finder
-	Identities   Identities
-	Errors       Errors
-	Events       Events
-	Tokens       Tokens
+	// Providers are those that people may sign in with; nil is none.
+	Providers   Providers
+	Sessions    Sessions
+	OwnSessions OwnSessions
+	Finder      Finder
+	Identities  Identities
+	Errors      Errors
+	Events      Events
+	Tokens      Tokens
 	// Administrator, Ledger, Messages, Grants, Audit, Journal and Webhooks are for
 	// the admin listener.
 	Administrator Administrator
@@ -111,6 +113,7 @@ type Flows interface {
 	// SaveFlow keeps the state, the active method, the form and the CSRF digest of
 	// f. [flow.ErrChanged] says that it is not what it was when it was read.
 	SaveFlow(ctx context.Context, f *flow.Flow) error
+	Attempts
 }
 
 // Registrar registers people, see [registration.Service].
@@ -122,6 +125,11 @@ type Registrar interface {
 // Authenticator signs people in, see [login.Service].
 type Authenticator interface {
 	Login(ctx context.Context, in login.Submit) (*login.Result, error)
+	// LoginProven signs in whom a provider has named, or gives [identity.ErrNotFound].
+	LoginProven(ctx context.Context, in login.Submit, identifier string) (*login.Result, error)
+	// LoginLinking signs in whose verified address l.Duplicate is and links the
+	// account to theirs, or gives [identity.ErrNotFound].
+	LoginLinking(ctx context.Context, in login.Submit, l flow.Link) (*login.Result, error)
 }
 
 // Verifier verifies addresses, see [verification.Service]. Where it succeeds the
@@ -228,6 +236,7 @@ func New(o Options) *Server {
 // Routes that are named elsewhere too.
 const (
 	routeLogout        = "/self-service/logout"
+	routeCallback      = "/self-service/methods/oidc/callback"
 	routeSessions      = "/sessions"
 	routeSchemas       = "/schemas"
 	routeIdentities    = "/admin/identities"
@@ -243,9 +252,11 @@ const (
 // Public is the handler of the listener that everybody may reach.
 func (s *Server) Public() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration))
-	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login))
+	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration, s.submitRegistration))
+	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login, s.submitLogin))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
+	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|withCSRF|acts)
+	rt.add(routeSessions+"/token-exchange", get(s.exchangeToken), public|acts)
 	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)
 	rt.add(routeLogout, get(s.logout), public|acts)
 	rt.add(routeLogout+"/api", methods{http.MethodDelete: s.logoutNative}, public)

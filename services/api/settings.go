@@ -21,6 +21,8 @@ type Settings struct {
 	PublicURL, AdminURL string
 	// DefaultReturnURL is where browsers go at the end when nothing was asked for.
 	DefaultReturnURL string
+	// OIDCRedirectBase begins the callback URLs that providers know; empty is PublicURL.
+	OIDCRedirectBase string
 	// AllowedReturnURLs are where a return_to may lead: scheme, host (it may begin
 	// with "*.") and path prefix.
 	AllowedReturnURLs []string
@@ -89,6 +91,7 @@ type CORS struct {
 type Compiled struct {
 	Settings
 	public     string // base URL without a slash at the end
+	callbacks  string // base URL that providers send people back to
 	admin      string
 	adminHost  string
 	csrfCookie string
@@ -120,6 +123,14 @@ func (s Settings) Compile() (*Compiled, error) {
 		return nil, fmt.Errorf("admin base URL: %w", err)
 	}
 	c.public, c.admin, c.adminHost = strings.TrimRight(public.String(), "/"), strings.TrimRight(admin.String(), "/"), admin.Hostname()
+	c.callbacks = c.public
+	if s.OIDCRedirectBase != "" {
+		base, err := baseURL(s.OIDCRedirectBase)
+		if err != nil {
+			return nil, fmt.Errorf("base URL of callbacks: %w", err)
+		}
+		c.callbacks = strings.TrimRight(base.String(), "/")
+	}
 	c.secure = public.Scheme == "https"
 	if c.limiter, err = newLimiter(s.Limits); err != nil {
 		return nil, err

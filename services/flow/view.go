@@ -24,6 +24,9 @@ type View struct {
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
+	// ExchangeCode is an app's half of the code for its session, shown only when the
+	// flow begins.
+	ExchangeCode string `json:"session_token_exchange_code,omitempty"`
 }
 
 // LoginView is what the flow of a login has besides.

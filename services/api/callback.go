@@ -1,0 +1,376 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
+	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/webhook"
+)
+
+// back is somebody who is back from a provider, with what belongs to them.
+type back struct {
+	flow     *flow.Flow // with the attempt
+	provider *oidc.Provider
+	account  *oidc.Account
+	current  *login.Current // of a browser that is signed in
+	next     csrfSecret     // of the cookie that a sign-in leaves the browser with
+	csrf     []byte         // its digest
+}
+
+// callback is the way of somebody who comes back from a provider:
+//
+//	state → this browser? → this attempt, once → code exchange, claims, mapper
+//	→ subject known: login → unknown: registration → address taken: login that links
+func (s *Server) callback(x *exchange) error {
+	x.page = !jsonRequest(x.r.Header)
+	p, err := s.provider(x.r.PathValue("provider"))
+	if err != nil {
+		return err
+	}
+	attempt, err := p.Open(x.query("state"))
+	if err != nil {
+		return err
+	}
+	if attempt.Client == oidc.Browser {
+		if !x.continues(attempt) {
+			return oidc.ErrState
+		}
+		x.setCookie(x.settings.continuity(), "", -1)
+	}
+	b, err := s.attempted(x, attempt)
+	if err != nil {
+		return err
+	}
+	b.provider = p
+	switch {
+	case b.flow.Type == flow.API && len(b.flow.Exchange) == 0:
+		return errNoCode
+	case b.current != nil && !b.flow.Refresh:
+		x.redirect(http.StatusSeeOther, x.settings.after(b.flow.Kind, b.flow.ReturnTo, identity.MethodOIDC))
+		return nil
+	case b.flow.Expired(x.at):
+		return s.past(x, b)
+	}
+	b.account, err = p.Finish(x.r.Context(), attempt, oidc.Callback{
+		Code:             x.query("code"),
+		Issuer:           x.query("iss"),
+		Error:            x.query("error"),
+		ErrorDescription: x.query("error_description"),
+	})
+	if err != nil {
+		return s.goBack(x, b, s.mendable(x, p, err))
+	}
+	return s.enter(x, b)
+}
+
+// postedCallback turns the form of a provider that posts into a GET: only that
+// comes with the browser's cookies.
+func (s *Server) postedCallback(x *exchange) error {
+	x.page = !prefersJSON(x.r.Header["Accept"])
+	p, err := s.provider(x.r.PathValue("provider"))
+	if err != nil {
+		return err
+	}
+	in, err := decodeSubmit(x.r)
+	if err != nil {
+		return err
+	}
+	to := x.settings.callback(p.ID())
+	for _, name := range []string{"state", "code", "iss", "error", "error_description"} {
+		if value := in.form.Get(name); value != "" {
+			to = withQuery(to, name, value)
+		}
+	}
+	x.redirect(http.StatusSeeOther, to)
+	return nil
+}
+
+// attempted takes an attempt out of its flow, so that it comes back once.
+func (s *Server) attempted(x *exchange, a oidc.Attempt) (back, error) {
+	id, err := parseID(a.Flow)
+	if err != nil {
+		return back{}, oidc.ErrState
+	}
+	f, err := s.Flows.TakeAttempt(x.r.Context(), id, digest(a.ID))
+	if errors.Is(err, flow.ErrNotFound) || err == nil && (f.Attempt.Provider != a.Provider || string(f.Kind) != a.FlowType) {
+		return back{}, oidc.ErrState
+	}
+	if err != nil {
+		return back{}, fmt.Errorf("take attempt: %w", err)
+	}
+	b := back{flow: f}
+	b.next, b.csrf = nextCSRF(f.Type)
+	if f.Type == flow.Browser {
+		b.current, err = s.current(x)
+	}
+	return b, err
+}
+
+// enter signs in whoever the provider's account belongs to, and registers whom it
+// belongs to nobody yet.
+func (s *Server) enter(x *exchange, b back) error {
+	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Identifier())
+	if !errors.Is(err, identity.ErrNotFound) {
+		return s.entered(x, b, result, err)
+	}
+	if b.flow.Refresh || b.flow.Link != nil {
+		return s.goBack(x, b, &flow.Invalid{Form: said(flow.LinkMismatch())})
+	}
+	return s.join(x, b)
+}
+
+// returning is the login of somebody who is back.
+func (x *exchange) returning(b back) login.Submit {
+	return login.Submit{
+		Flow:             b.flow,
+		Method:           identity.MethodOIDC,
+		Provider:         b.provider.ID(),
+		TransientPayload: b.flow.Attempt.Transient,
+		Client:           x.client(),
+		Request:          x.shownBack(),
+		ReceivedAt:       x.at,
+		Current:          b.current,
+		CSRF:             b.csrf,
+	}
+}
+
+// shownBack is what hook bodies may see of a callback: not the code and the state.
+func (x *exchange) shownBack() webhook.Request {
+	r := x.shown()
+	r.URL = x.settings.callback(x.r.PathValue("provider"))
+	return r
+}
+
+// entered answers a login, or shows why there is none.
+func (s *Server) entered(x *exchange, b back, result *login.Result, err error) error {
+	var gate *login.Unverified
+	if b.flow.Type == flow.Browser && (err == nil || errors.As(err, &gate)) {
+		x.setCSRF(b.next)
+	}
+	switch {
+	case errors.As(err, &gate):
+		s.owe(x, mailStarts)
+		return x.unverified(gate, true)
+	case err != nil:
+		return s.goBack(x, b, err)
+	}
+	if b.current != nil {
+		s.Sessions.Changed(b.current.Session.ID) // as after any login
+	}
+	if b.flow.Type == flow.API {
+		return s.handOver(x, b.flow, flow.Login, result.Token)
+	}
+	return s.loggedIn(x, b.flow, result, identity.MethodOIDC)
+}
+
+// join registers whoever the provider has named.
+func (s *Server) join(x *exchange, b back) error {
+	if !x.settings.Registration.Enabled {
+		return errDisabled
+	}
+	traits, err := merged(b.account.Identity.Traits, b.flow.Attempt.Traits)
+	if err != nil {
+		return err
+	}
+	f := registering(b.flow)
+	result, err := s.Registration.Register(x.r.Context(), registration.Submit{
+		Flow:     f,
+		Method:   identity.MethodOIDC,
+		Provider: b.provider.ID(),
+		Traits:   traits,
+		External: &registration.External{
+			Identifiers:       []string{b.account.Identifier()},
+			Config:            json.RawMessage("{}"),
+			VerifiedAddresses: vouched(b.account),
+			MetadataPublic:    b.account.Identity.MetadataPublic,
+			MetadataAdmin:     b.account.Identity.MetadataAdmin,
+		},
+		TransientPayload: b.flow.Attempt.Transient,
+		Client:           x.client(),
+		Request:          x.shownBack(),
+		ReceivedAt:       x.at,
+		CSRF:             b.csrf,
+	})
+	var invalid *flow.Invalid
+	switch {
+	case errors.Is(err, identity.ErrExists):
+		return s.taken(x, b, traits, err)
+	case errors.Is(err, registration.ErrFlowUsed):
+		return s.past(x, b)
+	case errors.As(err, &invalid) && b.flow.Kind == flow.Login:
+		return s.goOn(x, b, invalid)
+	case err != nil:
+		return s.goBack(x, b, err)
+	}
+	s.warnOfMissing(x, result)
+	if f.Type == flow.API {
+		return s.handOver(x, f, flow.Registration, result.Token)
+	}
+	x.setCSRF(b.next)
+	return s.registered(x, result, identity.MethodOIDC)
+}
+
+// registering is f as the registration that it has become. A login's grant has the
+// login's id, so that it too makes one person at most.
+func registering(f *flow.Flow) *flow.Flow {
+	copied := *f
+	copied.Kind = flow.Registration
+	return &copied
+}
+
+// vouched are the addresses that the provider's word verifies.
+func vouched(a *oidc.Account) (values []string) {
+	for _, address := range a.Identity.VerifiedAddresses {
+		values = append(values, address.Value)
+	}
+	return values
+}
+
+// taken is for somebody whose address or identifier has an account here already:
+// another request was faster, or it is the same person, who can link the two, or
+// another one.
+func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) error {
+	in := x.returning(b)
+	result, err := s.Login.LoginProven(x.r.Context(), in, b.account.Identifier())
+	if !errors.Is(err, identity.ErrNotFound) {
+		return s.entered(x, b, result, err)
+	}
+	link, err := s.linkable(x, b, traits)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		return s.goBack(x, b, why)
+	}
+	if b.provider.Linking() == oidc.LinkAutomatic && slices.Contains(vouched(b.account), link.Duplicate) {
+		result, err := s.Login.LoginLinking(x.r.Context(), in, *link)
+		if !errors.Is(err, identity.ErrNotFound) {
+			return s.entered(x, b, result, err)
+		}
+	}
+	return s.offerLink(x, b, *link)
+}
+
+// linkable gives the account that has one of the provider's addresses or
+// identifiers, nil if none has.
+func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Link, error) {
+	schema, ok := s.Schemas.Schema(b.flow.SchemaID)
+	if !ok {
+		return nil, nil
+	}
+	_, identifiers := schema.Extract(traits)
+	for _, value := range identifiers {
+		if !s.claimed(b.flow.SchemaID, b.account.Identity.Traits, value) {
+			continue
+		}
+		found, err := s.Identities.IdentitiesByIdentifier(x.r.Context(), value)
+		if err != nil {
+			return nil, fmt.Errorf("whose identifier: %w", err)
+		}
+		if len(found) == 0 {
+			continue
+		}
+		l := &flow.Link{Provider: b.provider.ID(), Identifier: b.account.Identifier(), Duplicate: value}
+		for _, c := range found[0].Credentials {
+			l.Methods = append(l.Methods, c.Type)
+			if c.Type == identity.MethodOIDC {
+				l.Providers = append(l.Providers, providersOf(c.Identifiers)...)
+			}
+		}
+		return l, nil
+	}
+	return nil, nil
+}
+
+// providersOf are those that identifiers "<provider>:<subject>" name.
+func providersOf(identifiers []string) (providers []string) {
+	for _, id := range identifiers {
+		if provider, _, ok := strings.Cut(id, ":"); ok && !slices.Contains(providers, provider) {
+			providers = append(providers, provider)
+		}
+	}
+	return providers
+}
+
+// linkLife is how long after the proof at a provider an account can be linked (S41).
+const linkLife = 10 * time.Minute
+
+// offerLink begins a login that links the provider's account to the one here.
+func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
+	f := x.newFlow(flow.Login, b.flow.Type)
+	f.RequestURL = x.settings.begins(f)
+	f.ReturnTo, f.SchemaID, f.Exchange, f.Link = b.flow.ReturnTo, b.flow.SchemaID, b.flow.Exchange, &link
+	if end := x.at.Add(linkLife).UTC().Truncate(time.Microsecond); end.Before(f.ExpiresAt) {
+		f.ExpiresAt = end
+	}
+	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
+		return fmt.Errorf("begin login that links: %w", err)
+	}
+	if f.Type == flow.API {
+		return s.returnCode(x, f, nil)
+	}
+	if x.page {
+		x.redirect(http.StatusSeeOther, withQuery(x.settings.page(f), "no_org_ui", "true"))
+		return nil
+	}
+	return s.show(x, http.StatusBadRequest, f, nil)
+}
+
+// goOn begins the registration that a login has become, with what is missing.
+func (s *Server) goOn(x *exchange, b back, why *flow.Invalid) error {
+	f := x.newFlow(flow.Registration, b.flow.Type)
+	f.RequestURL = x.settings.begins(f)
+	f.ReturnTo, f.SchemaID, f.Exchange = b.flow.ReturnTo, b.flow.SchemaID, b.flow.Exchange
+	f.Active, f.Form = identity.MethodOIDC, why.Form
+	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
+		return fmt.Errorf("begin registration: %w", err)
+	}
+	if f.Type == flow.API {
+		return s.returnCode(x, f, nil)
+	}
+	return s.show(x, http.StatusBadRequest, f, nil)
+}
+
+// past answers for a flow that is over: a browser gets a new one, an app the old
+// one, which says so.
+func (s *Server) past(x *exchange, b back) error {
+	if b.flow.Type == flow.API {
+		return s.goBack(x, b, &flow.Invalid{Form: said(flow.Expired(b.flow.Kind, x.at))})
+	}
+	return s.lead(x, b.flow)
+}
+
+// goBack shows the flow again with what is wrong, if a person can mend it. Other
+// errors go on their way.
+func (s *Server) goBack(x *exchange, b back, err error) error {
+	f := b.flow
+	var invalid *flow.Invalid
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	f.Active = identity.MethodOIDC
+	err = s.tell(x, f, func(f *flow.Flow) {
+		entered := f.Form.Values
+		f.Active = identity.MethodOIDC
+		if f.Form = invalid.Form; invalid.Form.Values == nil {
+			f.Form.Values = entered
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if f.Type == flow.API {
+		return s.returnCode(x, f, nil)
+	}
+	return s.show(x, http.StatusBadRequest, f, nil)
+}
