@@ -255,7 +255,7 @@ func (s *Server) Public() http.Handler {
 	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration, s.submitRegistration))
 	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login, s.submitLogin))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
-	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|withCSRF|acts)
+	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|acts)
 	rt.add(routeSessions+"/token-exchange", get(s.exchangeToken), public|acts)
 	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)
 	rt.add(routeLogout, get(s.logout), public|acts)
