@@ -178,6 +178,11 @@ func (s *Server) join(x *exchange, b back) error {
 	if !x.settings.Registration.Enabled {
 		return errDisabled
 	}
+	if b.flow.Kind == flow.Login { // a registration was counted when it began
+		if err := s.allow(x, registrations); err != nil {
+			return err
+		}
+	}
 	traits, err := merged(b.account.Identity.Traits, b.flow.Attempt.Traits)
 	if err != nil {
 		return err
@@ -201,16 +206,13 @@ func (s *Server) join(x *exchange, b back) error {
 		ReceivedAt:       x.at,
 		CSRF:             b.csrf,
 	})
-	var invalid *flow.Invalid
 	switch {
 	case errors.Is(err, identity.ErrExists):
 		return s.taken(x, b, traits, err)
 	case errors.Is(err, registration.ErrFlowUsed):
 		return s.past(x, b)
-	case errors.As(err, &invalid) && b.flow.Kind == flow.Login:
-		return s.goOn(x, b, invalid)
 	case err != nil:
-		return s.goBack(x, b, err)
+		return s.unregistered(x, b, err)
 	}
 	s.warnOfMissing(x, result)
 	if f.Type == flow.API {
@@ -250,7 +252,7 @@ func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) e
 		return err
 	}
 	if link == nil {
-		return s.goBack(x, b, why)
+		return s.unregistered(x, b, why)
 	}
 	if b.provider.Linking() == oidc.LinkAutomatic && slices.Contains(vouched(b.account), link.Duplicate) {
 		result, err := s.Login.LoginLinking(x.r.Context(), in, *link)
@@ -324,6 +326,16 @@ func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
 		return nil
 	}
 	return s.show(x, http.StatusBadRequest, f, nil)
+}
+
+// unregistered shows what keeps somebody from being registered, if they can mend
+// it: in the registration that they began, or in the one that a login has become.
+func (s *Server) unregistered(x *exchange, b back, err error) error {
+	var invalid *flow.Invalid
+	if b.flow.Kind == flow.Login && errors.As(err, &invalid) {
+		return s.goOn(x, b, invalid)
+	}
+	return s.goBack(x, b, err)
 }
 
 // goOn begins the registration that a login has become, with what is missing.
