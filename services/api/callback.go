@@ -123,8 +123,11 @@ func (s *Server) enter(x *exchange, b back) error {
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
-	if b.flow.Refresh || b.flow.Link != nil {
+	switch {
+	case b.flow.Link != nil:
 		return s.goBack(x, b, &flow.Invalid{Form: said(flow.LinkMismatch())})
+	case b.flow.Refresh:
+		return s.goBack(x, b, &flow.Invalid{Form: said(flow.Generic("Nobody here signs in with this account at " + b.provider.Label() + "."))})
 	}
 	return s.join(x, b)
 }
@@ -332,7 +335,13 @@ func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
 // it: in the registration that they began, or in the one that a login has become.
 func (s *Server) unregistered(x *exchange, b back, err error) error {
 	var invalid *flow.Invalid
-	if b.flow.Kind == flow.Login && errors.As(err, &invalid) {
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	if invalid.Form.Values != nil { // the form goes on with this provider
+		invalid.Form.Values["provider"] = b.provider.ID()
+	}
+	if b.flow.Kind == flow.Login {
 		return s.goOn(x, b, invalid)
 	}
 	return s.goBack(x, b, err)

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/uuid"
@@ -73,7 +75,7 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 	}
 	begun := flow.Attempt{Provider: p.ID(), Transient: in.transient}
 	if f.Kind == flow.Registration {
-		if begun.Traits, err = s.traits(f, in); err != nil {
+		if begun.Traits, err = s.traits(f, in.filled()); err != nil {
 			return s.mend(x, f, err, in.transient)
 		}
 	}
@@ -111,6 +113,21 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 		reason:   "The browser has to go to redirect_browser_to, to sign in there.",
 		redirect: to,
 	}
+}
+
+// filled is in without the fields of a form that nobody has filled in: they must
+// not count over what the provider gives.
+func (in submission) filled() submission {
+	form := url.Values{}
+	for name, values := range in.form {
+		if !strings.HasPrefix(name, "traits.") || slices.ContainsFunc(values, func(v string) bool { return v != "" }) {
+			form[name] = values
+		}
+	}
+	if in.form != nil {
+		in.form = form
+	}
+	return in
 }
 
 // callback is the URL that a provider sends people back to.

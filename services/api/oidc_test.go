@@ -130,6 +130,13 @@ func uuidOf(t *testing.T, text string) uuid.UUID {
 	return id
 }
 
+func (s shown) names() (names []string) {
+	for _, n := range s.UI.Nodes {
+		names = append(names, n.Attributes.Name)
+	}
+	return names
+}
+
 func (w *world) people() int {
 	defer w.lock()()
 	return len(w.identities)
@@ -139,7 +146,7 @@ func TestSocialRegistrationAndLogin(t *testing.T) {
 	t.Parallel()
 	w, _ := social(t)
 	c := w.browser()
-	c.ended(c.through(c.browserFlow(), nil))
+	c.ended(c.through(c.browserFlow(), url.Values{"traits.email": {""}, "password": {"typed before"}}))
 	i := w.person("corp:7")
 	if i == nil || !i.Addresses[0].Verified || i.Credentials[0].Type != identity.MethodOIDC {
 		t.Fatalf("registered %+v, want corp:7 with a verified address", i)
@@ -334,6 +341,9 @@ func TestMissingTraits(t *testing.T) {
 		f := c.get("/self-service/registration/flows?id=" + to.Query().Get("flow")).shown(t)
 		if !slices.Contains(f.messages(), 4000002) {
 			t.Errorf("messages %v, want 4000002", f.messages())
+		}
+		if names := f.names(); slices.Contains(names, "password") || !slices.Contains(names, "provider") {
+			t.Errorf("nodes %v, want the provider's button and no password", names)
 		}
 		c.ended(c.through(f, url.Values{"traits.email": {"ann@example.org"}, "traits.age": {"7"}}))
 		i := w.person("corp:7")

@@ -93,7 +93,9 @@ type Client struct {
 
 // Form is what was entered and what was wrong with it. Passwords are never in it.
 type Form struct {
-	// Values by node name, such as "traits.name.first".
+	// Values by node name, such as "traits.name.first". A registration that has a
+	// "provider" came back from that one with too few traits: it shows only the way
+	// on there.
 	Values map[string]any `json:"values,omitempty"`
 	// Messages by node name; those of the whole flow stand under "".
 	Messages map[string][]Message `json:"messages,omitempty"`

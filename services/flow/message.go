@@ -21,9 +21,13 @@ type Message struct {
 // The ids of messages are the contract's.
 const (
 	signIn             = 1010001
+	signInWith         = 1010002
 	confirmItIsYou     = 1010003
+	linkAccount        = 1010016
 	signInWithPassword = 1010022
 	signUp             = 1040001
+	signUpWith         = 1040002
+	goOnSigningUp      = 1040003
 	labelPassword      = 1070001
 	labelTitle         = 1070002
 	labelID            = 1070004
@@ -53,6 +57,8 @@ const (
 	tooFewItems       = 4000024
 	repeatedItems     = 4000025
 	wrongType         = 4000026
+	linkConflict      = 4000027
+	takenWithHints    = 4000028
 	notConstant       = 4000029
 	passwordSimilar   = 4000031
 	passwordTooShort  = 4000032
@@ -77,9 +83,13 @@ const (
 // texts are what people read; {key} is replaced from the message's context.
 var texts = map[int64]string{
 	signIn:             "Sign in",
+	signInWith:         "Sign in with {provider}",
 	confirmItIsYou:     "Please confirm that it is you.",
 	signInWithPassword: "Sign in with password",
+	linkAccount:        "There is an account with {duplicate_identifier} already. Sign in to it to add {provider} as another way to sign in.",
 	signUp:             "Sign up",
+	signUpWith:         "Sign up with {provider}",
+	goOnSigningUp:      "Continue",
 	labelPassword:      "Password",
 	labelID:            "ID",
 	labelEmail:         "Email",
@@ -108,6 +118,8 @@ var texts = map[int64]string{
 	tooFewItems:      "At least {min_items} items are needed, but there are {actual_items}.",
 	repeatedItems:    "Items {index_a} and {index_b} are equal.",
 	wrongType:        "Must be of type {allowed_types}, but is {actual_type}.",
+	linkConflict:     "This way to sign in belongs to another account already. Please sign in to that one.",
+	takenWithHints:   "There is an account with {credential_identifier_hint} already. Please sign in to it.",
 	notConstant:      "Must be equal to {expected}.",
 
 	passwordSimilar:  "The password is too close to what you sign in with.",
@@ -118,7 +130,7 @@ var texts = map[int64]string{
 	notEmail:     "This is not a valid email address.",
 	notTelephone: "This is not a valid phone number.",
 
-	linkMismatch:     "That account is not the one to be linked. Sign in with the other one, or begin again.",
+	linkMismatch:     "This is another account than the one that was to get a new way to sign in. Please sign in to that one.",
 	identityDisabled: "This account is disabled.",
 	passedAlready:    "This verification is completed already.",
 	wrongCode:        "The code is wrong or was used already.",
@@ -181,6 +193,22 @@ func Missing(property string) Message {
 // IdentifierTaken is 4000007.
 func IdentifierTaken() Message { return say(identifierTaken, nil) }
 
+// IdentifierTakenHints is 4000028, which is 4000007 and tells by which methods
+// and providers people sign in to the account that has the identifier.
+func IdentifierTakenHints(identifier string, methods, providers []string) Message {
+	return say(takenWithHints, map[string]any{
+		"credential_identifier_hint": identifier,
+		"available_credential_types": listed(methods),
+		"available_oidc_providers":   listed(providers),
+	})
+}
+
+// LinkConflict is 4000027: the account at the provider is linked to another one here.
+func LinkConflict() Message { return say(linkConflict, nil) }
+
+// LinkMismatch is 4010009: who signed in is not who was to link an account.
+func LinkMismatch() Message { return say(linkMismatch, nil) }
+
 // NoIdentifier is 4000009: the traits hold nothing to sign in with.
 func NoIdentifier() Message { return say(noIdentifier, nil) }
 
@@ -191,10 +219,6 @@ func WrongCredentials() Message { return say(wrongCredentials, nil) }
 // AddressNotVerified is 4000010, how a login is refused under the legacy flag
 // until an address is verified.
 func AddressNotVerified() Message { return say(notVerified, nil) }
-
-// LinkMismatch says that somebody has signed in to another account than the one
-// that was to be linked.
-func LinkMismatch() Message { return say(linkMismatch, nil) }
 
 // Disabled is 4010011: the identity is inactive.
 func Disabled() Message { return say(identityDisabled, nil) }

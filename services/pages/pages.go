@@ -92,6 +92,14 @@ func (d document) begin(k flowKind, query url.Values) templ.SafeURL {
 	return d.link(string(k) + encoded(query))
 }
 
+// way gives the URL that w leads to.
+func (d document) way(w way, onward url.Values) templ.SafeURL {
+	if w.url != "" {
+		return templ.URL(w.url)
+	}
+	return d.begin(w.to, onward)
+}
+
 func (p *pages) document(r *http.Request, title string) document {
 	return document{
 		title:   title,
