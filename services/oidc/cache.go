@@ -21,6 +21,7 @@ const (
 // cache holds what a provider says about itself. One caller fetches, the others
 // wait.
 type cache[T any] struct {
+	step  string // what it reads, in errors
 	fetch func(context.Context) (T, error)
 	now   func() time.Time
 	turn  chan struct{} // holds one token: who has it may fetch
@@ -33,8 +34,8 @@ type cache[T any] struct {
 	renewed time.Time
 }
 
-func newCache[T any](fetch func(context.Context) (T, error), now func() time.Time) *cache[T] {
-	return &cache[T]{fetch: fetch, now: now, turn: make(chan struct{}, 1)}
+func newCache[T any](step string, fetch func(context.Context) (T, error), now func() time.Time) *cache[T] {
+	return &cache[T]{step: step, fetch: fetch, now: now, turn: make(chan struct{}, 1)}
 }
 
 // get gives what is known for at most maxAge, fetched if need be.
@@ -88,7 +89,7 @@ func (c *cache[T]) lock(ctx context.Context) error {
 	case c.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return away("discovery", "no answer in time")
+		return away(c.step, "no answer in time")
 	}
 }
 

@@ -80,8 +80,8 @@ func New(o Options) (*Client, error) {
 			config: complete, known: known, mapper: mapper, sealer: o.Sealer,
 			http: c.http, plainHTTP: o.PlainHTTP, now: o.Now,
 		}
-		p.metadata = newCache(p.discover, o.Now)
-		p.keys = newCache(p.fetchKeys, o.Now)
+		p.metadata = newCache("discovery", p.discover, o.Now)
+		p.keys = newCache("keys", p.fetchKeys, o.Now)
 		c.providers = append(c.providers, p)
 	}
 	return c, nil
@@ -105,7 +105,7 @@ func (c *Client) Providers() []*Provider { return append([]*Provider(nil), c.pro
 func (c *Client) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, p := range c.providers {
-		if p.config.IssuerURL != "" {
+		if p.known.claims == nil {
 			all.Go(func() { p.keepFresh(ctx) })
 		}
 	}

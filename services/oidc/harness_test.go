@@ -116,7 +116,7 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-func query(t *testing.T, text string) url.Values {
+func query(t testing.TB, text string) url.Values {
 	t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {

@@ -136,6 +136,7 @@ type network struct {
 	documents, keys atomic.Int64
 	down            atomic.Bool
 	set             string
+	token           string // empty: no code is known
 }
 
 func newNetwork() *network {
@@ -156,10 +157,13 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.URL.Path == "/.well-known/openid-configuration":
 		n.documents.Add(1)
 		says(200, `{"issuer":"https://provider.example","authorization_endpoint":"https://provider.example/authorize",
-			"token_endpoint":"https://provider.example/token","jwks_uri":"https://provider.example/keys"}`)(w, r)
+			"token_endpoint":"https://provider.example/token","jwks_uri":"https://provider.example/keys",
+			"id_token_signing_alg_values_supported":["RS256","ES256"]}`)(w, r)
 	case r.URL.Path == "/keys":
 		n.keys.Add(1)
 		says(200, n.set)(w, r)
+	case n.token != "":
+		says(200, n.token)(w, r)
 	default:
 		says(400, `{"error":"invalid_grant"}`)(w, r)
 	}
