@@ -47,9 +47,11 @@ func TestState(t *testing.T) {
 			return a, err
 		},
 	} {
-		if _, err := open(); err == nil || err.Error() != oidc.ErrState.Error() {
-			t.Errorf("%s: got %v, want ErrState", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := open(); err == nil || err.Error() != oidc.ErrState.Error() {
+				t.Errorf("got %v, want ErrState", err)
+			}
+		})
 	}
 	if _, err := p.Open(state); err != nil {
 		t.Errorf("Open = %v", err)
@@ -60,35 +62,64 @@ func TestState(t *testing.T) {
 	}
 }
 
+// A code is worth something once, and only with the attempt that it was made for.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	own := oidctest.New(t)
-	p := provider(t, oidc.Options{}, config(own))
-	to, first := start(t, p)
-	code := visit(t, to).Get("code")
-	_, second := start(t, p)
-
-	// Another attempt's verifier does not redeem the code, and spends it.
-	_, err := p.Finish(t.Context(), second, oidc.Callback{Code: code})
-	refusal(t, err, oidc.ErrRefused, "invalid_grant")
-	_, err = p.Finish(t.Context(), first, oidc.Callback{Code: code})
-	refusal(t, err, oidc.ErrRefused, "invalid_grant")
-
-	// Without the verifier of its attempt, a code is worth nothing either.
-	unbound := config(own)
-	unbound.PKCE = oidc.PKCENever
-	to, _ = start(t, p)
-	_, bare := start(t, provider(t, oidc.Options{}, unbound))
-	_, err = p.Finish(t.Context(), bare, oidc.Callback{Code: visit(t, to).Get("code")})
-	refusal(t, err, oidc.ErrRefused, "invalid_grant")
-
-	// A provider that looks at no verifier: the nonce is of the other attempt.
-	own.Change(func(o *oidctest.Provider) { o.NoPKCE = true })
-	to, _ = start(t, p)
-	_, err = p.Finish(t.Context(), second, oidc.Callback{Code: visit(t, to).Get("code")})
-	refusal(t, err, oidc.ErrRefused, "nonce")
-	_, err = p.Finish(t.Context(), first, oidc.Callback{})
-	refusal(t, err, oidc.ErrRefused, "no code")
+	own, lax := oidctest.New(t), oidctest.New(t)
+	lax.NoPKCE = true
+	bare := config(own)
+	bare.PKCE = oidc.PKCENever
+	bound, unbound, unchecked := provider(t, oidc.Options{}, config(own)), provider(t, oidc.Options{}, bare), provider(t, oidc.Options{}, config(lax))
+	// attempts begins two at p, and gives the code of the first.
+	attempts := func(t *testing.T, p, other *oidc.Provider) (first, second oidc.Attempt, code string) {
+		t.Helper()
+		to, first := start(t, p)
+		_, second = start(t, other)
+		return first, second, visit(t, to).Get("code")
+	}
+	for name, tc := range map[string]struct {
+		finish func(*testing.T) error
+		want   string
+	}{
+		"code twice": {func(t *testing.T) error {
+			first, _, code := attempts(t, bound, bound)
+			if _, err := bound.Finish(t.Context(), first, oidc.Callback{Code: code}); err != nil {
+				t.Error(err)
+			}
+			_, err := bound.Finish(t.Context(), first, oidc.Callback{Code: code})
+			return err
+		}, "invalid_grant"},
+		"verifier of another attempt": {func(t *testing.T) error {
+			_, second, code := attempts(t, bound, bound)
+			_, err := bound.Finish(t.Context(), second, oidc.Callback{Code: code})
+			return err
+		}, "invalid_grant"},
+		"no verifier": {func(t *testing.T) error {
+			_, second, code := attempts(t, bound, unbound)
+			_, err := bound.Finish(t.Context(), second, oidc.Callback{Code: code})
+			return err
+		}, "invalid_grant"},
+		"nonce of another attempt": {func(t *testing.T) error {
+			_, second, code := attempts(t, unchecked, unchecked)
+			_, err := unchecked.Finish(t.Context(), second, oidc.Callback{Code: code})
+			return err
+		}, "nonce"},
+		"code of nobody": {func(t *testing.T) error {
+			first, _, _ := attempts(t, bound, bound)
+			_, err := bound.Finish(t.Context(), first, oidc.Callback{Code: "code"})
+			return err
+		}, "invalid_grant"},
+		"no code": {func(t *testing.T) error {
+			first, _, _ := attempts(t, bound, bound)
+			_, err := bound.Finish(t.Context(), first, oidc.Callback{})
+			return err
+		}, "no code"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			refusal(t, tc.finish(t), oidc.ErrRefused, tc.want)
+		})
+	}
 }
 
 func TestMixUp(t *testing.T) {
