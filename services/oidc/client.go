@@ -2,17 +2,15 @@ package oidc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/usher-auth/usher/services/jsonnet"
-	"github.com/usher-auth/usher/services/webhook"
 )
 
 // Options say which providers there are and how they may be called.
@@ -20,7 +18,9 @@ type Options struct {
 	Providers []Config
 	Sealer    *Sealer
 	// DisallowPrivateIPRanges refuses providers that are not on the public internet.
+	// PrivateIPExceptionURLs are patterns of URLs that may be called all the same.
 	DisallowPrivateIPRanges bool
+	PrivateIPExceptionURLs  []string
 	// PlainHTTP lets providers be called without TLS, as in development;
 	// without it only those on loopback are.
 	PlainHTTP bool
@@ -47,7 +47,8 @@ type Provider struct {
 	http      *http.Client
 	plainHTTP bool
 	now       func() time.Time
-	metadata  *cache
+	metadata  *cache[*metadata]
+	keys      *cache[[]jose.JSONWebKey]
 }
 
 // New checks the providers and compiles their mappers; it calls none of them.
@@ -79,7 +80,8 @@ func New(o Options) (*Client, error) {
 			config: complete, known: known, mapper: mapper, sealer: o.Sealer,
 			http: c.http, plainHTTP: o.PlainHTTP, now: o.Now,
 		}
-		p.metadata = newCache(p.discover, o.Now)
+		p.metadata = newCache("discovery", p.discover, o.Now)
+		p.keys = newCache("keys", p.fetchKeys, o.Now)
 		c.providers = append(c.providers, p)
 	}
 	return c, nil
@@ -103,14 +105,30 @@ func (c *Client) Providers() []*Provider { return append([]*Provider(nil), c.pro
 func (c *Client) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, p := range c.providers {
-		if p.config.IssuerURL != "" {
-			all.Go(func() { p.metadata.keepFresh(ctx) })
+		if p.known.claims == nil {
+			all.Go(func() { p.keepFresh(ctx) })
 		}
 	}
 	all.Wait()
 	<-ctx.Done()
 	c.http.CloseIdleConnections()
 	return nil
+}
+
+// keepFresh reads discovery and keys anew until ctx ends, after a failure every
+// minute.
+func (p *Provider) keepFresh(ctx context.Context) {
+	for {
+		pause := refreshAfter
+		if p.metadata.refresh(ctx) != nil || p.keys.refresh(ctx) != nil {
+			pause = time.Minute
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // ID is the provider's id.
@@ -121,85 +139,3 @@ func (p *Provider) Label() string { return p.config.Label }
 
 // Linking says what becomes of somebody whose address has an account here.
 func (p *Provider) Linking() Linking { return p.config.Linking }
-
-const (
-	dialTimeout = 3 * time.Second
-	// maxAnswer bounds every answer of a provider: discovery, keys, tokens, userinfo.
-	maxAnswer = 256 << 10
-)
-
-var (
-	errRedirect = errors.New("redirects are not followed")
-	errLarge    = errors.New("answer is too large")
-)
-
-// newHTTPClient follows no redirect and uses no proxy, like the one of the hooks.
-func newHTTPClient(o Options) *http.Client {
-	transport := o.Transport
-	if transport == nil {
-		dialer := &net.Dialer{Timeout: dialTimeout}
-		if o.DisallowPrivateIPRanges {
-			dialer.Control = webhook.RefusePrivate
-		}
-		transport = &http.Transport{
-			DialContext:            dialer.DialContext,
-			ForceAttemptHTTP2:      true,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    dialTimeout,
-			MaxIdleConnsPerHost:    8,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-		}
-	}
-	return &http.Client{
-		Transport:     limited{transport},
-		Timeout:       o.Timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
-	}
-}
-
-// limited is a transport whose answers end with an error beyond maxAnswer, in
-// whatever library reads them.
-type limited struct{ next http.RoundTripper }
-
-func (l limited) CloseIdleConnections() {
-	if c, ok := l.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
-func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxAnswer}
-	}
-	return resp, err
-}
-
-type limitedBody struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *limitedBody) Read(into []byte) (int, error) {
-	n, err := b.ReadCloser.Read(into)
-	if b.left -= n; b.left < 0 {
-		return 0, errLarge
-	}
-	return n, err
-}
-
-// unreachable turns the error of a call into one that shows no URL.
-func unreachable(step string, err error) error {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, errRedirect):
-		return refused(step, errRedirect.Error())
-	case errors.Is(err, errLarge):
-		return refused(step, errLarge.Error())
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return away(step, "no answer in time")
-	default:
-		return away(step, "cannot be reached")
-	}
-}

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ const (
 	LinkAutomatic Linking = "automatic"
 )
 
-// Sources of claims; empty is the id_token.
+// Sources of claims; empty is the id_token, and userinfo for gitlab.
 const (
 	FromIDToken  = "id_token"
 	FromUserinfo = "userinfo"
@@ -96,6 +97,8 @@ type preset struct {
 	authURL, tokenURL string // without discovery
 	scope             []string
 	pkce              bool // without discovery
+	// source is where claims come from unless the configuration says otherwise.
+	source string
 	// claims makes claims of an access token, for what is not OpenID Connect.
 	claims func(fetcher) (map[string]any, error)
 	// adapt puts claims into the form that mappers expect.
@@ -109,7 +112,8 @@ func (c Config) preset() (preset, error) {
 	case Google:
 		return preset{issuer: "https://accounts.google.com", scope: []string{"openid", "email", "profile"}}, nil
 	case GitLab:
-		return preset{issuer: "https://gitlab.com", scope: []string{"openid", "email", "profile"}}, nil
+		// Its id_tokens hold the address and little else.
+		return preset{issuer: "https://gitlab.com", scope: []string{"openid", "email", "profile"}, source: FromUserinfo}, nil
 	case Microsoft:
 		return preset{
 			issuer: microsoftIssuer(c.MicrosoftTenant),
@@ -171,7 +175,7 @@ func (c Config) complete(plainHTTP bool) (Config, preset, error) {
 		c.PKCE = PKCEAuto
 	}
 	if c.ClaimsSource == "" {
-		c.ClaimsSource = FromIDToken
+		c.ClaimsSource = cmp.Or(known.source, FromIDToken)
 	}
 	if c.UpstreamParameters == nil {
 		c.UpstreamParameters = DefaultUpstreamParameters()

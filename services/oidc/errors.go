@@ -24,7 +24,7 @@ var (
 // and nothing of what the provider answered.
 type Failed struct {
 	Provider string
-	Step     string // discovery, token, id_token, userinfo, claims, mapper, callback
+	Step     string // discovery, keys, token, id_token, userinfo, claims, mapper, callback
 	Reason   string
 	Kind     error // one of [ErrUnavailable], [ErrRefused], [ErrMapper]
 }

@@ -2,11 +2,9 @@ package oidc
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -84,7 +82,7 @@ func (p *Provider) redeem(ctx context.Context, m *metadata, a Attempt, code stri
 	if err != nil {
 		return nil, err
 	}
-	call := fetcher{ctx: ctx, http: p.http, token: token.AccessToken, api: p.api()}
+	call := fetcher{ctx: ctx, http: p.http, token: token.AccessToken, api: p.api(), scope: p.config.Scope}
 	if p.known.claims != nil {
 		return p.known.claims(call)
 	}
@@ -93,9 +91,13 @@ func (p *Provider) redeem(ctx context.Context, m *metadata, a Attempt, code stri
 	if err != nil || p.config.ClaimsSource != FromUserinfo {
 		return claims, err
 	}
-	var info map[string]any
-	if err := call.get(m.userinfo, &info); err != nil {
+	var answer json.RawMessage
+	if err := call.get("userinfo", m.userinfo, &answer); err != nil {
 		return nil, err
+	}
+	info, err := decodeClaims(answer)
+	if err != nil {
+		return nil, refused("userinfo", err.Error())
 	}
 	if info["sub"] != claims["sub"] {
 		return nil, refused("userinfo", "sub is not that of the id_token")
@@ -120,102 +122,28 @@ func (p *Provider) exchange(ctx context.Context, m *metadata, a Attempt, code st
 
 // tokenError keeps the body out, which may hold tokens.
 func tokenError(err error) error {
-	var answered *oauth2.RetrieveError
-	if errors.As(err, &answered) {
+	var answer *oauth2.RetrieveError
+	var call *url.Error
+	switch {
+	case errors.As(err, &answer):
 		known := []string{"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
-		switch status := answered.Response.StatusCode; {
-		case status >= 500 || status == http.StatusTooManyRequests:
-			return away("token", "answered "+http.StatusText(status))
-		case slices.Contains(known, answered.ErrorCode):
-			return refused("token", "answered "+answered.ErrorCode)
+		switch status := answer.Response.StatusCode; {
+		case brokenDown(status):
+			return away("token", answered(status))
+		case slices.Contains(known, answer.ErrorCode):
+			return refused("token", "answered "+answer.ErrorCode)
 		}
 		return refused("token", "answered an error")
+	case errors.As(err, &call):
+		return unreachable("token", err)
 	}
-	if text := err.Error(); strings.HasPrefix(text, "oauth2: ") {
-		if strings.Contains(text, errLarge.Error()) { // the library does not wrap it
-			return refused("token", errLarge.Error())
-		}
-		return refused("token", "not a token answer")
-	}
-	return unreachable("token", err)
-}
-
-// verify gives the claims of an id_token that was made for this attempt.
-func (p *Provider) verify(ctx context.Context, m *metadata, raw, nonce string) (map[string]any, error) {
-	if raw == "" {
-		return nil, refused("id_token", "is missing")
-	}
-	if len(raw) > 2*maxClaims {
-		return nil, refused("id_token", errLarge.Error())
-	}
-	if !namesKey(raw) {
-		return nil, refused("id_token", "names no key")
-	}
-	token, err := m.verifier.Verify(ctx, raw)
-	if err != nil {
-		return nil, idTokenError(err)
-	}
-	var claims map[string]any
-	if err := token.Claims(&claims); err != nil {
-		return nil, refused("id_token", "claims are not an object")
-	}
-	said, _ := claims["nonce"].(string)
-	if subtle.ConstantTimeCompare([]byte(said), []byte(nonce)) != 1 {
-		return nil, refused("id_token", "nonce is not that of the attempt")
-	}
-	// Names are compared exactly here: a claim Sub must not stand for sub.
-	if claims["sub"] != token.Subject || claims["iss"] != token.Issuer {
-		return nil, refused("id_token", "sub or iss is missing or ambiguous")
-	}
-	azp, named := claims["azp"]
-	if named && azp != p.config.ClientID || !named && len(token.Audience) > 1 {
-		return nil, refused("id_token", "was made for another client")
-	}
-	if p.config.Provider == Microsoft && !microsoftIssued(m.issuer, claims) {
-		return nil, refused("id_token", "was made by another issuer")
-	}
-	return claims, nil
-}
-
-// namesKey tells whether the token says which key it is signed with; without
-// that, every key of the provider would be tried.
-func namesKey(raw string) bool {
-	head, _, _ := strings.Cut(raw, ".")
-	decoded, err := base64.RawURLEncoding.DecodeString(head)
-	var header struct {
-		KeyID string `json:"kid"`
-	}
-	return err == nil && json.Unmarshal(decoded, &header) == nil && header.KeyID != ""
-}
-
-// idTokenError says which check failed, without what the token says.
-func idTokenError(err error) error {
-	var expired *oidc.TokenExpiredError
-	if errors.As(err, &expired) {
-		return refused("id_token", "is expired")
-	}
-	text := err.Error()
-	if strings.HasPrefix(text, "failed to verify signature: fetching keys") {
-		return away("id_token", "the provider's keys cannot be had")
-	}
-	for part, reason := range map[string]string{
-		"issued by a different provider": "was made by another issuer",
-		"expected audience":              "was made for another client",
-		"before the nbf":                 "is not valid yet",
-		"verify signature":               "signature is not the provider's",
-		"malformed jwt":                  "is malformed or signed with an algorithm that is refused",
-	} {
-		if strings.Contains(text, part) {
-			return refused("id_token", reason)
-		}
-	}
-	return refused("id_token", "is malformed")
+	return refused("token", "not a token answer")
 }
 
 // account maps claims that are checked.
 func (p *Provider) account(m *metadata, claims map[string]any) (*Account, error) {
-	subject, _ := claims["sub"].(string)
-	if strings.TrimSpace(subject) == "" || len(subject) > maxSubject || strings.ContainsFunc(subject, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	subject, ok := subjectOf(claims)
+	if !ok {
 		return nil, refused("claims", "sub is missing, empty or too long")
 	}
 	if p.known.adapt != nil {
@@ -232,9 +160,17 @@ func (p *Provider) account(m *metadata, claims map[string]any) (*Account, error)
 	if err != nil {
 		return nil, err
 	}
+	mapped.VerifiedAddresses = slices.DeleteFunc(mapped.VerifiedAddresses, func(a Address) bool { return p.doubt(a, claims) != "" })
 	issuer, _ := claims["iss"].(string)
 	if issuer == "" {
 		issuer = m.issuer
 	}
 	return &Account{Provider: p.config.ID, Issuer: issuer, Subject: subject, Claims: encoded, Identity: mapped}, nil
+}
+
+// subjectOf gives sub, if it can be part of an identifier.
+func subjectOf(claims map[string]any) (string, bool) {
+	subject, _ := claims["sub"].(string)
+	control := strings.ContainsFunc(subject, func(r rune) bool { return r < ' ' || r == 0x7f })
+	return subject, strings.TrimSpace(subject) != "" && len(subject) <= maxSubject && !control
 }

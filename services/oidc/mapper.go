@@ -12,8 +12,8 @@ import (
 // are nil.
 type Mapped struct {
 	Traits         json.RawMessage `json:"traits"`
-	MetadataPublic json.RawMessage `json:"metadata_public"`
-	MetadataAdmin  json.RawMessage `json:"metadata_admin"`
+	MetadataPublic json.RawMessage `json:"metadata_public,omitempty"`
+	MetadataAdmin  json.RawMessage `json:"metadata_admin,omitempty"`
 	// VerifiedAddresses are only those that this provider's word verifies.
 	VerifiedAddresses []Address `json:"verified_addresses"`
 }
@@ -30,6 +30,8 @@ func CheckMapper(source string) error {
 	return err
 }
 
+// mapClaims makes an identity of claims, with all the addresses that the mapper
+// calls verified.
 func (p *Provider) mapClaims(claims map[string]any) (Mapped, error) {
 	out, err := p.mapper.Evaluate("claims", claims)
 	if err != nil {
@@ -42,27 +44,26 @@ func (p *Provider) mapClaims(claims map[string]any) (Mapped, error) {
 	if json.Unmarshal(out, &result) != nil || result.Identity == nil {
 		return Mapped{}, &fault{"mapper", "gives no identity", ErrMapper}
 	}
-	mapped := *result.Identity
-	if len(mapped.Traits) > 0 && mapped.Traits[0] != '{' {
+	if traits := result.Identity.Traits; len(traits) > 0 && traits[0] != '{' {
 		return Mapped{}, &fault{"mapper", "traits are not an object", ErrMapper}
 	}
-	mapped.VerifiedAddresses = slices.DeleteFunc(mapped.VerifiedAddresses, func(a Address) bool { return !p.vouches(a, claims) })
-	return mapped, nil
+	return *result.Identity, nil
 }
 
-// vouches tells whether this provider's word verifies an address: it is
-// authoritative for the domain, and does not call the address unverified.
-func (p *Provider) vouches(a Address, claims map[string]any) bool {
-	if slices.Contains(p.config.AuthoritativeFor, "*") {
-		return a.Value != "" && !unverified(a, claims)
-	}
+// doubt says why this provider's word does not verify an address, or nothing:
+// it has to be authoritative for the domain, and not call the address unverified.
+func (p *Provider) doubt(a Address, claims map[string]any) string {
 	at := strings.LastIndexByte(a.Value, '@')
-	if a.Via != "email" || at < 1 {
-		return false
+	authoritative := slices.ContainsFunc(p.config.AuthoritativeFor, func(domain string) bool {
+		return domain == "*" && a.Value != "" || a.Via == "email" && at > 0 && strings.EqualFold(domain, a.Value[at+1:])
+	})
+	switch {
+	case !authoritative:
+		return "the provider is not authoritative for this domain"
+	case unverified(a, claims):
+		return "email_verified is not true"
 	}
-	return slices.ContainsFunc(p.config.AuthoritativeFor, func(domain string) bool {
-		return strings.EqualFold(domain, a.Value[at+1:])
-	}) && !unverified(a, claims)
+	return ""
 }
 
 // unverified tells whether an address is the claim email without

@@ -1,56 +1,25 @@
 package oidc
 
 import (
-	"context"
-	"encoding/json"
-	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// fetcher reads what an access token opens.
-type fetcher struct {
-	ctx   context.Context
-	http  *http.Client
-	token string
-	api   string
-}
-
-// get reads JSON into v.
-func (f fetcher) get(from string, v any) error {
-	r, err := http.NewRequestWithContext(f.ctx, http.MethodGet, from, http.NoBody)
-	if err != nil {
-		return refused("userinfo", "endpoint is not a URL")
-	}
-	r.Header.Set("Authorization", "Bearer "+f.token)
-	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", "usher")
-	resp, err := f.http.Do(r)
-	if err != nil {
-		return unreachable("userinfo", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	switch {
-	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
-		return away("userinfo", "answered "+http.StatusText(resp.StatusCode))
-	case resp.StatusCode != http.StatusOK:
-		return refused("userinfo", "answered "+http.StatusText(resp.StatusCode))
-	}
-	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
-		return refused("userinfo", "is not JSON, or too large")
-	}
-	return nil
-}
-
-// api is where GitHub answers: a server of one's own has it below /api/v3.
+// api is where GitHub answers: a server of one's own has it below /api/v3, a
+// tenant of ghe.com at a host of its own.
 func (p *Provider) api() string {
 	base := origin(p.config.AuthURL)
-	if base == "https://github.com" {
-		return "https://api.github.com"
+	host, found := strings.CutPrefix(base, "https://")
+	switch {
+	case host == "github.com" || found && strings.HasSuffix(host, ".ghe.com"):
+		return "https://api." + host
+	default:
+		return base + "/api/v3"
 	}
-	return base + "/api/v3"
 }
 
 // origin is a URL without its path.
@@ -66,37 +35,53 @@ func origin(text string) string {
 // verified or not, since the profile's may be anything.
 func githubClaims(f fetcher) (map[string]any, error) {
 	var user struct {
-		ID        int64  `json:"id"`
-		Login     string `json:"login"`
-		Name      string `json:"name"`
-		AvatarURL string `json:"avatar_url"`
-		HTMLURL   string `json:"html_url"`
-		Blog      string `json:"blog"`
+		ID        int64     `json:"id"`
+		Login     string    `json:"login"`
+		Name      string    `json:"name"`
+		AvatarURL string    `json:"avatar_url"`
+		HTMLURL   string    `json:"html_url"`
+		Blog      string    `json:"blog"`
+		UpdatedAt time.Time `json:"updated_at"`
 	}
-	if err := f.get(f.api+"/user", &user); err != nil {
+	if err := f.get("userinfo", f.api+"/user", &user); err != nil {
 		return nil, err
 	}
 	if user.ID <= 0 {
 		return nil, refused("claims", "sub is missing, empty or too long")
 	}
-	claims := map[string]any{
-		"sub": strconv.FormatInt(user.ID, 10), "name": user.Name, "nickname": user.Login,
-		"preferred_username": user.Login, "picture": user.AvatarURL, "profile": user.HTMLURL, "website": user.Blog,
+	claims := map[string]any{"sub": strconv.FormatInt(user.ID, 10)}
+	for name, text := range map[string]string{
+		"name": user.Name, "nickname": user.Login, "preferred_username": user.Login,
+		"picture": user.AvatarURL, "profile": user.HTMLURL, "website": user.Blog,
+	} {
+		if text != "" {
+			claims[name] = text
+		}
 	}
+	if !user.UpdatedAt.IsZero() {
+		claims["updated_at"] = user.UpdatedAt.Unix()
+	}
+	if !slices.Contains(f.scope, "user:email") && !slices.Contains(f.scope, "user") {
+		return claims, nil
+	}
+	return claims, githubEmail(f, claims)
+}
+
+func githubEmail(f fetcher, claims map[string]any) error {
 	var emails []struct {
 		Email    string `json:"email"`
 		Primary  bool   `json:"primary"`
 		Verified bool   `json:"verified"`
 	}
-	if err := f.get(f.api+"/user/emails", &emails); err != nil {
-		return nil, err
+	if err := f.get("userinfo", f.api+"/user/emails", &emails); err != nil {
+		return err
 	}
 	for _, e := range emails {
 		if e.Primary {
 			claims["email"], claims["email_verified"] = e.Email, e.Verified
 		}
 	}
-	return claims, nil
+	return nil
 }
 
 const microsoftHost = "https://login.microsoftonline.com/"

@@ -74,6 +74,55 @@ func TestGitHub(t *testing.T) {
 	}
 }
 
+// A server of one's own, and a tenant of ghe.com, answer elsewhere; without the
+// scope for addresses, nobody asks for them.
+func TestGitHubElsewhere(t *testing.T) {
+	t.Parallel()
+	for authorize, api := range map[string]string{
+		"https://github.com/login/oauth/authorize":          "api.github.com",
+		"https://github.a.example/login/oauth/authorize":    "github.a.example/api/v3",
+		"https://a.ghe.com/login/oauth/authorize":           "api.a.ghe.com",
+		"https://a-ghe.com.b.example/login/oauth/authorize": "a-ghe.com.b.example/api/v3",
+	} {
+		host := strings.Split(authorize, "/")[2]
+		network := recorded{
+			host + "/login/oauth/access_token": says(200, `{"access_token":"gho_16C7e42F","scope":"read:user","token_type":"bearer"}`),
+			api + "/user":                      says(200, `{"login":"octocat","id":583231,"name":null,"updated_at":"2026-01-01T00:00:00Z"}`),
+		}
+		p := provider(t, oidc.Options{Transport: network}, oidc.Config{
+			ID: "github", Provider: oidc.GitHub, ClientID: "id", ClientSecret: "secret", Mapper: mapper, Scope: []string{"read:user"},
+			AuthURL: authorize, TokenURL: "https://" + host + "/login/oauth/access_token",
+		})
+		_, a := start(t, p)
+		got, err := p.Finish(t.Context(), a, oidc.Callback{Code: "code"})
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		const want = `{"nickname":"octocat","preferred_username":"octocat","sub":"583231","updated_at":1767225600}`
+		if string(got.Claims) != want {
+			t.Errorf("%s: claims are %s, want %s", host, got.Claims, want)
+		}
+	}
+}
+
+// GitLab's id_tokens hold an address and little else, so its claims are those of
+// userinfo, of its own servers too.
+func TestGitLab(t *testing.T) {
+	t.Parallel()
+	own := oidctest.New(t)
+	own.Userinfo = map[string]any{"sub": "person-1", "name": "A", "nickname": "a", "email": "a@b.example", "email_verified": true, "groups": []string{"g"}}
+	c := config(own)
+	c.Provider = oidc.GitLab
+	a, err := signIn(t, provider(t, oidc.Options{}, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Issuer != own.URL || !strings.Contains(string(a.Claims), `"nickname":"a"`) {
+		t.Errorf("claims of %s are %s", a.Issuer, a.Claims)
+	}
+}
+
 func TestMicrosoft(t *testing.T) {
 	t.Parallel()
 	const tenant, other = "9188040d-6c67-4c5b-b112-36a304b66dad", "11111111-2222-3333-4444-555555555555"

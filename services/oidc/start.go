@@ -43,7 +43,7 @@ func (p *Provider) Start(ctx context.Context, r Request) (string, Attempt, error
 		a.verifier = oauth2.GenerateVerifier()
 		options = append(options, oauth2.S256ChallengeOption(a.verifier))
 	}
-	if m.verifier != nil {
+	if m.openID() {
 		options = append(options, oidc.Nonce(a.nonce))
 	}
 	state, err := p.sealer.seal(a)

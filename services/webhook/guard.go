@@ -58,6 +58,13 @@ func RefusePrivate(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// Exceptions gives a test for URLs that may be called although their address is
+// private: those that one of the patterns of private_ip_exception_urls matches.
+func Exceptions(patterns []string) func(url string) bool {
+	list := globs(patterns)
+	return func(url string) bool { return matches(list, url) }
+}
+
 // globs compiles patterns of URLs: * matches within a part of a host or path,
 // ** across parts, ? one character.
 func globs(patterns []string) []*regexp.Regexp {

@@ -114,6 +114,9 @@ func (p *Provider) Use(k Key) {
 	p.keys = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k.Private.Public(), KeyID: k.ID, Use: "sig"}}}
 }
 
+// Stop ends the provider before the test does.
+func (p *Provider) Stop() { p.server.Close() }
+
 // Change changes fields while the provider is in use.
 func (p *Provider) Change(f func(*Provider)) {
 	p.mu.Lock()
