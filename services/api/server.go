@@ -13,6 +13,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/verification"
@@ -31,13 +32,15 @@ type Options struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
-	Sessions     Sessions
-	OwnSessions  OwnSessions
-	Finder       Finder
-	Identities   Identities
-	Errors       Errors
-	Events       Events
-	Tokens       Tokens
+	// Providers may be nil: then nobody signs in at one.
+	Providers   Providers
+	Sessions    Sessions
+	OwnSessions OwnSessions
+	Finder      Finder
+	Identities  Identities
+	Errors      Errors
+	Events      Events
+	Tokens      Tokens
 	// Administrator, Ledger, Messages, Grants, Audit, Journal and Webhooks are for
 	// the admin listener.
 	Administrator Administrator
@@ -81,6 +84,15 @@ type Options struct {
 	Observe func(route, method string, status int, d time.Duration)
 	// ObserveLimit is told of each request that a limit has refused; nil is fine.
 	ObserveLimit func(class string)
+}
+
+// Providers are the identity providers that people may sign in with, by the
+// configuration in force.
+type Providers interface {
+	// Provider gives the provider with an id, false if there is none.
+	Provider(id string) (*oidc.Provider, bool)
+	// Providers gives all of them in the order of the configuration.
+	Providers() []*oidc.Provider
 }
 
 // Schemas are the configured identity schemas.

@@ -41,6 +41,8 @@ type Settings struct {
 	// HeaderAllowlist names the request headers that hooks may see.
 	HeaderAllowlist []string
 	Limits          Limits
+	// OIDCRedirectBase begins the URL that identity providers lead back to.
+	OIDCRedirectBase string
 }
 
 // FlowSettings are what is configured for one kind of flow.
