@@ -20,6 +20,7 @@ import (
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -37,6 +38,7 @@ type current struct {
 	loginPlans   map[string]hook.LoginPlan
 	verified     hook.VerificationPlan
 	hooks        *webhook.Client
+	providers    *oidc.Client
 	passwords    *password.Pool
 	registration *registration.Service
 	verification *verification.Service
@@ -74,6 +76,9 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 		return nil, err
 	}
 	if c.hooks, err = webhook.New(webhookOptions(cfg, c.settings, f)); err != nil {
+		return nil, err
+	}
+	if c.providers, err = providers(cfg, former); err != nil {
 		return nil, err
 	}
 	for _, method := range cfg.Methods() {
@@ -193,6 +198,10 @@ func (p *process) compile(cfg *config.Config) error {
 	if former != nil {
 		former.hooks.Close() // requests that began before go on with it
 	}
+	select {
+	case p.reconfigured <- struct{}{}:
+	default: // it has not looked since
+	}
 	return nil
 }
 
@@ -270,6 +279,17 @@ func (l *live) Deliver(ctx context.Context, endpoint string, call *webhook.Call)
 func (l *live) Login(ctx context.Context, in login.Submit) (*login.Result, error) {
 	return l.now().login.Login(ctx, in)
 }
+
+// LoginProven signs in by the configuration in force.
+func (l *live) LoginProven(ctx context.Context, in login.Submit, identifier string) (*login.Result, error) {
+	return l.now().login.LoginProven(ctx, in, identifier)
+}
+
+// Provider gives an identity provider of the configuration in force.
+func (l *live) Provider(id string) (*oidc.Provider, bool) { return l.now().providers.Provider(id) }
+
+// Providers gives the identity providers of the configuration in force.
+func (l *live) Providers() []*oidc.Provider { return l.now().providers.Providers() }
 
 // Send asks for a code by the configuration in force.
 func (l *live) Send(ctx context.Context, in verification.Submit) error {
