@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -335,11 +334,7 @@ func (l *live) background() map[string][]string {
 // Check compiles all of a configuration that can be compiled without a
 // database or a bus: schemas, hooks and their templates, URLs.
 func Check(cfg *config.Config) error {
-	checked := *cfg
-	if len(cfg.Secrets.Cookie) == 0 { // development mode makes them when it starts
-		checked.Secrets.Cookie = []config.Secret{config.NewSecret(rand.Text())}
-	}
-	c, err := compile(&checked, foundation{}, nil)
+	c, err := compile(sealed(cfg), foundation{}, nil)
 	if err != nil {
 		return err
 	}

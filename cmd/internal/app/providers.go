@@ -14,6 +14,7 @@ func providerOptions(cfg *config.Config) oidc.Options {
 	return oidc.Options{
 		Providers:               cfg.OIDCProviders(),
 		DisallowPrivateIPRanges: cfg.Clients.HTTP.DisallowPrivateIPRanges,
+		PrivateIPExceptionURLs:  cfg.Clients.HTTP.PrivateIPExceptionURLs,
 		PlainHTTP:               cfg.Dev,
 	}
 }

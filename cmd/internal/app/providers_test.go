@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -193,5 +194,31 @@ func TestCheckAsksNoProvider(t *testing.T) {
 	}
 	if err := Check(cfg); err != nil || provider.Calls("/.well-known/openid-configuration") > 0 {
 		t.Errorf("Check = %v with %d calls, want none", err, provider.Calls("/.well-known/openid-configuration"))
+	}
+}
+
+func TestProviderChecksWantTLS(t *testing.T) {
+	t.Parallel()
+	for base, wrong := range map[string]bool{"http://id.example.org/": true, "https://id.example.org/": false} {
+		cfg, _, err := config.Load(config.Options{Env: []string{}, NoSecrets: true, Overrides: social("https://127.0.0.1:1", map[string]any{
+			"dev": false, "serve.public.base_url": base, "selfservice.flows.verification.enabled": false,
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, err := NewProviderChecks(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports, err := checks.Run(t.Context(), []string{"sso"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(fmt.Sprint(reports[0].Problems), "redirect_uri is plain HTTP"); said != wrong {
+			t.Errorf("%s: problems = %v", base, reports[0].Problems)
+		}
+		if _, err := checks.Run(t.Context(), []string{"sso", "none"}, nil); err == nil {
+			t.Error("a provider that is not there was checked")
+		}
 	}
 }
