@@ -85,6 +85,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Registration:  p.live,
 		Login:         p.live,
 		Verification:  p.live,
+		Providers:     p.live,
 		Sessions:      sessions,
 		OwnSessions:   &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
 		Finder:        p.store,

@@ -35,7 +35,7 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			URL:              cfg.LoginURL(),
 			Methods:          cfg.Methods(),
 			ReturnURL:        flows.Login.After.DefaultBrowserReturnURL,
-			MethodReturnURLs: map[string]string{"password": flows.Login.After.Password.DefaultBrowserReturnURL},
+			MethodReturnURLs: cfg.LoginMethodReturnURLs(),
 		},
 		Verification: api.FlowSettings{
 			Enabled:   flows.Verification.Enabled,
@@ -62,9 +62,10 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			Enabled: cors.Enabled, Origins: cors.AllowedOrigins, Methods: cors.AllowedMethods,
 			Headers: cors.AllowedHeaders, Exposed: cors.ExposedHeaders, Credentials: cors.AllowCredentials,
 		},
-		TrustedProxies:  cfg.Serve.TrustedProxies,
-		HeaderAllowlist: cfg.Clients.WebHook.HeaderAllowlist,
-		Limits:          limits(cfg),
+		TrustedProxies:   cfg.Serve.TrustedProxies,
+		HeaderAllowlist:  cfg.Clients.WebHook.HeaderAllowlist,
+		Limits:           limits(cfg),
+		OIDCRedirectBase: cfg.OIDCRedirectBase(),
 	}.Compile()
 }
 

@@ -18,6 +18,7 @@ func (l *loader) checkLogin(c *Config) {
 	for name, u := range map[string]string{
 		login + ".after.default_browser_return_url":                 f.After.DefaultBrowserReturnURL,
 		login + ".after.password.default_browser_return_url":        f.After.Password.DefaultBrowserReturnURL,
+		login + ".after.oidc.default_browser_return_url":            f.After.OIDC.DefaultBrowserReturnURL,
 		"selfservice.flows.logout.after.default_browser_return_url": c.SelfService.Flows.Logout.After.DefaultBrowserReturnURL,
 	} {
 		l.checkURL(name, u, absoluteURL)

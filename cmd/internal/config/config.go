@@ -223,6 +223,7 @@ type SelfService struct {
 				MaxSubmissions int           `yaml:"max_submissions"`
 			} `yaml:"config"`
 		} `yaml:"code"`
+		OIDC OIDC `yaml:"oidc"`
 	} `yaml:"methods"`
 }
 

@@ -91,10 +91,13 @@ const (
 	login          = "selfservice.flows.login"
 	loginHooks     = login + ".after.hooks"
 	loginPassword  = login + ".after.password.hooks"
+	loginOIDC      = login + ".after.oidc.hooks"
 	verification   = "selfservice.flows.verification"
 	verifiedHooks  = verification + ".after.hooks"
 	connectionURI  = "courier.smtp.connection_uri"
 	passwordConfig = "selfservice.methods.password.config"
+	oidcConfig     = "selfservice.methods.oidc.config"
+	oidcProviders  = oidcConfig + ".providers"
 	schemaList     = "identity.schemas"
 	mitigate       = "security.account_enumeration.mitigate"
 )

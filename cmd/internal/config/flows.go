@@ -14,11 +14,15 @@ type Login struct {
 	After    struct {
 		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 		Hooks                   []Hook `yaml:"hooks"`
-		// Password: its hooks take the place of the others, if there are any.
+		// Password and OIDC: their hooks take the place of the others, if there are any.
 		Password struct {
 			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 			Hooks                   []Hook `yaml:"hooks"`
 		} `yaml:"password"`
+		OIDC struct {
+			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+			Hooks                   []Hook `yaml:"hooks"`
+		} `yaml:"oidc"`
 	} `yaml:"after"`
 }
 

@@ -217,7 +217,7 @@ func TestWhatIsNotBuilt(t *testing.T) {
 		{"selfservice: {flows: {registration: {login_hints: true}}}", "selfservice.flows.registration.login_hints"},
 		{"selfservice: {flows: {login: {before: {hooks: [{hook: web_hook}]}}}}", "selfservice.flows.login.before.hooks"},
 		{"selfservice: {flows: {settings: {after: {password: {hooks: [{hook: revoke_active_sessions}]}}}}}", "selfservice.flows.settings.after.password.hooks"},
-		{"selfservice: {methods: {oidc: {enabled: true}}}", "selfservice.methods.oidc.enabled"},
+		{"selfservice: {methods: {oidc: {config: {providers: [{organization_id: o}]}}}}", "selfservice.methods.oidc.config.providers[0].organization_id"},
 		{"selfservice: {methods: {code: {passwordless_enabled: true}}}", "selfservice.methods.code.passwordless_enabled"},
 		{"selfservice: {methods: {link: {enabled: true}}}", "selfservice.methods.link.enabled"},
 		{"selfservice: {methods: {totp: {enabled: true}}}", "selfservice.methods.totp.enabled"},
