@@ -242,7 +242,11 @@ func testIndexes(t *testing.T, s *suite) {
 	for index, query := range map[string]string{
 		"hook_inputs_created_at_idx": `SELECT event_id FROM hook_inputs WHERE created_at < 5 ORDER BY created_at LIMIT 10`,
 		"event_log_type_idx":         `SELECT payload FROM event_log WHERE seq > 0 AND type = 'mail.abandoned' ORDER BY seq LIMIT 10`,
+		"flows_exchange_idx":         `SELECT id FROM flows WHERE exchange = '\x07' AND exchange_return = '\x09'`,
 	} {
+		if index == "flows_exchange_idx" && s.Driver != "postgres" {
+			continue // SQLite has the flows in a file of their own
+		}
 		if plan := s.plan(query); !contains(plan, index) {
 			t.Errorf("%s goes by\n%s\nwant %s", query, plan, index)
 		}
