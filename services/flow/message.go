@@ -60,6 +60,7 @@ const (
 	passwordListed    = 4000034
 	notEmail          = 4000040
 	notTelephone      = 4000041
+	linkMismatch      = 4010009
 	identityDisabled  = 4010011
 	passedAlready     = 4070002
 	wrongCode         = 4070006
@@ -117,6 +118,7 @@ var texts = map[int64]string{
 	notEmail:     "This is not a valid email address.",
 	notTelephone: "This is not a valid phone number.",
 
+	linkMismatch:     "This is not the account that waits to be linked.",
 	identityDisabled: "This account is disabled.",
 	passedAlready:    "This verification is completed already.",
 	wrongCode:        "The code is wrong or was used already.",
@@ -189,6 +191,10 @@ func WrongCredentials() Message { return say(wrongCredentials, nil) }
 // AddressNotVerified is 4000010, how a login is refused under the legacy flag
 // until an address is verified.
 func AddressNotVerified() Message { return say(notVerified, nil) }
+
+// LinkMismatch is 4010009: who signs in is not who an account at a provider is to
+// be linked to.
+func LinkMismatch() Message { return say(linkMismatch, nil) }
 
 // Disabled is 4010011: the identity is inactive.
 func Disabled() Message { return say(identityDisabled, nil) }
