@@ -38,10 +38,9 @@ func (s *Service) prepare(ctx context.Context, plan hook.LoginPlan, i *identity.
 	return nil
 }
 
-// issue asks for the session: a new one with a new token, or for a refresh by
-// the same person the one that is there, which keeps its token.
-func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, in Submit, eventID uuid.UUID, t *timer) (*Result, error) {
-	r := session.Request{
+// request is what a session is asked for with.
+func (s *Service) request(i *identity.Identity, in Submit, eventID uuid.UUID) session.Request {
+	return session.Request{
 		Login:       eventID,
 		FlowID:      in.Flow.ID,
 		IdentityID:  i.ID,
@@ -50,13 +49,17 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, i
 		AAL:         session.AAL1,
 		Epoch:       i.Epoch,
 		Sequence:    i.Sequence,
-		Verified:    gated,
 		Lifespan:    s.Lifespan,
 		ClientAddr:  in.Client.Addr,
 		UserAgent:   in.Client.UserAgent,
 		TraceParent: in.Client.TraceParent,
 		HTTPRequest: in.Client.RequestID,
 	}
+}
+
+// issue asks for the session: a new one with a new token, or for a refresh by
+// the same person the one that is there, which keeps its token.
+func (s *Service) issue(ctx context.Context, i *identity.Identity, in Submit, r session.Request, t *timer) (*Result, error) {
 	result := &Result{Identity: shown(i)}
 	now := t.step(nil)
 	var err error

@@ -1,11 +1,16 @@
 // Package login signs a person in who comes back. [Service.Login] is the whole
 // way with a password, top to bottom:
 //
-//	identifier → hash, always one → state → refusing hooks → gate
-//	→ waiting hooks → session → replaced and other sessions, verification, rehash → result
+//	identifier → hash, always one → state → refusing hooks → gate → waiting hooks
+//	→ pending link → session → replaced and other sessions, verification, rehash → result
 //
 // [Service.LoginProven] is the same way from the state on, for who has proven
-// elsewhere who they are.
+// elsewhere who they are, and [Service.LoginLinking] for whose proof is linked to
+// the account that it finds by an address.
+//
+// A flow that has a [flow.Link] signs in nobody but who has its Duplicate. The
+// account is linked once all hooks have let the person in, and in a commit of its
+// own: it stays linked where there is no session in the end.
 //
 // Until the password was right, nothing that is answered depends on whether the
 // identifier is somebody's. The session is issued behind the waiting hooks, so
@@ -82,6 +87,11 @@ type Store interface {
 	// ReplaceCredential puts config in the place of former, if that is still there,
 	// without waiting for the disk.
 	ReplaceCredential(ctx context.Context, id uuid.UUID, kind string, former, config json.RawMessage) error
+	// LinkCredential adds an identifier to one of an identity's ways to sign in, with
+	// the event of l, in one durable commit. It does nothing if the identifier is the
+	// identity's already, and gives the error of l.Check, [identity.ErrExists] if it
+	// is another's, or [identity.ErrNotFound] if the identity is gone.
+	LinkCredential(ctx context.Context, l Linking) error
 	// SaveDue keeps calls of background hooks before their event is stored, without
 	// waiting for the disk: the commit of the event waits for both.
 	SaveDue(ctx context.Context, due []webhook.Due) error
@@ -128,7 +138,7 @@ type Submit struct {
 	Flow             *flow.Flow
 	Method           string // [identity.MethodPassword] or another
 	Provider         string // who has proven who it is, for a method that has such
-	Identifier       string
+	Identifier       string // may be empty in a flow with a link: that says whose
 	Password         password.Plain
 	TransientPayload json.RawMessage
 	Client           flow.Client
@@ -169,10 +179,16 @@ type Result struct {
 // Once the session was asked for it may exist: from there on the end of ctx
 // changes nothing. A login that fails behind that leaves a session whose token
 // reached nobody.
+//
+// In a flow with a [flow.Link] the session has the linked account as a second
+// method; who signs in and has not the link's Duplicate gets message 4010009.
 func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
 	defer func() { s.observe(t.outcome, err) }()
 
+	if in.Flow.Link != nil && in.Identifier == "" {
+		in.Identifier = in.Flow.Link.Duplicate
+	}
 	if err := entered(in); err != nil {
 		return nil, err
 	}
@@ -181,7 +197,7 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 		s.tell(ctx, p.identity, in, err, &t)
 		return nil, err
 	}
-	result, err := s.signIn(ctx, p.identity, in, &t)
+	result, err := s.signIn(ctx, p.identity, in, pendingOf(in, ""), &t)
 	if err != nil {
 		return nil, err
 	}
@@ -202,11 +218,17 @@ func (s *Service) LoginProven(ctx context.Context, in Submit, identifier string)
 		return nil, err
 	}
 	t.step(nil)
-	return s.signIn(ctx, i, in, &t)
+	return s.signIn(ctx, i, in, pendingOf(in, identifier), &t)
 }
 
-// signIn is what comes behind the proof, whichever it was.
-func (s *Service) signIn(ctx context.Context, i *identity.Identity, in Submit, t *timer) (*Result, error) {
+// signIn is what comes behind the proof, whichever it was. p is linked before
+// there is a session, if it is not nil.
+func (s *Service) signIn(ctx context.Context, i *identity.Identity, in Submit, p *pending, t *timer) (*Result, error) {
+	if p != nil {
+		if err := p.check(i); err != nil {
+			return nil, err
+		}
+	}
 	plan := s.Plan(in.Method)
 	if err := s.admit(ctx, plan, i, in); err != nil {
 		s.tell(ctx, i, in, err, t)
@@ -220,9 +242,21 @@ func (s *Service) signIn(ctx context.Context, i *identity.Identity, in Submit, t
 		return nil, err
 	}
 
-	// The session may be there from here on: what follows does not end with the request.
+	// The link and the session may be there from here on: what follows does not end
+	// with the request.
 	ctx = context.WithoutCancel(ctx)
-	result, err := s.issue(ctx, i, plan.RequireVerified, in, eventID, t)
+	r := s.request(i, in, eventID)
+	r.Verified = plan.RequireVerified
+	if p != nil {
+		if err := s.link(ctx, i, in, p); err != nil {
+			return nil, err
+		}
+		r.Sequence = 0 // there is one more, and whatever came between
+		if p.second {
+			r.Linked = p.Provider
+		}
+	}
+	result, err := s.issue(ctx, i, in, r, t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
 	}

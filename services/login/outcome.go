@@ -33,7 +33,7 @@ type Outcome struct {
 const (
 	OK         = "ok"
 	Refreshed  = "refreshed"
-	Invalid    = "invalid"     // something was not entered
+	Invalid    = "invalid"     // something was not entered, or cannot be linked
 	Unknown    = "unknown"     // what was proven elsewhere is nobody's: it may become a registration
 	HookFailed = "hook_failed" // a hook gave no usable answer
 	NoSession  = "no_session"  // it was the right person, but no session could be issued

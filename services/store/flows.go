@@ -25,21 +25,24 @@ type flowRow struct {
 	CSRF                      []byte    `db:"csrf"`
 	Form                      document  `db:"form"`
 	Refresh                   bool      `db:"refresh"`
+	Link                      document  `db:"link"`
+	Exchange                  []byte    `db:"exchange"`
 	IssuedAt                  moment    `db:"issued_at"`
 	ExpiresAt                 moment    `db:"expires_at"`
 }
 
 var flows = tableOf[flowRow]("flows")
 
-// foundFlow is a flow with what the store counts about it.
+// foundFlow is a flow with what becomes of it besides its form.
 type foundFlow struct {
 	flowRow
-	Version int `db:"version"`
-	Tries   int `db:"tries"`
+	Attempt document `db:"attempt"`
+	Version int      `db:"version"`
+	Tries   int      `db:"tries"`
 }
 
 // foundFlows gives the columns of a foundFlow for a SELECT.
-func foundFlows() string { return flows.list() + `, version, tries` }
+func foundFlows() string { return flows.list() + `, attempt, version, tries` }
 
 // flowCap keeps the number of flows bounded, whoever makes them.
 type flowCap struct {
@@ -65,8 +68,8 @@ func (c *flowCap) due() bool {
 	return true
 }
 
-// CreateFlow stores a flow, without waiting for the disk. When there are too
-// many the oldest go.
+// CreateFlow stores a flow, without waiting for the disk, but for an attempt: that
+// is begun later. When there are too many the oldest go.
 func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	err := s.insertFlow(ctx, f)
 	if err == nil && s.flows.due() {
@@ -119,7 +122,7 @@ func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
 // is neither.
 //
 // The first time for a flow that this process made it is answered from memory,
-// without its latest form. Should another process have completed the flow, only
+// without its latest form or attempt. Should another process have completed the flow, only
 // [Store.Register] tells so, as it does when two submits come at once.
 func (s *Store) FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error) {
 	if fresh, ok := s.fresh.Invalidate(id); ok {
@@ -160,7 +163,8 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 }
 
 // SaveFlow keeps the state, the active method, the form and the CSRF digest of a
-// flow, without waiting for the disk, and gives f its new version.
+// flow, without waiting for the disk, and gives f its new version. All else
+// stays as it is stored.
 //
 // A verification flow takes several submits, by any process: where it was saved
 // since f was read, or is gone, nothing is changed and [flow.ErrChanged] says so.
@@ -247,6 +251,8 @@ func newFlowRow(f *flow.Flow) flowRow {
 		CSRF:                      f.CSRF,
 		Form:                      formDocument(f.Form),
 		Refresh:                   f.Refresh,
+		Link:                      linkDocument(f.Link),
+		Exchange:                  f.Exchange,
 		IssuedAt:                  moment{f.IssuedAt},
 		ExpiresAt:                 moment{f.ExpiresAt},
 	}
@@ -265,15 +271,27 @@ func (r foundFlow) flow() (*flow.Flow, error) {
 		AfterVerificationReturnTo: r.AfterVerificationReturnTo,
 		CSRF:                      r.CSRF,
 		Refresh:                   r.Refresh,
+		Exchange:                  r.Exchange,
 		Version:                   r.Version,
 		Tries:                     r.Tries,
 		IssuedAt:                  r.IssuedAt.Time,
 		ExpiresAt:                 r.ExpiresAt.Time,
 	}
-	if r.Form == nil {
-		return f, nil
+	return f, errors.Join(decodeUnlessNull(r.Form, &f.Form), decodeUnlessNull(r.Attempt, &f.Attempt), decodeUnlessNull(r.Link, &f.Link))
+}
+
+func decodeUnlessNull(d document, into any) error {
+	if d == nil {
+		return nil
 	}
-	return f, r.Form.decode(&f.Form)
+	return d.decode(into)
+}
+
+func linkDocument(l *flow.Link) document {
+	if l == nil {
+		return nil
+	}
+	return encode(l)
 }
 
 // formDocument is nil for a form that holds nothing, as most do.

@@ -290,6 +290,11 @@ func (l *live) Provider(id string) (*oidc.Provider, bool) { return l.now().provi
 // Providers gives the identity providers of the configuration in force.
 func (l *live) Providers() []*oidc.Provider { return l.now().providers.Providers() }
 
+// LoginLinking links and signs in by the configuration in force.
+func (l *live) LoginLinking(ctx context.Context, in login.Submit, link flow.Link) (*login.Result, error) {
+	return l.now().login.LoginLinking(ctx, in, link)
+}
+
 // Send asks for a code by the configuration in force.
 func (l *live) Send(ctx context.Context, in verification.Submit) error {
 	return l.now().verification.Send(ctx, in)

@@ -12,6 +12,7 @@ import (
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
@@ -136,3 +137,8 @@ func (p *process) wakeRelay() {
 
 // kick wakes the relay by the bus. One that is lost is made up for by the relay's poll.
 func kick(nc *nats.Conn) { _ = nc.Publish(events.SubjectOutboxKick, nil) }
+
+// LinkCredential is [store.Store.LinkCredential].
+func (k kicking) LinkCredential(ctx context.Context, l login.Linking) error {
+	return k.kicked(k.Store.LinkCredential(ctx, l))
+}

@@ -1,0 +1,146 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/session"
+)
+
+// linking adds an account at corp to an identity, whatever that is.
+func (s *suite) linking(id uuid.UUID, subject string) login.Linking {
+	return login.Linking{
+		IdentityID: id, Method: identity.MethodOIDC, Identifier: "corp:" + subject,
+		Check: func(*identity.Identity) error { return nil },
+		Updated: func(sequence int64) events.Event {
+			return s.made(id, sequence, events.IdentityUpdated{IdentityID: id.String(), Changed: []string{"credentials"}})
+		},
+	}
+}
+
+func testLinkCredential(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	first := s.login(st, r)
+	s.advance(time.Second)
+	want := *r.Identity
+	want.UpdatedAt = s.clock()
+	want.Credentials = slices.Insert(slices.Clone(want.Credentials), 0, identity.Credential{
+		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: json.RawMessage(`{}`), CreatedAt: s.clock(), UpdatedAt: s.clock(),
+	})
+	for range 2 { // the second changes nothing and tells nothing
+		s.must(st.LinkCredential(s.ctx(), s.linking(r.Identity.ID, "Seven")))
+		got, err := st.IdentityByIdentifier(s.ctx(), identity.Handle(identity.MethodOIDC, "corp:Seven"))
+		if diff := cmp.Diff(&want, got, anySequence); err != nil || diff != "" {
+			t.Errorf("IdentityByIdentifier: %v, want(-) got(+):\n%s", err, diff)
+		}
+		if got, want := s.types(st), []string{"identity.created 1", "session.issued 2", "login.succeeded 3", "identity.updated 4"}; !slices.Equal(got, want) {
+			t.Errorf("outbox = %q, want %q", got, want)
+		}
+	}
+	s.advance(time.Second)
+	s.must(st.LinkCredential(s.ctx(), s.linking(r.Identity.ID, "8")))
+	want.UpdatedAt = s.clock()
+	want.Credentials[0].Identifiers, want.Credentials[0].UpdatedAt = []string{"corp:Seven", "corp:8"}, s.clock()
+	for _, subject := range []string{"Seven", "8"} {
+		got, err := st.IdentityByIdentifier(s.ctx(), identity.Handle(identity.MethodOIDC, "corp:"+subject))
+		if diff := cmp.Diff(&want, got, anySequence); err != nil || diff != "" {
+			t.Errorf("IdentityByIdentifier of %s: %v, want(-) got(+):\n%s", subject, err, diff)
+		}
+	}
+	if found, _, err := st.SessionByDigest(s.ctx(), first.Request.Digest); err != nil || !found.Active(s.clock()) || found.Epoch != want.Epoch {
+		t.Errorf("SessionByDigest = %+v, %v, want the session as it was", found, err)
+	}
+	q := s.loginFor(r).Request // which knows of no link, nor of its event
+	q.Sequence = 3
+	_, err := st.IssueSession(s.ctx(), s.issue(q))
+	s.must(err)
+	if got := s.types(st); len(got) != 7 || got[6] != "login.succeeded 7" {
+		t.Errorf("outbox = %q, want it to end with login.succeeded 7", got)
+	}
+}
+
+func testLinkCredentialRefuses(t *testing.T, s *suite) {
+	st := s.store(nil)
+	ann := s.registered(st, "ann@example.org")
+	s.must(st.Register(s.ctx(), s.proven("bob@example.org", "seven")))
+	before := s.types(st)
+	no := errors.New("not her")
+	refused := s.linking(ann.Identity.ID, "8")
+	refused.Check = func(i *identity.Identity) error {
+		if diff := cmp.Diff(ann.Identity, i, anySequence); diff != "" {
+			t.Errorf("Check: want(-) got(+):\n%s", diff)
+		}
+		return no
+	}
+	for name, c := range map[string]struct {
+		linking login.Linking
+		want    error
+	}{
+		"another's": {s.linking(ann.Identity.ID, "seven"), identity.ErrExists},
+		"nobody":    {s.linking(uuid.New(), "8"), identity.ErrNotFound},
+		"refused":   {refused, no},
+	} {
+		if err := st.LinkCredential(s.ctx(), c.linking); !errors.Is(err, c.want) {
+			t.Errorf("%s: LinkCredential = %v, want %v", name, err, c.want)
+		}
+	}
+	if got := s.types(st); !slices.Equal(got, before) {
+		t.Errorf("outbox = %q, want %q as before", got, before)
+	}
+	if got, err := st.Identity(s.ctx(), ann.Identity.ID); err != nil || !cmp.Equal(ann.Identity, got, anySequence) {
+		t.Errorf("Identity = %+v, %v, want it as before", got, err)
+	}
+}
+
+func testLinkCredentialAtOnce(t *testing.T, s *suite) {
+	st := s.store(nil)
+	ann, bob := s.registered(st, "ann@example.org"), s.registered(st, "bob@example.org")
+	for _, err := range atOnce(20, func(int) error { return st.LinkCredential(s.ctx(), s.linking(ann.Identity.ID, "7")) }) {
+		s.must(err)
+	}
+	people := []uuid.UUID{ann.Identity.ID, bob.Identity.ID}
+	s.oneOf(atOnce(2, func(n int) error { return st.LinkCredential(s.ctx(), s.linking(people[n], "8")) }), identity.ErrExists)
+	updated := 0
+	for _, e := range s.pending(st) {
+		if e.Type == "identity.updated" {
+			updated++
+		}
+	}
+	if updated != 2 {
+		t.Errorf("%d events of 2 accounts that were linked", updated)
+	}
+}
+
+// A session of who has linked an account has both ways to sign in, in their
+// order, also where it was there before.
+func testSessionOfTheLinked(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	first := s.login(st, r)
+	fresh, refreshed := s.loginFor(r).Request, s.refreshOf(first)
+	for _, q := range []session.Request{fresh, refreshed} {
+		i := s.issue(q)
+		by := session.Method{Method: "password", AAL: session.AAL1, CompletedAt: s.clock()}
+		also := session.Method{Method: "oidc", AAL: session.AAL1, Provider: "corp", CompletedAt: s.clock()}
+		i.Session.Methods = []session.Method{by, also}
+		want := i.Session.Methods
+		if q.Refresh != uuid.Nil {
+			want = append(slices.Clone(first.Session.Methods), want...)
+		}
+		_, err := st.IssueSession(s.ctx(), i)
+		s.must(err)
+		if found, _, err := st.SessionByDigest(s.ctx(), q.Digest); err != nil || !slices.Equal(found.Methods, want) {
+			t.Errorf("SessionByDigest = %+v, %v, want the methods %+v", found, err, want)
+		}
+	}
+}
