@@ -34,7 +34,7 @@ func TestMessages(t *testing.T) {
 		{flow.NoStrategy(flow.Verification), 4010006, ``, "verify"},
 		{flow.WrongCredentials(), 4000006, ``, "wrong"},
 		{flow.AddressNotVerified(), 4000010, ``, "verify"},
-		{flow.LinkMismatch(), 4010009, ``, "not the account"},
+		{flow.LinkMismatch(), 4010009, ``, "another account"},
 		{flow.Disabled(), 4010011, ``, "disabled"},
 		{flow.WrongCode(), 4070006, ``, "code"},
 		{flow.PassedAlready(), 4070002, ``, "already"},
