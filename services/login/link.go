@@ -114,7 +114,7 @@ func (s *Service) link(ctx context.Context, i *identity.Identity, in Submit, p *
 	})
 	switch {
 	case errors.Is(err, identity.ErrExists):
-		return fmt.Errorf("%w: %w", identity.ErrExists, invalid(in, said(flow.IdentifierTaken())))
+		return fmt.Errorf("%w: %w", identity.ErrExists, invalid(in, said(flow.LinkConflict())))
 	case errors.Is(err, errUnknown):
 		return errUnknown
 	case errors.Is(err, identity.ErrNotFound): // which would say that nobody was found

@@ -214,7 +214,7 @@ func TestLinkThatIsNotStored(t *testing.T) {
 		if o := f.outcomes[0]; o.Result != c.result || len(f.requests) > 0 || len(f.updated) > 0 {
 			t.Errorf("%s: outcome = %+v after %v, want %s and no session", name, o, f.steps, c.result)
 		}
-		if want := map[string][]int64{"": {4000007}}; name == "another's" && !sameMessages(messages(t, err), want) {
+		if want := map[string][]int64{"": {4000027}}; name == "another's" && !sameMessages(messages(t, err), want) {
 			t.Errorf("%s: messages = %v, want %v", name, messages(t, err), want)
 		}
 	}
