@@ -28,6 +28,8 @@ const (
 	Login Kind = "login"
 	// Verification proves that an address is its identity's.
 	Verification Kind = "verification"
+	// Settings changes the identity of who is signed in.
+	Settings Kind = "settings"
 )
 
 // Type says which kind of client began a flow. Types never mix.
@@ -44,6 +46,8 @@ const (
 	ChooseMethod    = "choose_method"    // at the start
 	SentEmail       = "sent_email"       // a code was asked for
 	PassedChallenge = "passed_challenge" // the code was right
+	ShowForm        = "show_form"        // settings at the start, and where something is wrong
+	Success         = "success"          // settings are changed; they can be changed again
 )
 
 // Flow is one attempt at something. What it shows is derived from it by
@@ -62,6 +66,8 @@ type Flow struct {
 	AfterVerificationReturnTo string
 	// CSRF is the SHA-256 of the CSRF cookie's secret that began a browser flow; empty for api flows.
 	CSRF []byte
+	// IdentityID is whose settings these are; zero for other kinds.
+	IdentityID uuid.UUID
 	// Refresh says that a login is to make a session fresh that is there already.
 	Refresh bool
 	Form    Form

@@ -28,6 +28,9 @@ const (
 	signUp             = 1040001
 	signUpWith         = 1040002
 	goOnSigningUp      = 1040003
+	settingsSaved      = 1050001
+	linkProvider       = 1050002
+	unlinkProvider     = 1050003
 	labelPassword      = 1070001
 	labelTitle         = 1070002
 	labelID            = 1070004
@@ -74,9 +77,11 @@ const (
 
 	loginOver              = 4010001
 	registrationOver       = 4040001
+	settingsOver           = 4050001
 	verificationOver       = 4070005
 	noLoginStrategy        = 4010002
 	noRegistrationStrategy = 4010003
+	noSettingsStrategy     = 4010004
 	noVerificationStrategy = 4010006
 )
 
@@ -90,6 +95,9 @@ var texts = map[int64]string{
 	signUp:             "Sign up",
 	signUpWith:         "Sign up with {provider}",
 	goOnSigningUp:      "Continue",
+	settingsSaved:      "Your changes are saved.",
+	linkProvider:       "Link {provider}",
+	unlinkProvider:     "Unlink {provider}",
 	labelPassword:      "Password",
 	labelID:            "ID",
 	labelEmail:         "Email",
@@ -137,17 +145,19 @@ var texts = map[int64]string{
 
 	loginOver:              "This login has expired. Please try again.",
 	registrationOver:       "This registration has expired. Please try again.",
+	settingsOver:           "This page has expired. Please try again.",
 	verificationOver:       "This verification has expired. Please try again.",
 	noLoginStrategy:        "There is no such way to sign in. Please choose a method that is offered.",
 	noRegistrationStrategy: "There is no such way to sign up. Please choose a method that is offered.",
+	noSettingsStrategy:     "There is no such setting. Please choose one that is offered.",
 	noVerificationStrategy: "There is no such way to verify. Please choose a method that is offered.",
 }
 
 // over are the messages of flows that have expired, noStrategy those of submits
 // without a method that is offered.
 var (
-	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver}
-	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy}
+	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver, Settings: settingsOver}
+	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy, Settings: noSettingsStrategy}
 )
 
 // rules are the messages for broken rules of an identity schema. A rule that
@@ -206,6 +216,11 @@ func IdentifierTakenHints(identifier string, methods, providers []string) Messag
 // LinkConflict is 4000027: the account at the provider is linked to another one here.
 func LinkConflict() Message { return say(linkConflict, nil) }
 
+// LastWay says that what is to be removed is the last way to sign in.
+func LastWay() Message {
+	return Generic("This is the last way to sign in to your account, so it stays. Add another one first.")
+}
+
 // LinkMismatch is 4010009: who signed in is not who was to link an account.
 func LinkMismatch() Message { return say(linkMismatch, nil) }
 
@@ -230,11 +245,11 @@ func WrongCode() Message { return say(wrongCode, nil) }
 func PassedAlready() Message { return say(passedAlready, nil) }
 
 // NoStrategy says that the submitted method is unknown, off, or was not said:
-// 4010002, 4010003 or 4010006, by the kind of flow.
+// 4010002, 4010003, 4010004 or 4010006, by the kind of flow.
 func NoStrategy(k Kind) Message { return say(noStrategy[k], nil) }
 
 // Expired says that the flow that was submitted had died at the given time:
-// 4010001, 4040001 or 4070005, by its kind.
+// 4010001, 4040001, 4050001 or 4070005, by its kind.
 func Expired(k Kind, at time.Time) Message {
 	return say(over[k], map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
 }
@@ -266,7 +281,7 @@ func say(id int64, context map[string]any) Message {
 	switch {
 	case id >= firstErrorMessage:
 		m.Type = "error"
-	case id == addressVerified:
+	case id == addressVerified, id == settingsSaved:
 		m.Type = "success"
 	}
 	if len(context) > 0 {

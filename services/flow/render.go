@@ -17,6 +17,9 @@ type Options struct {
 	Password, Code bool
 	// Providers are those that people may sign in with.
 	Providers []Provider
+	// Linked are those whose accounts are linked and may be removed, for settings:
+	// Providers are those that may be linked there.
+	Linked []Provider
 	// NewLogin is where another login is begun, for who does not want to link.
 	NewLogin string
 	// Continue is where a verification that has passed leads to.
@@ -26,7 +29,7 @@ type Options struct {
 // Render gives what f shows by its kind and state, and each message at its
 // node. A message for any other node that is not there is said of the whole
 // flow. The fields are those of the flow's identity schema, in its order; a
-// verification shows none. No password is ever shown. A login with a link says
+// verification and settings show none. No password is ever shown. A login with a link says
 // so beside whatever else it says.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
@@ -37,6 +40,8 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 		state = ui.login(f, fields, o)
 	case Verification:
 		state = ui.verification(f, o)
+	case Settings:
+		state = ui.settings(f, o)
 	default:
 		ui.registration(f, fields, o)
 	}

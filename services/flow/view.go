@@ -21,6 +21,7 @@ type View struct {
 	OrganizationID **string `json:"organization_id,omitempty"`
 	IdentitySchema string   `json:"identity_schema,omitempty"`
 	*LoginView
+	*SettingsView
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
@@ -35,6 +36,14 @@ type LoginView struct {
 	RequestedAAL string    `json:"requested_aal"`
 	CreatedAt    time.Time `json:"created_at"`
 	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+// SettingsView is what the flow of settings has besides.
+type SettingsView struct {
+	// Identity is whose settings these are, as the API shows it.
+	Identity any `json:"identity"`
+	// ContinueWith says what to do next, where something was changed.
+	ContinueWith any `json:"continue_with,omitempty"`
 }
 
 // NewView gives f as clients get it, showing ui.

@@ -13,22 +13,23 @@ import (
 )
 
 type flowRow struct {
-	ID                        uuid.UUID `db:"id"`
-	Kind                      string    `db:"kind"`
-	Type                      string    `db:"type"`
-	State                     string    `db:"state"`
-	Active                    string    `db:"active"`
-	SchemaID                  string    `db:"schema_id"`
-	RequestURL                string    `db:"request_url"`
-	ReturnTo                  string    `db:"return_to"`
-	AfterVerificationReturnTo string    `db:"after_verification_return_to"`
-	CSRF                      []byte    `db:"csrf"`
-	Form                      document  `db:"form"`
-	Refresh                   bool      `db:"refresh"`
-	Link                      document  `db:"link"`
-	Exchange                  []byte    `db:"exchange"`
-	IssuedAt                  moment    `db:"issued_at"`
-	ExpiresAt                 moment    `db:"expires_at"`
+	ID                        uuid.UUID     `db:"id"`
+	Kind                      string        `db:"kind"`
+	Type                      string        `db:"type"`
+	State                     string        `db:"state"`
+	Active                    string        `db:"active"`
+	SchemaID                  string        `db:"schema_id"`
+	RequestURL                string        `db:"request_url"`
+	ReturnTo                  string        `db:"return_to"`
+	AfterVerificationReturnTo string        `db:"after_verification_return_to"`
+	CSRF                      []byte        `db:"csrf"`
+	Form                      document      `db:"form"`
+	Refresh                   bool          `db:"refresh"`
+	Link                      document      `db:"link"`
+	Exchange                  []byte        `db:"exchange"`
+	IdentityID                uuid.NullUUID `db:"identity_id"`
+	IssuedAt                  moment        `db:"issued_at"`
+	ExpiresAt                 moment        `db:"expires_at"`
 }
 
 var flows = tableOf[flowRow]("flows")
@@ -81,7 +82,7 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	if err != nil {
 		return fmt.Errorf("create flow: %w", err)
 	}
-	if f.Kind != flow.Verification { // which lives through several submits, anywhere
+	if f.Kind != flow.Verification && f.Kind != flow.Settings { // which live through several submits, anywhere
 		s.fresh.Set(f.ID, *f)
 	}
 	return nil
@@ -172,8 +173,8 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 // there it does not go back.
 func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	s.fresh.Invalidate(f.ID)
-	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND state IN (?, ?, ?)`
-	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.ChooseMethod, flow.SentEmail, f.State}
+	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND (state <> ? OR state = ?)`
+	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.PassedChallenge, f.State}
 	compares := f.Kind == flow.Verification && f.State != flow.PassedChallenge
 	if compares {
 		query, args = query+` AND version = ?`, append(args, f.Version)
@@ -253,6 +254,7 @@ func newFlowRow(f *flow.Flow) flowRow {
 		Refresh:                   f.Refresh,
 		Link:                      linkDocument(f.Link),
 		Exchange:                  f.Exchange,
+		IdentityID:                uuid.NullUUID{UUID: f.IdentityID, Valid: f.IdentityID != uuid.Nil},
 		IssuedAt:                  moment{f.IssuedAt},
 		ExpiresAt:                 moment{f.ExpiresAt},
 	}
@@ -272,6 +274,7 @@ func (r foundFlow) flow() (*flow.Flow, error) {
 		CSRF:                      r.CSRF,
 		Refresh:                   r.Refresh,
 		Exchange:                  r.Exchange,
+		IdentityID:                r.IdentityID.UUID,
 		Version:                   r.Version,
 		Tries:                     r.Tries,
 		IssuedAt:                  r.IssuedAt.Time,

@@ -22,8 +22,9 @@ CREATE TABLE flows (
 	exchange                     BLOB, -- digest of the app's half of its code
 	exchange_return              BLOB, -- digest of the other half
 	exchanged                    BLOB, -- the session token, sealed with that half
+	identity_id                  TEXT, -- whose settings these are
 	issued_at                    INTEGER NOT NULL,
 	expires_at                   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX flows_exchange_idx ON flows (exchange) WHERE exchange IS NOT NULL;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
