@@ -37,21 +37,11 @@ func (s *Server) callback(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	attempt, err := p.Open(x.query("state"))
+	attempt, b, err := s.attempted(x, p)
 	if err != nil {
+		s.observeProvider(p, "", err)
 		return err
 	}
-	if attempt.Client == oidc.Browser {
-		if !x.continues(attempt) {
-			return oidc.ErrState
-		}
-		x.setCookie(x.settings.continuity(), "", -1)
-	}
-	b, err := s.attempted(x, attempt)
-	if err != nil {
-		return err
-	}
-	b.provider = p
 	switch {
 	case b.flow.Type == flow.API && len(b.flow.Exchange) == 0:
 		return errNoCode
@@ -67,6 +57,7 @@ func (s *Server) callback(x *exchange) error {
 		Error:            x.query("error"),
 		ErrorDescription: x.query("error_description"),
 	})
+	s.observeProvider(p, "proven", err)
 	if err != nil {
 		return s.goBack(x, b, s.mendable(x, p, err))
 	}
@@ -95,8 +86,25 @@ func (s *Server) postedCallback(x *exchange) error {
 	return nil
 }
 
-// attempted takes an attempt out of its flow, so that it comes back once.
-func (s *Server) attempted(x *exchange, a oidc.Attempt) (back, error) {
+// attempted opens the attempt that this browser is back from, and takes it out of
+// its flow, so that it comes back once.
+func (s *Server) attempted(x *exchange, p *oidc.Provider) (a oidc.Attempt, b back, err error) {
+	if a, err = p.Open(x.query("state")); err != nil {
+		return a, b, err
+	}
+	if a.Client == oidc.Browser {
+		if !x.continues(a) {
+			return a, b, oidc.ErrState
+		}
+		x.setCookie(x.settings.continuity(), "", -1)
+	}
+	b, err = s.take(x, a)
+	b.provider = p
+	return a, b, err
+}
+
+// take takes an attempt out of its flow.
+func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 	id, err := parseID(a.Flow)
 	if err != nil {
 		return back{}, oidc.ErrState

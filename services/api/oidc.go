@@ -90,6 +90,7 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 		RedirectURL: x.settings.callback(p.ID()),
 		Upstream:    in.upstream,
 	})
+	s.observeProvider(p, "started", err)
 	if err != nil {
 		return s.mend(x, f, s.mendable(x, p, err), in.transient)
 	}
@@ -158,6 +159,26 @@ func (s *Server) mendable(x *exchange, p *oidc.Provider, err error) error {
 		return &flow.Invalid{Form: said(flow.Generic(text))}
 	}
 	return err
+}
+
+// observeProvider tells what became of an attempt: what went well, or what is wrong.
+func (s *Server) observeProvider(p *oidc.Provider, well string, err error) {
+	if s.ObserveProvider == nil {
+		return
+	}
+	result := "refused"
+	var denied *oidc.Denied
+	switch {
+	case err == nil:
+		result = well
+	case errors.As(err, &denied):
+		result = "denied"
+	case errors.Is(err, oidc.ErrUnavailable):
+		result = "unavailable"
+	case errors.Is(err, oidc.ErrState):
+		result = "stray"
+	}
+	s.ObserveProvider(p.ID(), result)
 }
 
 // digest is what is stored of a secret that a client holds.
