@@ -234,17 +234,3 @@ func orEmpty(object json.RawMessage) json.RawMessage {
 	}
 	return object
 }
-
-// claimed tells whether an address or identifier is among those that a provider's
-// traits hold: what was only typed proves nothing.
-func (s *Server) claimed(schemaID string, traits json.RawMessage, value string) bool {
-	schema, ok := s.Schemas.Schema(schemaID)
-	if !ok {
-		return false
-	}
-	addresses, identifiers := schema.Extract(orEmpty(traits))
-	for _, a := range addresses {
-		identifiers = append(identifiers, a.Value)
-	}
-	return slices.Contains(identifiers, value)
-}
