@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
@@ -37,21 +34,11 @@ func (s *Server) callback(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	attempt, err := p.Open(x.query("state"))
+	attempt, b, err := s.attempted(x, p)
 	if err != nil {
+		s.observeProvider(p, "", err)
 		return err
 	}
-	if attempt.Client == oidc.Browser {
-		if !x.continues(attempt) {
-			return oidc.ErrState
-		}
-		x.setCookie(x.settings.continuity(), "", -1)
-	}
-	b, err := s.attempted(x, attempt)
-	if err != nil {
-		return err
-	}
-	b.provider = p
 	switch {
 	case b.flow.Type == flow.API && len(b.flow.Exchange) == 0:
 		return errNoCode
@@ -67,6 +54,7 @@ func (s *Server) callback(x *exchange) error {
 		Error:            x.query("error"),
 		ErrorDescription: x.query("error_description"),
 	})
+	s.observeProvider(p, "proven", err)
 	if err != nil {
 		return s.goBack(x, b, s.mendable(x, p, err))
 	}
@@ -95,8 +83,25 @@ func (s *Server) postedCallback(x *exchange) error {
 	return nil
 }
 
-// attempted takes an attempt out of its flow, so that it comes back once.
-func (s *Server) attempted(x *exchange, a oidc.Attempt) (back, error) {
+// attempted opens the attempt that this browser is back from, and takes it out of
+// its flow, so that it comes back once.
+func (s *Server) attempted(x *exchange, p *oidc.Provider) (a oidc.Attempt, b back, err error) {
+	if a, err = p.Open(x.query("state")); err != nil {
+		return a, b, err
+	}
+	if a.Client == oidc.Browser {
+		if !x.continues(a) {
+			return a, b, oidc.ErrState
+		}
+		x.setCookie(x.settings.continuity(), "", -1)
+	}
+	b, err = s.take(x, a)
+	b.provider = p
+	return a, b, err
+}
+
+// take takes an attempt out of its flow.
+func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 	id, err := parseID(a.Flow)
 	if err != nil {
 		return back{}, oidc.ErrState
@@ -239,96 +244,6 @@ func vouched(a *oidc.Account) (values []string) {
 		values = append(values, address.Value)
 	}
 	return values
-}
-
-// taken is for somebody whose address or identifier has an account here already:
-// another request was faster, or it is the same person, who can link the two, or
-// another one.
-func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) error {
-	in := x.returning(b)
-	result, err := s.Login.LoginProven(x.r.Context(), in, b.account.Identifier())
-	if !errors.Is(err, identity.ErrNotFound) {
-		return s.entered(x, b, result, err)
-	}
-	link, err := s.linkable(x, b, traits)
-	if err != nil {
-		return err
-	}
-	if link == nil {
-		return s.unregistered(x, b, why)
-	}
-	if b.provider.Linking() == oidc.LinkAutomatic && slices.Contains(vouched(b.account), link.Duplicate) {
-		result, err := s.Login.LoginLinking(x.r.Context(), in, *link)
-		if !errors.Is(err, identity.ErrNotFound) {
-			return s.entered(x, b, result, err)
-		}
-	}
-	return s.offerLink(x, b, *link)
-}
-
-// linkable gives the account that has one of the provider's addresses or
-// identifiers, nil if none has.
-func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Link, error) {
-	schema, ok := s.Schemas.Schema(b.flow.SchemaID)
-	if !ok {
-		return nil, nil
-	}
-	_, identifiers := schema.Extract(traits)
-	for _, value := range identifiers {
-		if !s.claimed(b.flow.SchemaID, b.account.Identity.Traits, value) {
-			continue
-		}
-		found, err := s.Identities.IdentitiesByIdentifier(x.r.Context(), value)
-		if err != nil {
-			return nil, fmt.Errorf("whose identifier: %w", err)
-		}
-		if len(found) == 0 {
-			continue
-		}
-		l := &flow.Link{Provider: b.provider.ID(), Identifier: b.account.Identifier(), Duplicate: value}
-		for _, c := range found[0].Credentials {
-			l.Methods = append(l.Methods, c.Type)
-			if c.Type == identity.MethodOIDC {
-				l.Providers = append(l.Providers, providersOf(c.Identifiers)...)
-			}
-		}
-		return l, nil
-	}
-	return nil, nil
-}
-
-// providersOf are those that identifiers "<provider>:<subject>" name.
-func providersOf(identifiers []string) (providers []string) {
-	for _, id := range identifiers {
-		if provider, _, ok := strings.Cut(id, ":"); ok && !slices.Contains(providers, provider) {
-			providers = append(providers, provider)
-		}
-	}
-	return providers
-}
-
-// linkLife is how long after the proof at a provider an account can be linked (S41).
-const linkLife = 10 * time.Minute
-
-// offerLink begins a login that links the provider's account to the one here.
-func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
-	f := x.newFlow(flow.Login, b.flow.Type)
-	f.RequestURL = x.settings.begins(f)
-	f.ReturnTo, f.SchemaID, f.Exchange, f.Link = b.flow.ReturnTo, b.flow.SchemaID, b.flow.Exchange, &link
-	if end := x.at.Add(linkLife).UTC().Truncate(time.Microsecond); end.Before(f.ExpiresAt) {
-		f.ExpiresAt = end
-	}
-	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
-		return fmt.Errorf("begin login that links: %w", err)
-	}
-	if f.Type == flow.API {
-		return s.returnCode(x, f, nil)
-	}
-	if x.page {
-		x.redirect(http.StatusSeeOther, withQuery(x.settings.page(f), "no_org_ui", "true"))
-		return nil
-	}
-	return s.show(x, http.StatusBadRequest, f, nil)
 }
 
 // unregistered shows what keeps somebody from being registered, if they can mend

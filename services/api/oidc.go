@@ -90,6 +90,7 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 		RedirectURL: x.settings.callback(p.ID()),
 		Upstream:    in.upstream,
 	})
+	s.observeProvider(p, "started", err)
 	if err != nil {
 		return s.mend(x, f, s.mendable(x, p, err), in.transient)
 	}
@@ -160,6 +161,26 @@ func (s *Server) mendable(x *exchange, p *oidc.Provider, err error) error {
 	return err
 }
 
+// observeProvider tells what became of an attempt: what went well, or what is wrong.
+func (s *Server) observeProvider(p *oidc.Provider, well string, err error) {
+	if s.ObserveProvider == nil {
+		return
+	}
+	result := "refused"
+	var denied *oidc.Denied
+	switch {
+	case err == nil:
+		result = well
+	case errors.As(err, &denied):
+		result = "denied"
+	case errors.Is(err, oidc.ErrUnavailable):
+		result = "unavailable"
+	case errors.Is(err, oidc.ErrState):
+		result = "stray"
+	}
+	s.ObserveProvider(p.ID(), result)
+}
+
 // digest is what is stored of a secret that a client holds.
 func digest(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
@@ -212,18 +233,4 @@ func orEmpty(object json.RawMessage) json.RawMessage {
 		return json.RawMessage("{}")
 	}
 	return object
-}
-
-// claimed tells whether an address or identifier is among those that a provider's
-// traits hold: what was only typed proves nothing.
-func (s *Server) claimed(schemaID string, traits json.RawMessage, value string) bool {
-	schema, ok := s.Schemas.Schema(schemaID)
-	if !ok {
-		return false
-	}
-	addresses, identifiers := schema.Extract(orEmpty(traits))
-	for _, a := range addresses {
-		identifiers = append(identifiers, a.Value)
-	}
-	return slices.Contains(identifiers, value)
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,6 +221,12 @@ func (c *client) unknown(provider string) got {
 func TestCallbackRefuses(t *testing.T) {
 	t.Parallel()
 	w, _ := social(t)
+	var strays atomic.Int64
+	w.server.ObserveProvider = func(provider, result string) {
+		if provider != "" && result == "stray" {
+			strays.Add(1)
+		}
+	}
 	const callback = "/self-service/methods/oidc/callback/corp"
 	fresh := func() (*client, string) {
 		c := w.browser()
@@ -256,6 +263,9 @@ func TestCallbackRefuses(t *testing.T) {
 		if g.status != http.StatusSeeOther || !strings.HasPrefix(g.header.Get("Location"), ui+"error") {
 			t.Errorf("a page = %d to %s, want 303 to the error page", g.status, g.header.Get("Location"))
 		}
+	}
+	if n := strays.Load(); n != 12 {
+		t.Errorf("%d strays were counted, want 12", n)
 	}
 	if w.people() != 0 || len(w.sessions) != 0 {
 		t.Errorf("%d people and %d sessions, want none", w.people(), len(w.sessions))

@@ -81,6 +81,10 @@ type Options struct {
 	// Observe is told of each answer; nil is fine. The route is a pattern, never
 	// a path; a method that HTTP does not know is "other".
 	Observe func(route, method string, status int, d time.Duration)
+	// ObserveProvider is told what became of each attempt at a provider that began or
+	// came back: "started", "proven", "denied", "unavailable", "refused" or "stray",
+	// which belongs to no attempt; nil is fine.
+	ObserveProvider func(provider, result string)
 	// ObserveLimit is told of each request that a limit has refused; nil is fine.
 	ObserveLimit func(class string)
 }

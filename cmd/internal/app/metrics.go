@@ -24,6 +24,7 @@ type metrics struct {
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
 	swept         *prometheus.CounterVec
+	providers     *prometheus.CounterVec
 	limited       *prometheus.CounterVec
 	steps         *prometheus.HistogramVec
 	published     prometheus.Counter
@@ -59,6 +60,10 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "logins_total",
 			Help: "Submitted logins by method and outcome.",
 		}, []string{"method", "outcome"}),
+		providers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "provider_attempts_total",
+			Help: "Sign-ins at identity providers by what became of them: started, proven, denied, unavailable, refused, stray.",
+		}, []string{"provider", "result"}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "swept_total",
 			Help: "Rows that were over and were deleted, by kind.",
@@ -88,7 +93,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -115,6 +120,8 @@ func (m *metrics) registration(o registration.Outcome) {
 }
 
 func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }
+
+func (m *metrics) provider(id, result string) { m.providers.WithLabelValues(id, result).Inc() }
 
 func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.Result).Inc() }
 
