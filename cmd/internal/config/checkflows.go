@@ -55,6 +55,16 @@ func (l *loader) checkVerification(c *Config) {
 	}
 }
 
+func (l *loader) checkSettings(c *Config) {
+	f := &c.SelfService.Flows.Settings
+	l.atLeast(settings+".lifespan", f.Lifespan, time.Second)
+	l.atLeast(settings+".privileged_session_max_age", f.PrivilegedSessionMaxAge, time.Second)
+	l.oneOf(settings+".required_aal", f.RequiredAAL, "aal1", "highest_available")
+	l.checkURL(settings+".ui_url", f.UIURL, pageURL)
+	l.checkURL(settings+".after.default_browser_return_url", f.After.DefaultBrowserReturnURL, absoluteURL)
+	l.checkURL(settings+".after.oidc.default_browser_return_url", f.After.OIDC.DefaultBrowserReturnURL, absoluteURL)
+}
+
 func (l *loader) checkCourier(c *Config) {
 	m := &c.Courier
 	l.oneOf("courier.delivery_strategy", m.DeliveryStrategy, "smtp")

@@ -206,6 +206,7 @@ type SelfService struct {
 			} `yaml:"after"`
 		} `yaml:"logout"`
 		Verification Verification `yaml:"verification"`
+		Settings     Settings     `yaml:"settings"`
 	} `yaml:"flows"`
 	Methods struct {
 		Password struct {

@@ -44,10 +44,9 @@ var contract = []struct {
 	{"selfservice.flows.verification", []string{"before.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
-	{"selfservice.flows.settings", []string{"ui_url", "lifespan", "privileged_session_max_age", "required_aal"}, pending},
-	{"selfservice.flows.settings", []string{"before.hooks"}, refused},
-	{"selfservice.flows.settings.after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{"selfservice.flows.settings.after", afterURLs("password", "profile", "oidc", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{settings, []string{"before.hooks"}, refused},
+	{settings + ".after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{settings + ".after", methodURLs("password", "profile", "webauthn", "passkey", "totp", "lookup_secret"), pending},
 
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
 	{"selfservice.methods.profile", []string{"enabled"}, pending},
@@ -66,11 +65,7 @@ var contract = []struct {
 	}, pending},
 }
 
-// afterURLs are the return URLs of a flow, in general and by method.
-func afterURLs(methods ...string) []string {
-	return append([]string{"default_browser_return_url"}, methodURLs(methods...)...)
-}
-
+// methodURLs are the return URLs of a flow by method.
 func methodURLs(methods ...string) (keys []string) {
 	for _, m := range methods {
 		keys = append(keys, m+".default_browser_return_url")

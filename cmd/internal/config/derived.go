@@ -66,6 +66,25 @@ func (c *Config) VerificationURL() string {
 	return c.page(c.SelfService.Flows.Verification.UIURL, "verification")
 }
 
+// SettingsURL is the page that shows the settings flow.
+func (c *Config) SettingsURL() string {
+	return c.page(c.SelfService.Flows.Settings.UIURL, "settings")
+}
+
+// SettingsMethods are the enabled methods of the settings flow.
+func (c *Config) SettingsMethods() (methods []string) {
+	if c.SelfService.Methods.OIDC.signsIn() {
+		methods = append(methods, "oidc")
+	}
+	return methods
+}
+
+// SettingsMethodReturnURLs are where browsers go at the end of the settings flow, by
+// method, where that is configured.
+func (c *Config) SettingsMethodReturnURLs() map[string]string {
+	return byMethod("", c.SelfService.Flows.Settings.After.OIDC.DefaultBrowserReturnURL)
+}
+
 // ErrorURL is the page that shows an error.
 func (c *Config) ErrorURL() string { return c.page(c.SelfService.Flows.Error.UIURL, "error") }
 
