@@ -11,6 +11,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -19,14 +20,16 @@ type back struct {
 	flow     *flow.Flow // with the attempt
 	provider *oidc.Provider
 	account  *oidc.Account
-	current  *login.Current // of a browser that is signed in
-	next     csrfSecret     // of the cookie that a sign-in leaves the browser with
-	csrf     []byte         // its digest
+	current  *login.Current   // of a browser that is signed in
+	next     csrfSecret       // of the cookie that a sign-in leaves the browser with
+	csrf     []byte           // its digest
+	owner    *session.Session // of who changes settings; nil for other kinds of flows
 }
 
 // callback is the way of somebody who comes back from a provider:
 //
 //	state → this browser? → this attempt, once → code exchange, claims, mapper
+//	→ of settings: link
 //	→ subject known: login → unknown: registration → address taken: login that links
 func (s *Server) callback(x *exchange) error {
 	x.page = !jsonRequest(x.r.Header)
@@ -39,10 +42,15 @@ func (s *Server) callback(x *exchange) error {
 		s.observeProvider(p, "", err)
 		return err
 	}
+	if b.flow.Kind == flow.Settings {
+		if b.owner, err = s.ownerOf(x, b.flow); err != nil {
+			return x.signInFirst(b.flow, err)
+		}
+	}
 	switch {
 	case b.flow.Type == flow.API && len(b.flow.Exchange) == 0:
 		return errNoCode
-	case b.current != nil && !b.flow.Refresh:
+	case b.current != nil && b.owner == nil && !b.flow.Refresh:
 		x.redirect(http.StatusSeeOther, x.settings.after(b.flow.Kind, b.flow.ReturnTo, identity.MethodOIDC))
 		return nil
 	case b.flow.Expired(x.at):
@@ -57,6 +65,9 @@ func (s *Server) callback(x *exchange) error {
 	s.observeProvider(p, "proven", err)
 	if err != nil {
 		return s.goBack(x, b, s.mendable(x, p, err))
+	}
+	if b.owner != nil {
+		return s.linkBack(x, b)
 	}
 	return s.enter(x, b)
 }

@@ -38,6 +38,7 @@ var (
 	errNoProvider    = errors.New("unknown provider")
 	errNoExchange    = errors.New("no session to exchange a code for")
 	errNoCode        = errors.New("app without an exchange code")
+	errNotTheirs     = errors.New("settings of another identity")
 	errHost          = errors.New("wrong host for the admin listener")
 )
 
@@ -72,6 +73,7 @@ var table = []struct {
 	{errReturnTo, problem{status: 400, id: "self_service_flow_return_to_forbidden", reason: "return_to leads to where this server does not send people."}},
 	{errFlowID, problem{status: 400, reason: "The query parameter flow is missing or is no id."}},
 	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
+	{errNotTheirs, problem{status: 403, id: "security_identity_mismatch", reason: "These are the settings of somebody else than who is signed in."}},
 	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/session"
 )
 
 // route is where the flows of a kind are.
@@ -26,6 +27,8 @@ func (c *Compiled) of(k flow.Kind) *FlowSettings {
 		return &c.Login
 	case flow.Verification:
 		return &c.Verification
+	case flow.Settings:
+		return &c.SettingsFlow
 	default:
 		return &c.Registration
 	}
@@ -65,7 +68,8 @@ func (x *exchange) asked(k flow.Kind, t flow.Type) (*flow.Flow, error) {
 		return nil, errDisabled
 	}
 	f := x.newFlow(k, t)
-	if t == flow.API && k != flow.Verification && x.query("return_session_token_exchange_code") == "true" {
+	signsIn := k == flow.Registration || k == flow.Login
+	if t == flow.API && signsIn && x.query("return_session_token_exchange_code") == "true" {
 		x.exchangeCode = newCode()
 		f.Exchange = digest(x.exchangeCode)
 	}
@@ -90,6 +94,9 @@ func (x *exchange) newFlow(k flow.Kind, t flow.Type) *flow.Flow {
 		State:     flow.ChooseMethod,
 		IssuedAt:  now,
 		ExpiresAt: now.Add(x.settings.of(k).Lifespan),
+	}
+	if k == flow.Settings {
+		f.State = flow.ShowForm
 	}
 	if t == flow.Browser {
 		f.CSRF = x.ensureCSRF().digest()
@@ -168,7 +175,17 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 	if f.Type == flow.Browser {
 		o.CSRF = s.csrf.token(f.ID, x.ensureCSRF())
 	}
+	var whose *flow.SettingsView
+	if f.Kind == flow.Settings {
+		i, err := s.Identities.Identity(x.r.Context(), f.IdentityID)
+		if err != nil {
+			return flow.View{}, fmt.Errorf("whose settings: %w", err)
+		}
+		s.accounts(x, f, i, &o)
+		whose = &flow.SettingsView{Identity: x.settings.viewIdentity(i)}
+	}
 	view := flow.NewView(f, flow.Render(f, fields, o))
+	view.SettingsView = whose
 	view.TransientPayload = transient
 	return view, nil
 }
@@ -176,7 +193,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 // fields are those of a flow's schema. A login takes from them only what it calls
 // its identifier, so it can do without a schema that is not configured any more.
 func (s *Server) fields(f *flow.Flow) ([]identity.Field, error) {
-	if f.Kind == flow.Verification {
+	if f.Kind == flow.Verification || f.Kind == flow.Settings {
 		return nil, nil
 	}
 	schema, ok := s.Schemas.Schema(f.SchemaID)
@@ -189,10 +206,17 @@ func (s *Server) fields(f *flow.Flow) ([]identity.Field, error) {
 	return nil, fmt.Errorf("render flow: schema %q is not configured any more", f.SchemaID)
 }
 
-// fetch shows a flow to whoever began it.
+// fetch shows a flow to whoever began it, and settings only to their person.
 func (s *Server) fetch(x *exchange, k flow.Kind) error {
 	if !x.settings.of(k).Enabled {
 		return errDisabled
+	}
+	var current *session.Session
+	if k == flow.Settings {
+		var err error
+		if current, err = s.signedInNow(x); err != nil {
+			return err
+		}
 	}
 	id, err := parseID(x.query("id"))
 	if err != nil {
@@ -204,6 +228,11 @@ func (s *Server) fetch(x *exchange, k flow.Kind) error {
 	}
 	if f.Kind != k {
 		return flow.ErrNotFound
+	}
+	if current != nil {
+		if err := theirs(f, current); err != nil {
+			return err
+		}
 	}
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF
@@ -223,7 +252,7 @@ func (c *Compiled) expired(f *flow.Flow) *problem {
 		id:     flowExpired,
 		reason: "The flow is over. Begin a new one.",
 	}
-	if f.Kind == flow.Verification {
+	if f.Kind == flow.Verification || f.Kind == flow.Settings {
 		p.id = "" // the contract's
 	}
 	if f.Type == flow.API {
@@ -244,7 +273,7 @@ func (s *Server) replace(x *exchange, over *flow.Flow, why flow.Message) (*flow.
 		return nil, err
 	}
 	f := x.newFlow(over.Kind, over.Type)
-	f.SchemaID = over.SchemaID
+	f.SchemaID, f.IdentityID = over.SchemaID, over.IdentityID
 	f.RequestURL = x.settings.begins(over)
 	if over.Type == flow.API || x.began(over) { // what was asked for is only its owner's business
 		f.RequestURL = cmp.Or(over.RequestURL, f.RequestURL)
@@ -299,11 +328,16 @@ func (s *Server) lead(x *exchange, over *flow.Flow) error {
 // after is where a browser goes at the end: where the flow asked for, if that is
 // still allowed, else where the most particular setting says.
 func (c *Compiled) after(k flow.Kind, returnTo, method string) string {
+	return cmp.Or(c.asked(k, returnTo, method), c.DefaultReturnURL)
+}
+
+// asked is [Compiled.after] without the general default, which may be "".
+func (c *Compiled) asked(k flow.Kind, returnTo, method string) string {
 	if returnTo != "" {
 		if to, err := c.returns.resolve(returnTo); err == nil {
 			return to
 		}
 	}
 	settings := c.of(k)
-	return cmp.Or(settings.MethodReturnURLs[method], settings.ReturnURL, c.DefaultReturnURL)
+	return cmp.Or(settings.MethodReturnURLs[method], settings.ReturnURL)
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/oidc"
+	"github.com/usher-auth/usher/services/settings"
 )
 
 // taken is for somebody whose address or identifier has an account here already:
@@ -58,26 +58,13 @@ func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Li
 		if len(found) == 0 {
 			continue
 		}
-		l := &flow.Link{Provider: b.provider.ID(), Identifier: b.account.Identifier(), Duplicate: value}
+		l := &flow.Link{Provider: b.provider.ID(), Identifier: b.account.Identifier(), Duplicate: value, Providers: settings.Linked(&found[0])}
 		for _, c := range found[0].Credentials {
 			l.Methods = append(l.Methods, c.Type)
-			if c.Type == identity.MethodOIDC {
-				l.Providers = append(l.Providers, providersOf(c.Identifiers)...)
-			}
 		}
 		return l, nil
 	}
 	return nil, nil
-}
-
-// providersOf are those that identifiers "<provider>:<subject>" name.
-func providersOf(identifiers []string) (providers []string) {
-	for _, id := range identifiers {
-		if provider, _, ok := strings.Cut(id, ":"); ok && !slices.Contains(providers, provider) {
-			providers = append(providers, provider)
-		}
-	}
-	return providers
 }
 
 // linkLife is how long after the proof at a provider an account can be linked (S41).

@@ -48,6 +48,7 @@ func social(t *testing.T, change ...func(*oidc.Config)) (*world, *oidctest.Provi
 		w.options.Providers = client
 		w.settings.Registration.Methods = []string{"password", "oidc"}
 		w.settings.Login.Methods = []string{"password", "oidc"}
+		w.settings.SettingsFlow.Methods = []string{"oidc"}
 	}), p
 }
 

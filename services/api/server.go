@@ -31,6 +31,7 @@ type Options struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
+	Linker       Linker
 	// Providers are those that people may sign in with; nil is none.
 	Providers   Providers
 	Sessions    Sessions
@@ -259,6 +260,7 @@ func (s *Server) Public() http.Handler {
 	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration, s.submitRegistration))
 	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login, s.submitLogin))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
+	rt.addFlow(flow.Settings, s.initSettings, s.submitSettings, s.openSettings)
 	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|acts)
 	rt.add(routeSessions+"/token-exchange", get(s.exchangeToken), public|acts)
 	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)

@@ -29,7 +29,12 @@ type Settings struct {
 	// ErrorURL is the page that shows an error, by its id in the query.
 	ErrorURL                          string
 	Registration, Login, Verification FlowSettings
-	Logout                            Logout
+	// SettingsFlow is the flow in which people change their identity.
+	SettingsFlow FlowSettings
+	// PrivilegedSessionMaxAge is how long after a login a session may change how its
+	// person signs in.
+	PrivilegedSessionMaxAge time.Duration
+	Logout                  Logout
 	// DefaultSchema is the identity schema of a flow that names none.
 	DefaultSchema string
 	// SessionCookie and CSRFCookie say how cookies are set; the name of the
@@ -161,7 +166,7 @@ func (s Settings) Compile() (*Compiled, error) {
 func (c *Compiled) listOrigins(public *url.URL) error {
 	c.origins = map[string]bool{origin(public): true}
 	pages := []string{c.ErrorURL, c.DefaultReturnURL, c.Logout.ReturnURL}
-	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification} {
+	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification, &c.SettingsFlow} {
 		pages = append(pages, f.URL, f.ReturnURL)
 		pages = slices.AppendSeq(pages, maps.Values(f.MethodReturnURLs))
 	}

@@ -36,7 +36,7 @@ func (s *Server) read(x *exchange, f *flow.Flow, names ...string) (submission, e
 	if err != nil {
 		return in, err
 	}
-	if in.method == "" && in.texts["provider"] != "" {
+	if in.method == "" && cmp.Or(in.texts["provider"], in.texts["link"], in.texts["unlink"]) != "" {
 		in.method = identity.MethodOIDC
 	}
 	if !slices.Contains(x.settings.of(f.Kind).Methods, in.method) {
@@ -137,6 +137,9 @@ func (s *Server) tell(x *exchange, f *flow.Flow, change func(f *flow.Flow)) erro
 	return flow.Change(x.r.Context(), s.Flows, f, func(f *flow.Flow) error {
 		if f.State == flow.PassedChallenge && f.State != before {
 			return errPassed
+		}
+		if f.State == flow.Success {
+			f.State = flow.ShowForm
 		}
 		change(f)
 		return nil

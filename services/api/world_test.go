@@ -17,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 )
 
 const personSchema = `{
@@ -101,6 +102,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
 		Now:     time.Now,
 	}
+	w.options.Linker = &settings.Service{Store: w, Now: time.Now}
 	for _, c := range change {
 		c(w)
 	}

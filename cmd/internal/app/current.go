@@ -68,7 +68,7 @@ type foundation struct {
 func compile(cfg *config.Config, f foundation, former *current) (*current, error) {
 	c := &current{cfg: cfg, plans: map[string]hook.Plan{}, loginPlans: map[string]hook.LoginPlan{}}
 	var err error
-	if c.settings, err = settings(cfg); err != nil {
+	if c.settings, err = apiSettings(cfg); err != nil {
 		return nil, err
 	}
 	if c.schemas, err = compileSchemas(cfg); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/services/verification"
 )
@@ -108,6 +109,11 @@ func (k kicking) DeleteHook(ctx context.Context, name string, e events.Event) er
 // UpdateIdentity is [store.Store.UpdateIdentity].
 func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
 	return k.kicked(k.Store.UpdateIdentity(ctx, id, decide))
+}
+
+// ChangeCredentials is [store.Store.ChangeCredentials].
+func (k kicking) ChangeCredentials(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*settings.Change, error)) error {
+	return k.kicked(k.Store.ChangeCredentials(ctx, id, decide))
 }
 
 // DeleteIdentity is [store.Store.DeleteIdentity].

@@ -11,6 +11,7 @@ import (
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -85,6 +86,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Registration:    p.live,
 		Login:           p.live,
 		Verification:    p.live,
+		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
 		Providers:       p.live,
 		Sessions:        sessions,
 		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},

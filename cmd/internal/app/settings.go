@@ -7,8 +7,8 @@ import (
 	"github.com/usher-auth/usher/services/webhook"
 )
 
-// settings gives the API its values from the configuration.
-func settings(cfg *config.Config) (*api.Compiled, error) {
+// apiSettings gives the API its values from the configuration.
+func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 	sealer, err := api.NewSealer(cfg.CookieSecrets()...)
 	if err != nil {
 		return nil, err
@@ -44,6 +44,15 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			Methods:   []string{"code"},
 			ReturnURL: flows.Verification.After.DefaultBrowserReturnURL,
 		},
+		SettingsFlow: api.FlowSettings{
+			Enabled:          true,
+			Lifespan:         flows.Settings.Lifespan,
+			URL:              cfg.SettingsURL(),
+			Methods:          cfg.SettingsMethods(),
+			ReturnURL:        flows.Settings.After.DefaultBrowserReturnURL,
+			MethodReturnURLs: cfg.SettingsMethodReturnURLs(),
+		},
+		PrivilegedSessionMaxAge: flows.Settings.PrivilegedSessionMaxAge,
 		Logout: api.Logout{
 			ReturnURL:        flows.Logout.After.DefaultBrowserReturnURL,
 			ClearBrowserData: flows.Logout.ClearBrowserData,
