@@ -77,7 +77,19 @@ func (c *client) do(method, path string, header map[string]string, body []byte) 
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	resp, err := c.http.Do(req)
+	a, err := exchange(c.http, req)
+	if err != nil {
+		return nil, err
+	}
+	if c.verify && strings.HasPrefix(target, c.base) {
+		apitest.Verify(c.t, apitest.Answer{Method: method, URL: req.URL, Sent: req.Header, Status: a.status, Header: a.header, Body: a.body})
+	}
+	return a, nil
+}
+
+// exchange sends a request and reads the answer to its end.
+func exchange(c *http.Client, req *http.Request) (*answer, error) {
+	resp, err := c.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +97,6 @@ func (c *client) do(method, path string, header map[string]string, body []byte) 
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
-	}
-	if c.verify && strings.HasPrefix(target, c.base) {
-		apitest.Verify(c.t, apitest.Answer{Method: method, URL: req.URL, Sent: req.Header, Status: resp.StatusCode, Header: resp.Header, Body: b})
 	}
 	return &answer{status: resp.StatusCode, header: resp.Header, body: b}, nil
 }
