@@ -121,6 +121,8 @@ type flowView struct {
 		Nodes    []nodeView    `json:"nodes"`
 		Messages []messageView `json:"messages"`
 	} `json:"ui"`
+	// ExchangeCode is an app's half of the code for its session.
+	ExchangeCode string `json:"session_token_exchange_code"`
 }
 
 type nodeView struct {
@@ -173,8 +175,17 @@ type sessionView struct {
 	ID       string `json:"id"`
 	Active   bool   `json:"active"`
 	Identity struct {
-		ID string `json:"id"`
+		ID        string         `json:"id"`
+		Traits    map[string]any `json:"traits"`
+		Addresses []struct {
+			Value    string `json:"value"`
+			Verified bool   `json:"verified"`
+		} `json:"verifiable_addresses"`
 	} `json:"identity"`
+	Methods []struct {
+		Method   string `json:"method"`
+		Provider string `json:"provider"`
+	} `json:"authentication_methods"`
 }
 
 var people atomic.Int64
