@@ -40,6 +40,7 @@ func TestBench(t *testing.T) {
 		{"log", b.eventLog},
 		{"webhooks", b.webhooks},
 		{"login", b.login},
+		{"social", b.social},
 		{"verify", b.verification},
 		{"revoke", b.revocation},
 		{"pages", b.pagesOfLists},

@@ -314,7 +314,7 @@ func TestProviderRefuses(t *testing.T) {
 		},
 		"token endpoint is down": func(_ *client, uri string) string {
 			p.Change(func(p *oidctest.Provider) {
-				p.Handle = map[string]http.HandlerFunc{"/token": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }}
+				p.Handle = map[string]http.HandlerFunc{"/token": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }}
 			})
 			return uri
 		},

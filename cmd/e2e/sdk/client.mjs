@@ -107,6 +107,40 @@ export const login = (flow, address, csrf_token) => ({
   flow, updateLoginFlowBody: { method: 'password', identifier: address, password, csrf_token },
 });
 
+/** The id of the provider that the server knows, and the form behind its button. */
+export const provider = 'example';
+export const signUpAt = (flow, csrf_token, id = provider) => ({
+  flow, updateRegistrationFlowBody: { method: 'oidc', provider: id, csrf_token },
+});
+export const signInAt = (flow, csrf_token) => ({ flow, updateLoginFlowBody: { method: 'oidc', provider, csrf_token } });
+
+/** Where the browser has to go, as a refusal says. */
+export async function moved(call) {
+  const body = await refused(call, 422);
+  assert.equal(body.error.id, 'browser_location_change_required');
+  return body.redirect_browser_to;
+}
+
+/**
+ * Signs a user in with the provider's own form, and gives where the browser is
+ * sent back to. Whoever is named there is a user.
+ */
+export async function atProvider(authorization, user) {
+  const page = await fetch(authorization);
+  const [, id] = /name="id" value="([^"]+)"/.exec(await page.text());
+  const body = new URLSearchParams({ id, username: user, password: 'verysecure' });
+  const inside = await fetch(page.url, { method: 'POST', body, redirect: 'manual' });
+  const back = await fetch(new URL(inside.headers.get('location'), page.url), { redirect: 'manual' });
+  return back.headers.get('location');
+}
+
+/** The browser's way back: that of a script, or the system's behind an app. Gives where it is sent. */
+export async function comesBack(callback, api) {
+  const answer = await (api?.configuration.fetchApi ?? fetch)(callback, { redirect: 'manual', headers: { accept: 'text/html' } });
+  assert.equal(answer.status, 303, await answer.text());
+  return new URL(answer.headers.get('location'));
+}
+
 /** Signs a person up in an app. */
 export async function register(address) {
   const app = newApp();

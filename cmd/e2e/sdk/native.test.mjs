@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  hasMessage, login, mailedCode, newAddress, newApp, newVerified, nowhere, refused, refusedAs, register, registration,
-  seesToItsSessions, signIn, verifies, whole,
+  atProvider, comesBack, hasMessage, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, provider, refused,
+  refusedAs, register, registration, seesToItsSessions, signIn, signInAt, signUpAt, verifies, whole,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -30,6 +30,27 @@ test('native registration', async () => {
 
   const other = await app.createNativeRegistrationFlow();
   hasMessage((await refused(app.updateRegistrationFlow(registration(other.id, address)), 400)).ui, 4000007);
+});
+
+test('native social sign-in', async () => {
+  const app = newApp();
+  const user = newAddress();
+  const exchange = (initCode, to) => app.exchangeSessionToken({ initCode, returnToCode: to.searchParams.get('code') });
+
+  const begun = await app.createNativeRegistrationFlow({ returnSessionTokenExchangeCode: true });
+  const initCode = begun.session_token_exchange_code;
+  await refusedAs(app.updateRegistrationFlow(signUpAt(begun.id, undefined, 'nobody')), 404, undefined);
+  const to = await comesBack(await atProvider(await moved(app.updateRegistrationFlow(signUpAt(begun.id))), user));
+  const made = whole('SuccessfulNativeLogin', await exchange(initCode, to));
+  const [method] = made.session.authentication_methods;
+  assert.deepEqual([method.method, method.provider], ['oidc', provider]);
+  const who = await app.toSession({ xSessionToken: made.session_token });
+  await refusedAs(exchange(initCode, to), 404, undefined);
+
+  const again = await app.createNativeLoginFlow({ returnSessionTokenExchangeCode: true });
+  const back = await comesBack(await atProvider(await moved(app.updateLoginFlow(signInAt(again.id))), user));
+  const { session } = await exchange(again.session_token_exchange_code, back);
+  assert.equal(session.identity.id, who.identity.id);
 });
 
 test('native login', async () => {

@@ -1,0 +1,54 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// social measures registrations at a provider on PostgreSQL, everything on. The
+// provider is another process, whose work does not count; that of the server with
+// it does. Beside it stands a registration by a password with the cheapest hash.
+func (b *bench) social() {
+	p := newProvider(b.t)
+	s := newSystem(b.t, "postgres", merge(hooks(sessionHook), providers(
+		p.oidcProvider(example, nil),
+		p.oidcProvider("id-token", settings{"client_id": idTokenClient, "claims_source": "id_token"}),
+	)))
+	defer s.stop()
+	hash := hashCPU(4)
+	s.registrations(500, 8) // warm
+	password := medianOf(func() load { return s.registrations(2000, 8) })
+	floor := fmt.Sprintf("by password %s, hash %s, database %s", ms(password.server), ms(hash), ms(password.database))
+	for _, way := range []string{byScript, byApp} {
+		for _, provider := range []string{example, "id-token"} {
+			s.socialRegistrations(way, provider, 300, 8)
+			l := medianOf(func() load { return s.socialRegistrations(way, provider, 1500, 8) })
+			b.row(fmt.Sprintf("registration at a provider, %s, claims of %s, 8 in flight: CPU", way, map[string]string{example: "userinfo", "id-token": "id_token"}[provider]),
+				fmt.Sprintf("%s, of which the database %s", ms(l.server), ms(l.database)), floor,
+				fmt.Sprintf("%.2f × beyond the hash", l.server.Seconds()/(password.server-hash).Seconds()), "≤ 3.00 ms")
+		}
+	}
+}
+
+// socialRegistrations is a closed loop of registrations at a provider, each from
+// the beginning of its flow to its session.
+func (s *system) socialRegistrations(way, provider string, n, inFlight int) load {
+	transport := &http.Transport{MaxIdleConnsPerHost: inFlight}
+	defer transport.CloseIdleConnections()
+	l := s.closedLoop(n, inFlight, func(worker, _ int) error {
+		v := s.visitor(way, worker)
+		v.http.Transport = transport
+		a := v.visit("registration", provider, newAddress(), nil)
+		if way == byApp {
+			return v.exchangeCode(a)
+		}
+		if a.status != http.StatusSeeOther || a.header.Get("Set-Cookie") == "" {
+			return fmt.Errorf("back from the provider: %d %s", a.status, a.body)
+		}
+		return nil
+	})
+	if l.failed > 0 {
+		s.t.Errorf("%d of %d registrations failed: %s", l.failed, n, l.firstFail)
+	}
+	return l
+}
