@@ -13,6 +13,7 @@ const (
 	registration flowKind = "registration"
 	login        flowKind = "login"
 	verification flowKind = "verification"
+	settings     flowKind = "settings"
 )
 
 func (k flowKind) pathInit() string  { return "self-service/" + string(k) + "/browser" }
@@ -47,6 +48,8 @@ func (f *selfService) title(k flowKind) string {
 		return "Confirm that it is you"
 	case k == login:
 		return "Sign in"
+	case k == settings:
+		return "How you sign in"
 	case f.State == stateSent:
 		return "Enter your code"
 	case f.State == statePassed:
@@ -70,6 +73,17 @@ func (f *selfService) cameBack() bool {
 	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Meta.Label.ID == goOnSigningUp })
 }
 
+// lead says what can be done here, where that is not plain.
+func (f *selfService) lead(k flowKind) string {
+	switch {
+	case k != settings:
+		return ""
+	case slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
+		return "Accounts that you have elsewhere can be ways to sign in here."
+	}
+	return "There is nothing that you could change here."
+}
+
 // who tells for whom a login is that leaves no choice of it, with the words before
 // the name.
 func (f *selfService) who() (words, name string) {
@@ -87,7 +101,7 @@ func (f *selfService) who() (words, name string) {
 type way struct {
 	question, text string
 	to             flowKind
-	url            string // counts over to, if the API says where
+	url            string // counts over to, if it is known
 }
 
 func (f *selfService) ways(k flowKind) []way {
@@ -103,6 +117,8 @@ func (f *selfService) ways(k flowKind) []way {
 		return []way{{"No account yet?", "Create an account", registration, ""}}
 	case k == verification && f.State == stateSent:
 		return []way{{"Not your address?", "Enter another one", verification, ""}}
+	case k == settings:
+		return []way{{"", "Back to the start", "", "welcome"}}
 	}
 	return nil
 }
@@ -151,6 +167,9 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 			if to, err := url.Parse(a.problem().Details.RedirectTo); err == nil && to.RawQuery != "" {
 				query = to.Query() // as the flow was begun
 			}
+		case http.StatusUnauthorized: // settings, of nobody: the API knows where they sign in
+			redirect(w, root(r)+k.pathInit()+encoded(query))
+			return
 		case http.StatusForbidden, http.StatusNotFound:
 		default:
 			p.refused(w, r, a)

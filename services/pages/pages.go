@@ -13,14 +13,18 @@ import (
 
 //go:generate go tool -modfile=../../.ci/tools.mod templ generate
 
-// Options are what the pages are made of. All fields are needed.
+// Options are what the pages are made of. All fields are needed but those that say
+// otherwise.
 type Options struct {
 	// Public answers the requests of the contract's public listener. It is asked
 	// for nothing below /ui/.
 	Public http.Handler
 	// ProductName is the name that people know the product by.
 	ProductName string
-	Log         *slog.Logger
+	// Settings tells whether there is anything that people could change in settings,
+	// so that they are led there; nil is never.
+	Settings func() bool
+	Log      *slog.Logger
 }
 
 // New gives the handler of everything below /ui/. It answers GET and HEAD, and
@@ -30,7 +34,7 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ui", p.start)
 	mux.HandleFunc("/ui/{$}", p.start)
-	for _, k := range []flowKind{registration, login, verification} {
+	for _, k := range []flowKind{registration, login, verification, settings} {
 		mux.HandleFunc("/ui/"+string(k), p.flow(k))
 	}
 	mux.HandleFunc("/ui/welcome", p.welcome)

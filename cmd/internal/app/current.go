@@ -287,6 +287,9 @@ func (l *live) LoginProven(ctx context.Context, in login.Submit, identifier stri
 // Provider gives an identity provider of the configuration in force.
 func (l *live) Provider(id string) (*oidc.Provider, bool) { return l.now().providers.Provider(id) }
 
+// settable tells whether people have anything to change in settings.
+func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
+
 // Providers gives the identity providers of the configuration in force.
 func (l *live) Providers() []*oidc.Provider { return l.now().providers.Providers() }
 

@@ -121,7 +121,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		o.Checker = p.checker
 	}
 	// The pages are a client of the contract: they ask the public handler.
-	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})
+	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
 	return api.New(o), nil
 }
 
