@@ -114,6 +114,32 @@ export const signUpAt = (flow, csrf_token, id = provider) => ({
 });
 export const signInAt = (flow, csrf_token) => ({ flow, updateLoginFlowBody: { method: 'oidc', provider, csrf_token } });
 
+/** The form of settings: `link` or `unlink` names the provider. */
+export const setting = (flow, body) => ({ flow, updateSettingsFlowBody: { method: 'oidc', ...body } });
+
+/** Says the token in a header: the SDK's form of settings has no place for it. */
+export const withToken = (ui) => async ({ init }) => ({ headers: { ...init.headers, 'x-csrf-token': csrf(ui) } });
+
+/** Whether a form has a button of this name for the provider. */
+export const offers = (ui, name) => ui.nodes.some(({ attributes }) => attributes.name === name && attributes.value === provider);
+
+/** A script of somebody with a password and an account at the provider, which was linked there. */
+export async function withAccount() {
+  const script = newScript();
+  const { address } = await newVerified();
+  await signInScript(script, address);
+  const begun = whole('SettingsFlow', await script.createBrowserSettingsFlow());
+  assert(offers(begun.ui, 'link'));
+  await refusedAs(script.updateSettingsFlow(setting(begun.id, { link: provider })), 403, 'security_csrf_violation');
+  const to = await moved(script.updateSettingsFlow(setting(begun.id, { link: provider }), withToken(begun.ui)));
+  assert.equal((await comesBack(await atProvider(to, newAddress()), script)).searchParams.get('flow'), begun.id);
+  const flow = whole('SettingsFlow', await script.getSettingsFlow({ id: begun.id }));
+  assert.equal(flow.state, 'success');
+  hasMessage(flow.ui, 1050001);
+  assert(offers(flow.ui, 'unlink'));
+  return { script, address, flow };
+}
+
 /** Where the browser has to go, as a refusal says. */
 export async function moved(call) {
   const body = await refused(call, 422);

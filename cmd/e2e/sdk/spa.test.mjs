@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { handleContinueWith, isRedirectBrowserTo, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, csrf, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, refused, refusedAs,
-  register, registration, seesToItsSessions, signInAt, signInScript, signUpAt, verifies, whole,
+  atProvider, comesBack, csrf, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers, provider, refused,
+  refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
+  withToken,
 } from './client.mjs';
 
 test('spa registration', async () => {
@@ -45,6 +46,17 @@ test('spa social sign-in', async () => {
   const { id, ui } = await again.createBrowserLoginFlow();
   await comesBack(await atProvider(await moved(again.updateLoginFlow(signInAt(id, csrf(ui)))), user), again);
   assert.equal((await again.toSession()).identity.id, who.identity.id);
+});
+
+test('spa settings', async () => {
+  await refusedAs(newScript().createBrowserSettingsFlow(), 401, 'session_inactive');
+  const { script, flow } = await withAccount();
+  const submit = (body) => script.updateSettingsFlow(setting(flow.id, body), withToken(flow.ui));
+  hasMessage((await refused(submit({}), 400)).ui, 4010004);
+  const done = whole('SettingsFlow', await submit({ unlink: provider }));
+  assert.equal(done.state, 'success');
+  assert.deepEqual(done.continue_with.map((item) => item.action), ['redirect_browser_to']);
+  assert(offers(done.ui, 'link'));
 });
 
 test('spa login', async () => {
