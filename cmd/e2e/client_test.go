@@ -115,8 +115,9 @@ var asJSON = map[string]string{"Accept": "application/json", "Content-Type": "ap
 
 // flowView is what the tests read of a flow.
 type flowView struct {
-	ID string `json:"id"`
-	UI struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+	UI    struct {
 		Action   string        `json:"action"`
 		Nodes    []nodeView    `json:"nodes"`
 		Messages []messageView `json:"messages"`

@@ -28,7 +28,7 @@ func TestViewOfSettings(t *testing.T) {
 		view := flow.NewView(f, flow.Render(f, fields, o))
 		view.SettingsView = &flow.SettingsView{Identity: map[string]string{"id": "whose"}}
 		if f.State == flow.Success {
-			view.SettingsView.ContinueWith = []string{"what next"}
+			view.ContinueWith = []string{"what next"}
 		}
 		encoded, err := json.Marshal(view)
 		if err != nil {
