@@ -238,9 +238,7 @@ func TestTheGateIsPassedOnceWithoutAVerifiedAddress(t *testing.T) {
 			s.mailedCode(user, "")
 			v = s.visitor(way, 1).at(t)
 			a := v.visit("login", example, user, nil)
-			if a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/verification?flow=") {
-				t.Errorf("the second visit = %d %v, want 303 to the verification", a.status, a.header)
-			}
+			s.waitsForCode(v, a, user)
 			if status, _ := v.whoami(""); status != http.StatusUnauthorized {
 				t.Errorf("whoami after the second visit = %d, want 401", status)
 			}
@@ -260,6 +258,37 @@ func TestTheGateIsPassedOnceWithoutAVerifiedAddress(t *testing.T) {
 			}
 		})
 	})
+}
+
+// waitsForCode wants a to lead to a verification: a browser to its page, an app by
+// its codes. Its code lets an app in.
+func (s *system) waitsForCode(v *visitor, a *answer, user string) {
+	v.t.Helper()
+	if v.way != byApp {
+		if a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/verification?flow=") {
+			v.t.Errorf("the second visit = %d %v, want 303 to the verification", a.status, a.header)
+		}
+		return
+	}
+	refused := v.must("GET", v.codes(a), asked, nil)
+	var waits struct {
+		Error struct {
+			ID      string
+			Details struct {
+				ContinueWith []struct{ Flow struct{ ID string } } `json:"continue_with"`
+			}
+		}
+	}
+	refused.json(v.t, &waits)
+	if refused.status != http.StatusForbidden || waits.Error.ID != "session_verified_address_required" || len(waits.Error.Details.ContinueWith) != 1 {
+		v.t.Fatalf("token exchange = %d %s, want 403 with the verification", refused.status, refused.body)
+	}
+	id := waits.Error.Details.ContinueWith[0].Flow.ID
+	verified := v.must("POST", "/self-service/verification?flow="+id, asJSON, []byte(`{"method":"code","code":"`+s.mailedCode(user, id)+`"}`))
+	if verified.status != http.StatusOK || !strings.Contains(string(verified.body), "passed_challenge") {
+		v.t.Fatalf("the code = %d %s, want passed_challenge", verified.status, verified.body)
+	}
+	v.in(v.visit("login", example, user, nil))
 }
 
 // What does not belong together is refused, and leaves nobody.

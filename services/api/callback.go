@@ -179,6 +179,9 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 	switch {
 	case errors.As(err, &gate):
 		s.owe(x, mailStarts)
+		if b.flow.Type == flow.API {
+			return s.handOver(x, b.flow, flow.Login, outcome{Verification: gate.Flow.ID, Address: gate.Address})
+		}
 		return x.unverified(gate, true)
 	case err != nil:
 		return s.goBack(x, b, err)
@@ -187,7 +190,7 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 		s.Sessions.Changed(b.current.Session.ID) // as after any login
 	}
 	if b.flow.Type == flow.API {
-		return s.handOver(x, b.flow, flow.Login, result.Token)
+		return s.handOver(x, b.flow, flow.Login, outcome{Token: result.Token.Reveal()})
 	}
 	return s.loggedIn(x, b.flow, result, identity.MethodOIDC)
 }
@@ -206,9 +209,8 @@ func (s *Server) join(x *exchange, b back) error {
 	if err != nil {
 		return err
 	}
-	f := registering(b.flow)
 	result, err := s.Registration.Register(x.r.Context(), registration.Submit{
-		Flow:     f,
+		Flow:     b.flow, // of a login too: its id makes one person at most
 		Method:   identity.MethodOIDC,
 		Provider: b.provider.ID(),
 		Traits:   traits,
@@ -234,19 +236,11 @@ func (s *Server) join(x *exchange, b back) error {
 		return s.unregistered(x, b, err)
 	}
 	s.warnOfMissing(x, result)
-	if f.Type == flow.API {
-		return s.handOver(x, f, flow.Registration, result.Token)
+	if b.flow.Type == flow.API {
+		return s.handOver(x, b.flow, flow.Registration, outcome{Token: result.Token.Reveal()})
 	}
 	x.setCSRF(b.next)
 	return s.registered(x, result, identity.MethodOIDC)
-}
-
-// registering is f as the registration that it has become. A login's grant has the
-// login's id, so that it too makes one person at most.
-func registering(f *flow.Flow) *flow.Flow {
-	copied := *f
-	copied.Kind = flow.Registration
-	return &copied
 }
 
 // vouched are the addresses that the provider's word verifies.
@@ -283,7 +277,7 @@ func (s *Server) goOn(x *exchange, b back, why *flow.Invalid) error {
 		return fmt.Errorf("begin registration: %w", err)
 	}
 	if f.Type == flow.API {
-		return s.returnCode(x, f, nil)
+		return s.handOver(x, f, f.Kind, outcome{})
 	}
 	return s.show(x, http.StatusBadRequest, f, nil)
 }
@@ -317,7 +311,7 @@ func (s *Server) goBack(x *exchange, b back, err error) error {
 		return err
 	}
 	if f.Type == flow.API {
-		return s.returnCode(x, f, nil)
+		return s.handOver(x, f, f.Kind, outcome{})
 	}
 	return s.show(x, http.StatusBadRequest, f, nil)
 }

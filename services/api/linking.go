@@ -82,7 +82,7 @@ func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
 		return fmt.Errorf("begin login that links: %w", err)
 	}
 	if f.Type == flow.API {
-		return s.returnCode(x, f, nil)
+		return s.handOver(x, f, f.Kind, outcome{})
 	}
 	if x.page {
 		x.redirect(http.StatusSeeOther, withQuery(x.settings.page(f), "no_org_ui", "true"))

@@ -4,14 +4,17 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/session"
 )
 
@@ -32,61 +35,66 @@ func codeKey(code string) ([]byte, error) {
 	return hkdf.Key(sha256.New, []byte(code), nil, exchangePurpose, chacha20poly1305.KeySize)
 }
 
-func sealToken(t session.Token, code string) ([]byte, error) {
-	key, err := codeKey(code)
-	if err != nil {
-		return nil, fmt.Errorf("seal token: %w", err)
-	}
-	aead, err := chacha20poly1305.New(key)
-	if err != nil {
-		return nil, fmt.Errorf("seal token: %w", err)
-	}
-	return aead.Seal(nil, make([]byte, chacha20poly1305.NonceSize), []byte(t.Reveal()), []byte(exchangePurpose)), nil
+// outcome is what an app gets for its code: a session, or where an address waits to
+// be verified.
+type outcome struct {
+	Token        string    `json:"token,omitempty"`
+	Verification uuid.UUID `json:"verification,omitzero"`
+	Address      string    `json:"address,omitempty"`
 }
 
-func openToken(sealed []byte, code string) (session.Token, error) {
+func (r outcome) seal(code string) ([]byte, error) {
+	if r == (outcome{}) {
+		return nil, nil
+	}
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("seal outcome: %w", err)
+	}
 	key, err := codeKey(code)
 	if err != nil {
-		return session.Token{}, fmt.Errorf("open token: %w", err)
+		return nil, fmt.Errorf("seal outcome: %w", err)
 	}
 	aead, err := chacha20poly1305.New(key)
 	if err != nil {
-		return session.Token{}, fmt.Errorf("open token: %w", err)
+		return nil, fmt.Errorf("seal outcome: %w", err)
+	}
+	return aead.Seal(nil, make([]byte, chacha20poly1305.NonceSize), plain, []byte(exchangePurpose)), nil
+}
+
+func openOutcome(sealed []byte, code string) (r outcome, err error) {
+	key, err := codeKey(code)
+	if err != nil {
+		return r, fmt.Errorf("open outcome: %w", err)
+	}
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		return r, fmt.Errorf("open outcome: %w", err)
 	}
 	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed, []byte(exchangePurpose))
 	if err != nil {
-		return session.Token{}, errNoExchange
+		return r, errNoExchange
 	}
-	return session.ParseToken(string(plain))
+	return r, json.Unmarshal(plain, &r)
 }
 
 // handOver sends the system browser back to the app, with the half of the code
-// that opens its session; a token of nobody opens none.
-func (s *Server) handOver(x *exchange, f *flow.Flow, end flow.Kind, t session.Token) error {
-	ended := *f
-	ended.Kind = end
-	return s.returnCode(x, &ended, &t)
-}
-
-// returnCode sends the system browser back to the app. Without a token the app
-// gets the flow for its codes, which says what is wrong.
-func (s *Server) returnCode(x *exchange, f *flow.Flow, t *session.Token) error {
+// that opens what a flow has ended in. Where that is nothing the app gets the flow
+// for its codes, which says what is wrong.
+func (s *Server) handOver(x *exchange, f *flow.Flow, end flow.Kind, r outcome) error {
 	code := newCode()
-	var sealed []byte
-	if t != nil && t.Reveal() != "" {
-		var err error
-		if sealed, err = sealToken(*t, code); err != nil {
-			return err
-		}
+	sealed, err := r.seal(code)
+	if err != nil {
+		return err
 	}
 	if err := s.Flows.SaveExchange(x.r.Context(), f.ID, digest(code), sealed); err != nil {
 		return fmt.Errorf("save exchange: %w", err)
 	}
-	x.redirect(http.StatusSeeOther, withQuery(x.settings.after(f.Kind, f.ReturnTo, identity.MethodOIDC), "code", code))
+	x.redirect(http.StatusSeeOther, withQuery(x.settings.after(end, f.ReturnTo, identity.MethodOIDC), "code", code))
 	return nil
 }
 
-// exchangeToken gives an app its session for both halves of its code.
+// exchangeToken gives an app what its flow has ended in, for both halves of its code.
 func (s *Server) exchangeToken(x *exchange) error {
 	first, second := x.query("init_code"), x.query("return_to_code")
 	if first == "" || second == "" {
@@ -105,9 +113,17 @@ func (s *Server) exchangeToken(x *exchange) error {
 		}
 		return s.show(x, http.StatusUnprocessableEntity, f, nil)
 	}
-	token, err := openToken(sealed, second)
+	r, err := openOutcome(sealed, second)
 	if err != nil {
 		return err
+	}
+	if r.Token == "" {
+		opened := &flow.Flow{ID: r.Verification, Kind: flow.Verification, Type: flow.API}
+		return x.unverified(&login.Unverified{Flow: opened, Address: r.Address}, false)
+	}
+	token, err := session.ParseToken(r.Token)
+	if err != nil {
+		return fmt.Errorf("exchanged token: %w", err)
 	}
 	found, i, err := s.Finder.SessionByDigest(x.r.Context(), token.Digest())
 	if errors.Is(err, session.ErrNotFound) || err == nil && !found.Active(x.at) {
