@@ -1,5 +1,6 @@
 // A person signs up and in at a provider by its button, completes what the
-// provider does not say, and adds the provider to an account with a password.
+// provider does not say, and adds the provider to an account with a password, by
+// signing in or in the settings.
 //
 // The server knows a provider "Example", which runs at USHER_PROVIDER_URL; its
 // users are made up as they come, and one that is named without an address has none.
@@ -125,6 +126,41 @@ async function links(browser, base) {
   await returns(browser, base, address);
 }
 
+/** Somebody who is signed in adds the provider, removes it again, and keeps the last way in. */
+async function changesSettings(browser, base) {
+  const page = await open(browser);
+  const address = newAddress();
+  await check('who is not signed in is led to the login', async () => {
+    await page.goto(`${base}/ui/settings`);
+    await isHere(page, base, '/ui/login');
+  });
+  await page.goto(`${base}/ui/registration`);
+  await email(page).fill(address);
+  await secret(page).fill(password);
+  await press(page, 'Sign up');
+  await signedIn(page, address);
+  await check('the start page leads to the settings', async () => {
+    await page.getByRole('link', { name: 'How you sign in' }).click();
+    await heading(page, 'How you sign in');
+    await page.getByRole('button', { name: 'Link Example' }).waitFor();
+  });
+  await look(page, 'settings');
+  await check('linking at the provider leads back', async () => {
+    await press(page, 'Link Example');
+    await signInThere(page, newAddress());
+    await isHere(page, base, '/ui/settings');
+    await page.getByRole('status').getByText('Your changes are saved.').waitFor();
+    await page.getByRole('button', { name: 'Unlink Example' }).waitFor();
+  });
+  await look(page, 'settings-linked');
+  await check('unlinking leads back', async () => {
+    await press(page, 'Unlink Example');
+    await page.getByRole('button', { name: 'Link Example', exact: true }).waitFor();
+    await page.getByRole('status').getByText('Your changes are saved.').waitFor();
+  });
+  await quiet(page, 'changing settings');
+}
+
 /** Whoever turns back at the provider stands before the form again. */
 async function turnsBack(browser, base) {
   const page = await open(browser);
@@ -150,5 +186,6 @@ await main(async (browser, base) => {
   await returns(browser, base, address);
   await completes(browser, base);
   await links(browser, base);
+  await changesSettings(browser, base);
   await turnsBack(browser, base);
 });
