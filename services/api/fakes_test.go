@@ -122,7 +122,7 @@ func (w *world) Register(_ context.Context, r registration.Record) error {
 		return registration.ErrFlowUsed
 	}
 	for _, i := range w.identities {
-		if slices.ContainsFunc(i.Handles(), func(h string) bool { return slices.Contains(r.Identity.Handles(), h) }) || sharesAddress(i, r.Identity) {
+		if sharesHandle(i, r.Identity) || sharesAddress(i, r.Identity) {
 			return identity.ErrExists
 		}
 	}
@@ -130,6 +130,10 @@ func (w *world) Register(_ context.Context, r registration.Record) error {
 		w.grants[r.Grant.FlowID], w.identities[r.Identity.ID] = r.Grant, r.Identity
 	}
 	return w.broken
+}
+
+func sharesHandle(a, b *identity.Identity) bool {
+	return slices.ContainsFunc(a.Handles(), func(h string) bool { return slices.Contains(b.Handles(), h) })
 }
 
 func sharesAddress(a, b *identity.Identity) bool {

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -19,26 +18,6 @@ import (
 )
 
 const routeSettings = "/self-service/settings"
-
-func (w *world) ChangeCredentials(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*settings.Change, error)) error {
-	defer w.lock()()
-	stored, ok := w.identities[id]
-	if !ok || w.broken != nil {
-		return identity.ErrNotFound
-	}
-	c, err := decide(stored)
-	if c == nil || err != nil {
-		return err
-	}
-	for _, other := range w.identities {
-		if other.ID != id && slices.ContainsFunc(c.Identity.Handles(), func(h string) bool { return slices.Contains(other.Handles(), h) }) {
-			return identity.ErrExists
-		}
-	}
-	w.identities[id] = c.Identity
-	w.told = append(w.told, c.Updated(2))
-	return nil
-}
 
 // joined is a browser in which somebody has registered with a password.
 func (w *world) joined(email string) *client {

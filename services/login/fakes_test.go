@@ -68,7 +68,7 @@ type fakes struct {
 	issue          func(ctx context.Context, r session.Request) (*session.Session, error)
 	revoke         func(ctx context.Context) error
 	replace        func() error
-	linked         []login.Linking
+	linked         []uuid.UUID
 	updated        []events.Event
 	link           func() error
 	append         func() error
@@ -272,25 +272,24 @@ func (f *fakes) ReplaceCredential(ctx context.Context, _ uuid.UUID, kind string,
 	return ctx.Err()
 }
 
-// LinkCredential does as the store does, but for who comes at the same time.
-func (f *fakes) LinkCredential(ctx context.Context, l login.Linking) error {
-	f.step("link "+l.Identifier, 0)
-	f.linked = append(f.linked, l)
+// UpdateIdentity does as the store does, but for who comes at the same time.
+func (f *fakes) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
+	f.step("link", 0)
+	f.linked = append(f.linked, id)
 	if f.link != nil {
 		if err := f.link(); err != nil {
 			return err
 		}
 	}
-	i := f.byID(l.IdentityID)
-	if err := l.Check(i); err != nil {
-		return fmt.Errorf("link: %w", err)
+	change, err := decide(f.byID(id))
+	if err != nil {
+		return fmt.Errorf("update: %w", err)
 	}
-	c := i.Credential(l.Method)
-	if slices.Contains(c.Identifiers, l.Identifier) {
+	if change == nil {
 		return nil
 	}
-	c.Identifiers = append(c.Identifiers, l.Identifier)
-	f.updated = append(f.updated, l.Updated(8))
+	*f.byID(id) = *change.Identity
+	f.updated = append(f.updated, change.Updated(8))
 	return ctx.Err()
 }
 

@@ -6,26 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/google/uuid"
+	"time"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/session"
 )
-
-// Linking adds an identifier to one of an identity's ways to sign in.
-type Linking struct {
-	IdentityID uuid.UUID
-	// Method is the type of the credential; one without secrets is made if there is none.
-	Method, Identifier string
-	// Check says why not, from what the identity is: nobody changes it meanwhile.
-	// It must not wait for anything.
-	Check func(stored *identity.Identity) error
-	// Updated makes identity.updated with the identity's next sequence.
-	Updated func(sequence int64) events.Event
-}
 
 // pending is an account at a provider that a login links.
 type pending struct {
@@ -100,17 +87,19 @@ func (s *Service) findOwner(ctx context.Context, in Submit, l flow.Link) (*ident
 
 // link links p to who has signed in, unless they have changed since.
 func (s *Service) link(ctx context.Context, i *identity.Identity, in Submit, p *pending) error {
-	err := s.Store.LinkCredential(ctx, Linking{
-		IdentityID: i.ID,
-		Method:     identity.MethodOIDC,
-		Identifier: p.Identifier,
-		Check: func(stored *identity.Identity) error {
-			if stored.State != identity.Active || stored.Epoch != i.Epoch {
-				return session.ErrIdentityInactive
-			}
-			return p.check(stored)
-		},
-		Updated: func(sequence int64) events.Event { return s.linked(i, in, sequence) },
+	err := s.Store.UpdateIdentity(ctx, i.ID, func(stored *identity.Identity) (*identity.Change, error) {
+		if stored.State != identity.Active || stored.Epoch != i.Epoch {
+			return nil, session.ErrIdentityInactive
+		}
+		if err := p.check(stored); err != nil {
+			return nil, err
+		}
+		now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
+		linked := stored.WithIdentifier(identity.MethodOIDC, p.Identifier, now)
+		if linked == nil {
+			return nil, nil
+		}
+		return &identity.Change{Identity: linked, Updated: func(sequence int64) events.Event { return updated(linked, in, now, sequence) }}, nil
 	})
 	switch {
 	case errors.Is(err, identity.ErrExists):
@@ -125,9 +114,9 @@ func (s *Service) link(ctx context.Context, i *identity.Identity, in Submit, p *
 	return err
 }
 
-// linked makes identity.updated.
-func (s *Service) linked(i *identity.Identity, in Submit, sequence int64) events.Event {
-	e := events.New(events.IdentityUpdated{IdentityID: i.ID.String(), Changed: []string{"credentials"}}, s.Now(), events.About{
+// updated makes identity.updated.
+func updated(i *identity.Identity, in Submit, now time.Time, sequence int64) events.Event {
+	e := events.New(events.IdentityUpdated{IdentityID: i.ID.String(), Changed: []string{"credentials"}}, now, events.About{
 		Source:      source,
 		Subject:     i.ID.String(),
 		Actor:       "person:" + i.ID.String(),

@@ -87,11 +87,12 @@ type Store interface {
 	// ReplaceCredential puts config in the place of former, if that is still there,
 	// without waiting for the disk.
 	ReplaceCredential(ctx context.Context, id uuid.UUID, kind string, former, config json.RawMessage) error
-	// LinkCredential adds an identifier to one of an identity's ways to sign in, with
-	// the event of l, in one durable commit. It does nothing if the identifier is the
-	// identity's already, and gives the error of l.Check, [identity.ErrExists] if it
-	// is another's, or [identity.ErrNotFound] if the identity is gone.
-	LinkCredential(ctx context.Context, l Linking) error
+	// UpdateIdentity stores what decide makes of an identity, with its event, in one
+	// durable commit. Nobody changes the identity meanwhile, so decide must not wait
+	// for anything. A nil change changes nothing, an error is that of the call.
+	// [identity.ErrExists] says that an identifier is another's,
+	// [identity.ErrNotFound] that the identity is gone.
+	UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error
 	// SaveDue keeps calls of background hooks before their event is stored, without
 	// waiting for the disk: the commit of the event waits for both.
 	SaveDue(ctx context.Context, due []webhook.Due) error

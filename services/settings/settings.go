@@ -37,20 +37,12 @@ type Service struct {
 
 // Store keeps identities.
 type Store interface {
-	// ChangeCredentials stores what decide makes of an identity's credentials, with
-	// its event, in one durable commit. Nobody changes the identity meanwhile, so
-	// decide must not wait for anything. A nil change changes nothing, an error is
-	// that of the call. [identity.ErrExists] says that an identifier is another's,
+	// UpdateIdentity stores what decide makes of an identity, with its event, in one
+	// durable commit. Nobody changes the identity meanwhile, so decide must not wait
+	// for anything. A nil change changes nothing, an error is that of the call.
+	// [identity.ErrExists] says that an identifier is another's,
 	// [identity.ErrNotFound] that the identity is gone.
-	ChangeCredentials(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*Change, error)) error
-}
-
-// Change is what a change of credentials stores.
-type Change struct {
-	// Identity is what the stored one becomes.
-	Identity *identity.Identity
-	// Updated makes identity.updated with the identity's next sequence.
-	Updated func(sequence int64) events.Event
+	UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error
 }
 
 // Submit is a change that a person asks for. The edge has seen that it is them, by
@@ -88,7 +80,7 @@ func (s *Service) Unlink(ctx context.Context, in Submit, w Ways) error {
 func (s *Service) change(ctx context.Context, in Submit, what string, next func(stored *identity.Identity, now time.Time) (*identity.Identity, error)) (err error) {
 	result := OK
 	defer func() { s.observe(what, result, err) }()
-	err = s.Store.ChangeCredentials(ctx, in.Session.IdentityID, func(stored *identity.Identity) (*Change, error) {
+	err = s.Store.UpdateIdentity(ctx, in.Session.IdentityID, func(stored *identity.Identity) (*identity.Change, error) {
 		if stored.State != identity.Active || stored.Epoch != in.Session.Epoch {
 			return nil, session.ErrIdentityInactive
 		}
@@ -101,7 +93,7 @@ func (s *Service) change(ctx context.Context, in Submit, what string, next func(
 			result = Unchanged
 			return nil, nil
 		}
-		return &Change{Identity: changed, Updated: func(sequence int64) events.Event { return updated(in, now, sequence) }}, nil
+		return &identity.Change{Identity: changed, Updated: func(sequence int64) events.Event { return updated(in, now, sequence) }}, nil
 	})
 	switch {
 	case errors.Is(err, identity.ErrExists):

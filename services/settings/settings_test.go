@@ -30,7 +30,7 @@ type fakes struct {
 	broken   error
 }
 
-func (f *fakes) ChangeCredentials(_ context.Context, _ uuid.UUID, decide func(*identity.Identity) (*settings.Change, error)) error {
+func (f *fakes) UpdateIdentity(_ context.Context, _ uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	before, _ := json.Marshal(f.anna)
 	c, err := decide(f.anna)
 	if after, _ := json.Marshal(f.anna); string(before) != string(after) {

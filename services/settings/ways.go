@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -47,19 +46,10 @@ func (w Ways) remain(i *identity.Identity, without string) bool {
 
 // link is stored with one identifier more, nil if that is there.
 func link(stored *identity.Identity, p flow.Provider, identifier string, now time.Time) (*identity.Identity, error) {
-	next := copied(stored, now)
-	c := next.Credential(identity.MethodOIDC)
-	switch {
-	case c == nil:
-		next.Credentials = append(next.Credentials, identity.Credential{Type: identity.MethodOIDC, Config: json.RawMessage(`{}`), CreatedAt: now})
-		c = &next.Credentials[len(next.Credentials)-1]
-	case slices.Contains(c.Identifiers, identifier):
-		return nil, nil
-	case slices.Contains(Linked(stored), p.ID):
+	next := stored.WithIdentifier(identity.MethodOIDC, identifier, now)
+	if next != nil && slices.Contains(Linked(stored), p.ID) {
 		return nil, invalid(flow.Generic("Another account at " + p.Label + " is linked to yours. Unlink that one first."))
 	}
-	c.Identifiers = append(slices.Clone(c.Identifiers), identifier)
-	c.UpdatedAt = now
 	return next, nil
 }
 
@@ -71,7 +61,7 @@ func (w Ways) unlink(stored *identity.Identity, provider string, now time.Time) 
 	case !w.remain(stored, provider):
 		return nil, invalid(flow.LastWay())
 	}
-	next := copied(stored, now)
+	next := stored.WithCredentials(now)
 	c := next.Credential(identity.MethodOIDC)
 	c.UpdatedAt = now
 	c.Identifiers = slices.DeleteFunc(slices.Clone(c.Identifiers), func(identifier string) bool { return strings.HasPrefix(identifier, provider+":") })
@@ -79,12 +69,4 @@ func (w Ways) unlink(stored *identity.Identity, provider string, now time.Time) 
 		next.Credentials = slices.DeleteFunc(next.Credentials, func(c identity.Credential) bool { return c.Type == identity.MethodOIDC })
 	}
 	return next, nil
-}
-
-// copied is an identity whose credentials can be changed.
-func copied(i *identity.Identity, now time.Time) *identity.Identity {
-	next := *i
-	next.UpdatedAt = now
-	next.Credentials = slices.Clone(i.Credentials)
-	return &next
 }

@@ -196,7 +196,7 @@ func testDurable(t *testing.T, s *suite) {
 	}) {
 		s.must(err)
 	}
-	s.must(st.LinkCredential(s.ctx(), s.linking(people[0].Identity.ID, "seven")))
+	s.must(s.link(st, people[0].Identity.ID, "seven", nil))
 	_, err := st.Verify(s.ctx(), s.proof(s.mail(st, people[0], 0), rightCode))
 	s.must(err)
 	_, err = st.RevokeSessions(s.ctx(), session.Which{IdentityID: people[0].Identity.ID}, s.revocation(people[0]))

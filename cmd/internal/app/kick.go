@@ -12,10 +12,8 @@ import (
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/identity"
-	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
-	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/services/verification"
 )
@@ -107,13 +105,8 @@ func (k kicking) DeleteHook(ctx context.Context, name string, e events.Event) er
 }
 
 // UpdateIdentity is [store.Store.UpdateIdentity].
-func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
+func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	return k.kicked(k.Store.UpdateIdentity(ctx, id, decide))
-}
-
-// ChangeCredentials is [store.Store.ChangeCredentials].
-func (k kicking) ChangeCredentials(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*settings.Change, error)) error {
-	return k.kicked(k.Store.ChangeCredentials(ctx, id, decide))
 }
 
 // DeleteIdentity is [store.Store.DeleteIdentity].
@@ -143,8 +136,3 @@ func (p *process) wakeRelay() {
 
 // kick wakes the relay by the bus. One that is lost is made up for by the relay's poll.
 func kick(nc *nats.Conn) { _ = nc.Publish(events.SubjectOutboxKick, nil) }
-
-// LinkCredential is [store.Store.LinkCredential].
-func (k kicking) LinkCredential(ctx context.Context, l login.Linking) error {
-	return k.kicked(k.Store.LinkCredential(ctx, l))
-}
