@@ -77,6 +77,9 @@ func (m memoryLogin) LoginLinking(ctx context.Context, in login.Submit, l flow.L
 	if i == nil || !i.Addresses[0].Verified {
 		return nil, identity.ErrNotFound
 	}
+	m.w.mu.Lock()
+	i.Credentials = append(i.Credentials, identity.Credential{Type: identity.MethodOIDC, Identifiers: []string{l.Identifier}})
+	m.w.mu.Unlock()
 	return m.signIn(ctx, in, i)
 }
 

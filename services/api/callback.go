@@ -237,16 +237,18 @@ func (s *Server) join(x *exchange, b back) error {
 	}
 	s.warnOfMissing(x, result)
 	if b.flow.Type == flow.API {
-		return s.handOver(x, b.flow, flow.Registration, outcome{Token: result.Token.Reveal()})
+		return s.handOver(x, b.flow, flow.Registration, outcome{Token: result.Token.Reveal(), Registered: true})
 	}
 	x.setCSRF(b.next)
 	return s.registered(x, result, identity.MethodOIDC)
 }
 
-// vouched are the addresses that the provider's word verifies.
+// vouched are the addresses that the provider's word verifies, canonical.
 func vouched(a *oidc.Account) (values []string) {
 	for _, address := range a.Identity.VerifiedAddresses {
-		values = append(values, address.Value)
+		if canonical, err := identity.Canonical(address.Value); err == nil {
+			values = append(values, canonical)
+		}
 	}
 	return values
 }

@@ -24,22 +24,23 @@ import (
 
 // Errors of the edge itself.
 var (
-	errUnknownRoute  = errors.New("unknown route")
-	errMethod        = errors.New("method is not allowed")
-	errSignedIn      = errors.New("signed in already")
-	errDisabled      = errors.New("flow is disabled")
-	errNoFirstFactor = errors.New("second factor without a first")
-	errToken         = errors.New("token of no session")
-	errInactive      = errors.New("no session to end")
-	errNoSchema      = errors.New("unknown identity schema")
-	errFlowID        = errors.New("flow id is missing or malformed")
-	errNoToken       = errors.New("no admin token")
-	errScope         = errors.New("admin token lacks the scope")
-	errNoProvider    = errors.New("unknown provider")
-	errNoExchange    = errors.New("no session to exchange a code for")
-	errNoCode        = errors.New("app without an exchange code")
-	errNotTheirs     = errors.New("settings of another identity")
-	errHost          = errors.New("wrong host for the admin listener")
+	errUnknownRoute   = errors.New("unknown route")
+	errMethod         = errors.New("method is not allowed")
+	errSignedIn       = errors.New("signed in already")
+	errDisabled       = errors.New("flow is disabled")
+	errNoFirstFactor  = errors.New("second factor without a first")
+	errToken          = errors.New("token of no session")
+	errInactive       = errors.New("no session to end")
+	errNoSchema       = errors.New("unknown identity schema")
+	errFlowID         = errors.New("flow id is missing or malformed")
+	errNoToken        = errors.New("no admin token")
+	errScope          = errors.New("admin token lacks the scope")
+	errNoProvider     = errors.New("unknown provider")
+	errNoExchange     = errors.New("no session to exchange a code for")
+	errOnlyRegistered = errors.New("registered without a session")
+	errNoCode         = errors.New("app without an exchange code")
+	errNotTheirs      = errors.New("settings of another identity")
+	errHost           = errors.New("wrong host for the admin listener")
 )
 
 // table says what the client is told about an error. What is not in it is a
@@ -63,6 +64,7 @@ var table = []struct {
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
 	{errNoProvider, problem{status: 404, reason: "There is no provider with this id to sign in with."}},
 	{errNoExchange, problem{status: 404, reason: "There is no session for these codes, or it was handed out already."}},
+	{errOnlyRegistered, problem{status: 404, reason: "The account exists now, but no session came with it. Begin a login."}},
 	{errNoCode, problem{status: 400, reason: "The app has begun this flow without return_session_token_exchange_code=true, so the session could not reach it."}},
 	{oidc.ErrState, problem{status: 400, reason: "This sign-in at the provider does not belong to this browser, is over, or has come back before. Begin again."}},
 	{errInactive, problem{status: 401, id: "session_inactive", reason: "No active session was found in this request."}},
@@ -78,8 +80,8 @@ var table = []struct {
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
 	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},
-	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Send the same again."}},
-	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "The password was right, but signing in did not work. Send the same again."}},
+	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Try it again: it gives the session."}},
+	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "It was the right person, but signing in did not work. Try it again."}},
 	{login.ErrNoAddress, problem{status: 500, reason: "Signing in needs a verified address, and this account has none that could be verified."}},
 	{context.Canceled, problem{status: 503, retry: soon}},
 	{context.DeadlineExceeded, problem{status: 503, retry: soon}},

@@ -166,15 +166,19 @@ func (s *Server) observeProvider(p *oidc.Provider, well string, err error) {
 	if s.ObserveProvider == nil {
 		return
 	}
-	result := "refused"
+	result := "error"
 	var denied *oidc.Denied
 	switch {
+	case errors.Is(err, context.Canceled):
+		return // nobody waits for it any more
 	case err == nil:
 		result = well
 	case errors.As(err, &denied):
 		result = "denied"
 	case errors.Is(err, oidc.ErrUnavailable):
 		result = "unavailable"
+	case errors.Is(err, oidc.ErrRefused), errors.Is(err, oidc.ErrMapper):
+		result = "refused"
 	case errors.Is(err, oidc.ErrState):
 		result = "stray"
 	}

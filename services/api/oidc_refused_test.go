@@ -82,6 +82,39 @@ var misbehaving = map[string]func(t *testing.T, p *oidctest.Provider, back *url.
 	"provider is gone": func(_ *testing.T, p *oidctest.Provider, _ *url.URL) { p.Stop() },
 }
 
+// reasons are what the log says of each, so that none is refused for another one.
+var reasons = map[string]string{
+	"HMAC with the client's secret": "id_token: is malformed or signed with an algorithm that is refused",
+	"HMAC with the public key":      "id_token: is malformed or signed with an algorithm that is refused",
+	"alg none":                      "id_token: is malformed or signed with an algorithm that is refused",
+	"audience foreign":              "id_token: was made for another client",
+	"audience of two":               "id_token: was made for another client",
+	"azp foreign":                   "id_token: was made for another client",
+	"claims of 1 MiB":               "token: answer is too large",
+	"code of another":               "token: answered invalid_grant",
+	"code replayed":                 "token: answered invalid_grant",
+	"denied":                        ": ",
+	"expired":                       "id_token: is expired",
+	"issued in the future":          "id_token: was issued in the future",
+	"issuer foreign":                "id_token: was made by another issuer",
+	"mix-up of issuers (RFC 9207)":  "callback: comes from another issuer",
+	"never expires":                 "id_token: is expired",
+	"no code":                       "callback: holds no code",
+	"no id_token":                   "id_token: is missing",
+	"no key id":                     "id_token: names no key",
+	"nonce foreign":                 "id_token: nonce is not that of the attempt",
+	"nonce missing":                 "id_token: nonce is not that of the attempt",
+	"not yet valid":                 "id_token: is not valid yet",
+	"provider is gone":              "token: cannot be reached",
+	"subject empty":                 "claims: sub is missing, empty or too long",
+	"subject missing":               "id_token: sub or iss is missing or ambiguous",
+	"token fails":                   "token: answered 500 Internal Server Error",
+	"token is HTML":                 "token: not a token answer",
+	"token redirects elsewhere":     "token: redirects are not followed",
+	"unknown key id":                "id_token: is signed with a key that the provider does not publish",
+	"wrong key":                     "id_token: signature is not the provider's",
+}
+
 func claims(name string, value any) func(*testing.T, *oidctest.Provider, *url.URL) {
 	return func(_ *testing.T, p *oidctest.Provider, _ *url.URL) {
 		p.Change(func(p *oidctest.Provider) {
@@ -177,12 +210,24 @@ func TestProviderIsNotBelieved(t *testing.T) {
 				if len(w.identities) != 0 || len(w.sessions) != 0 || len(w.grants) != 0 {
 					t.Errorf("%d identities, %d sessions and %d grants, want none", len(w.identities), len(w.sessions), len(w.grants))
 				}
+				if why := reasonIn(w.log.String()); why != reasons[what] {
+					t.Errorf("refused since %q, want %q", why, reasons[what])
+				}
 				if log := w.log.String(); strings.Contains(log, oidctest.ClientSecret) || strings.Contains(log, "access-token") || strings.Contains(log, second) {
 					t.Error("a secret is in the log")
 				}
 			})
 		}
 	}
+}
+
+// reasonIn is why a provider was not believed.
+func reasonIn(log string) string {
+	_, behind, _ := strings.Cut(log, `"step":"`)
+	step, behind, _ := strings.Cut(behind, `"`)
+	_, behind, _ = strings.Cut(behind, `"reason":"`)
+	reason, _, _ := strings.Cut(behind, `"`)
+	return step + ": " + reason
 }
 
 func initCode(t *testing.T, g got) string {

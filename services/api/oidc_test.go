@@ -427,9 +427,14 @@ func TestAutomaticLinking(t *testing.T) {
 	if g := c.through(c.begin(routeLogin), nil); !strings.HasPrefix(g.header.Get("Location"), ui+"login?flow=") {
 		t.Errorf("address not verified here: %d to %s, want a login", g.status, g.header.Get("Location"))
 	}
-	w.person("ann@example.org").Addresses[0].Verified = true
+	ann := w.person("ann@example.org")
+	ann.Addresses[0].Verified = true
+	p.Change(func(p *oidctest.Provider) { p.Claims["email"] = "Ann@Example.org" }) // the same address
 	c = w.browser()
 	c.ended(c.through(c.begin(routeLogin), nil))
+	if linked := ann.Credential(identity.MethodOIDC); linked == nil || !slices.Equal(linked.Identifiers, []string{"corp:7"}) || w.people() != 1 {
+		t.Errorf("linked %+v, want corp:7, to the one person that there is", linked)
+	}
 	p.Change(func(p *oidctest.Provider) { p.Claims["email_verified"], p.Claims["sub"] = false, "9" })
 	c = w.browser()
 	if g := c.through(c.begin(routeLogin), nil); !strings.HasPrefix(g.header.Get("Location"), ui+"login?flow=") {
@@ -507,12 +512,22 @@ func TestTokenExchange(t *testing.T) {
 // Without the session step the account is made and nobody is signed in.
 func TestSocialWithoutSession(t *testing.T) {
 	t.Parallel()
-	w, _ := social(t)
+	w, p := social(t)
 	w.options.Registration.(*registration.Service).Plan = func(string) hook.Plan { return hook.Plan{} }
 	c := w.browser()
 	g := c.through(c.browserFlow(), nil)
 	if g.status != http.StatusSeeOther || c.cookies()["ory_kratos_session"] != "" || w.people() != 1 {
 		t.Errorf("callback = %d, cookies %v, %d people", g.status, c.cookies(), w.people())
+	}
+
+	p.Change(func(p *oidctest.Provider) { p.Claims["sub"], p.Claims["email"] = "8", "bob@example.org" })
+	app := w.app()
+	n := app.get(routeRegistration + "/api?return_session_token_exchange_code=true")
+	g = w.browser().get(visit(t, app.start(n.shown(t), nil)), "Accept", "text/html")
+	second := parsed(t, g.header.Get("Location")).Query().Get("code")
+	g = app.get("/sessions/token-exchange?init_code=" + initCode(t, n) + "&return_to_code=" + second)
+	if g.status != http.StatusNotFound || !strings.Contains(g.body, "The account exists") || w.people() != 2 {
+		t.Errorf("exchange = %d %s, %d people; want 404 that tells of the account", g.status, g.body, w.people())
 	}
 }
 

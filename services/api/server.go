@@ -83,8 +83,8 @@ type Options struct {
 	// a path; a method that HTTP does not know is "other".
 	Observe func(route, method string, status int, d time.Duration)
 	// ObserveProvider is told what became of each attempt at a provider that began or
-	// came back: "started", "proven", "denied", "unavailable", "refused" or "stray",
-	// which belongs to no attempt; nil is fine.
+	// came back: "started", "proven", "denied", "unavailable", "refused", "stray",
+	// which belongs to no attempt, or "error", which is this side's; nil is fine.
 	ObserveProvider func(provider, result string)
 	// ObserveLimit is told of each request that a limit has refused; nil is fine.
 	ObserveLimit func(class string)

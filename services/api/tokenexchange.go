@@ -35,10 +35,11 @@ func codeKey(code string) ([]byte, error) {
 	return hkdf.Key(sha256.New, []byte(code), nil, exchangePurpose, chacha20poly1305.KeySize)
 }
 
-// outcome is what an app gets for its code: a session, or where an address waits to
-// be verified.
+// outcome is what an app gets for its code: a session, that there is an account
+// without one, or where an address waits to be verified.
 type outcome struct {
 	Token        string    `json:"token,omitempty"`
+	Registered   bool      `json:"registered,omitempty"`
 	Verification uuid.UUID `json:"verification,omitzero"`
 	Address      string    `json:"address,omitempty"`
 }
@@ -117,7 +118,11 @@ func (s *Server) exchangeToken(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if r.Token == "" {
+	switch {
+	case r.Token != "":
+	case r.Registered:
+		return errOnlyRegistered
+	default:
 		opened := &flow.Flow{ID: r.Verification, Kind: flow.Verification, Type: flow.API}
 		return x.unverified(&login.Unverified{Flow: opened, Address: r.Address}, false)
 	}

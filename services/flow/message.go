@@ -61,7 +61,6 @@ const (
 	repeatedItems     = 4000025
 	wrongType         = 4000026
 	linkConflict      = 4000027
-	takenWithHints    = 4000028
 	notConstant       = 4000029
 	passwordSimilar   = 4000031
 	passwordTooShort  = 4000032
@@ -127,7 +126,6 @@ var texts = map[int64]string{
 	repeatedItems:    "Items {index_a} and {index_b} are equal.",
 	wrongType:        "Must be of type {allowed_types}, but is {actual_type}.",
 	linkConflict:     "This way to sign in belongs to another account already. Please sign in to that one.",
-	takenWithHints:   "There is an account with {credential_identifier_hint} already. Please sign in to it.",
 	notConstant:      "Must be equal to {expected}.",
 
 	passwordSimilar:  "The password is too close to what you sign in with.",
@@ -202,16 +200,6 @@ func Missing(property string) Message {
 
 // IdentifierTaken is 4000007.
 func IdentifierTaken() Message { return say(identifierTaken, nil) }
-
-// IdentifierTakenHints is 4000028, which is 4000007 and tells by which methods
-// and providers people sign in to the account that has the identifier.
-func IdentifierTakenHints(identifier string, methods, providers []string) Message {
-	return say(takenWithHints, map[string]any{
-		"credential_identifier_hint": identifier,
-		"available_credential_types": listed(methods),
-		"available_oidc_providers":   listed(providers),
-	})
-}
 
 // LinkConflict is 4000027: the account at the provider is linked to another one here.
 func LinkConflict() Message { return say(linkConflict, nil) }

@@ -25,7 +25,6 @@ func TestMessages(t *testing.T) {
 		{flow.Generic("It is so."), 4000001, `{"reason":"It is so."}`, "It is so."},
 		{flow.Missing("email"), 4000002, `{"property":"email"}`, "email"},
 		{flow.IdentifierTaken(), 4000007, ``, "already"},
-		{flow.IdentifierTakenHints("ann@example.com", []string{"password", "oidc"}, nil), 4000028, `{"available_credential_types":["password","oidc"],"available_oidc_providers":[],"credential_identifier_hint":"ann@example.com"}`, "with ann@example.com already"},
 		{flow.LinkConflict(), 4000027, ``, "another account"},
 		{flow.LinkMismatch(), 4010009, ``, "another account"},
 		{flow.NoIdentifier(), 4000009, ``, "sign in with"},

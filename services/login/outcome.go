@@ -34,7 +34,6 @@ const (
 	OK         = "ok"
 	Refreshed  = "refreshed"
 	Invalid    = "invalid"     // something was not entered, or cannot be linked
-	Unknown    = "unknown"     // what was proven elsewhere is nobody's: it may become a registration
 	HookFailed = "hook_failed" // a hook gave no usable answer
 	NoSession  = "no_session"  // it was the right person, but no session could be issued
 	Busy       = "busy"
@@ -59,7 +58,7 @@ func (d *denied) Unwrap() error { return d.err }
 
 // observe tells how a submit went that ended with err.
 func (s *Service) observe(o Outcome, err error) {
-	if s.Observe == nil {
+	if s.Observe == nil || errors.Is(err, errUnknown) { // a question, which may become a registration
 		return
 	}
 	if err != nil {
@@ -83,8 +82,6 @@ func result(err error) string {
 		return HookFailed
 	case errors.Is(err, ErrNoSession):
 		return NoSession
-	case errors.Is(err, errUnknown):
-		return Unknown
 	case errors.Is(err, password.ErrBusy):
 		return Busy
 	}

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-
-	"github.com/usher-auth/usher/services/jsonnet"
 )
 
 // Mapped is what the mapper made of the claims. Values that it does not give
@@ -22,12 +20,6 @@ type Mapped struct {
 type Address struct {
 	Via   string `json:"via"`
 	Value string `json:"value"`
-}
-
-// CheckMapper tells what is wrong with a mapper's source.
-func CheckMapper(source string) error {
-	_, err := jsonnet.Compile("mapper", source)
-	return err
 }
 
 // mapClaims makes an identity of claims, with all the addresses that the mapper

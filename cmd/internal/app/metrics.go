@@ -64,7 +64,7 @@ func newMetrics(version string) *metrics {
 		}, []string{"method", "outcome"}),
 		providers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "provider_attempts_total",
-			Help: "Sign-ins at identity providers by what became of them: started, proven, denied, unavailable, refused, stray.",
+			Help: "Sign-ins at identity providers by what became of them: started, proven, denied, unavailable, refused, stray, error.",
 		}, []string{"provider", "result"}),
 		settings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "settings_total",
