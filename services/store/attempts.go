@@ -26,12 +26,12 @@ func (s *Store) BeginAttempt(ctx context.Context, id uuid.UUID, a flow.Attempt) 
 // The others get [flow.ErrNotFound], as does who comes with a former attempt. It
 // does not wait for the disk.
 func (s *Store) TakeAttempt(ctx context.Context, id uuid.UUID, digest []byte) (*flow.Flow, error) {
+	s.fresh.Invalidate(id)
 	var row foundFlow
-	err := s.oneFlow(ctx, &row, `SELECT `+foundFlows()+` FROM flows WHERE id = ? AND attempt_digest = ?`, id, digest)
-	if err == nil {
-		// What was read is taken only where it is still there.
-		err = s.changeFlow(ctx, id, `UPDATE flows SET attempt = NULL, attempt_digest = NULL WHERE id = ? AND attempt_digest = ?`, id, digest)
-	}
+	// The attempt itself stays, or this statement could not give it, and is nobody's
+	// without its digest.
+	err := s.oneFlow(ctx, &row, `UPDATE flows SET attempt_digest = NULL WHERE id = ? AND attempt_digest = ?
+		RETURNING `+flows.list()+`, attempt, version, tries`, id, digest)
 	if err != nil {
 		return nil, fmt.Errorf("take attempt of flow %s: %w", id, err)
 	}
@@ -75,7 +75,7 @@ func (s *Store) TakeExchange(ctx context.Context, initDigest, returnDigest []byt
 	return f, row.Exchanged, err
 }
 
-// oneFlow reads a flow into row, or gives [flow.ErrNotFound].
+// oneFlow reads the flow that a statement gives into row, or gives [flow.ErrNotFound].
 func (s *Store) oneFlow(ctx context.Context, row any, query string, args ...any) error {
 	err := s.backend.withFlows(ctx, func(p *pool) error { return p.get(ctx, row, query, args...) })
 	if errors.Is(err, sql.ErrNoRows) {

@@ -42,8 +42,11 @@ type foundFlow struct {
 	Tries   int      `db:"tries"`
 }
 
-// foundFlows gives the columns of a foundFlow for a SELECT.
-func foundFlows() string { return flows.list() + `, attempt, version, tries` }
+// foundFlows gives the columns of a foundFlow for a SELECT. An attempt without its
+// digest was taken.
+func foundFlows() string {
+	return flows.list() + `, CASE WHEN attempt_digest IS NOT NULL THEN attempt END AS attempt, version, tries`
+}
 
 // flowCap keeps the number of flows bounded, whoever makes them.
 type flowCap struct {
