@@ -36,25 +36,41 @@ func (b *bench) social() {
 	}
 }
 
-// socialRegistrations is a closed loop of registrations at a provider, each from
-// the beginning of its flow to its session.
+// socialRegistrations are registrations at a provider in three closed loops: all
+// flows begin, all people sign in at the provider, which is not counted, and all
+// come back. So what is counted is not stretched over the provider's work on the
+// same machine.
 func (s *system) socialRegistrations(way, provider string, n, inFlight int) load {
 	transport := &http.Transport{MaxIdleConnsPerHost: inFlight}
 	defer transport.CloseIdleConnections()
-	l := s.closedLoop(n, inFlight, func(worker, _ int) error {
+	visitors, to := make([]*visitor, n), make([]string, n)
+	begun := s.closedLoop(n, inFlight, func(worker, i int) error {
 		v := s.visitor(way, worker)
 		v.http.Transport = transport
-		a := v.visit("registration", provider, newAddress(), nil)
-		if way == byApp {
-			return v.exchangeCode(a)
-		}
-		if a.status != http.StatusSeeOther || a.header.Get("Set-Cookie") == "" {
+		visitors[i], to[i] = v, v.press("registration", v.begin("registration"), provider, nil)
+		return nil
+	})
+	away := s.closedLoop(n, inFlight, func(_, i int) (err error) {
+		to[i], err = visitors[i].signIn(to[i], newAddress())
+		return err
+	})
+	l := s.closedLoop(n, inFlight, func(_, i int) error {
+		a, err := visitors[i].comeBack(to[i])
+		switch {
+		case err != nil:
+			return err
+		case way == byApp:
+			return visitors[i].exchangeCode(a)
+		case a.status != http.StatusSeeOther || a.header.Get("Set-Cookie") == "":
 			return fmt.Errorf("back from the provider: %d %s", a.status, a.body)
 		}
 		return nil
 	})
-	if l.failed > 0 {
-		s.t.Errorf("%d of %d registrations failed: %s", l.failed, n, l.firstFail)
+	for _, part := range []load{begun, away, l} {
+		if part.failed > 0 {
+			s.t.Errorf("%d of %d registrations failed: %s", part.failed, n, part.firstFail)
+		}
 	}
+	l.server, l.database = l.server+begun.server, l.database+begun.database
 	return l
 }
