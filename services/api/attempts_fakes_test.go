@@ -28,19 +28,20 @@ func (w *world) BeginAttempt(_ context.Context, id uuid.UUID, a flow.Attempt) er
 	return w.broken
 }
 
-func (w *world) TakeAttempt(_ context.Context, id uuid.UUID, digest []byte) (*flow.Flow, error) {
+func (w *world) TakeAttempt(_ context.Context, id uuid.UUID, digest []byte) (*flow.Flow, bool, error) {
 	defer w.lock()()
 	f, ok := w.flows[id]
 	if w.broken != nil {
-		return nil, w.broken
+		return nil, false, w.broken
 	}
 	if !ok || f.Attempt == nil || !bytes.Equal(f.Attempt.Digest, digest) {
-		return nil, flow.ErrNotFound
+		return nil, false, flow.ErrNotFound
 	}
 	left := f
 	left.Attempt = nil
 	w.flows[id] = left
-	return &f, nil
+	_, granted := w.grants[id]
+	return &f, granted, nil
 }
 
 func (w *world) SaveExchange(_ context.Context, id uuid.UUID, code, sealed []byte) error {

@@ -18,8 +18,9 @@ import (
 // back is somebody who is back from a provider, with what belongs to them.
 type back struct {
 	flow     *flow.Flow // with the attempt
+	granted  bool       // that it has made an identity already
 	provider *oidc.Provider
-	account  *oidc.Account
+	account  *oidc.Account    // nil until the provider has proven it
 	current  *login.Current   // of a browser that is signed in
 	next     csrfSecret       // of the cookie that a sign-in leaves the browser with
 	csrf     []byte           // its digest
@@ -29,7 +30,7 @@ type back struct {
 // callback is the way of somebody who comes back from a provider:
 //
 //	state → this browser? → this attempt, once → code exchange, claims, mapper
-//	→ of settings: link
+//	→ of settings: link → of an app: the rest waits for the app, with what is proven
 //	→ subject known: login → unknown: registration → address taken: login that links
 func (s *Server) callback(x *exchange) error {
 	x.page = !jsonRequest(x.r.Header)
@@ -56,6 +57,11 @@ func (s *Server) callback(x *exchange) error {
 	case b.flow.Expired(x.at):
 		return s.past(x, b)
 	}
+	if b.flow.Kind == flow.Login {
+		if err := s.allowed(x, failedLogins); err != nil {
+			return err
+		}
+	}
 	b.account, err = p.Finish(x.r.Context(), attempt, oidc.Callback{
 		Code:             x.query("code"),
 		Issuer:           x.query("iss"),
@@ -63,11 +69,16 @@ func (s *Server) callback(x *exchange) error {
 		ErrorDescription: x.query("error_description"),
 	})
 	s.observeProvider(p, "proven", err)
-	if err != nil {
+	switch {
+	case err != nil:
+		if b.flow.Kind == flow.Login && !errors.Is(err, oidc.ErrUnavailable) { // an outage is nobody's failure
+			s.owe(x, failedLogins)
+		}
 		return s.goBack(x, b, s.mendable(x, p, err))
-	}
-	if b.owner != nil {
+	case b.owner != nil:
 		return s.linkBack(x, b)
+	case b.flow.Type == flow.API:
+		return s.handOver(x, b)
 	}
 	return s.enter(x, b)
 }
@@ -117,14 +128,14 @@ func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 	if err != nil {
 		return back{}, oidc.ErrState
 	}
-	f, err := s.Flows.TakeAttempt(x.r.Context(), id, digest(a.ID))
+	f, granted, err := s.Flows.TakeAttempt(x.r.Context(), id, digest(a.ID))
 	if errors.Is(err, flow.ErrNotFound) || err == nil && (f.Attempt.Provider != a.Provider || string(f.Kind) != a.FlowType) {
 		return back{}, oidc.ErrState
 	}
 	if err != nil {
 		return back{}, fmt.Errorf("take attempt: %w", err)
 	}
-	b := back{flow: f}
+	b := back{flow: f, granted: granted}
 	b.next, b.csrf = nextCSRF(f.Type)
 	if f.Type == flow.Browser {
 		b.current, err = s.current(x)
@@ -133,8 +144,15 @@ func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 }
 
 // enter signs in whoever the provider's account belongs to, and registers whom it
-// belongs to nobody yet.
+// belongs to nobody yet. Whoever has just been registered by this flow, and did not
+// see the answer, is in the registration still: its session bypasses the gate.
 func (s *Server) enter(x *exchange, b back) error {
+	if b.granted {
+		result, err := s.Registration.Repeat(x.r.Context(), x.joining(b, nil))
+		if !errors.Is(err, registration.ErrFlowUsed) {
+			return s.joined(x, b, result, err)
+		}
+	}
 	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Identifier())
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
@@ -156,17 +174,19 @@ func (x *exchange) returning(b back) login.Submit {
 		Provider:         b.provider.ID(),
 		TransientPayload: b.flow.Attempt.Transient,
 		Client:           x.client(),
-		Request:          x.shownBack(),
+		Request:          x.shownBack(b),
 		ReceivedAt:       x.at,
 		Current:          b.current,
 		CSRF:             b.csrf,
 	}
 }
 
-// shownBack is what hook bodies may see of a callback: not the code and the state.
-func (x *exchange) shownBack() webhook.Request {
+// shownBack is what hook bodies may see of a callback: not the code and the state,
+// which may stand in the address of the page before too.
+func (x *exchange) shownBack(b back) webhook.Request {
 	r := x.shown()
-	r.URL = x.settings.callback(x.r.PathValue("provider"))
+	r.URL = x.settings.callback(b.provider.ID())
+	r.Header.Del("Referer")
 	return r
 }
 
@@ -179,10 +199,7 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 	switch {
 	case errors.As(err, &gate):
 		s.owe(x, mailStarts)
-		if b.flow.Type == flow.API {
-			return s.handOver(x, b.flow, flow.Login, outcome{Verification: gate.Flow.ID, Address: gate.Address})
-		}
-		return x.unverified(gate, true)
+		return x.unverified(gate, b.flow.Type == flow.Browser)
 	case err != nil:
 		return s.goBack(x, b, err)
 	}
@@ -190,7 +207,7 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 		s.Sessions.Changed(b.current.Session.ID) // as after any login
 	}
 	if b.flow.Type == flow.API {
-		return s.handOver(x, b.flow, flow.Login, outcome{Token: result.Token.Reveal()})
+		return s.exchanged(x, result.Session, result.Identity, result.Token)
 	}
 	return s.loggedIn(x, b.flow, result, identity.MethodOIDC)
 }
@@ -209,7 +226,16 @@ func (s *Server) join(x *exchange, b back) error {
 	if err != nil {
 		return err
 	}
-	result, err := s.Registration.Register(x.r.Context(), registration.Submit{
+	result, err := s.Registration.Register(x.r.Context(), x.joining(b, traits))
+	if errors.Is(err, identity.ErrExists) {
+		return s.taken(x, b, traits, err)
+	}
+	return s.joined(x, b, result, err)
+}
+
+// joining is the registration of somebody who is back.
+func (x *exchange) joining(b back, traits json.RawMessage) registration.Submit {
+	return registration.Submit{
 		Flow:     b.flow, // of a login too: its id makes one person at most
 		Method:   identity.MethodOIDC,
 		Provider: b.provider.ID(),
@@ -223,24 +249,29 @@ func (s *Server) join(x *exchange, b back) error {
 		},
 		TransientPayload: b.flow.Attempt.Transient,
 		Client:           x.client(),
-		Request:          x.shownBack(),
+		Request:          x.shownBack(b),
 		ReceivedAt:       x.at,
 		CSRF:             b.csrf,
-	})
+	}
+}
+
+// joined answers a registration, or shows why there is none.
+func (s *Server) joined(x *exchange, b back, result *registration.Result, err error) error {
 	switch {
-	case errors.Is(err, identity.ErrExists):
-		return s.taken(x, b, traits, err)
 	case errors.Is(err, registration.ErrFlowUsed):
 		return s.past(x, b)
 	case err != nil:
 		return s.unregistered(x, b, err)
 	}
 	s.warnOfMissing(x, result)
-	if b.flow.Type == flow.API {
-		return s.handOver(x, b.flow, flow.Registration, outcome{Token: result.Token.Reveal(), Registered: true})
+	switch {
+	case b.flow.Type == flow.Browser:
+		x.setCSRF(b.next)
+		return s.registered(x, result, identity.MethodOIDC)
+	case result.Session == nil:
+		return errOnlyRegistered
 	}
-	x.setCSRF(b.next)
-	return s.registered(x, result, identity.MethodOIDC)
+	return s.exchanged(x, result.Session, result.Identity, result.Token)
 }
 
 // vouched are the addresses that the provider's word verifies, canonical.
@@ -278,10 +309,15 @@ func (s *Server) goOn(x *exchange, b back, why *flow.Invalid) error {
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
 		return fmt.Errorf("begin registration: %w", err)
 	}
+	return s.show(x, refusedStatus(f), f, nil)
+}
+
+// refusedStatus is that of an answer with a flow which says what is missing or wrong.
+func refusedStatus(f *flow.Flow) int {
 	if f.Type == flow.API {
-		return s.handOver(x, f, f.Kind, outcome{})
+		return http.StatusUnprocessableEntity // of the app's code
 	}
-	return s.show(x, http.StatusBadRequest, f, nil)
+	return http.StatusBadRequest
 }
 
 // past answers for a flow that is over: a browser gets a new one, an app the old
@@ -312,8 +348,8 @@ func (s *Server) goBack(x *exchange, b back, err error) error {
 	if err != nil {
 		return err
 	}
-	if f.Type == flow.API {
-		return s.handOver(x, f, f.Kind, outcome{})
+	if f.Type == flow.API && b.account == nil { // its browser is here, the app is not
+		return s.returnCode(x, f, nil)
 	}
-	return s.show(x, http.StatusBadRequest, f, nil)
+	return s.show(x, refusedStatus(f), f, nil)
 }

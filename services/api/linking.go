@@ -81,14 +81,11 @@ func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
 		return fmt.Errorf("begin login that links: %w", err)
 	}
-	if f.Type == flow.API {
-		return s.handOver(x, f, f.Kind, outcome{})
-	}
 	if x.page {
 		x.redirect(http.StatusSeeOther, withQuery(x.settings.page(f), "no_org_ui", "true"))
 		return nil
 	}
-	return s.show(x, http.StatusBadRequest, f, nil)
+	return s.show(x, refusedStatus(f), f, nil)
 }
 
 // claimed tells whether an address or identifier is among those that a provider's

@@ -36,12 +36,13 @@ type Attempts interface {
 	BeginAttempt(ctx context.Context, flowID uuid.UUID, a flow.Attempt) error
 	// TakeAttempt gives a flow with the attempt of this digest and takes that out.
 	// Of many callers one gets it, the others [flow.ErrNotFound].
-	TakeAttempt(ctx context.Context, flowID uuid.UUID, digest []byte) (*flow.Flow, error)
+	// It tells whether the flow has made an identity already.
+	TakeAttempt(ctx context.Context, flowID uuid.UUID, digest []byte) (f *flow.Flow, granted bool, err error)
 	// SaveExchange keeps what an app's flow has come to, by the digest of the half of
-	// the code that the browser brings: a sealed token, or nil.
+	// the code that the browser brings: a sealed proof, or nil.
 	SaveExchange(ctx context.Context, flowID uuid.UUID, returnDigest, sealed []byte) error
 	// TakeExchange gives the flow that both digests belong to, and once the sealed
-	// token, or [flow.ErrNotFound].
+	// proof, or [flow.ErrNotFound].
 	TakeExchange(ctx context.Context, initDigest, returnDigest []byte) (f *flow.Flow, sealed []byte, err error)
 }
 
@@ -79,6 +80,9 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 			return s.mend(x, f, err, in.transient)
 		}
 	}
+	if len(begun.Traits)+len(begun.Transient) > maxWaiting {
+		return s.mend(x, f, refuse("traits and transient_payload are larger than %d bytes, which is too much to wait for the provider", maxWaiting), in.transient)
+	}
 	client := oidc.Browser
 	if f.Type == flow.API {
 		client = oidc.Native
@@ -115,6 +119,10 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 		redirect: to,
 	}
 }
+
+// maxWaiting bounds what a flow holds while somebody is at a provider: how much that
+// is, times the flows there are, is not the sender's choice.
+const maxWaiting = 16 << 10
 
 // filled is in without the fields of a form that nobody has filled in: they must
 // not count over what the provider gives.

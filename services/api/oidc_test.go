@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -506,6 +507,88 @@ func TestTokenExchange(t *testing.T) {
 	g = w.browser().get(visit(t, app.start(f, nil)), "Accept", "text/html")
 	if g.status != http.StatusSeeOther || !strings.HasPrefix(g.header.Get("Location"), ui+"error") {
 		t.Errorf("without a code: %d to %s, want the error page", g.status, g.header.Get("Location"))
+	}
+}
+
+// Whoever is lured to the provider by an app's link does nothing for who has sent
+// it: without the half of the code that their browser got, nothing happens at all.
+func TestLuredToAnAppsFlow(t *testing.T) {
+	t.Parallel()
+	w, p := social(t)
+	c := w.browser()
+	f := c.browserFlow()
+	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
+		t.Fatalf("register = %d %s", g.status, g.body)
+	}
+	app := w.app()
+	for _, kind := range []string{routeRegistration, routeLogin} {
+		for _, victim := range []map[string]any{
+			{"sub": "7", "email": "bob@example.org", "email_verified": true}, // new
+			{"sub": "8", "email": "ann@example.org", "email_verified": true}, // to be linked
+		} {
+			p.Change(func(p *oidctest.Provider) { p.Claims = victim })
+			n := app.get(kind + "/api?return_session_token_exchange_code=true")
+			to := app.start(n.shown(t), url.Values{"traits.email": {"eve@example.org"}})
+			before, flows := w.people(), w.flowCount()
+			g := w.browser().get(visit(t, to), "Accept", "text/html") // the victim's
+			second := parsed(t, g.header.Get("Location")).Query().Get("code")
+			if g.status != http.StatusSeeOther || second == "" || len(g.header["Set-Cookie"]) > 0 {
+				t.Fatalf("callback = %d %v %s", g.status, g.header, g.body)
+			}
+			if w.people() != before || w.flowCount() != flows || w.sessionCount() != 1 || len(w.person("ann@example.org").Credentials) != 1 {
+				t.Errorf("%s, %v: the callback alone has done something", kind, victim)
+			}
+			if g := app.get("/sessions/token-exchange?init_code=" + initCode(t, n) + "&return_to_code=" + initCode(t, n)); g.status != http.StatusNotFound {
+				t.Errorf("exchange without the second half = %d %s, want 404", g.status, g.body)
+			}
+		}
+	}
+}
+
+func (w *world) flowCount() int {
+	defer w.lock()()
+	return len(w.flows)
+}
+
+func (w *world) sessionCount() int {
+	defer w.lock()()
+	return len(w.sessions)
+}
+
+// Whoever comes back to a flow that has just registered them gets the session of
+// that registration, not a login.
+func TestSameButtonAgain(t *testing.T) {
+	t.Parallel()
+	w, p := social(t)
+	for _, kind := range []string{routeRegistration, routeLogin} {
+		p.Change(func(p *oidctest.Provider) {
+			p.Claims = map[string]any{"sub": kind, "email": kind[len("/self-service/"):] + "@example.org"}
+		})
+		w.server.Login = memoryLogin{w}
+		c := w.browser()
+		f := c.begin(kind)
+		lost := w.browser() // the same, which the answer does not reach
+		base := parsed(t, c.base)
+		lost.http.Jar.SetCookies(base, c.http.Jar.Cookies(base))
+		c.ended(c.through(f, nil))
+		grants := len(w.grants)
+		w.server.Login = refused{err: errors.New("a login was asked for")}
+		lost.ended(lost.through(f, nil))
+		if len(w.grants) != grants {
+			t.Errorf("%s: %d grants, want %d", kind, len(w.grants), grants)
+		}
+	}
+}
+
+// What waits for the provider is bounded.
+func TestTooMuchToWait(t *testing.T) {
+	t.Parallel()
+	w, _ := social(t)
+	c := w.browser()
+	f := c.browserFlow()
+	body, _ := json.Marshal(map[string]any{"provider": "corp", "csrf_token": f.csrf(), "transient_payload": map[string]string{"x": strings.Repeat("x", 20<<10)}})
+	if g := c.postJSON(f.submit(), string(body)); g.status != http.StatusBadRequest || !slices.Contains(g.shown(t).messages(), 4000001) {
+		t.Errorf("start = %d %.200s, want 400 with 4000001", g.status, g.body)
 	}
 }
 

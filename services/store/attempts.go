@@ -24,22 +24,34 @@ func (s *Store) BeginAttempt(ctx context.Context, id uuid.UUID, a flow.Attempt) 
 // TakeAttempt gives a flow, expired or not, with the attempt that has this digest,
 // and takes that out of it: of all who come with it, to any process, one gets it.
 // The others get [flow.ErrNotFound], as does who comes with a former attempt. It
-// does not wait for the disk.
-func (s *Store) TakeAttempt(ctx context.Context, id uuid.UUID, digest []byte) (*flow.Flow, error) {
+// does not wait for the disk. It tells whether the flow was completed, as
+// [Store.FlowAndGrant] does.
+func (s *Store) TakeAttempt(ctx context.Context, id uuid.UUID, digest []byte) (f *flow.Flow, granted bool, err error) {
 	s.fresh.Invalidate(id)
-	var row foundFlow
+	var row struct {
+		foundFlow
+		Granted bool `db:"granted"`
+	}
+	grant := `EXISTS (SELECT 1 FROM grants WHERE flow_id = flows.id)`
+	if s.backend.embedded() { // they are in another database
+		grant = `false`
+	}
 	// The attempt itself stays, or this statement could not give it, and is nobody's
 	// without its digest.
-	err := s.oneFlow(ctx, &row, `UPDATE flows SET attempt_digest = NULL WHERE id = ? AND attempt_digest = ?
-		RETURNING `+flows.list()+`, attempt, version, tries`, id, digest)
-	if err != nil {
-		return nil, fmt.Errorf("take attempt of flow %s: %w", id, err)
+	err = s.oneFlow(ctx, &row, `UPDATE flows SET attempt_digest = NULL WHERE id = ? AND attempt_digest = ?
+		RETURNING `+flows.list()+`, attempt, version, tries, `+grant+` AS granted`, id, digest)
+	if err == nil && s.backend.embedded() {
+		err = s.reads.get(ctx, &row.Granted, `SELECT EXISTS (SELECT 1 FROM grants WHERE flow_id = ?)`, id)
 	}
-	return row.flow()
+	if err != nil {
+		return nil, false, fmt.Errorf("take attempt of flow %s: %w", id, err)
+	}
+	f, err = row.flow()
+	return f, row.Granted, err
 }
 
 // SaveExchange keeps what the app that began a flow gets for its code: a sealed
-// session token, or nil where the flow's form says why there is none. It takes the
+// proof, or nil where the flow's form says why there is none. It takes the
 // place of what was kept before, and does not wait for the disk. [flow.ErrNotFound]
 // says that the flow is gone, or was begun without such a code.
 func (s *Store) SaveExchange(ctx context.Context, id uuid.UUID, returnDigest, sealed []byte) error {
@@ -54,7 +66,7 @@ func (s *Store) SaveExchange(ctx context.Context, id uuid.UUID, returnDigest, se
 }
 
 // TakeExchange gives the flow, expired or not, that the halves of a code are of,
-// and what [Store.SaveExchange] has kept. A sealed token is given once, whoever
+// and what [Store.SaveExchange] has kept. A sealed proof is given once, whoever
 // asks: later both halves are nobody's. [flow.ErrNotFound] says that they are, or
 // do not belong together. It does not wait for the disk.
 func (s *Store) TakeExchange(ctx context.Context, initDigest, returnDigest []byte) (f *flow.Flow, sealed []byte, err error) {

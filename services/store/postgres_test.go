@@ -104,7 +104,7 @@ func TestPostgreSQLOnlyWhatMayWaitsForTheDisk(t *testing.T) {
 	if err := s.BeginAttempt(t.Context(), id, flow.Attempt{Digest: []byte{1}}); err != nil {
 		t.Errorf("BeginAttempt: %v", err)
 	}
-	if _, err := s.TakeAttempt(t.Context(), id, []byte{1}); err != nil {
+	if _, _, err := s.TakeAttempt(t.Context(), id, []byte{1}); err != nil {
 		t.Errorf("TakeAttempt: %v", err)
 	}
 	if err := s.SaveError(t.Context(), uuid.New(), json.RawMessage(`{}`)); err != nil {
@@ -146,7 +146,7 @@ func TestPostgreSQLFlowsOfVersion7(t *testing.T) {
 	if err := s.BeginAttempt(t.Context(), want.ID, flow.Attempt{Digest: []byte{1}}); err != nil {
 		t.Errorf("BeginAttempt: %v", err)
 	}
-	if _, err := s.TakeAttempt(t.Context(), want.ID, []byte{1}); err != nil {
+	if _, _, err := s.TakeAttempt(t.Context(), want.ID, []byte{1}); err != nil {
 		t.Errorf("TakeAttempt: %v", err)
 	}
 }

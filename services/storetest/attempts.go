@@ -58,7 +58,7 @@ func testAttempt(t *testing.T, s *suite) {
 	one, two := s.store(nil), s.store(nil)
 	f := s.newFlow()
 	s.must(one.CreateFlow(s.ctx(), f))
-	if f, err := two.TakeAttempt(s.ctx(), f.ID, nil); !errors.Is(err, flow.ErrNotFound) {
+	if f, _, err := two.TakeAttempt(s.ctx(), f.ID, nil); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("TakeAttempt of none = %+v, %v, want %v", f, err, flow.ErrNotFound)
 	}
 	s.must(two.BeginAttempt(s.ctx(), f.ID, attempt(1)))
@@ -67,18 +67,18 @@ func testAttempt(t *testing.T, s *suite) {
 		id     uuid.UUID
 		digest byte
 	}{"a former attempt": {f.ID, 1}, "an unknown one": {f.ID, 3}, "an unknown flow": {uuid.New(), 2}} {
-		if f, err := two.TakeAttempt(s.ctx(), c.id, attempt(c.digest).Digest); !errors.Is(err, flow.ErrNotFound) {
+		if f, _, err := two.TakeAttempt(s.ctx(), c.id, attempt(c.digest).Digest); !errors.Is(err, flow.ErrNotFound) {
 			t.Errorf("TakeAttempt of %s = %+v, %v, want %v", name, f, err, flow.ErrNotFound)
 		}
 	}
 	s.advance(2 * time.Hour) // that it is over is told by who asks
-	got, err := two.TakeAttempt(s.ctx(), f.ID, attempt(2).Digest)
+	got, _, err := two.TakeAttempt(s.ctx(), f.ID, attempt(2).Digest)
 	want, begun := *f, attempt(2)
 	want.Attempt = &begun
 	if diff := cmp.Diff(&want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 		t.Errorf("TakeAttempt: %v, want(-) got(+):\n%s", err, diff)
 	}
-	if _, err := one.TakeAttempt(s.ctx(), f.ID, attempt(2).Digest); !errors.Is(err, flow.ErrNotFound) {
+	if _, _, err := one.TakeAttempt(s.ctx(), f.ID, attempt(2).Digest); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("TakeAttempt again: %v, want %v", err, flow.ErrNotFound)
 	}
 	if diff := cmp.Diff(f, s.found(one, f.ID), cmpopts.EquateEmpty()); diff != "" {
@@ -86,6 +86,24 @@ func testAttempt(t *testing.T, s *suite) {
 	}
 	if err := one.BeginAttempt(s.ctx(), uuid.New(), attempt(4)); !errors.Is(err, flow.ErrNotFound) {
 		t.Errorf("BeginAttempt in an unknown flow: %v, want %v", err, flow.ErrNotFound)
+	}
+}
+
+// Whoever comes back to a flow that has made an identity is told so.
+func testAttemptOfACompletedFlow(t *testing.T, s *suite) {
+	one, two := s.store(nil), s.store(nil)
+	for _, completed := range []bool{false, true} {
+		f := s.newFlow()
+		s.must(one.CreateFlow(s.ctx(), f))
+		if completed {
+			r := s.record("ann@example.org")
+			r.Grant.FlowID = f.ID
+			s.must(two.Register(s.ctx(), r))
+		}
+		s.must(one.BeginAttempt(s.ctx(), f.ID, attempt(1)))
+		if _, granted, err := one.TakeAttempt(s.ctx(), f.ID, attempt(1).Digest); err != nil || granted != completed {
+			t.Errorf("TakeAttempt says granted %t, %v, want %t", granted, err, completed)
+		}
 	}
 }
 
@@ -107,7 +125,7 @@ func testTakeAttemptAtOnce(t *testing.T, s *suite) {
 		s.must(stores[0].CreateFlow(s.ctx(), f))
 		s.must(stores[0].BeginAttempt(s.ctx(), f.ID, attempt(1)))
 		errs := atOnce(20, func(n int) error {
-			_, err := stores[n%2].TakeAttempt(s.ctx(), f.ID, attempt(1).Digest)
+			_, _, err := stores[n%2].TakeAttempt(s.ctx(), f.ID, attempt(1).Digest)
 			return err
 		})
 		s.oneOf(errs, flow.ErrNotFound)

@@ -45,7 +45,7 @@ func testFlowsOfSettings(t *testing.T, s *suite) {
 	}
 	attempt := flow.Attempt{Digest: []byte("digest"), Provider: "corp"}
 	s.must(st.BeginAttempt(s.ctx(), f.ID, attempt))
-	if got, err := st.TakeAttempt(s.ctx(), f.ID, attempt.Digest); err != nil || got.IdentityID != f.IdentityID || got.Attempt == nil {
+	if got, _, err := st.TakeAttempt(s.ctx(), f.ID, attempt.Digest); err != nil || got.IdentityID != f.IdentityID || got.Attempt == nil {
 		t.Errorf("TakeAttempt = %+v, %v, want the flow of %s", got, err, f.IdentityID)
 	}
 }

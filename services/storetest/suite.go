@@ -121,6 +121,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"LinkAndExchangeOfAFlow":          testLinkAndExchangeOfAFlow,
 		"Attempt":                         testAttempt,
 		"AttemptOfAFreshFlow":             testAttemptOfAFreshFlow,
+		"AttemptOfACompletedFlow":         testAttemptOfACompletedFlow,
 		"TakeAttemptAtOnce":               testTakeAttemptAtOnce,
 		"Exchange":                        testExchange,
 		"TakeExchangeAtOnce":              testTakeExchangeAtOnce,
