@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,10 +56,9 @@ func (s *Server) callback(x *exchange) error {
 		return s.past(x, b)
 	}
 	b.account, err = p.Finish(x.r.Context(), attempt, oidc.Callback{
-		Code:             x.query("code"),
-		Issuer:           x.query("iss"),
-		Error:            x.query("error"),
-		ErrorDescription: x.query("error_description"),
+		Code:   x.query("code"),
+		Issuer: x.query("iss"),
+		Error:  x.query("error"),
 	})
 	s.observeProvider(p, "proven", err)
 	if err != nil {
@@ -85,7 +83,7 @@ func (s *Server) postedCallback(x *exchange) error {
 		return err
 	}
 	to := x.settings.callback(p.ID())
-	for _, name := range []string{"state", "code", "iss", "error", "error_description"} {
+	for _, name := range []string{"state", "code", "iss", "error"} {
 		if value := in.form.Get(name); value != "" {
 			to = withQuery(to, name, value)
 		}
@@ -135,7 +133,7 @@ func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 // enter signs in whoever the provider's account belongs to, and registers whom it
 // belongs to nobody yet.
 func (s *Server) enter(x *exchange, b back) error {
-	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Identifier())
+	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Account)
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
@@ -184,7 +182,7 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 		}
 		return x.unverified(gate, true)
 	case err != nil:
-		return s.goBack(x, b, err)
+		return s.goBack(x, b, s.mendable(x, b.provider, err))
 	}
 	if b.current != nil {
 		s.Sessions.Changed(b.current.Session.ID) // as after any login
@@ -215,8 +213,7 @@ func (s *Server) join(x *exchange, b back) error {
 		Provider: b.provider.ID(),
 		Traits:   traits,
 		External: &registration.External{
-			Identifiers:       []string{b.account.Identifier()},
-			Config:            json.RawMessage("{}"),
+			Account:           b.account.Account,
 			VerifiedAddresses: vouched(b.account),
 			MetadataPublic:    b.account.Identity.MetadataPublic,
 			MetadataAdmin:     b.account.Identity.MetadataAdmin,
