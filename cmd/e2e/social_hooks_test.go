@@ -89,7 +89,7 @@ func newArrivals(t *testing.T) *arrivals {
 		hook["config"].(settings)["body"] = emailBody
 		a.kinds[name] = hook
 	}
-	a.all = merge(a.signInAt(), settings{"selfservice": settings{"flows": settings{
+	a.all = merge(providerAt(a.provider), settings{"selfservice": settings{"flows": settings{
 		"registration": settings{"after": settings{"hooks": a.list(registrationHooks)}},
 		"login":        settings{"after": settings{"hooks": a.list(loginHooks)}},
 	}}})
@@ -98,10 +98,10 @@ func newArrivals(t *testing.T) *arrivals {
 	return a
 }
 
-// signInAt is the configuration of the provider.
-func (a *arrivals) signInAt() settings {
+// providerAt is the configuration of a provider.
+func providerAt(p *oidctest.Provider) settings {
 	return providers(settings{
-		"id": example, "provider": "generic", "issuer_url": a.provider.URL,
+		"id": example, "provider": "generic", "issuer_url": p.URL,
 		"client_id": oidctest.ClientID, "client_secret": oidctest.ClientSecret,
 		"mapper_url": "base64://" + base64.StdEncoding.EncodeToString([]byte(mapper)),
 	})
@@ -160,7 +160,7 @@ func (a *arrivals) configure(r *rapid.T) {
 		}
 	}
 	registration["oidc"].(settings)["auto_session"] = auto
-	a.s.reload(merge(a.signInAt(), settings{"selfservice": settings{"flows": settings{
+	a.s.reload(merge(providerAt(a.provider), settings{"selfservice": settings{"flows": settings{
 		"registration": settings{"after": registration}, "login": settings{"after": login},
 	}}}))
 }
@@ -168,15 +168,20 @@ func (a *arrivals) configure(r *rapid.T) {
 // visitor is a person with an address at the provider, or without.
 func (a *arrivals) visitor(r *rapid.T, claims map[string]any) *visitor {
 	v := a.s.visitor(rapid.SampledFrom(ways).Draw(r, "way"), 0)
-	v.signIn = func(authorization, _ string) (string, error) {
-		a.provider.Change(func(p *oidctest.Provider) { p.Claims = claims })
+	v.signIn = claiming(a.provider, claims)
+	return v
+}
+
+// claiming signs in at a provider that says this of whoever comes.
+func claiming(p *oidctest.Provider, claims map[string]any) func(authorization, user string) (string, error) {
+	return func(authorization, _ string) (string, error) {
+		p.Change(func(p *oidctest.Provider) { p.Claims = claims })
 		location, page, err := walk(&http.Client{CheckRedirect: stay}, http.MethodGet, authorization, nil)
 		if err == nil && location == "" {
 			err = fmt.Errorf("the provider says %s", page)
 		}
 		return location, err
 	}
-	return v
 }
 
 // came notes a person, with what should be told: of the registration by a method,

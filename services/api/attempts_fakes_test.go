@@ -65,10 +65,13 @@ func (w *world) TakeExchange(_ context.Context, first, second []byte) (*flow.Flo
 	return nil, nil, errors.Join(w.broken, flow.ErrNotFound)
 }
 
-func (m memoryLogin) LoginProven(ctx context.Context, in login.Submit, identifier string) (*login.Result, error) {
-	i := m.w.person(identifier)
+func (m memoryLogin) LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error) {
+	i := m.w.person(a.Identifier())
 	if i == nil {
 		return nil, identity.ErrNotFound
+	}
+	if err := i.Holds(a); err != nil {
+		return nil, err
 	}
 	return m.signIn(ctx, in, i)
 }
@@ -79,7 +82,7 @@ func (m memoryLogin) LoginLinking(ctx context.Context, in login.Submit, l flow.L
 		return nil, identity.ErrNotFound
 	}
 	m.w.mu.Lock()
-	i.Credentials = append(i.Credentials, identity.Credential{Type: identity.MethodOIDC, Identifiers: []string{l.Identifier}})
+	i.Credentials = append(i.Credentials, identity.Credential{Type: identity.MethodOIDC, Identifiers: []string{l.Identifier()}, Config: identity.OIDCConfig(l.Account)})
 	m.w.mu.Unlock()
 	return m.signIn(ctx, in, i)
 }
@@ -98,7 +101,7 @@ func (m memoryLogin) signIn(ctx context.Context, in login.Submit, i *identity.Id
 // withoutProviders is a login that nobody has proven anything to.
 type withoutProviders struct{}
 
-func (withoutProviders) LoginProven(context.Context, login.Submit, string) (*login.Result, error) {
+func (withoutProviders) LoginProven(context.Context, login.Submit, identity.Account) (*login.Result, error) {
 	return nil, identity.ErrNotFound
 }
 

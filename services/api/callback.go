@@ -63,10 +63,9 @@ func (s *Server) callback(x *exchange) error {
 		}
 	}
 	b.account, err = p.Finish(x.r.Context(), attempt, oidc.Callback{
-		Code:             x.query("code"),
-		Issuer:           x.query("iss"),
-		Error:            x.query("error"),
-		ErrorDescription: x.query("error_description"),
+		Code:   x.query("code"),
+		Issuer: x.query("iss"),
+		Error:  x.query("error"),
 	})
 	s.observeProvider(p, "proven", err)
 	switch {
@@ -96,7 +95,7 @@ func (s *Server) postedCallback(x *exchange) error {
 		return err
 	}
 	to := x.settings.callback(p.ID())
-	for _, name := range []string{"state", "code", "iss", "error", "error_description"} {
+	for _, name := range []string{"state", "code", "iss", "error"} {
 		if value := in.form.Get(name); value != "" {
 			to = withQuery(to, name, value)
 		}
@@ -153,7 +152,7 @@ func (s *Server) enter(x *exchange, b back) error {
 			return s.joined(x, b, result, err)
 		}
 	}
-	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Identifier())
+	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Account)
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
@@ -201,7 +200,7 @@ func (s *Server) entered(x *exchange, b back, result *login.Result, err error) e
 		s.owe(x, mailStarts)
 		return x.unverified(gate, b.flow.Type == flow.Browser)
 	case err != nil:
-		return s.goBack(x, b, err)
+		return s.goBack(x, b, s.mendable(x, b.provider, err))
 	}
 	if b.current != nil {
 		s.Sessions.Changed(b.current.Session.ID) // as after any login
@@ -241,8 +240,7 @@ func (x *exchange) joining(b back, traits json.RawMessage) registration.Submit {
 		Provider: b.provider.ID(),
 		Traits:   traits,
 		External: &registration.External{
-			Identifiers:       []string{b.account.Identifier()},
-			Config:            json.RawMessage("{}"),
+			Account:           b.account.Account,
 			VerifiedAddresses: vouched(b.account),
 			MetadataPublic:    b.account.Identity.MetadataPublic,
 			MetadataAdmin:     b.account.Identity.MetadataAdmin,
@@ -266,7 +264,9 @@ func (s *Server) joined(x *exchange, b back, result *registration.Result, err er
 	s.warnOfMissing(x, result)
 	switch {
 	case b.flow.Type == flow.Browser:
-		x.setCSRF(b.next)
+		if err := s.leaveCSRF(x, result, b.next); err != nil {
+			return err
+		}
 		return s.registered(x, result, identity.MethodOIDC)
 	case result.Session == nil:
 		return errOnlyRegistered

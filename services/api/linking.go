@@ -19,7 +19,7 @@ import (
 // another one.
 func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) error {
 	in := x.returning(b)
-	result, err := s.Login.LoginProven(x.r.Context(), in, b.account.Identifier())
+	result, err := s.Login.LoginProven(x.r.Context(), in, b.account.Account)
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
@@ -58,7 +58,7 @@ func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Li
 		if len(found) == 0 {
 			continue
 		}
-		l := &flow.Link{Provider: b.provider.ID(), Identifier: b.account.Identifier(), Duplicate: value, Providers: settings.Linked(&found[0])}
+		l := &flow.Link{Account: b.account.Account, Duplicate: value, Providers: settings.Linked(&found[0])}
 		for _, c := range found[0].Credentials {
 			l.Methods = append(l.Methods, c.Type)
 		}

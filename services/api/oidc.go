@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/oidc"
 )
 
@@ -152,14 +153,11 @@ func (s *Server) mendable(x *exchange, p *oidc.Provider, err error) error {
 	switch {
 	case errors.As(err, &denied):
 		return &flow.Invalid{Form: said(flow.Generic("The sign-in at " + p.Label() + " did not take place (" + denied.Code + ")."))}
+	case errors.Is(err, identity.ErrOtherIssuer):
+		s.warnOf(x, p, "the provider's issuer has changed since this account was linked")
+		return &flow.Invalid{Form: said(flow.Generic("This account at " + p.Label() + " is not the one that was linked here. Sign in another way."))}
 	case errors.As(err, &failed):
-		s.Log.LogAttrs(x.r.Context(), slog.LevelWarn, "sign-in at a provider failed",
-			slog.String("provider", p.ID()),
-			slog.String("step", failed.Step),
-			slog.String("reason", failed.Reason),
-			slog.String("request_id", x.id),
-			slog.String("trace_id", traceID(x.traceParent())),
-		)
+		s.warnOf(x, p, "sign-in at a provider failed", slog.String("step", failed.Step), slog.String("reason", failed.Reason))
 		text := "The sign-in at " + p.Label() + " did not work. Try it again, or another way."
 		if errors.Is(err, oidc.ErrUnavailable) {
 			text = p.Label() + " does not answer at the moment. Try again shortly, or another way."
@@ -167,6 +165,15 @@ func (s *Server) mendable(x *exchange, p *oidc.Provider, err error) error {
 		return &flow.Invalid{Form: said(flow.Generic(text))}
 	}
 	return err
+}
+
+// warnOf logs what is wrong with a provider.
+func (s *Server) warnOf(x *exchange, p *oidc.Provider, what string, why ...slog.Attr) {
+	s.Log.LogAttrs(x.r.Context(), slog.LevelWarn, what, append([]slog.Attr{
+		slog.String("provider", p.ID()),
+		slog.String("request_id", x.id),
+		slog.String("trace_id", traceID(x.traceParent())),
+	}, why...)...)
 }
 
 // observeProvider tells what became of an attempt: what went well, or what is wrong.

@@ -28,29 +28,49 @@ func social(t *testing.T, change ...func(*oidc.Config)) (*world, *oidctest.Provi
 	t.Helper()
 	p := oidctest.New(t)
 	p.Claims = map[string]any{"sub": "7", "email": "ann@example.org", "email_verified": true}
-	c := oidc.Config{
-		ID: "corp", Label: "Corp", Provider: oidc.Generic, ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
-		IssuerURL: p.URL, Mapper: emailMapper, AuthoritativeFor: []string{"example.org"},
-	}
+	c := corp(p)
 	for _, f := range change {
 		f(&c)
 	}
 	second := c
 	second.ID = "other"
-	sealer, err := oidc.NewSealer([]byte("a secret of the tests"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := oidc.New(oidc.Options{Providers: []oidc.Config{c, second}, Sealer: sealer})
-	if err != nil {
-		t.Fatal(err)
-	}
+	inForce := &providersInForce{}
+	inForce.Store(known(t, c, second))
 	return newWorld(t, func(w *world) {
-		w.options.Providers = client
+		w.options.Providers = inForce
 		w.settings.Registration.Methods = []string{"password", "oidc"}
 		w.settings.Login.Methods = []string{"password", "oidc"}
 		w.settings.SettingsFlow.Methods = []string{"oidc"}
 	}), p
+}
+
+// corp is the configuration of a provider.
+func corp(p *oidctest.Provider) oidc.Config {
+	return oidc.Config{
+		ID: "corp", Label: "Corp", Provider: oidc.Generic, ClientID: oidctest.ClientID, ClientSecret: oidctest.ClientSecret,
+		IssuerURL: p.URL, Mapper: emailMapper, AuthoritativeFor: []string{"example.org"},
+	}
+}
+
+// providersInForce can be replaced, as a reload does it.
+type providersInForce struct{ atomic.Pointer[oidc.Client] }
+
+func (p *providersInForce) Provider(id string) (*oidc.Provider, bool) { return p.Load().Provider(id) }
+
+func (p *providersInForce) Providers() []*oidc.Provider { return p.Load().Providers() }
+
+// known are configured providers.
+func known(t *testing.T, providers ...oidc.Config) *oidc.Client {
+	t.Helper()
+	sealer, err := oidc.NewSealer([]byte("a secret of the tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := oidc.New(oidc.Options{Providers: providers, Sealer: sealer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 // start submits the provider's button and gives where the browser is sent.
@@ -368,7 +388,7 @@ func TestMissingTraits(t *testing.T) {
 // Whose address has an account links it by signing in to that.
 func TestAddressTaken(t *testing.T) {
 	t.Parallel()
-	w, _ := social(t)
+	w, p := social(t)
 	c := w.browser()
 	f := c.browserFlow()
 	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
@@ -382,7 +402,7 @@ func TestAddressTaken(t *testing.T) {
 			t.Fatalf("callback = %d to %s %s, want 303 to a login", g.status, to, g.body)
 		}
 		l := w.flows[uuidOf(t, to.Query().Get("flow"))].Link
-		if l == nil || l.Duplicate != "ann@example.org" || l.Identifier != "corp:7" || !slices.Equal(l.Methods, []string{"password"}) {
+		if l == nil || l.Duplicate != "ann@example.org" || l.Identifier() != "corp:7" || l.Issuer != p.URL || !slices.Equal(l.Methods, []string{"password"}) {
 			t.Errorf("link %+v", l)
 		}
 		if over := time.Until(w.flows[uuidOf(t, to.Query().Get("flow"))].ExpiresAt); over > 10*time.Minute {

@@ -103,9 +103,33 @@ func (s *Server) submitRegistration(x *exchange) error {
 	}
 	s.warnOfMissing(x, result)
 	if f.Type == flow.Browser {
-		x.setCSRF(next)
+		if err := s.leaveCSRF(x, result, next); err != nil {
+			return err
+		}
 	}
 	return s.registered(x, result, in.method)
+}
+
+// leaveCSRF gives the browser its next secret. Without the session that was planned
+// it keeps the one that it has, so that the same form can be sent again for it, and
+// the verification that was opened for the next secret belongs to that one.
+func (s *Server) leaveCSRF(x *exchange, r *registration.Result, next csrfSecret) error {
+	now, ok := x.csrf()
+	if r.Missing == nil || !ok {
+		x.setCSRF(next)
+		return nil
+	}
+	if r.Verification == nil {
+		return nil
+	}
+	err := flow.Change(x.r.Context(), s.Flows, r.Verification, func(f *flow.Flow) error {
+		f.CSRF = now.digest()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give the verification to the browser: %w", err)
+	}
+	return nil
 }
 
 // warnOfMissing logs that an answer lacks the session that was planned: to the

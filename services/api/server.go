@@ -130,8 +130,9 @@ type Registrar interface {
 // Authenticator signs people in, see [login.Service].
 type Authenticator interface {
 	Login(ctx context.Context, in login.Submit) (*login.Result, error)
-	// LoginProven signs in whom a provider has named, or gives [identity.ErrNotFound].
-	LoginProven(ctx context.Context, in login.Submit, identifier string) (*login.Result, error)
+	// LoginProven signs in whom a provider has named, or gives [identity.ErrNotFound]
+	// or [identity.ErrOtherIssuer].
+	LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error)
 	// LoginLinking signs in whose verified address l.Duplicate is and links the
 	// account to theirs, or gives [identity.ErrNotFound].
 	LoginLinking(ctx context.Context, in login.Submit, l flow.Link) (*login.Result, error)

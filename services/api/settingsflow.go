@@ -20,7 +20,7 @@ import (
 // [settings.Service].
 type Linker interface {
 	// Link adds an account that its provider has proven.
-	Link(ctx context.Context, in settings.Submit, identifier string) error
+	Link(ctx context.Context, in settings.Submit, a identity.Account) error
 	// Unlink removes the accounts at a provider, or gives [settings.ErrNotLinked].
 	Unlink(ctx context.Context, in settings.Submit, w settings.Ways) error
 }
@@ -207,7 +207,7 @@ func (s *Server) unlink(x *exchange, f *flow.Flow, current *session.Session, in 
 
 // linkBack links the account of who is back from its provider.
 func (s *Server) linkBack(x *exchange, b back) error {
-	err := s.Linker.Link(x.r.Context(), s.change(x, b.owner, b.provider.ID()), b.account.Identifier())
+	err := s.Linker.Link(x.r.Context(), s.change(x, b.owner, b.provider.ID()), b.account.Account)
 	if err != nil {
 		return s.goBack(x, b, inactive(err))
 	}

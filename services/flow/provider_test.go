@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 )
 
 var providers = []flow.Provider{{ID: "google", Label: "Google"}, {ID: "corp", Label: "Corp & Sons"}}
@@ -20,7 +21,7 @@ func social() flow.Options {
 
 func linking(methods, known []string) *flow.Flow {
 	f := newOf(flow.Login, flow.Browser, flow.ChooseMethod)
-	f.Link = &flow.Link{Provider: "google", Identifier: "google:never shown", Duplicate: "ann@example.com", Methods: methods, Providers: known}
+	f.Link = &flow.Link{Account: identity.Account{Provider: "google", Subject: "never shown", Issuer: "nor this"}, Duplicate: "ann@example.com", Methods: methods, Providers: known}
 	return f
 }
 

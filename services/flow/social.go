@@ -1,6 +1,10 @@
 package flow
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/usher-auth/usher/services/identity"
+)
 
 // Attempt is one sign-in at an identity provider, on its way. It ends when
 // somebody comes back with it, whoever it is.
@@ -17,9 +21,7 @@ type Attempt struct {
 // Link is an account at a provider that waits to be linked to one here, until
 // its owner signs in to that.
 type Link struct {
-	Provider string `json:"provider"`
-	// Identifier is that of the credential to be, "<provider>:<subject>".
-	Identifier string `json:"identifier"`
+	identity.Account
 	// Duplicate is the canonical identifier of the account here: only who signs in
 	// to this one links it.
 	Duplicate string `json:"duplicate_identifier"`

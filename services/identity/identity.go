@@ -90,7 +90,8 @@ type Credential struct {
 	// addresses by [Canonical]. Those of other ways are never entered and stand as
 	// they were proven, for OpenID Connect "<provider>:<subject>".
 	Identifiers []string
-	// Config is secret, for a password {"hashed_password": PHC string}.
+	// Config is secret, for a password {"hashed_password": PHC string}, for OpenID
+	// Connect see [OIDCConfig].
 	Config    json.RawMessage
 	CreatedAt time.Time
 	UpdatedAt time.Time

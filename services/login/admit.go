@@ -102,21 +102,24 @@ func (s *Service) prove(ctx context.Context, in Submit, t *timer) (proof, error)
 	return p, nil
 }
 
-// findProven gives whom a proven identifier is of, or [identity.ErrNotFound].
-// That it is theirs is looked at once more: whoever is found here is signed in.
-func (s *Service) findProven(ctx context.Context, method, identifier string) (*identity.Identity, error) {
-	if method == identity.MethodPassword || identifier == "" {
-		return nil, fmt.Errorf("login: no proof by %q can be made elsewhere", method)
+// findProven gives whom a proven account is of. That it is theirs, and of the same
+// issuer, is looked at once more: whoever is found here is signed in.
+func (s *Service) findProven(ctx context.Context, method string, a identity.Account) (*identity.Identity, error) {
+	if method != identity.MethodOIDC || !a.Proven() {
+		return nil, fmt.Errorf("login: no proof by %q of this account can be made elsewhere", method)
 	}
-	i, err := s.Store.IdentityByIdentifier(ctx, identity.Handle(method, identifier))
+	i, err := s.Store.IdentityByIdentifier(ctx, identity.Handle(method, a.Identifier()))
 	if errors.Is(err, identity.ErrNotFound) {
 		return nil, errUnknown
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find identity: %w", err)
 	}
-	if c := i.Credential(method); c == nil || !slices.Contains(c.Identifiers, identifier) {
+	switch err := i.Holds(a); {
+	case errors.Is(err, identity.ErrNotFound):
 		return nil, errUnknown
+	case err != nil:
+		return nil, fmt.Errorf("login: %w", err)
 	}
 	return i, nil
 }

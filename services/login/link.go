@@ -23,11 +23,11 @@ type pending struct {
 	second bool
 }
 
-// pendingOf is what in's flow waits to link, nil if nothing: the account of the
-// proven identifier, if one was, has found whose it is.
-func pendingOf(in Submit, proven string) *pending {
+// pendingOf is what in's flow waits to link, nil if nothing: the account that
+// was proven, if one was, has found whose it is.
+func pendingOf(in Submit, proven identity.Account) *pending {
 	l := in.Flow.Link
-	if l == nil || l.Identifier == proven {
+	if l == nil || l.Account == proven {
 		return nil
 	}
 	return &pending{Link: *l, second: true, check: func(i *identity.Identity) error {
@@ -72,7 +72,7 @@ func (s *Service) LoginLinking(ctx context.Context, in Submit, l flow.Link) (_ *
 
 // findOwner gives who signs in with what l is a duplicate of.
 func (s *Service) findOwner(ctx context.Context, in Submit, l flow.Link) (*identity.Identity, error) {
-	if in.Method != identity.MethodOIDC || l.Identifier == "" || l.Duplicate == "" {
+	if in.Method != identity.MethodOIDC || !l.Proven() || l.Duplicate == "" {
 		return nil, fmt.Errorf("login: nothing can be linked by %q", in.Method)
 	}
 	i, err := s.Store.IdentityByIdentifier(ctx, l.Duplicate)
@@ -95,15 +95,15 @@ func (s *Service) link(ctx context.Context, i *identity.Identity, in Submit, p *
 			return nil, err
 		}
 		now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
-		linked := stored.WithIdentifier(identity.MethodOIDC, p.Identifier, now)
+		linked, err := stored.WithAccount(p.Account, now)
 		if linked == nil {
-			return nil, nil
+			return nil, err
 		}
 		return &identity.Change{Identity: linked, Updated: func(sequence int64) events.Event { return updated(linked, in, now, sequence) }}, nil
 	})
 	switch {
-	case errors.Is(err, identity.ErrExists):
-		return fmt.Errorf("%w: %w", identity.ErrExists, invalid(in, said(flow.LinkConflict())))
+	case errors.Is(err, identity.ErrExists), errors.Is(err, identity.ErrOtherIssuer):
+		return fmt.Errorf("%w: %w", err, invalid(in, said(flow.LinkConflict())))
 	case errors.Is(err, errUnknown):
 		return errUnknown
 	case errors.Is(err, identity.ErrNotFound): // which would say that nobody was found

@@ -21,9 +21,11 @@ import (
 	"github.com/usher-auth/usher/services/webhook"
 )
 
+var newAccount = identity.Account{Provider: "new", Subject: "9", Issuer: "https://new.example.org"}
+
 // annasLink is an account at "new" that waits for Anna.
 func annasLink() *flow.Link {
-	return &flow.Link{Provider: "new", Identifier: "new:9", Duplicate: "anna@example.org", Methods: []string{"password"}}
+	return &flow.Link{Account: newAccount, Duplicate: "anna@example.org", Methods: []string{"password"}}
 }
 
 // linkingSubmit is one of a flow that has a link, by a password or by corp.
@@ -39,7 +41,7 @@ func linkingSubmit(method string) login.Submit {
 // linkBy signs in with the flow's method.
 func linkBy(ctx context.Context, s *login.Service, in login.Submit) (*login.Result, error) {
 	if in.Method == identity.MethodOIDC {
-		return s.LoginProven(ctx, in, subject)
+		return s.LoginProven(ctx, in, annas)
 	}
 	return s.Login(ctx, in)
 }
@@ -51,6 +53,9 @@ func wantLinked(t *testing.T, name string, f *fakes) {
 	t.Helper()
 	if got, want := f.anna.Credentials[0].Identifiers, []string{"other:1", subject, "new:9"}; !slices.Equal(got, want) {
 		t.Errorf("%s: Anna signs in by %v, want %v", name, got, want)
+	}
+	if got, want := string(f.anna.Credentials[0].Config), string(identity.OIDCConfig(newAccount)); got != want {
+		t.Errorf("%s: of her accounts is stored %s, want %s", name, got, want)
 	}
 	if len(f.updated) != 1 {
 		t.Fatalf("%s: %d events of one link", name, len(f.updated))
@@ -203,7 +208,12 @@ func TestLinkThatIsNotStored(t *testing.T) {
 		"inactive":      {func(f *fakes) error { f.anna.State = identity.Inactive; return nil }, session.ErrIdentityInactive, login.NoSession},
 		"other epoch":   {func(f *fakes) error { f.change(func(i *identity.Identity) { i.Epoch++ }); return nil }, session.ErrIdentityInactive, login.NoSession},
 		"other address": {func(f *fakes) error { f.anna.Addresses, f.anna.Credentials[1].Identifiers = nil, nil; return nil }, nil, login.Invalid},
-		"down":          {func(*fakes) error { return down }, down, login.Broken},
+		"of another issuer": {func(f *fakes) error {
+			f.anna.Credentials[0].Identifiers = []string{"new:9"}
+			f.anna.Credentials[0].Config = identity.OIDCConfig(identity.Account{Provider: "new", Subject: "9", Issuer: "https://old.example.org"})
+			return nil
+		}, identity.ErrOtherIssuer, login.Invalid},
+		"down": {func(*fakes) error { return down }, down, login.Broken},
 	} {
 		f := newProvenFakes()
 		f.link = func() error { return c.link(f) }
@@ -214,7 +224,7 @@ func TestLinkThatIsNotStored(t *testing.T) {
 		if o := f.outcomes[0]; o.Result != c.result || len(f.requests) > 0 || len(f.updated) > 0 {
 			t.Errorf("%s: outcome = %+v after %v, want %s and no session", name, o, f.steps, c.result)
 		}
-		if want := map[string][]int64{"": {4000027}}; name == "another's" && !sameMessages(messages(t, err), want) {
+		if want := map[string][]int64{"": {4000027}}; c.result == login.Invalid && c.want != nil && !sameMessages(messages(t, err), want) {
 			t.Errorf("%s: messages = %v, want %v", name, messages(t, err), want)
 		}
 	}
@@ -242,8 +252,8 @@ func TestSignInWithTheAccountThatWaits(t *testing.T) {
 	t.Parallel()
 	f := newProvenFakes()
 	in := linkingSubmit(identity.MethodOIDC)
-	in.Flow.Link.Identifier, in.Flow.Link.Duplicate = subject, "ben@example.org"
-	got, err := f.service().LoginProven(t.Context(), in, subject)
+	in.Flow.Link.Account, in.Flow.Link.Duplicate = annas, "ben@example.org"
+	got, err := f.service().LoginProven(t.Context(), in, annas)
 	if err != nil || got.Session == nil || len(f.linked) > 0 || f.requests[0].Linked != "" {
 		t.Errorf("LoginProven = %+v, %v with %d links, want a session by one method", got, err, len(f.linked))
 	}
@@ -270,7 +280,7 @@ func TestLoginLinking(t *testing.T) {
 	f.plan = hook.LoginPlan{Before: steps("a"), RequireVerified: true, Waiting: steps("w")}
 	in := provenSubmit(flow.Browser)
 	in.Provider = "new"
-	in.Flow.Link = &flow.Link{Provider: "old", Identifier: "old:1", Duplicate: "ben@example.org"} // of no account here
+	in.Flow.Link = &flow.Link{Account: identity.Account{Provider: "old", Subject: "1", Issuer: "https://old.example.org"}, Duplicate: "ben@example.org"} // of no account here
 	got, err := f.service().LoginLinking(t.Context(), in, *annasLink())
 	if err != nil || got.Identity.ID != f.anna.ID {
 		t.Fatalf("LoginLinking = %+v, %v, want Anna", got, err)
@@ -333,7 +343,7 @@ func TestLoginLinkingIsDenied(t *testing.T) {
 	}
 	for name, set := range map[string]func(in *login.Submit, l *flow.Link){
 		"password":  func(in *login.Submit, _ *flow.Link) { in.Method = identity.MethodPassword },
-		"no proof":  func(_ *login.Submit, l *flow.Link) { l.Identifier = "" },
+		"no proof":  func(_ *login.Submit, l *flow.Link) { l.Subject = "" },
 		"nobody":    func(_ *login.Submit, l *flow.Link) { l.Duplicate = "" },
 		"no method": func(in *login.Submit, _ *flow.Link) { in.Method = "" },
 	} {

@@ -198,7 +198,7 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 		s.tell(ctx, p.identity, in, err, &t)
 		return nil, err
 	}
-	result, err := s.signIn(ctx, p.identity, in, pendingOf(in, ""), &t)
+	result, err := s.signIn(ctx, p.identity, in, pendingOf(in, identity.Account{}), &t)
 	if err != nil {
 		return nil, err
 	}
@@ -206,20 +206,20 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 	return result, nil
 }
 
-// LoginProven signs in whom an identifier of in's method is of, which the caller
-// has proven: in.Provider said so. Nothing that was entered counts. It gives
-// [identity.ErrNotFound] if the identifier is nobody's, and is in all else as
-// [Service.Login].
-func (s *Service) LoginProven(ctx context.Context, in Submit, identifier string) (_ *Result, err error) {
+// LoginProven signs in whom an account is of, which in.Provider has proven. Nothing
+// that was entered counts. It gives [identity.ErrNotFound] if the account is
+// nobody's, [identity.ErrOtherIssuer] if it was somebody's when the provider stood
+// for another issuer, and is in all else as [Service.Login].
+func (s *Service) LoginProven(ctx context.Context, in Submit, a identity.Account) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
 	defer func() { s.observe(t.outcome, err) }()
 
-	i, err := s.findProven(ctx, in.Method, identifier)
+	i, err := s.findProven(ctx, in.Method, a)
 	if err != nil {
 		return nil, err
 	}
 	t.step(nil)
-	return s.signIn(ctx, i, in, pendingOf(in, identifier), &t)
+	return s.signIn(ctx, i, in, pendingOf(in, a), &t)
 }
 
 // signIn is what comes behind the proof, whichever it was. p is linked before

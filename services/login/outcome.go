@@ -33,7 +33,7 @@ type Outcome struct {
 const (
 	OK         = "ok"
 	Refreshed  = "refreshed"
-	Invalid    = "invalid"     // something was not entered, or cannot be linked
+	Invalid    = "invalid"     // something was not entered, cannot be linked, or is of another issuer
 	HookFailed = "hook_failed" // a hook gave no usable answer
 	NoSession  = "no_session"  // it was the right person, but no session could be issued
 	Busy       = "busy"
@@ -76,7 +76,7 @@ func result(err error) string {
 	switch {
 	case errors.As(err, &judged):
 		return judged.reason
-	case errors.As(err, &input):
+	case errors.As(err, &input), errors.Is(err, identity.ErrOtherIssuer):
 		return Invalid
 	case errors.As(err, &failed):
 		return HookFailed

@@ -21,6 +21,9 @@ import (
 // subject is how the provider "corp" knows Anna.
 const subject = "corp:Seven"
 
+// annas is the account of that subject, as corp proves it.
+var annas = identity.Account{Provider: "corp", Subject: "Seven", Issuer: "https://corp.example.org"}
+
 // newProvenFakes are those of a world in which Anna has signed in by corp.
 func newProvenFakes() *fakes {
 	f := newFakes()
@@ -46,7 +49,7 @@ func TestLoginProven(t *testing.T) {
 			Waiting: steps("w"), Background: steps("y"),
 		}
 		f.outdated = true // the password is not at hand
-		got, err := f.service().LoginProven(t.Context(), provenSubmit(kind), subject)
+		got, err := f.service().LoginProven(t.Context(), provenSubmit(kind), annas)
 		if err != nil {
 			t.Fatalf("%s: LoginProven: %v", kind, err)
 		}
@@ -71,7 +74,7 @@ func TestLoginProvenRefreshes(t *testing.T) {
 	f := newProvenFakes()
 	in := refreshing(flow.API, f.anna.ID)
 	in.Method, in.Provider = identity.MethodOIDC, "corp"
-	got, err := f.service().LoginProven(t.Context(), in, subject)
+	got, err := f.service().LoginProven(t.Context(), in, annas)
 	if err != nil || got.Session.ID != in.Current.Session.ID || got.Token != in.Current.Token || f.requests[0].Provider != "corp" {
 		t.Errorf("LoginProven = %+v, %v, want the same session and token", got, err)
 	}
@@ -92,7 +95,7 @@ func TestProofOfNobody(t *testing.T) {
 		f := newProvenFakes()
 		f.plan.Before = steps("a")
 		set(f)
-		got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), subject)
+		got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), annas)
 		if got != nil || !errors.Is(err, identity.ErrNotFound) {
 			t.Errorf("%s: LoginProven = %+v, %v, want ErrNotFound", name, got, err)
 		}
@@ -103,15 +106,55 @@ func TestProofOfNobody(t *testing.T) {
 	}
 }
 
+// Whoever has Anna's subject at another issuer is not Anna. Where no issuer is
+// stored, or none that anybody could read, what is there decides.
+func TestProofOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ config, result string }{
+		"the same":              {`{"providers":[{"provider":"corp","subject":"Seven","issuer":"https://corp.example.org"}]}`, login.OK},
+		"another":               {`{"providers":[{"provider":"corp","subject":"Seven","issuer":"https://old.example.org"}]}`, login.Invalid},
+		"another one's account": {`{"providers":[{"provider":"other","subject":"Seven","issuer":"https://old.example.org"}]}`, login.OK},
+		"not stored":            {`{"providers":[{"provider":"corp","subject":"Seven","initial_id_token":""}]}`, login.OK},
+		"nothing is stored":     {`{}`, login.OK},
+		"not to be read":        {`{"providers":"corp"}`, login.Broken},
+	} {
+		f := newProvenFakes()
+		f.plan.Before = steps("a")
+		f.anna.Credentials[0].Config = []byte(c.config)
+		got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), annas)
+		known := c.result == login.OK
+		if (got != nil) != known || (err == nil) != known || errors.Is(err, identity.ErrOtherIssuer) != (c.result == login.Invalid) {
+			t.Errorf("%s: LoginProven = %+v, %v, want %s", name, got, err, c.result)
+		}
+		if errors.Is(err, identity.ErrNotFound) { // would be a registration
+			t.Errorf("%s: LoginProven = %v, which says that nobody is known", name, err)
+		}
+		if o := f.outcomes; len(o) != 1 || o[0].Result != c.result {
+			t.Errorf("%s: outcomes = %+v, want %s", name, o, c.result)
+		}
+		if !known {
+			equal(t, name+": steps", f.steps, []string{"find OIDC:corp:Seven"})
+		}
+	}
+}
+
 // A password is proven by Login only, or an address would be enough to sign in.
 func TestPasswordIsNotProvenElsewhere(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ method, identifier string }{{"password", "anna@example.org"}, {"oidc", ""}} {
+	for _, c := range []struct {
+		method  string
+		account identity.Account
+	}{
+		{"password", annas},
+		{"oidc", identity.Account{}},
+		{"oidc", identity.Account{Provider: "corp", Issuer: annas.Issuer}},
+		{"oidc", identity.Account{Provider: "corp", Subject: "Seven"}}, // of whom?
+	} {
 		f := newProvenFakes()
 		in := provenSubmit(flow.API)
 		in.Method = c.method
-		if got, err := f.service().LoginProven(t.Context(), in, c.identifier); got != nil || err == nil || len(f.steps) > 0 {
-			t.Errorf("LoginProven by %s with %q = %+v, %v after %v, want an error at once", c.method, c.identifier, got, err, f.steps)
+		if got, err := f.service().LoginProven(t.Context(), in, c.account); got != nil || err == nil || len(f.steps) > 0 {
+			t.Errorf("LoginProven by %s with %+v = %+v, %v after %v, want an error at once", c.method, c.account, got, err, f.steps)
 		}
 	}
 }
@@ -134,7 +177,7 @@ func TestProvenIsDeniedAsAPasswordIs(t *testing.T) {
 		f := newProvenFakes()
 		f.plan = hook.LoginPlan{Before: steps("a"), RequireVerified: true, Waiting: steps("never")}
 		c.set(f)
-		got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), subject)
+		got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), annas)
 		if got != nil || err == nil {
 			t.Errorf("%s: LoginProven = %+v, %v, want it denied", name, got, err)
 		}
@@ -152,12 +195,12 @@ func TestProvenWithoutASession(t *testing.T) {
 	t.Parallel()
 	f := newProvenFakes()
 	f.issue = func(context.Context, session.Request) (*session.Session, error) { return nil, session.ErrIdentityGone }
-	if got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), subject); got != nil || !errors.Is(err, login.ErrNoSession) {
+	if got, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), annas); got != nil || !errors.Is(err, login.ErrNoSession) {
 		t.Errorf("LoginProven = %+v, %v, want ErrNoSession", got, err)
 	}
 	broken := errors.New("database is down")
 	f.find = func() error { return broken }
-	if _, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), subject); !errors.Is(err, broken) || f.outcomes[1].Result != login.Broken {
+	if _, err := f.service().LoginProven(t.Context(), provenSubmit(flow.API), annas); !errors.Is(err, broken) || f.outcomes[1].Result != login.Broken {
 		t.Errorf("LoginProven = %v and %+v, want what is broken", err, f.outcomes[1])
 	}
 }

@@ -37,8 +37,8 @@ func (f *Failed) Error() string {
 func (f *Failed) Unwrap() error { return f.Kind }
 
 // Denied is what a provider that signs nobody in said in the callback, such as
-// access_denied. Description is the provider's text, up to 200 bytes.
-type Denied struct{ Provider, Code, Description string }
+// access_denied.
+type Denied struct{ Provider, Code string }
 
 func (d *Denied) Error() string {
 	return fmt.Sprintf("oidc provider %s: denied: %s", d.Provider, d.Code)

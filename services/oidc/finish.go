@@ -10,27 +10,22 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"github.com/usher-auth/usher/services/identity"
 )
 
 // Callback is what the provider's redirect says, beside the state.
 type Callback struct {
-	Code             string
-	Issuer           string // iss, RFC 9207; may be empty
-	Error            string
-	ErrorDescription string
+	Code   string
+	Issuer string // iss, RFC 9207; may be empty
+	Error  string
 }
 
 // Account is who signed in at a provider.
 type Account struct {
-	Provider string
-	Issuer   string
-	Subject  string
-	Claims   json.RawMessage // at most 64 KiB
+	identity.Account
 	Identity Mapped
 }
-
-// Identifier is the credential's, unique over all identities.
-func (a Account) Identifier() string { return a.Provider + ":" + a.Subject }
 
 const (
 	maxClaims  = 64 << 10
@@ -70,7 +65,7 @@ func (p *Provider) denied(back Callback) error {
 	if len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		code = "other"
 	}
-	return &Denied{p.config.ID, code, strings.ToValidUTF8(back.ErrorDescription[:min(len(back.ErrorDescription), 200)], "")}
+	return &Denied{p.config.ID, code}
 }
 
 // redeem turns the code into claims that are checked, sub among them.
@@ -161,11 +156,11 @@ func (p *Provider) account(m *metadata, claims map[string]any) (*Account, error)
 		return nil, err
 	}
 	mapped.VerifiedAddresses = slices.DeleteFunc(mapped.VerifiedAddresses, func(a Address) bool { return p.doubt(a, claims) != "" })
-	issuer, _ := claims["iss"].(string)
-	if issuer == "" {
-		issuer = m.issuer
+	issuer := m.issuer // also where the token may spell it otherwise
+	if p.config.Provider == Microsoft {
+		issuer, _ = claims["iss"].(string) // that of the person's tenant
 	}
-	return &Account{Provider: p.config.ID, Issuer: issuer, Subject: subject, Claims: encoded, Identity: mapped}, nil
+	return &Account{identity.Account{Provider: p.config.ID, Subject: subject, Issuer: issuer}, mapped}, nil
 }
 
 // subjectOf gives sub, if it can be part of an identifier.

@@ -1,15 +1,21 @@
 package oidc_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/oidc/oidctest"
 )
+
+// shownMapper shows what a mapper is given.
+const shownMapper = `{identity: {traits: {}, metadata_admin: std.extVar('claims')}}`
 
 // recorded answers by host and path, as a network.
 type recorded map[string]http.HandlerFunc
@@ -90,7 +96,8 @@ func TestGitHubElsewhere(t *testing.T) {
 			api + "/user":                      says(200, `{"login":"octocat","id":583231,"name":null,"updated_at":"2026-01-01T00:00:00Z"}`),
 		}
 		p := provider(t, oidc.Options{Transport: network}, oidc.Config{
-			ID: "github", Provider: oidc.GitHub, ClientID: "id", ClientSecret: "secret", Mapper: mapper, Scope: []string{"read:user"},
+			ID: "github", Provider: oidc.GitHub, ClientID: "id", ClientSecret: "secret", Scope: []string{"read:user"},
+			Mapper:  shownMapper,
 			AuthURL: authorize, TokenURL: "https://" + host + "/login/oauth/access_token",
 		})
 		_, a := start(t, p)
@@ -100,8 +107,9 @@ func TestGitHubElsewhere(t *testing.T) {
 			continue
 		}
 		const want = `{"nickname":"octocat","preferred_username":"octocat","sub":"583231","updated_at":1767225600}`
-		if string(got.Claims) != want {
-			t.Errorf("%s: claims are %s, want %s", host, got.Claims, want)
+		var claims bytes.Buffer
+		if err := json.Compact(&claims, got.Identity.MetadataAdmin); err != nil || claims.String() != want || got.Issuer != "https://"+host {
+			t.Errorf("%s: claims of %s are %s, want %s", host, got.Issuer, got.Identity.MetadataAdmin, want)
 		}
 	}
 }
@@ -113,13 +121,52 @@ func TestGitLab(t *testing.T) {
 	own := oidctest.New(t)
 	own.Userinfo = map[string]any{"sub": "person-1", "name": "A", "nickname": "a", "email": "a@b.example", "email_verified": true, "groups": []string{"g"}}
 	c := config(own)
-	c.Provider = oidc.GitLab
+	c.Provider, c.Mapper = oidc.GitLab, shownMapper
 	a, err := signIn(t, provider(t, oidc.Options{}, c))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Issuer != own.URL || !strings.Contains(string(a.Claims), `"nickname":"a"`) {
-		t.Errorf("claims of %s are %s", a.Issuer, a.Claims)
+	if a.Issuer != own.URL || !strings.Contains(string(a.Identity.MetadataAdmin), `"nickname"`) {
+		t.Errorf("claims of %s are %s", a.Issuer, a.Identity.MetadataAdmin)
+	}
+}
+
+// keysOf answers with the keys of a provider.
+func keysOf(t *testing.T, p *oidctest.Provider) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		resp, err := http.Get(p.URL + "/keys") //nolint:noctx // on loopback, in a test
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(w, resp.Body)
+	}
+}
+
+// Google writes its name in two ways: an account is of the same issuer by both.
+func TestGoogle(t *testing.T) {
+	t.Parallel()
+	const host, issuer = "accounts.google.com", "https://accounts.google.com"
+	for _, iss := range []string{issuer, host} {
+		key := oidctest.New(t)
+		var nonce string
+		sign := key.Key().SignWith
+		p := provider(t, oidc.Options{Transport: recorded{
+			host + "/.well-known/openid-configuration": says(200, `{"issuer":"`+issuer+`",
+				"authorization_endpoint":"`+issuer+`/auth","token_endpoint":"`+issuer+`/token","jwks_uri":"`+issuer+`/keys"}`),
+			host + "/keys": keysOf(t, key),
+			host + "/token": func(w http.ResponseWriter, _ *http.Request) {
+				claims := map[string]any{"iss": iss, "sub": "g", "aud": "id", "exp": 4102444800, "nonce": nonce}
+				says(200, `{"access_token":"x","id_token":"`+sign(claims)+`"}`)(w, nil)
+			},
+		}}, oidc.Config{ID: "google", Provider: oidc.Google, ClientID: "id", ClientSecret: "secret", Mapper: mapper})
+		to, a := start(t, p)
+		nonce = query(t, to).Get("nonce")
+		got, err := p.Finish(t.Context(), a, oidc.Callback{Code: "code"})
+		if want := (identity.Account{Provider: "google", Subject: "g", Issuer: issuer}); err != nil || got.Account != want {
+			t.Errorf("iss %s: %+v, %v, want %+v", iss, got, err, want)
+		}
 	}
 }
 
@@ -154,15 +201,7 @@ func TestMicrosoft(t *testing.T) {
 			network := recorded{
 				host + "/" + tc.tenant + "/v2.0/.well-known/openid-configuration": says(200, `{"issuer":"`+issuer(tc.announced)+`",
 					"authorization_endpoint":"https://`+host+`/authorize","token_endpoint":"https://`+host+`/token","jwks_uri":"https://`+host+`/keys"}`),
-				host + "/keys": func(w http.ResponseWriter, r *http.Request) {
-					resp, err := http.Get(key.URL + "/keys") //nolint:noctx // on loopback, in a test
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer resp.Body.Close()
-					_, _ = io.Copy(w, resp.Body)
-				},
+				host + "/keys": keysOf(t, key),
 				host + "/token": func(w http.ResponseWriter, _ *http.Request) {
 					claims := map[string]any{"sub": "m", "aud": "id", "exp": 4102444800, "nonce": nonce, "email": "a@b.example"}
 					for name, v := range tc.claims {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/services/flow"
@@ -16,11 +15,9 @@ import (
 // External is what a person signs in with who has proven elsewhere who they
 // are, such as at an identity provider.
 type External struct {
-	// Identifiers name the person, "<provider>:<subject>". They are unique over
-	// all identities, and whoever has proven them may repeat the submit.
-	Identifiers []string
-	// Config is kept with the credential, and no hook sees it.
-	Config json.RawMessage
+	// Account is the person's, who may repeat the submit. Hooks see its identifier,
+	// and not its issuer.
+	Account identity.Account
 	// VerifiedAddresses are e-mail addresses that the proof vouches for. Those that
 	// the traits hold are stored as verified.
 	VerifiedAddresses []string
@@ -52,10 +49,10 @@ func (s *Service) credential(in Submit) (credential, error) {
 	if in.External == nil {
 		return chosen{s, in}, nil
 	}
-	if in.Method == identity.MethodPassword || len(in.External.Identifiers) == 0 || slices.Contains(in.External.Identifiers, "") {
-		return nil, fmt.Errorf("registration: no proof by %q with these identifiers can be made elsewhere", in.Method)
+	if in.Method != identity.MethodOIDC || !in.External.Account.Proven() {
+		return nil, fmt.Errorf("registration: no proof by %q of this account can be made elsewhere", in.Method)
 	}
-	return proven{*in.External, in.Method}, nil
+	return proven{*in.External}, nil
 }
 
 // chosen is a password that was entered.
@@ -120,17 +117,14 @@ func (c chosen) repeats(ctx context.Context, i *identity.Identity) error {
 }
 
 // proven is what was proven elsewhere.
-type proven struct {
-	External
-	by string
-}
+type proven struct{ External }
 
-func (p proven) method() string { return p.by }
+func (proven) method() string { return identity.MethodOIDC }
 
 func (proven) missing() map[string][]flow.Message { return map[string][]flow.Message{} }
 
 func (p proven) draft(i *identity.Identity, _ []string, now time.Time) {
-	i.Credentials = []identity.Credential{{Type: p.by, Identifiers: p.Identifiers, CreatedAt: now, UpdatedAt: now}}
+	i.Credentials = []identity.Credential{{Type: identity.MethodOIDC, Identifiers: []string{p.Account.Identifier()}, CreatedAt: now, UpdatedAt: now}}
 	for _, value := range p.VerifiedAddresses {
 		canonical, err := identity.Canonical(value)
 		if err != nil {
@@ -147,13 +141,14 @@ func (p proven) draft(i *identity.Identity, _ []string, now time.Time) {
 func (proven) judge(*identity.Identity) map[string][]flow.Message { return nil }
 
 func (p proven) complete(context.Context) (config json.RawMessage, hashed bool, err error) {
-	return p.Config, false, nil
+	return identity.OIDCConfig(p.Account), false, nil
 }
 
 func (p proven) repeats(_ context.Context, i *identity.Identity) error {
-	stored := i.Credential(p.by)
-	if stored == nil || !slices.ContainsFunc(p.Identifiers, func(id string) bool { return slices.Contains(stored.Identifiers, id) }) {
+	switch err := i.Holds(p.Account); {
+	case errors.Is(err, identity.ErrNotFound), errors.Is(err, identity.ErrOtherIssuer):
 		return ErrFlowUsed
+	default:
+		return err
 	}
-	return nil
 }

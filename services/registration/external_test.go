@@ -24,8 +24,7 @@ func provenSubmit(t flow.Type) registration.Submit {
 	in := submit(t)
 	in.Method, in.Provider, in.Password = identity.MethodOIDC, "corp", password.Plain{}
 	in.External = &registration.External{
-		Identifiers:       []string{"corp:Seven"},
-		Config:            json.RawMessage(`{"providers":[{"provider":"corp","subject":"Seven"}]}`),
+		Account:           identity.Account{Provider: "corp", Subject: "Seven", Issuer: "https://corp.example.org"},
 		VerifiedAddresses: []string{"no address", "anna@EXAMPLE.org", "another@example.org"},
 		MetadataPublic:    json.RawMessage(`{"team":"red"}`),
 		MetadataAdmin:     json.RawMessage(`{"cost":7}`),
@@ -47,7 +46,8 @@ func TestRegisterWhatWasProvenElsewhere(t *testing.T) {
 		record := f.records[0]
 		at := start.Add(hookTime)
 		want := []identity.Credential{{
-			Type: "oidc", Identifiers: in.External.Identifiers, Config: in.External.Config, CreatedAt: at, UpdatedAt: at,
+			Type: "oidc", Identifiers: []string{"corp:Seven"}, CreatedAt: at, UpdatedAt: at,
+			Config: json.RawMessage(`{"providers":[{"provider":"corp","subject":"Seven","issuer":"https://corp.example.org"}]}`),
 		}}
 		if diff := cmp.Diff(want, record.Identity.Credentials); diff != "" {
 			t.Errorf("%s: credentials (-want +got):\n%s", kind, diff)
@@ -206,9 +206,9 @@ func TestRepeatOfWhatWasProven(t *testing.T) {
 	}
 
 	for name, change := range map[string]func(*registration.Submit){
-		"another subject":  func(in *registration.Submit) { in.External.Identifiers = []string{"corp:seven"} },
+		"another subject":  func(in *registration.Submit) { in.External.Account.Subject = "seven" },
+		"another issuer":   func(in *registration.Submit) { in.External.Account.Issuer = "https://other.example.org" },
 		"another provider": func(in *registration.Submit) { in.Provider = "other" },
-		"another method":   func(in *registration.Submit) { in.Method = "code" },
 		"a password": func(in *registration.Submit) {
 			in.Method, in.Provider, in.External, in.Password = "password", "", nil, password.New(goodPassword)
 		},
@@ -238,9 +238,11 @@ func TestPasswordRegistrationIsNotRepeatedByAProof(t *testing.T) {
 func TestWhatIsNoProof(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*registration.Submit){
-		"of a password":    func(in *registration.Submit) { in.Method = "password" },
-		"no identifier":    func(in *registration.Submit) { in.External.Identifiers = nil },
-		"empty identifier": func(in *registration.Submit) { in.External.Identifiers = []string{"corp:Seven", ""} },
+		"of a code":     func(in *registration.Submit) { in.Method = "code" },
+		"of a password": func(in *registration.Submit) { in.Method = "password" },
+		"no provider":   func(in *registration.Submit) { in.External.Account.Provider = "" },
+		"no subject":    func(in *registration.Submit) { in.External.Account.Subject = "" },
+		"no issuer":     func(in *registration.Submit) { in.External.Account.Issuer = "" },
 	} {
 		f := newFakes(t)
 		in := provenSubmit(flow.API)

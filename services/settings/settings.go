@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,17 +52,17 @@ type Submit struct {
 	Client   flow.Client
 }
 
-// Link adds an account at a provider, by the identifier "<provider>:<subject>" that
-// this has proven. It does nothing if the account is linked already.
+// Link adds an account that its provider has proven. It does nothing if the account
+// is linked already.
 //
 // A [*flow.Invalid] says that it is another person's, or that the person has another
-// account there; [session.ErrIdentityInactive] that the session is not valid any more.
-func (s *Service) Link(ctx context.Context, in Submit, identifier string) error {
-	if subject, ok := strings.CutPrefix(identifier, in.Provider.ID+":"); !ok || subject == "" {
+// account there, be it the same one of another issuer; [session.ErrIdentityInactive] that the session is not valid any more.
+func (s *Service) Link(ctx context.Context, in Submit, a identity.Account) error {
+	if a.Provider != in.Provider.ID || !a.Proven() {
 		return fmt.Errorf("settings: %q has not proven this account", in.Provider.ID)
 	}
 	return s.change(ctx, in, linking, func(stored *identity.Identity, now time.Time) (*identity.Identity, error) {
-		return link(stored, in.Provider, identifier, now)
+		return link(stored, in.Provider, a, now)
 	})
 }
 

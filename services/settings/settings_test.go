@@ -54,9 +54,25 @@ func newFakes(password []string, accounts ...string) *fakes {
 		f.anna.Credentials = append(f.anna.Credentials, identity.Credential{Type: identity.MethodPassword, Identifiers: password})
 	}
 	if accounts != nil {
-		f.anna.Credentials = append(f.anna.Credentials, identity.Credential{Type: identity.MethodOIDC, Identifiers: accounts, Config: json.RawMessage(`{"a":1}`)})
+		f.anna.Credentials = append(f.anna.Credentials, identity.Credential{Type: identity.MethodOIDC, Identifiers: accounts, Config: stored(accounts)})
 	}
 	return f
+}
+
+// at is an account of the issuer that its provider stands for.
+func at(identifier string) identity.Account {
+	a, _ := identity.AccountOf(identifier)
+	a.Issuer = "https://" + a.Provider + ".example.org"
+	return a
+}
+
+// stored is what is stored of accounts.
+func stored(identifiers []string) json.RawMessage {
+	var accounts []identity.Account
+	for _, identifier := range identifiers {
+		accounts = append(accounts, at(identifier))
+	}
+	return identity.OIDCConfig(accounts...)
 }
 
 func (f *fakes) service() *settings.Service {
@@ -105,13 +121,16 @@ func TestLink(t *testing.T) {
 	} {
 		f := c.fakes
 		f.broken = c.broken
-		err := f.service().Link(t.Context(), f.submit("corp"), "corp:7")
+		err := f.service().Link(t.Context(), f.submit("corp"), at("corp:7"))
 		if said(err) != c.said || c.broken != nil && !errors.Is(err, c.broken) || (err == nil) != (c.said == 0 && c.broken == nil) {
 			t.Errorf("%s: Link = %v, want message %d and %v", name, err, c.said, c.broken)
 		}
 		var got []string
 		if credential := f.anna.Credential(identity.MethodOIDC); credential != nil {
 			got = credential.Identifiers
+			if string(credential.Config) != string(stored(got)) {
+				t.Errorf("%s: config = %s, want that of %q", name, credential.Config, got)
+			}
 		}
 		if !slices.Equal(got, c.want) || !slices.Equal(f.outcomes, []settings.Outcome{{Change: "link", Result: c.result}}) {
 			t.Errorf("%s: accounts %q, outcomes %v, want %q, %s", name, got, f.outcomes, c.want, c.result)
@@ -119,6 +138,27 @@ func TestLink(t *testing.T) {
 		if (len(f.stored) == 1) != (c.result == settings.OK) {
 			t.Errorf("%s: events %v", name, f.stored)
 		}
+	}
+}
+
+// The same subject of another issuer is another account: it takes nobody's place.
+func TestLinkOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	f := newFakes(here, "other:1", "corp:7")
+	before := f.anna
+	theirs := at("corp:7")
+	theirs.Issuer = "https://new.example.org"
+	if err := f.service().Link(t.Context(), f.submit("corp"), theirs); said(err) != 4000001 || f.anna != before {
+		t.Errorf("Link = %v, Anna has %+v, want message 4000001 and Anna as before", err, f.anna.Credentials)
+	}
+	if err := f.service().Unlink(t.Context(), f.submit("corp"), anything); err != nil { // she is who she was
+		t.Fatal(err)
+	}
+	if err := f.service().Link(t.Context(), f.submit("corp"), theirs); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(f.anna.Credential(identity.MethodOIDC).Config), string(identity.OIDCConfig(at("other:1"), theirs)); got != want {
+		t.Errorf("stored %s, want %s", got, want)
 	}
 }
 
@@ -151,8 +191,8 @@ func TestUnlink(t *testing.T) {
 		var got []string
 		if credential := f.anna.Credential(identity.MethodOIDC); credential != nil {
 			got = credential.Identifiers
-			if string(credential.Config) != `{"a":1}` {
-				t.Errorf("%s: config = %s, want it as it was", name, credential.Config)
+			if string(credential.Config) != string(stored(got)) {
+				t.Errorf("%s: config = %s, want that of %q", name, credential.Config, got)
 			}
 		}
 		if !slices.Equal(got, c.want) || !slices.Equal(f.outcomes, []settings.Outcome{{Change: "unlink", Result: c.result}}) {
@@ -191,7 +231,7 @@ func TestEvent(t *testing.T) {
 	t.Parallel()
 	f := newFakes(here)
 	in := f.submit("corp")
-	if err := f.service().Link(t.Context(), in, "corp:7"); err != nil {
+	if err := f.service().Link(t.Context(), in, at("corp:7")); err != nil {
 		t.Fatal(err)
 	}
 	person := f.anna.ID.String()
@@ -222,7 +262,7 @@ func TestWhoIsNotSignedInAnyMoreChangesNothing(t *testing.T) {
 		in := f.submit("corp")
 		change(f.anna)
 		for what, err := range map[string]error{
-			"Link":   f.service().Link(t.Context(), in, "corp:7"),
+			"Link":   f.service().Link(t.Context(), in, at("corp:7")),
 			"Unlink": f.service().Unlink(t.Context(), in, anything),
 		} {
 			if !errors.Is(err, session.ErrIdentityInactive) || len(f.stored) > 0 {
@@ -237,7 +277,7 @@ func TestLinkOfAnotherProvidersAccount(t *testing.T) {
 	t.Parallel()
 	for _, identifier := range []string{"other:7", "corp", "corp:", "corporate:7", ""} {
 		f := newFakes(here)
-		if err := f.service().Link(t.Context(), f.submit("corp"), identifier); err == nil || len(f.stored) > 0 {
+		if err := f.service().Link(t.Context(), f.submit("corp"), at(identifier)); err == nil || len(f.stored) > 0 {
 			t.Errorf("Link of %q = %v, want an error", identifier, err)
 		}
 	}

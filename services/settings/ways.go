@@ -1,8 +1,8 @@
 package settings
 
 import (
+	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/services/flow"
@@ -23,8 +23,8 @@ func Linked(i *identity.Identity) (providers []string) {
 		return nil
 	}
 	for _, identifier := range c.Identifiers {
-		if p, _, ok := strings.Cut(identifier, ":"); ok && !slices.Contains(providers, p) {
-			providers = append(providers, p)
+		if a, ok := identity.AccountOf(identifier); ok && !slices.Contains(providers, a.Provider) {
+			providers = append(providers, a.Provider)
 		}
 	}
 	return providers
@@ -44,13 +44,13 @@ func (w Ways) remain(i *identity.Identity, without string) bool {
 	return slices.ContainsFunc(Linked(i), func(p string) bool { return p != without && slices.Contains(w.Providers, p) })
 }
 
-// link is stored with one identifier more, nil if that is there.
-func link(stored *identity.Identity, p flow.Provider, identifier string, now time.Time) (*identity.Identity, error) {
-	next := stored.WithIdentifier(identity.MethodOIDC, identifier, now)
-	if next != nil && slices.Contains(Linked(stored), p.ID) {
+// link is stored with one account more, nil if that is there.
+func link(stored *identity.Identity, p flow.Provider, a identity.Account, now time.Time) (*identity.Identity, error) {
+	next, err := stored.WithAccount(a, now)
+	if errors.Is(err, identity.ErrOtherIssuer) || next != nil && slices.Contains(Linked(stored), p.ID) {
 		return nil, invalid(flow.Generic("Another account at " + p.Label + " is linked to yours. Unlink that one first."))
 	}
-	return next, nil
+	return next, err
 }
 
 // unlink is stored without its accounts at a provider.
@@ -61,12 +61,5 @@ func (w Ways) unlink(stored *identity.Identity, provider string, now time.Time) 
 	case !w.remain(stored, provider):
 		return nil, invalid(flow.LastWay())
 	}
-	next := stored.WithCredentials(now)
-	c := next.Credential(identity.MethodOIDC)
-	c.UpdatedAt = now
-	c.Identifiers = slices.DeleteFunc(slices.Clone(c.Identifiers), func(identifier string) bool { return strings.HasPrefix(identifier, provider+":") })
-	if len(c.Identifiers) == 0 {
-		next.Credentials = slices.DeleteFunc(next.Credentials, func(c identity.Credential) bool { return c.Type == identity.MethodOIDC })
-	}
-	return next, nil
+	return stored.WithoutAccounts(provider, now)
 }

@@ -36,7 +36,7 @@ func testLinkAndExchangeOfAFlow(t *testing.T, s *suite) {
 	f := s.newFlow()
 	f.Kind, f.Type, f.Exchange = flow.Login, flow.API, []byte{7, 0, 255}
 	f.Link = &flow.Link{
-		Provider: "corp", Identifier: "corp:Seven", Duplicate: "ann@example.org", Methods: []string{"password", "oidc"}, Providers: []string{"other"},
+		Account: account("corp", "Seven"), Duplicate: "ann@example.org", Methods: []string{"password", "oidc"}, Providers: []string{"other"},
 	}
 	s.must(st.CreateFlow(s.ctx(), f))
 	changed := *f

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
@@ -24,9 +24,9 @@ func (s *suite) link(st *store.Store, id uuid.UUID, subject string, check func(*
 				return nil, err
 			}
 		}
-		linked := stored.WithIdentifier(identity.MethodOIDC, "corp:"+subject, s.clock())
+		linked, err := stored.WithAccount(account("corp", subject), s.clock())
 		if linked == nil {
-			return nil, nil
+			return nil, err
 		}
 		return &identity.Change{Identity: linked, Updated: func(sequence int64) events.Event {
 			return s.made(id, sequence, events.IdentityUpdated{IdentityID: id.String(), Changed: []string{"credentials"}})
@@ -42,7 +42,7 @@ func testLinkAccount(t *testing.T, s *suite) {
 	want := *r.Identity
 	want.UpdatedAt = s.clock()
 	want.Credentials = slices.Insert(slices.Clone(want.Credentials), 0, identity.Credential{
-		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: json.RawMessage(`{}`), CreatedAt: s.clock(), UpdatedAt: s.clock(),
+		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: identity.OIDCConfig(account("corp", "Seven")), CreatedAt: s.clock(), UpdatedAt: s.clock(),
 	})
 	for range 2 { // the second changes nothing and tells nothing
 		s.must(s.link(st, r.Identity.ID, "Seven", nil))
@@ -57,7 +57,8 @@ func testLinkAccount(t *testing.T, s *suite) {
 	s.advance(time.Second)
 	s.must(s.link(st, r.Identity.ID, "8", nil))
 	want.UpdatedAt = s.clock()
-	want.Credentials[0].Identifiers, want.Credentials[0].UpdatedAt = []string{"corp:Seven", "corp:8"}, s.clock()
+	c := &want.Credentials[0]
+	c.Identifiers, c.Config, c.UpdatedAt = []string{"corp:Seven", "corp:8"}, identity.OIDCConfig(account("corp", "Seven"), account("corp", "8")), s.clock()
 	for _, subject := range []string{"Seven", "8"} {
 		got, err := st.IdentityByIdentifier(s.ctx(), identity.Handle(identity.MethodOIDC, "corp:"+subject))
 		if diff := cmp.Diff(&want, got, anySequence); err != nil || diff != "" {
@@ -121,6 +122,63 @@ func testLinkAccountAtOnce(t *testing.T, s *suite) {
 	}
 	if updated != 2 {
 		t.Errorf("%d events of 2 accounts that were linked", updated)
+	}
+}
+
+// The issuer of an account is kept with it, however it came; the same subject of
+// another issuer is nobody's and can be nobody's while it is there.
+func testAccountOfAnotherIssuer(t *testing.T, s *suite) {
+	st := s.store(nil)
+	registered := s.proven("ann@example.org", "Seven")
+	registered.Identity.Credentials[0].Config = identity.OIDCConfig(account("corp", "Seven"))
+	s.must(st.Register(s.ctx(), registered))
+	linked := s.registered(st, "bob@example.org")
+	s.must(s.link(st, linked.Identity.ID, "8", nil))
+	before := s.types(st)
+	for subject, owner := range map[string]uuid.UUID{"Seven": registered.Identity.ID, "8": linked.Identity.ID} {
+		theirs := account("corp", subject)
+		stranger := theirs
+		stranger.Issuer = "https://new.example.org"
+		i, err := s.store(nil).IdentityByIdentifier(s.ctx(), identity.Handle(identity.MethodOIDC, stranger.Identifier()))
+		s.must(err)
+		if i.ID != owner || i.Holds(theirs) != nil || !errors.Is(i.Holds(stranger), identity.ErrOtherIssuer) {
+			t.Errorf("%s of the issuer: %v; of another: %v, want %v", subject, i.Holds(theirs), i.Holds(stranger), identity.ErrOtherIssuer)
+		}
+		err = st.UpdateIdentity(s.ctx(), owner, func(stored *identity.Identity) (*identity.Change, error) {
+			next, err := stored.WithAccount(stranger, s.clock())
+			if next == nil {
+				return nil, err
+			}
+			return &identity.Change{Identity: next}, nil
+		})
+		if !errors.Is(err, identity.ErrOtherIssuer) {
+			t.Errorf("UpdateIdentity to %s of another issuer = %v, want %v", subject, err, identity.ErrOtherIssuer)
+		}
+		if err := s.settings(st).Link(s.ctx(), changing(i, "corp"), stranger); !errors.As(err, new(*flow.Invalid)) {
+			t.Errorf("Link of %s of another issuer = %v, want that it is refused", subject, err)
+		}
+	}
+	if got := s.types(st); !slices.Equal(got, before) {
+		t.Errorf("outbox = %q, want %q as before", got, before)
+	}
+	// Of two issuers at once one is linked.
+	cid := s.registered(st, "cid@example.org").Identity
+	refused := 0
+	for _, err := range atOnce(2, func(n int) error {
+		a := account("corp", "9")
+		a.Issuer += []string{"/a", "/b"}[n]
+		return s.settings(st).Link(s.ctx(), changing(cid, "corp"), a)
+	}) {
+		if errors.As(err, new(*flow.Invalid)) {
+			refused++
+		} else {
+			s.must(err)
+		}
+	}
+	i, err := st.Identity(s.ctx(), cid.ID)
+	s.must(err)
+	if c := i.Credential(identity.MethodOIDC); refused != 1 || !slices.Equal(c.Identifiers, []string{"corp:9"}) {
+		t.Errorf("%d refused, accounts %q, want one and corp:9", refused, c.Identifiers)
 	}
 }
 

@@ -13,6 +13,11 @@ import (
 	"github.com/usher-auth/usher/services/session"
 )
 
+// account is one that a provider has proven.
+func account(provider, subject string) identity.Account {
+	return identity.Account{Provider: provider, Subject: subject, Issuer: "https://" + provider + ".example.org"}
+}
+
 // proven is the registration of a person whom the provider "corp" knows.
 func (s *suite) proven(address, subject string) registration.Record {
 	r := s.record(address)

@@ -66,18 +66,18 @@ func testLinkAndUnlink(t *testing.T, s *suite) {
 	}
 	s.advance(time.Second)
 	for range 2 { // the second changes nothing and tells nothing
-		s.must(service.Link(s.ctx(), changing(r.Identity, "corp"), "corp:Seven"))
+		s.must(service.Link(s.ctx(), changing(r.Identity, "corp"), account("corp", "Seven")))
 	}
 	want.UpdatedAt = s.clock()
 	want.Credentials = slices.Insert(slices.Clone(want.Credentials), 0, identity.Credential{
-		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: []byte(`{}`), CreatedAt: s.clock(), UpdatedAt: s.clock(),
+		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: identity.OIDCConfig(account("corp", "Seven")), CreatedAt: s.clock(), UpdatedAt: s.clock(),
 	})
 	expect("linked", "identity.created 1", "identity.updated 2")
 	handle := identity.Handle(identity.MethodOIDC, "corp:Seven")
 	if i, err := st.IdentityByIdentifier(s.ctx(), handle); err != nil || i.ID != want.ID {
 		t.Errorf("IdentityByIdentifier = %+v, %v, want who has linked it", i, err)
 	}
-	s.must(service.Link(s.ctx(), changing(r.Identity, "other"), "other:8"))
+	s.must(service.Link(s.ctx(), changing(r.Identity, "other"), account("other", "8")))
 	s.must(service.Unlink(s.ctx(), changing(r.Identity, "other"), anyway))
 	expect("one of two removed", "identity.created 1", "identity.updated 2", "identity.updated 3", "identity.updated 4")
 
@@ -91,11 +91,11 @@ func testLinkAndUnlink(t *testing.T, s *suite) {
 		t.Errorf("IdentityByIdentifier of what was removed = %+v, %v", i, err)
 	}
 	bob := s.registered(st, "bob@example.org") // what was given up can be another's
-	s.must(service.Link(s.ctx(), changing(bob.Identity, "corp"), "corp:Seven"))
-	if err := service.Link(s.ctx(), changing(r.Identity, "corp"), "corp:Seven"); !errors.Is(err, identity.ErrExists) {
+	s.must(service.Link(s.ctx(), changing(bob.Identity, "corp"), account("corp", "Seven")))
+	if err := service.Link(s.ctx(), changing(r.Identity, "corp"), account("corp", "Seven")); !errors.Is(err, identity.ErrExists) {
 		t.Errorf("Link of another's account = %v, want %v", err, identity.ErrExists)
 	}
-	if err := service.Link(s.ctx(), changing(&identity.Identity{ID: uuid.New()}, "corp"), "corp:9"); !errors.Is(err, session.ErrIdentityInactive) {
+	if err := service.Link(s.ctx(), changing(&identity.Identity{ID: uuid.New()}, "corp"), account("corp", "9")); !errors.Is(err, session.ErrIdentityInactive) {
 		t.Errorf("Link of nobody = %v, want %v", err, session.ErrIdentityInactive)
 	}
 }
@@ -105,7 +105,7 @@ func testUnlinkAtOnce(t *testing.T, s *suite) {
 	stores := []*store.Store{s.store(nil), s.store(nil)}
 	r := s.proven("ann@example.org", "Seven")
 	s.must(stores[0].Register(s.ctx(), r))
-	s.must(s.settings(stores[0]).Link(s.ctx(), changing(r.Identity, "other"), "other:8"))
+	s.must(s.settings(stores[0]).Link(s.ctx(), changing(r.Identity, "other"), account("other", "8")))
 	providers := []string{"corp", "other"}
 	kept := 0
 	for _, err := range atOnce(2, func(n int) error {
@@ -130,9 +130,11 @@ func testLinkAtOnce(t *testing.T, s *suite) {
 	st := s.store(nil)
 	people := []*identity.Identity{s.registered(st, "ann@example.org").Identity, s.registered(st, "bob@example.org").Identity}
 	s.oneOf(atOnce(2, func(n int) error {
-		return s.settings(st).Link(s.ctx(), changing(people[n], "corp"), "corp:7")
+		return s.settings(st).Link(s.ctx(), changing(people[n], "corp"), account("corp", "7"))
 	}), identity.ErrExists)
-	for _, err := range atOnce(8, func(int) error { return s.settings(st).Link(s.ctx(), changing(people[0], "other"), "other:7") }) {
+	for _, err := range atOnce(8, func(int) error {
+		return s.settings(st).Link(s.ctx(), changing(people[0], "other"), account("other", "7"))
+	}) {
 		s.must(err)
 	}
 	if i, err := st.Identity(s.ctx(), people[0].ID); err != nil || !slices.Contains(settings.Linked(i), "other") || len(i.Credential(identity.MethodOIDC).Identifiers) > 2 {

@@ -128,6 +128,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"LinkAccount":                     testLinkAccount,
 		"LinkAccountRefuses":              testLinkAccountRefuses,
 		"LinkAccountAtOnce":               testLinkAccountAtOnce,
+		"AccountOfAnotherIssuer":          testAccountOfAnotherIssuer,
 		"SessionOfTheLinked":              testSessionOfTheLinked,
 		"CountTry":                        testCountTry,
 		"Verify":                          testVerify,

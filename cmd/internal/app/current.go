@@ -280,8 +280,8 @@ func (l *live) Login(ctx context.Context, in login.Submit) (*login.Result, error
 }
 
 // LoginProven signs in by the configuration in force.
-func (l *live) LoginProven(ctx context.Context, in login.Submit, identifier string) (*login.Result, error) {
-	return l.now().login.LoginProven(ctx, in, identifier)
+func (l *live) LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error) {
+	return l.now().login.LoginProven(ctx, in, a)
 }
 
 // Provider gives an identity provider of the configuration in force.
