@@ -182,3 +182,27 @@ func TestRefusedDiscovery(t *testing.T) {
 		})
 	}
 }
+
+// What is found over TLS stays on TLS, even where providers without it may be
+// called.
+func TestDiscoveryLeavesNoTLS(t *testing.T) {
+	t.Parallel()
+	for _, changed := range []string{"", "authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"} {
+		document := map[string]any{"issuer": "https://provider.example"}
+		for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"} {
+			document[name] = "https://provider.example/" + name
+		}
+		if changed != "" {
+			document[changed] = "http://127.0.0.1/" + changed
+		}
+		network := recorded{"provider.example/.well-known/openid-configuration": says(200, encode(t, document))}
+		_, _, err := provider(t, oidc.Options{Transport: network, PlainHTTP: true}, oidc.Config{
+			ID: "own", Provider: oidc.Generic, ClientID: "id", IssuerURL: "https://provider.example", Mapper: mapper,
+		}).Start(t.Context(), request())
+		if changed != "" {
+			refusal(t, err, oidc.ErrRefused, "discovery: names no usable")
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -19,6 +19,9 @@ const (
 	dialTimeout = 3 * time.Second
 	// maxAnswer bounds every answer of a provider: discovery, keys, tokens, userinfo.
 	maxAnswer = 256 << 10
+	// maxConns bounds the connections to one host, so that a provider that hangs
+	// holds no more of them. Whoever waits for one does so within the timeout.
+	maxConns = 64
 )
 
 var (
@@ -52,6 +55,7 @@ func newTransport(dialer *net.Dialer) *http.Transport {
 		ForceAttemptHTTP2:      true,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
+		MaxConnsPerHost:        maxConns,
 		MaxIdleConnsPerHost:    8,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,

@@ -42,10 +42,14 @@ func refusedClaims() map[string]struct {
 		"sub empty":             {map[string]any{"sub": ""}, "sub"},
 		"sub blank":             {map[string]any{"sub": "  "}, "sub"},
 		"sub a number":          {map[string]any{"sub": 7}, "malformed"},
+		"sub of two lines":      {map[string]any{"sub": "person\n1"}, "sub"},
+		"sub with NUL":          {map[string]any{"sub": "person-1\x00"}, "sub"},
+		"sub with DEL":          {map[string]any{"sub": "person-1\x7f"}, "sub"},
 		"sub long":              {map[string]any{"sub": strings.Repeat("x", 256)}, "sub"},
 		"sub ambiguous":         {map[string]any{"\u017fub": "victim"}, "ambiguous"},
 		"issued in the future":  {map[string]any{"iat": now.Add(time.Hour).Unix()}, "in the future"},
 		"claims over 64 KiB":    {map[string]any{"x": strings.Repeat("x", 70<<10)}, "64 KiB"},
+		"id_token of 200 KiB":   {map[string]any{"x": strings.Repeat("x", 150<<10)}, "id_token: answer is too large"},
 		"claims of 1 MiB":       {map[string]any{"x": strings.Repeat("x", 1<<20)}, "too large"},
 		"expiry is not a time":  {map[string]any{"exp": "soon"}, "malformed"},
 		"audience is an object": {map[string]any{"aud": map[string]any{}}, "malformed"},
@@ -64,6 +68,16 @@ func TestRefusedClaims(t *testing.T) {
 			refusal(t, err, oidc.ErrRefused, tc.want)
 		})
 	}
+}
+
+// Whom an account belongs to is the issuer that was checked: the library takes
+// "i\u017fs" for iss.
+func TestAmbiguousIssuer(t *testing.T) {
+	t.Parallel()
+	own := oidctest.New(t)
+	own.Claims = map[string]any{"iss": "https://evil.example", "i\u017fs": own.URL}
+	_, err := signIn(t, provider(t, oidc.Options{}, config(own)))
+	refusal(t, err, oidc.ErrRefused, "ambiguous")
 }
 
 func TestRefusedSignatures(t *testing.T) {

@@ -56,6 +56,66 @@ func TestWithdrawnKey(t *testing.T) {
 	refusal(t, err, oidc.ErrRefused, "does not publish")
 }
 
+// A key opens only what it was published for.
+func TestKeyOfAnotherEnd(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		use, algorithm string
+		want           string // empty: it signs id_tokens
+	}{
+		"signs":             {"sig", "RS256", ""},
+		"nothing is said":   {"", "", ""},
+		"encrypts":          {"enc", "", "does not publish"},
+		"another algorithm": {"sig", "RS512", "does not publish"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			own := oidctest.New(t)
+			other := oidctest.NewKey(t, "other", jose.ES256) // so that the set is not empty
+			set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+				{Key: own.Key().Private.Public(), KeyID: own.Key().ID, Use: tc.use, Algorithm: tc.algorithm},
+				{Key: other.Private.Public(), KeyID: other.ID, Use: "sig"},
+			}}
+			own.Handle = map[string]http.HandlerFunc{"/keys": says(200, encode(t, set))}
+			_, err := signIn(t, provider(t, oidc.Options{}, config(own)))
+			if tc.want != "" {
+				refusal(t, err, oidc.ErrRefused, tc.want)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// While a provider is away, what is known of it stands for a day and no longer:
+// it may have withdrawn a key.
+func TestKnownForADay(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{"/keys": "keys: answered 503", "/.well-known/openid-configuration": "discovery: answered 503"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			own := oidctest.New(t)
+			now := time.Now()
+			own.Claims = map[string]any{"exp": now.Add(48 * time.Hour).Unix()}
+			p := provider(t, oidc.Options{Now: func() time.Time { return now }}, config(own))
+			if _, err := signIn(t, p); err != nil {
+				t.Fatal(err)
+			}
+			own.Change(func(o *oidctest.Provider) { o.Handle = map[string]http.HandlerFunc{path: says(503, "")} })
+			now = now.Add(23 * time.Hour)
+			if _, err := signIn(t, p); err != nil {
+				t.Errorf("after 23 h: %v", err)
+			}
+			now = now.Add(time.Hour)
+			to, a, err := p.Start(t.Context(), request())
+			if err == nil {
+				_, err = p.Finish(t.Context(), a, oidc.Callback{Code: visit(t, to).Get("code")})
+			}
+			refusal(t, err, oidc.ErrUnavailable, want)
+		})
+	}
+}
+
 // Tokens with unknown keys make nobody fetch keys for each of them, and a new
 // key is known again after the pause.
 func TestUnknownKeysAreBounded(t *testing.T) {

@@ -39,11 +39,12 @@ func TestGitHub(t *testing.T) {
 		vouched      int
 		refused      string
 	}{
-		"verified":   {user, `[{"email":"x@a.example","primary":false,"verified":true},{"email":"octo@a.example","primary":true,"verified":true}]`, "octo@a.example", 1, ""},
-		"unverified": {user, `[{"email":"octo@a.example","primary":true,"verified":false}]`, "octo@a.example", 0, ""},
-		"no address": {user, `[]`, "", 0, ""},
-		"no id":      {`{"login":"octocat"}`, `[]`, "", 0, "sub"},
-		"broken":     {`{`, `[]`, "", 0, "not JSON"},
+		"verified":    {user, `[{"email":"x@a.example","primary":false,"verified":true},{"email":"octo@a.example","primary":true,"verified":true}]`, "octo@a.example", 1, ""},
+		"unverified":  {user, `[{"email":"octo@a.example","primary":true,"verified":false}]`, "octo@a.example", 0, ""},
+		"not primary": {user, `[{"email":"octo@a.example","primary":true,"verified":false},{"email":"x@a.example","primary":false,"verified":true}]`, "octo@a.example", 0, ""},
+		"no address":  {user, `[]`, "", 0, ""},
+		"no id":       {`{"login":"octocat"}`, `[]`, "", 0, "sub"},
+		"broken":      {`{`, `[]`, "", 0, "not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -84,6 +84,24 @@ func TestAuthorizationURL(t *testing.T) {
 	}
 }
 
+// A value that is too long is left out, since an authorization URL is a line of a
+// header.
+func TestLongUpstreamParameter(t *testing.T) {
+	t.Parallel()
+	p := provider(t, oidc.Options{}, config(oidctest.New(t)))
+	for length, want := range map[int]bool{512: true, 513: false} {
+		r := request()
+		r.Upstream = map[string]string{"login_hint": strings.Repeat("x", length)}
+		to, _, err := p.Start(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := query(t, to).Has("login_hint"); got != want {
+			t.Errorf("login_hint of %d bytes goes to the provider: %t, want %t", length, got, want)
+		}
+	}
+}
+
 func TestPKCEForced(t *testing.T) {
 	t.Parallel()
 	own := oidctest.New(t)

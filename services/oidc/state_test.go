@@ -60,6 +60,31 @@ func TestState(t *testing.T) {
 	if _, err := p.Open(state); !errors.Is(err, oidc.ErrState) {
 		t.Errorf("Open after %s = %v, want ErrState", oidc.Lifetime, err)
 	}
+	// Who opened it in time still has to finish in time.
+	if _, err := p.Finish(t.Context(), a, oidc.Callback{Code: "x"}); !errors.Is(err, oidc.ErrState) {
+		t.Errorf("Finish after %s = %v, want ErrState", oidc.Lifetime, err)
+	}
+	if own.Calls("/token") != 0 {
+		t.Error("a code was sent for an attempt that is none")
+	}
+}
+
+// Nobody makes the server open as much as a request may hold.
+func TestLongState(t *testing.T) {
+	t.Parallel()
+	p := provider(t, oidc.Options{}, config(oidctest.New(t)))
+	for length, want := range map[int]error{2000: nil, 4000: oidc.ErrState} {
+		r := request()
+		r.Flow = strings.Repeat("x", length)
+		to, _, err := p.Start(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := query(t, to).Get("state")
+		if _, err := p.Open(state); !errors.Is(err, want) {
+			t.Errorf("Open of %d bytes = %v, want %v", len(state), err, want)
+		}
+	}
 }
 
 // A code is worth something once, and only with the attempt that it was made for.
@@ -144,6 +169,23 @@ func TestMixUp(t *testing.T) {
 		t.Error("a code of a mix-up was sent")
 	}
 	if _, err := p.Finish(t.Context(), a, oidc.Callback{Code: back.Get("code"), Issuer: good.URL}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A provider that does not announce iss may name itself, and nobody else.
+func TestMixUpUnannounced(t *testing.T) {
+	t.Parallel()
+	own := oidctest.New(t)
+	p := provider(t, oidc.Options{}, config(own))
+	to, a := start(t, p)
+	code := visit(t, to).Get("code")
+	_, err := p.Finish(t.Context(), a, oidc.Callback{Code: code, Issuer: "https://evil.example"})
+	refusal(t, err, oidc.ErrRefused, "another issuer")
+	if own.Calls("/token") != 0 {
+		t.Error("a code of a mix-up was sent")
+	}
+	if _, err := p.Finish(t.Context(), a, oidc.Callback{Code: code, Issuer: own.URL}); err != nil {
 		t.Error(err)
 	}
 }
