@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -573,43 +572,6 @@ func (w *world) flowCount() int {
 func (w *world) sessionCount() int {
 	defer w.lock()()
 	return len(w.sessions)
-}
-
-// Whoever comes back to a flow that has just registered them gets the session of
-// that registration, not a login.
-func TestSameButtonAgain(t *testing.T) {
-	t.Parallel()
-	w, p := social(t)
-	for _, kind := range []string{routeRegistration, routeLogin} {
-		p.Change(func(p *oidctest.Provider) {
-			p.Claims = map[string]any{"sub": kind, "email": kind[len("/self-service/"):] + "@example.org"}
-		})
-		w.server.Login = memoryLogin{w}
-		c := w.browser()
-		f := c.begin(kind)
-		lost := w.browser() // the same, which the answer does not reach
-		base := parsed(t, c.base)
-		lost.http.Jar.SetCookies(base, c.http.Jar.Cookies(base))
-		c.ended(c.through(f, nil))
-		grants := len(w.grants)
-		w.server.Login = refused{err: errors.New("a login was asked for")}
-		lost.ended(lost.through(f, nil))
-		if len(w.grants) != grants {
-			t.Errorf("%s: %d grants, want %d", kind, len(w.grants), grants)
-		}
-	}
-}
-
-// What waits for the provider is bounded.
-func TestTooMuchToWait(t *testing.T) {
-	t.Parallel()
-	w, _ := social(t)
-	c := w.browser()
-	f := c.browserFlow()
-	body, _ := json.Marshal(map[string]any{"provider": "corp", "csrf_token": f.csrf(), "transient_payload": map[string]string{"x": strings.Repeat("x", 20<<10)}})
-	if g := c.postJSON(f.submit(), string(body)); g.status != http.StatusBadRequest || !slices.Contains(g.shown(t).messages(), 4000001) {
-		t.Errorf("start = %d %.200s, want 400 with 4000001", g.status, g.body)
-	}
 }
 
 // Without the session step the account is made and nobody is signed in.
