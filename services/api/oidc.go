@@ -71,6 +71,9 @@ func (s *Server) providers() (shown []flow.Provider) {
 // startAttempt sends a person to the provider that a submit names. What was
 // submitted with it waits in the flow until they are back.
 func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
+	if in.texts["provider"] == "" {
+		return s.mend(x, f, &flow.Invalid{Form: said(flow.Missing("provider"))}, in.transient)
+	}
 	p, err := s.provider(in.texts["provider"])
 	if err != nil {
 		return err

@@ -105,7 +105,7 @@ var reasons = map[string]string{
 	"nonce foreign":                 "id_token: nonce is not that of the attempt",
 	"nonce missing":                 "id_token: nonce is not that of the attempt",
 	"not yet valid":                 "id_token: is not valid yet",
-	"provider is gone":              "token: cannot be reached",
+	"provider is gone":              "token: cannot be reached: the connection is refused",
 	"subject empty":                 "claims: sub is missing, empty or too long",
 	"subject missing":               "id_token: sub or iss is missing or ambiguous",
 	"token fails":                   "token: answered 500 Internal Server Error",

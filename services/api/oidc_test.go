@@ -218,6 +218,10 @@ func TestSocialStart(t *testing.T) {
 	}
 	c.ended(c.get(visit(t, parsed(t, g.header.Get("Location"))), "Accept", "text/html"))
 
+	nobody := w.app().get(routeLogin + "/api").shown(t)
+	if g := w.app().postJSON("/self-service/login?flow="+nobody.ID, `{"method":"oidc"}`); g.status != http.StatusBadRequest || !slices.Contains(g.shown(t).messages(), 4000002) {
+		t.Errorf("no provider = %d %s, want 400 with 4000002", g.status, g.body)
+	}
 	for what, g := range map[string]got{
 		"unknown provider":      w.browser().unknown("nobody"),
 		"link of another":       w.browser().get("/self-service/login?flow="+f.ID+"&provider=corp", "Accept", "application/json"),

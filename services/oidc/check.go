@@ -179,7 +179,8 @@ func (p *Provider) checkMapper(r *Report, encoded json.RawMessage) {
 		r.problem("mapper: "+reason(err), `it must give {identity: {traits: {…}}} for std.extVar('claims'); guard claims that may be missing: if 'email' in claims then claims.email`)
 		return
 	}
-	if traits := strings.TrimSpace(string(mapped.Traits)); traits == "" || traits == "{}" || traits == "null" {
+	traits := strings.TrimSpace(string(mapped.Traits))
+	if empty := traits == "" || traits == "{}" || traits == "null"; empty && len(claims) > 1 && claims["email"] != nil { // whoever has none is asked
 		r.problem("mapper: gives no traits of these claims", "without traits, everybody has to fill in the form")
 	}
 	p.checkAddresses(r, &mapped, claims)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/usher-auth/usher/services/webhook"
@@ -111,8 +113,26 @@ func unreachable(step string, err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return away(step, "no answer in time")
 	default:
-		return away(step, "cannot be reached")
+		return away(step, "cannot be reached"+whyNot(err))
 	}
+}
+
+// whyNot says what stands between here and a provider, as far as it is known.
+func whyNot(err error) string {
+	var name *net.DNSError
+	var header tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &name):
+		return ": its host name is not known"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ": the connection is refused"
+	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return ": it does not speak TLS"
+	case errors.As(err, &certificate):
+		return ": its certificate is not trusted"
+	}
+	return ""
 }
 
 // fetcher reads what a provider publishes, or what an access token opens.
