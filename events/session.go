@@ -12,7 +12,10 @@ type SessionIssue struct {
 	IdentityID string `json:"identity_id"`
 	Method     string `json:"method"`
 	Provider   string `json:"provider,omitempty"`
-	AAL        string `json:"aal"`
+	// Linked is the provider whose account the login has linked, a second method
+	// of the session; empty if none.
+	Linked string `json:"linked,omitempty"`
+	AAL    string `json:"aal"`
 	// Digest is the SHA-256 of the token in hex.
 	Digest string `json:"digest"`
 	// Epoch is the identity's at the time of asking.

@@ -94,9 +94,30 @@ func TestTheSessionStepTakesNoHookAway(t *testing.T) {
 	})
 }
 
-// watch runs a worker of the test's own, on a durable consumer and with a
-// credential of its name. It tells which identities it has seen the creation of.
+// watch runs a worker of the test's own. It tells which identities it has seen
+// the creation of.
 func (s *system) watch(name string) (seen func() []string) {
+	s.t.Helper()
+	var mu sync.Mutex
+	ids := map[string]bool{}
+	s.work(name, []string{events.IdentityCreated{}.EventType()}, func(w *workers.Worker) {
+		workers.On(w, func(_ context.Context, e workers.Event[events.IdentityCreated]) error {
+			mu.Lock()
+			defer mu.Unlock()
+			ids[e.Data.IdentityID] = true
+			return nil
+		})
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Sorted(maps.Keys(ids))
+	}
+}
+
+// work runs a worker for these types of events until the test ends, on a durable
+// consumer and with a credential of its name.
+func (s *system) work(name string, types []string, on func(w *workers.Worker)) {
 	s.t.Helper()
 	keys, err := events.LoadOrMakeKeys(filepath.Join(s.dir, "data", "bus", "keys"))
 	if err != nil {
@@ -121,7 +142,7 @@ func (s *system) watch(name string) (seen func() []string) {
 		s.t.Fatal(err)
 	}
 	defer nc.Close()
-	durable := events.Durable{Name: name, Types: []string{events.IdentityCreated{}.EventType()}}
+	durable := events.Durable{Name: name, Types: types}
 	if _, err := events.Provision(s.t.Context(), nc, events.StreamOptions{}, []events.Durable{durable}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -130,16 +151,8 @@ func (s *system) watch(name string) (seen func() []string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-
-	var mu sync.Mutex
-	ids := map[string]bool{}
 	w := workers.New(name, workers.WithConn(conn), workers.Logger(log))
-	workers.On(w, func(_ context.Context, e workers.Event[events.IdentityCreated]) error {
-		mu.Lock()
-		defer mu.Unlock()
-		ids[e.Data.IdentityID] = true
-		return nil
-	})
+	on(w)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -150,9 +163,4 @@ func (s *system) watch(name string) (seen func() []string) {
 		}
 		conn.Close()
 	})
-	return func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Sorted(maps.Keys(ids))
-	}
 }

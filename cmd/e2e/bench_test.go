@@ -40,6 +40,7 @@ func TestBench(t *testing.T) {
 		{"log", b.eventLog},
 		{"webhooks", b.webhooks},
 		{"login", b.login},
+		{"social", b.social},
 		{"verify", b.verification},
 		{"revoke", b.revocation},
 		{"pages", b.pagesOfLists},
@@ -135,7 +136,10 @@ func median(loads []load) load {
 }
 
 // registrations is a closed loop of native registrations.
-func (s *system) registrations(n, inFlight int) load {
+func (s *system) registrations(n, inFlight int) load { return s.registrationsEach(0, n, inFlight) }
+
+// registrationsEach is registrations whose clients begin one every so often at most.
+func (s *system) registrationsEach(every time.Duration, n, inFlight int) load {
 	clients := make([]*client, inFlight)
 	transport := &http.Transport{MaxIdleConnsPerHost: inFlight}
 	for i := range clients {
@@ -143,7 +147,10 @@ func (s *system) registrations(n, inFlight int) load {
 		clients[i].http.Transport = transport
 	}
 	defer transport.CloseIdleConnections()
+	next := make([]time.Time, inFlight)
 	l := s.closedLoop(n, inFlight, func(worker, _ int) error {
+		time.Sleep(time.Until(next[worker]))
+		next[worker] = time.Now().Add(every)
 		c := clients[worker]
 		f, err := c.initAPI()
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 )
 
 // TestPagesInABrowser drives the built-in pages in Chromium: register, sign in,
-// verify and log out by typing, mistakes at their fields, keyboard only, light
-// and dark, axe.
+// verify and log out by typing, sign up and in at a provider, mistakes at their
+// fields, keyboard only, light and dark, axe.
 func TestPagesInABrowser(t *testing.T) {
 	for _, needed := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(needed); err != nil {
@@ -21,6 +21,11 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 	t.Run("registration", func(t *testing.T) { browse(t, "registration.mjs", hooks(sessionHook)) })
 	t.Run("login", func(t *testing.T) { browse(t, "login.mjs", mustVerify()) })
+	t.Run("social", func(t *testing.T) {
+		p := newProvider(t)
+		config := merge(hooks(sessionHook), providers(p.oidcProvider(example, settings{"label": "Example"})))
+		browse(t, "social.mjs", config, "USHER_PROVIDER_URL="+p.issuer)
+	})
 }
 
 // mustVerify is a configuration in which people must verify before they sign in,
@@ -37,12 +42,13 @@ func mustVerify() settings {
 }
 
 // browse runs a script of the browser folder against a system of its own.
-func browse(t *testing.T, script string, config settings) {
+func browse(t *testing.T, script string, config settings, env ...string) {
 	t.Helper()
 	s := newSystem(t, "sqlite", config)
 	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Dir = "browser"
 	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0], "USHER_SCREENSHOTS="+t.TempDir())
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	t.Log(lines[len(lines)-1])

@@ -77,7 +77,19 @@ func (c *client) do(method, path string, header map[string]string, body []byte) 
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	resp, err := c.http.Do(req)
+	a, err := exchange(c.http, req)
+	if err != nil {
+		return nil, err
+	}
+	if c.verify && strings.HasPrefix(target, c.base) {
+		apitest.Verify(c.t, apitest.Answer{Method: method, URL: req.URL, Sent: req.Header, Status: a.status, Header: a.header, Body: a.body})
+	}
+	return a, nil
+}
+
+// exchange sends a request and reads the answer to its end.
+func exchange(c *http.Client, req *http.Request) (*answer, error) {
+	resp, err := c.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +97,6 @@ func (c *client) do(method, path string, header map[string]string, body []byte) 
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, err
-	}
-	if c.verify && strings.HasPrefix(target, c.base) {
-		apitest.Verify(c.t, apitest.Answer{Method: method, URL: req.URL, Sent: req.Header, Status: resp.StatusCode, Header: resp.Header, Body: b})
 	}
 	return &answer{status: resp.StatusCode, header: resp.Header, body: b}, nil
 }
@@ -106,12 +115,15 @@ var asJSON = map[string]string{"Accept": "application/json", "Content-Type": "ap
 
 // flowView is what the tests read of a flow.
 type flowView struct {
-	ID string `json:"id"`
-	UI struct {
+	ID    string `json:"id"`
+	State string `json:"state"`
+	UI    struct {
 		Action   string        `json:"action"`
 		Nodes    []nodeView    `json:"nodes"`
 		Messages []messageView `json:"messages"`
 	} `json:"ui"`
+	// ExchangeCode is an app's half of the code for its session.
+	ExchangeCode string `json:"session_token_exchange_code"`
 }
 
 type nodeView struct {
@@ -164,8 +176,17 @@ type sessionView struct {
 	ID       string `json:"id"`
 	Active   bool   `json:"active"`
 	Identity struct {
-		ID string `json:"id"`
+		ID        string         `json:"id"`
+		Traits    map[string]any `json:"traits"`
+		Addresses []struct {
+			Value    string `json:"value"`
+			Verified bool   `json:"verified"`
+		} `json:"verifiable_addresses"`
 	} `json:"identity"`
+	Methods []struct {
+		Method   string `json:"method"`
+		Provider string `json:"provider"`
+	} `json:"authentication_methods"`
 }
 
 var people atomic.Int64

@@ -49,6 +49,23 @@ func (s *system) events(query string) (all []event) {
 // identities are the ids of all that are stored.
 func (s *system) identities() (ids []string) {
 	s.t.Helper()
+	for _, i := range s.stored() {
+		ids = append(ids, i.ID)
+	}
+	return ids
+}
+
+// identityView is what the tests read of an identity.
+type identityView struct {
+	ID     string `json:"id"`
+	Traits struct {
+		Email string `json:"email"`
+	} `json:"traits"`
+}
+
+// stored are all identities.
+func (s *system) stored() (all []identityView) {
+	s.t.Helper()
 	next := "/admin/identities?page_size=1000"
 	c := newApp(s.t, s.admins[0])
 	for next != "" {
@@ -56,13 +73,9 @@ func (s *system) identities() (ids []string) {
 		if a.status != http.StatusOK {
 			s.t.Fatalf("%s: %d %s", next, a.status, a.body)
 		}
-		var page []struct {
-			ID string `json:"id"`
-		}
+		var page []identityView
 		a.json(s.t, &page)
-		for _, i := range page {
-			ids = append(ids, i.ID)
-		}
+		all = append(all, page...)
 		next = ""
 		for link := range strings.SplitSeq(a.header.Get("Link"), ",") {
 			if target, rel, _ := strings.Cut(link, ";"); strings.Contains(rel, `"next"`) {
@@ -70,7 +83,7 @@ func (s *system) identities() (ids []string) {
 			}
 		}
 	}
-	return ids
+	return all
 }
 
 // api spreads requests over the api processes.

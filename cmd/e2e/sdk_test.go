@@ -26,8 +26,8 @@ import (
 // runs the tests of the folder sdk, which is a module of its own. Each endpoint
 // must be called by the tests that the table there names for it.
 func TestSDKs(t *testing.T) {
-	tap := newTap(t)
-	s := newSystem(t, "sqlite", merge(gated(nil), settings{
+	tap, p := newTap(t), newProvider(t)
+	s := newSystem(t, "sqlite", merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
 		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},
 	}))
 	tap.connect(s)

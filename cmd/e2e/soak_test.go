@@ -253,7 +253,7 @@ func (k *soak) reached(logged []audit.Record) error {
 	}
 	dead, called := k.letters(delivery.Dead), k.webhook.ids()
 	for name, dir := range k.ledgers {
-		effects, err := countLines(filepath.Join(dir, "effects"))
+		effects, err := effectsIn(dir)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,12 +87,28 @@ func serveLedger(dir string) error {
 	return w.Run(context.Background())
 }
 
-// shellLedger is the same as a command for each event. A folder is the key.
+// shellLedger is the same as a command for each event. A folder is key and effect in
+// one step: a command that is killed between two leaves the one without the other.
 const shellLedger = `cd "$1"
 echo "$USHER_EVENT_ID $USHER_ATTEMPT" >>deliveries
-mkdir "$USHER_EVENT_ID" 2>&- && echo "$USHER_EVENT_ID" >>effects
-exit 0
+mkdir -p "$USHER_EVENT_ID"
 `
+
+// effectsIn counts the effects of a ledger by event: lines of a file, or folders.
+func effectsIn(dir string) (map[string]int, error) {
+	effects, err := countLines(filepath.Join(dir, "effects"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return effects, err
+	}
+	entries, err := os.ReadDir(dir)
+	effects = map[string]int{}
+	for _, e := range entries {
+		if e.IsDir() {
+			effects[e.Name()]++
+		}
+	}
+	return effects, err
+}
 
 // countLines counts how often each line is in a file.
 func countLines(file string) (map[string]int, error) {

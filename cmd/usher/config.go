@@ -44,10 +44,13 @@ func configCheckCommand(g *global) *cobra.Command {
 			}
 			said = append(append(said, plans.Warnings...), plans.Unknown()...)
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "warnings": said})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "warnings": said, "social_sign_in": app.SocialSignIn(cfg)})
 			}
 			for _, text := range said {
 				fmt.Fprintln(cmd.OutOrStdout(), "warning:", text)
+			}
+			if social := app.SocialSignIn(cfg); social != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), social)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "the configuration can be used")
 			return nil

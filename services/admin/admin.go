@@ -48,22 +48,10 @@ type Store interface {
 	// change meanwhile: [identity.ErrNotFound] if there is none, [identity.ErrExists]
 	// if an identifier is taken. decide must not change what it is given, nor wait
 	// for anything; nil of it stores nothing, and so does its error.
-	UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*Change, error)) error
+	UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error
 	// DeleteIdentity deletes an identity and all that is stored of it, or gives
 	// [identity.ErrNotFound].
 	DeleteIdentity(ctx context.Context, id uuid.UUID, d Deletion) error
-}
-
-// Change is what an update stores.
-type Change struct {
-	// Identity is what the stored one becomes. An address is the stored one if
-	// their ids are the same; one that is left out goes, with its codes.
-	Identity *identity.Identity
-	// Updated makes identity.updated with the identity's next sequence.
-	Updated Made
-	// Revoked makes session.revoked for each live session, which is then revoked;
-	// nil leaves them alone.
-	Revoked session.Revocation
 }
 
 // Deletion makes the events of a deletion: for each live session, then the last

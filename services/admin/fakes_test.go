@@ -54,7 +54,7 @@ type fakes struct {
 	schemas map[string]*identity.Schema
 	stored  *identity.Identity
 	session *session.Session
-	change  *admin.Change // the last one
+	change  *identity.Change // the last one
 	events  []events.Event
 	live    []uuid.UUID // sessions that a revocation hits
 	until   time.Time
@@ -106,7 +106,7 @@ func (f *fakes) CreateIdentity(_ context.Context, i *identity.Identity, e events
 	return nil
 }
 
-func (f *fakes) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
+func (f *fakes) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	if f.stored == nil || f.stored.ID != id {
 		return identity.ErrNotFound
 	}

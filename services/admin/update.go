@@ -49,7 +49,7 @@ func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, er
 		return nil, err
 	}
 	var result *identity.Identity
-	err = s.Store.UpdateIdentity(ctx, in.ID, func(stored *identity.Identity) (*Change, error) {
+	err = s.Store.UpdateIdentity(ctx, in.ID, func(stored *identity.Identity) (*identity.Change, error) {
 		wanted, err := in.Want(stored)
 		if err != nil {
 			return nil, err
@@ -106,13 +106,13 @@ func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessa
 }
 
 // change is what is to be stored, nil if nothing is.
-func change(stored, next *identity.Identity, by Author) *Change {
+func change(stored, next *identity.Identity, by Author) *identity.Change {
 	parts := changed(stored, next)
 	if len(parts) == 0 {
 		return nil
 	}
 	now := next.UpdatedAt
-	c := &Change{Identity: next, Updated: func(sequence int64) events.Event {
+	c := &identity.Change{Identity: next, Updated: func(sequence int64) events.Event {
 		return event(by, next.ID, now, sequence, events.IdentityUpdated{IdentityID: next.ID.String(), Changed: parts})
 	}}
 	if next.Epoch != stored.Epoch {

@@ -18,7 +18,7 @@ import (
 	"github.com/usher-auth/usher/services/session"
 )
 
-func (w *world) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
+func (w *world) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	defer w.lock()()
 	stored, ok := w.identities[id]
 	if !ok {
@@ -29,7 +29,7 @@ func (w *world) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*ide
 		return err
 	}
 	for _, other := range w.identities {
-		if other.ID != id && len(other.Addresses) > 0 && len(change.Identity.Addresses) > 0 && other.Addresses[0].Value == change.Identity.Addresses[0].Value {
+		if other.ID != id && (sharesAddress(other, change.Identity) || sharesHandle(other, change.Identity)) {
 			return identity.ErrExists
 		}
 	}

@@ -47,7 +47,7 @@ func (x *exchange) url() string {
 func (x *exchange) foreignCookies() map[string]string {
 	cookies := map[string]string{}
 	for _, c := range x.r.Cookies() {
-		if c.Name != x.settings.SessionCookie.Name && c.Name != x.settings.csrfCookie {
+		if c.Name != x.settings.SessionCookie.Name && c.Name != x.settings.csrfCookie && c.Name != continuityCookie {
 			cookies[c.Name] = strings.ToValidUTF8(c.Value, "\uFFFD")
 		}
 	}

@@ -52,36 +52,52 @@ func NewSealer(secrets ...[]byte) (*Sealer, error) {
 
 // seal gives a cookie value that holds a session's token until it expires.
 func (s *Sealer) seal(t session.Token, expires time.Time) string {
+	return s.sealText(sealPurpose, t.Reveal(), expires)
+}
+
+// sealText gives a cookie value that holds a text until it expires. It opens only
+// for the same purpose.
+func (s *Sealer) sealText(purpose, text string, expires time.Time) string {
 	key := s.keys[0]
-	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+8+len(t.Reveal())+chacha20poly1305.Overhead)
+	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+8+len(text)+chacha20poly1305.Overhead)
 	_, _ = rand.Read(nonce) // never fails, see crypto/rand
 	plain := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
-	plain = append(plain, t.Reveal()...)
-	return base64.RawURLEncoding.EncodeToString(key.Seal(nonce, nonce, plain, []byte(sealPurpose)))
+	plain = append(plain, text...)
+	return base64.RawURLEncoding.EncodeToString(key.Seal(nonce, nonce, plain, []byte(purpose)))
 }
 
 // open gives the token in a cookie value, or [session.ErrNotFound] when it was
 // not sealed here, was changed, or is over.
 func (s *Sealer) open(value string, now time.Time) (session.Token, error) {
-	if len(value) > maxCookie {
+	text, ok := s.openText(sealPurpose, value, now)
+	if !ok {
 		return session.Token{}, session.ErrNotFound
+	}
+	return session.ParseToken(text)
+}
+
+// openText gives the text in a cookie value, false when it was not sealed here for
+// this purpose, was changed, or is over.
+func (s *Sealer) openText(purpose, value string, now time.Time) (string, bool) {
+	if len(value) > maxCookie {
+		return "", false
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(value)
 	if err != nil || len(sealed) < chacha20poly1305.NonceSizeX {
-		return session.Token{}, session.ErrNotFound
+		return "", false
 	}
 	nonce, sealed := sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:]
 	for _, key := range s.keys {
-		plain, err := key.Open(nil, nonce, sealed, []byte(sealPurpose))
+		plain, err := key.Open(nil, nonce, sealed, []byte(purpose))
 		if err != nil {
 			continue
 		}
 		if len(plain) < 8 || now.Unix() >= int64(binary.BigEndian.Uint64(plain)) {
-			return session.Token{}, session.ErrNotFound
+			return "", false
 		}
-		return session.ParseToken(string(plain[8:]))
+		return string(plain[8:]), true
 	}
-	return session.Token{}, session.ErrNotFound
+	return "", false
 }
 
 // setCookie sets a cookie that JavaScript cannot read. life counts only for a

@@ -37,6 +37,7 @@ type submission struct {
 	transient json.RawMessage
 	form      url.Values        // when it was a form; a schema knows the types of its traits
 	texts     map[string]string // what else the kind of flow asks for, by name
+	upstream  map[string]string // parameters for the provider
 }
 
 // decodeSubmit reads the body of a submit in any of the contract's encodings.
@@ -142,9 +143,17 @@ func fromJSON(body []byte, names []string) (submission, error) {
 	if s.traits == nil {
 		s.traits = json.RawMessage("{}")
 	}
-	s.transient, err = objectMember(members, "transient_payload")
+	if s.transient, err = objectMember(members, "transient_payload"); err != nil {
+		return submission{}, err
+	}
+	upstream, err := objectMember(members, upstreamParameters)
+	if err == nil && upstream != nil && json.Unmarshal(upstream, &s.upstream) != nil {
+		err = refuse("%s must be strings", upstreamParameters)
+	}
 	return s, err
 }
+
+const upstreamParameters = "upstream_parameters"
 
 // objectMember gives a member that must be an object, nil if it is absent or null.
 func objectMember(members map[string]json.RawMessage, name string) (json.RawMessage, error) {
@@ -184,6 +193,14 @@ func fromForm(form url.Values, names []string) (submission, error) {
 			return submission{}, err
 		}
 		s.put(name, text)
+	}
+	for name, values := range form {
+		if parameter, ok := strings.CutPrefix(name, upstreamParameters+"."); ok {
+			if s.upstream == nil {
+				s.upstream = map[string]string{}
+			}
+			s.upstream[parameter] = values[0]
+		}
 	}
 	var err error
 	s.transient, err = transientPayload(form)

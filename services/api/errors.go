@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -23,18 +24,23 @@ import (
 
 // Errors of the edge itself.
 var (
-	errUnknownRoute  = errors.New("unknown route")
-	errMethod        = errors.New("method is not allowed")
-	errSignedIn      = errors.New("signed in already")
-	errDisabled      = errors.New("flow is disabled")
-	errNoFirstFactor = errors.New("second factor without a first")
-	errToken         = errors.New("token of no session")
-	errInactive      = errors.New("no session to end")
-	errNoSchema      = errors.New("unknown identity schema")
-	errFlowID        = errors.New("flow id is missing or malformed")
-	errNoToken       = errors.New("no admin token")
-	errScope         = errors.New("admin token lacks the scope")
-	errHost          = errors.New("wrong host for the admin listener")
+	errUnknownRoute   = errors.New("unknown route")
+	errMethod         = errors.New("method is not allowed")
+	errSignedIn       = errors.New("signed in already")
+	errDisabled       = errors.New("flow is disabled")
+	errNoFirstFactor  = errors.New("second factor without a first")
+	errToken          = errors.New("token of no session")
+	errInactive       = errors.New("no session to end")
+	errNoSchema       = errors.New("unknown identity schema")
+	errFlowID         = errors.New("flow id is missing or malformed")
+	errNoToken        = errors.New("no admin token")
+	errScope          = errors.New("admin token lacks the scope")
+	errNoProvider     = errors.New("unknown provider")
+	errNoExchange     = errors.New("no session to exchange a code for")
+	errOnlyRegistered = errors.New("registered without a session")
+	errNoCode         = errors.New("app without an exchange code")
+	errNotTheirs      = errors.New("settings of another identity")
+	errHost           = errors.New("wrong host for the admin listener")
 )
 
 // table says what the client is told about an error. What is not in it is a
@@ -56,6 +62,11 @@ var table = []struct {
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
+	{errNoProvider, problem{status: 404, reason: "There is no provider with this id to sign in with."}},
+	{errNoExchange, problem{status: 404, reason: "There is no session for these codes, or it was handed out already."}},
+	{errOnlyRegistered, problem{status: 404, reason: "The account exists now, but no session came with it. Begin a login."}},
+	{errNoCode, problem{status: 400, reason: "The app has begun this flow without return_session_token_exchange_code=true, so the session could not reach it."}},
+	{oidc.ErrState, problem{status: 400, reason: "This sign-in at the provider does not belong to this browser, is over, or has come back before. Begin again."}},
 	{errInactive, problem{status: 401, id: "session_inactive", reason: "No active session was found in this request."}},
 	{errNoFirstFactor, problem{status: 401, id: "session_aal1_required", reason: "A second factor needs somebody who is signed in with the first."}},
 	{errToken, problem{status: 403, reason: "The token belongs to no session, or to another one."}},
@@ -64,12 +75,13 @@ var table = []struct {
 	{errReturnTo, problem{status: 400, id: "self_service_flow_return_to_forbidden", reason: "return_to leads to where this server does not send people."}},
 	{errFlowID, problem{status: 400, reason: "The query parameter flow is missing or is no id."}},
 	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
+	{errNotTheirs, problem{status: 403, id: "security_identity_mismatch", reason: "These are the settings of somebody else than who is signed in."}},
 	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
 	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},
-	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Send the same again."}},
-	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "The password was right, but signing in did not work. Send the same again."}},
+	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Try it again: it gives the session."}},
+	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "It was the right person, but signing in did not work. Try it again."}},
 	{login.ErrNoAddress, problem{status: 500, reason: "Signing in needs a verified address, and this account has none that could be verified."}},
 	{context.Canceled, problem{status: 503, retry: soon}},
 	{context.DeadlineExceeded, problem{status: 503, retry: soon}},
@@ -77,12 +89,13 @@ var table = []struct {
 
 // problem is an error as clients see it.
 type problem struct {
-	status  int
-	code    int // in the envelope, where it is not the status
-	id      string
-	reason  string
-	details map[string]any
-	retry   time.Duration // says Retry-After, 0 says nothing
+	status   int
+	code     int // in the envelope, where it is not the status
+	id       string
+	reason   string
+	details  map[string]any
+	retry    time.Duration // says Retry-After, 0 says nothing
+	redirect string        // where the browser is to go, beside the error
 	// What stands beside the error in the envelope of a flow that is over, if it is known.
 	useFlow   uuid.UUID
 	expiredAt time.Time
@@ -167,6 +180,7 @@ func (s *Server) keep(x *exchange, p *problem) (string, error) {
 type envelope struct {
 	Error     envelopeError `json:"error"`
 	UseFlowID string        `json:"use_flow_id,omitempty"`
+	Redirect  string        `json:"redirect_browser_to,omitempty"`
 	ExpiredAt *stamp        `json:"expired_at,omitempty"`
 	Since     int64         `json:"since,omitempty"` // nanoseconds
 }
@@ -192,6 +206,7 @@ func (p *problem) envelope(requestID string) envelope {
 		Details: p.details,
 		Message: messages[code],
 	}}
+	e.Redirect = p.redirect
 	if p.useFlow != uuid.Nil {
 		e.UseFlowID = p.useFlow.String()
 	}
@@ -212,6 +227,7 @@ var messages = map[int]string{
 	http.StatusRequestTimeout:      "The request did not come in time",
 	http.StatusConflict:            "The resource could not be created due to a conflict",
 	http.StatusGone:                "The flow is over",
+	http.StatusUnprocessableEntity: "The browser has to go elsewhere",
 	http.StatusTooManyRequests:     "The requests are too many",
 	http.StatusMisdirectedRequest:  "The request came to the wrong place",
 	http.StatusInternalServerError: "An internal error occurred",

@@ -24,9 +24,11 @@ type exchange struct {
 	status   int       // that was answered, 0 before
 	// page says that a person waits in a browser: errors become redirects to
 	// the error page.
-	page   bool
-	secret *csrfSecret // of the CSRF cookie that this answer sets
-	params url.Values  // see query
+	page bool
+	// exchangeCode is an app's half of the code for its session, of a flow that begins.
+	exchangeCode string
+	secret       *csrfSecret // of the CSRF cookie that this answer sets
+	params       url.Values  // see query
 }
 
 // traceParent is the trace context of the request, read or made at its first use.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -121,7 +122,7 @@ func (w *world) Register(_ context.Context, r registration.Record) error {
 		return registration.ErrFlowUsed
 	}
 	for _, i := range w.identities {
-		if i.Credentials[0].Identifiers[0] == r.Identity.Credentials[0].Identifiers[0] {
+		if sharesHandle(i, r.Identity) || sharesAddress(i, r.Identity) {
 			return identity.ErrExists
 		}
 	}
@@ -129,6 +130,16 @@ func (w *world) Register(_ context.Context, r registration.Record) error {
 		w.grants[r.Grant.FlowID], w.identities[r.Identity.ID] = r.Grant, r.Identity
 	}
 	return w.broken
+}
+
+func sharesHandle(a, b *identity.Identity) bool {
+	return slices.ContainsFunc(a.Handles(), func(h string) bool { return slices.Contains(b.Handles(), h) })
+}
+
+func sharesAddress(a, b *identity.Identity) bool {
+	return slices.ContainsFunc(a.Addresses, func(of identity.Address) bool {
+		return slices.ContainsFunc(b.Addresses, func(other identity.Address) bool { return other.Value == of.Value })
+	})
 }
 
 func (w *world) Grant(_ context.Context, id uuid.UUID) (registration.Grant, *identity.Identity, error) {
@@ -157,7 +168,7 @@ func (w *world) Issue(_ context.Context, r session.Request) (*session.Session, e
 	now := r.RequestedAt
 	s := &session.Session{
 		ID: uuid.New(), IdentityID: r.IdentityID, AAL: r.AAL,
-		Methods:         []session.Method{{Method: r.Method, AAL: r.AAL, CompletedAt: now}},
+		Methods:         []session.Method{{Method: r.Method, AAL: r.AAL, Provider: r.Provider, CompletedAt: now}},
 		Devices:         []session.Device{{ID: uuid.New(), Address: r.ClientAddr, UserAgent: r.UserAgent}},
 		AuthenticatedAt: now, IssuedAt: now, ExpiresAt: now.Add(r.Lifespan),
 	}

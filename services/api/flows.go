@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/session"
 )
 
 // route is where the flows of a kind are.
@@ -26,6 +27,8 @@ func (c *Compiled) of(k flow.Kind) *FlowSettings {
 		return &c.Login
 	case flow.Verification:
 		return &c.Verification
+	case flow.Settings:
+		return &c.SettingsFlow
 	default:
 		return &c.Registration
 	}
@@ -65,6 +68,11 @@ func (x *exchange) asked(k flow.Kind, t flow.Type) (*flow.Flow, error) {
 		return nil, errDisabled
 	}
 	f := x.newFlow(k, t)
+	signsIn := k == flow.Registration || k == flow.Login
+	if t == flow.API && signsIn && x.query("return_session_token_exchange_code") == "true" {
+		x.exchangeCode = newCode()
+		f.Exchange = digest(x.exchangeCode)
+	}
 	f.RequestURL = x.url()
 	if len(f.RequestURL) > maxRequestURL {
 		f.RequestURL, _, _ = strings.Cut(f.RequestURL, "?") // how much a flow holds is not the sender's choice
@@ -86,6 +94,9 @@ func (x *exchange) newFlow(k flow.Kind, t flow.Type) *flow.Flow {
 		State:     flow.ChooseMethod,
 		IssuedAt:  now,
 		ExpiresAt: now.Add(x.settings.of(k).Lifespan),
+	}
+	if k == flow.Settings {
+		f.State = flow.ShowForm
 	}
 	if t == flow.Browser {
 		f.CSRF = x.ensureCSRF().digest()
@@ -113,6 +124,14 @@ func (s *Server) begin(x *exchange, f *flow.Flow) error {
 	}
 	if err := s.Flows.CreateFlow(x.r.Context(), f); err != nil {
 		return fmt.Errorf("begin %s: %w", f.Kind, err)
+	}
+	if x.exchangeCode != "" {
+		view, err := s.render(x, f, nil)
+		if err != nil {
+			return err
+		}
+		view.ExchangeCode = x.exchangeCode
+		return x.encode(http.StatusOK, view)
 	}
 	return s.show(x, http.StatusOK, f, nil)
 }
@@ -145,6 +164,10 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 		Action:   x.settings.public + route(f.Kind) + "?flow=" + f.ID.String(),
 		Password: slices.Contains(settings.Methods, "password"),
 		Code:     slices.Contains(settings.Methods, "code"),
+		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
+	}
+	if slices.Contains(settings.Methods, identity.MethodOIDC) {
+		o.Providers = s.providers()
 	}
 	if f.State == flow.PassedChallenge {
 		o.Continue = x.settings.after(f.Kind, f.ReturnTo, f.Active)
@@ -152,7 +175,17 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 	if f.Type == flow.Browser {
 		o.CSRF = s.csrf.token(f.ID, x.ensureCSRF())
 	}
+	var whose *flow.SettingsView
+	if f.Kind == flow.Settings {
+		i, err := s.Identities.Identity(x.r.Context(), f.IdentityID)
+		if err != nil {
+			return flow.View{}, fmt.Errorf("whose settings: %w", err)
+		}
+		s.accounts(x, f, i, &o)
+		whose = &flow.SettingsView{Identity: x.settings.viewIdentity(i)}
+	}
 	view := flow.NewView(f, flow.Render(f, fields, o))
+	view.SettingsView = whose
 	view.TransientPayload = transient
 	return view, nil
 }
@@ -160,7 +193,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 // fields are those of a flow's schema. A login takes from them only what it calls
 // its identifier, so it can do without a schema that is not configured any more.
 func (s *Server) fields(f *flow.Flow) ([]identity.Field, error) {
-	if f.Kind == flow.Verification {
+	if f.Kind == flow.Verification || f.Kind == flow.Settings {
 		return nil, nil
 	}
 	schema, ok := s.Schemas.Schema(f.SchemaID)
@@ -173,10 +206,17 @@ func (s *Server) fields(f *flow.Flow) ([]identity.Field, error) {
 	return nil, fmt.Errorf("render flow: schema %q is not configured any more", f.SchemaID)
 }
 
-// fetch shows a flow to whoever began it.
+// fetch shows a flow to whoever began it, and settings only to their person.
 func (s *Server) fetch(x *exchange, k flow.Kind) error {
 	if !x.settings.of(k).Enabled {
 		return errDisabled
+	}
+	var current *session.Session
+	if k == flow.Settings {
+		var err error
+		if current, err = s.signedInNow(x); err != nil {
+			return err
+		}
 	}
 	id, err := parseID(x.query("id"))
 	if err != nil {
@@ -188,6 +228,11 @@ func (s *Server) fetch(x *exchange, k flow.Kind) error {
 	}
 	if f.Kind != k {
 		return flow.ErrNotFound
+	}
+	if current != nil {
+		if err := theirs(f, current); err != nil {
+			return err
+		}
 	}
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF
@@ -207,7 +252,7 @@ func (c *Compiled) expired(f *flow.Flow) *problem {
 		id:     flowExpired,
 		reason: "The flow is over. Begin a new one.",
 	}
-	if f.Kind == flow.Verification {
+	if f.Kind == flow.Verification || f.Kind == flow.Settings {
 		p.id = "" // the contract's
 	}
 	if f.Type == flow.API {
@@ -228,7 +273,7 @@ func (s *Server) replace(x *exchange, over *flow.Flow, why flow.Message) (*flow.
 		return nil, err
 	}
 	f := x.newFlow(over.Kind, over.Type)
-	f.SchemaID = over.SchemaID
+	f.SchemaID, f.IdentityID = over.SchemaID, over.IdentityID
 	f.RequestURL = x.settings.begins(over)
 	if over.Type == flow.API || x.began(over) { // what was asked for is only its owner's business
 		f.RequestURL = cmp.Or(over.RequestURL, f.RequestURL)
@@ -283,11 +328,16 @@ func (s *Server) lead(x *exchange, over *flow.Flow) error {
 // after is where a browser goes at the end: where the flow asked for, if that is
 // still allowed, else where the most particular setting says.
 func (c *Compiled) after(k flow.Kind, returnTo, method string) string {
+	return cmp.Or(c.asked(k, returnTo, method), c.DefaultReturnURL)
+}
+
+// asked is [Compiled.after] without the general default, which may be "".
+func (c *Compiled) asked(k flow.Kind, returnTo, method string) string {
 	if returnTo != "" {
 		if to, err := c.returns.resolve(returnTo); err == nil {
 			return to
 		}
 	}
 	settings := c.of(k)
-	return cmp.Or(settings.MethodReturnURLs[method], settings.ReturnURL, c.DefaultReturnURL)
+	return cmp.Or(settings.MethodReturnURLs[method], settings.ReturnURL)
 }

@@ -17,6 +17,7 @@ import (
 
 // refused answers every login with an error, and keeps what it was asked.
 type refused struct {
+	withoutProviders
 	err error
 	got *login.Submit
 }
@@ -35,7 +36,7 @@ func TestGate(t *testing.T) {
 	to := ui + "verification?flow=" + opened.ID.String()
 	var asked login.Submit
 	w := newWorld(t, func(w *world) {
-		w.options.Login = refused{&login.Unverified{Flow: opened, Address: "a@example.org"}, &asked}
+		w.options.Login = refused{err: &login.Unverified{Flow: opened, Address: "a@example.org"}, got: &asked}
 	})
 	form := loginForm("", "a@example.org", goodPassword).Encode()
 	for _, tt := range []struct {

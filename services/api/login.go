@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
 )
 
@@ -82,6 +83,9 @@ func (s *Server) submitLogin(x *exchange) error {
 	}
 	if err := s.allowed(x, failedLogins); err != nil {
 		return err
+	}
+	if in.method == identity.MethodOIDC {
+		return s.startAttempt(x, f, in)
 	}
 	next, digest := nextCSRF(f.Type)
 	result, err := s.Login.Login(x.r.Context(), login.Submit{

@@ -314,7 +314,10 @@ func TestExpiredLogin(t *testing.T) {
 }
 
 // shows is a login that has opened a verification which keeps nobody out.
-type shows struct{ flow *flow.Flow }
+type shows struct {
+	withoutProviders
+	flow *flow.Flow
+}
 
 func (s shows) Login(ctx context.Context, in login.Submit) (*login.Result, error) {
 	r, err := settled{true}.Register(ctx, registration.Submit{Flow: in.Flow})
@@ -332,7 +335,7 @@ func TestLoginByteForByte(t *testing.T) {
 	f := &flow.Flow{ID: uuid.MustParse("5b4e28ba-2fa1-41d2-883f-0016d3cca427"), Kind: flow.Verification}
 	for name, opened := range map[string]*flow.Flow{"plain": nil, "verification": f} {
 		w := newWorld(t, func(w *world) {
-			w.options.Login = shows{opened}
+			w.options.Login = shows{flow: opened}
 			w.options.Now = func() time.Time { return noon }
 		})
 		app, script, page := w.app(), w.browser(), w.browser()

@@ -105,7 +105,7 @@ func TestReplacedFlowsAreLimited(t *testing.T) {
 	}
 }
 
-type busyLogin struct{}
+type busyLogin struct{ withoutProviders }
 
 func (busyLogin) Login(context.Context, login.Submit) (*login.Result, error) {
 	return nil, password.ErrBusy

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 )
 
@@ -77,6 +79,9 @@ func (s *Server) submitRegistration(x *exchange) error {
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
+	if in.method == identity.MethodOIDC {
+		return s.startAttempt(x, f, in)
+	}
 	waited, done, err := s.submits.take(x.r.Context(), f.ID)
 	if err != nil {
 		return err
@@ -98,9 +103,33 @@ func (s *Server) submitRegistration(x *exchange) error {
 	}
 	s.warnOfMissing(x, result)
 	if f.Type == flow.Browser {
-		x.setCSRF(next)
+		if err := s.leaveCSRF(x, result, next); err != nil {
+			return err
+		}
 	}
 	return s.registered(x, result, in.method)
+}
+
+// leaveCSRF gives the browser its next secret. Without the session that was planned
+// it keeps the one that it has, so that the same form can be sent again for it, and
+// the verification that was opened for the next secret belongs to that one.
+func (s *Server) leaveCSRF(x *exchange, r *registration.Result, next csrfSecret) error {
+	now, ok := x.csrf()
+	if r.Missing == nil || !ok {
+		x.setCSRF(next)
+		return nil
+	}
+	if r.Verification == nil {
+		return nil
+	}
+	err := flow.Change(x.r.Context(), s.Flows, r.Verification, func(f *flow.Flow) error {
+		f.CSRF = now.digest()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give the verification to the browser: %w", err)
+	}
+	return nil
 }
 
 // warnOfMissing logs that an answer lacks the session that was planned: to the
@@ -132,18 +161,27 @@ func (s *Server) registrationFlow(x *exchange) (f *flow.Flow, granted bool, err 
 	return f, granted, err
 }
 
+// traits are those of a submit, whatever it came as.
+func (s *Server) traits(f *flow.Flow, in submission) (json.RawMessage, error) {
+	if in.form == nil {
+		return in.traits, nil
+	}
+	schema, ok := s.Schemas.Schema(f.SchemaID)
+	if !ok {
+		return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
+	}
+	traits, err := schema.Coerce(in.form)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	return traits, nil
+}
+
 // register asks the use case.
 func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission, csrf []byte) (*registration.Result, error) {
-	traits := in.traits
-	if in.form != nil {
-		schema, ok := s.Schemas.Schema(f.SchemaID)
-		if !ok {
-			return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
-		}
-		var err error
-		if traits, err = schema.Coerce(in.form); err != nil {
-			return nil, refuse("%v", err)
-		}
+	traits, err := s.traits(f, in)
+	if err != nil {
+		return nil, err
 	}
 	submit := registration.Submit{
 		Flow:             f,

@@ -31,13 +31,16 @@ type Options struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
-	Sessions     Sessions
-	OwnSessions  OwnSessions
-	Finder       Finder
-	Identities   Identities
-	Errors       Errors
-	Events       Events
-	Tokens       Tokens
+	Linker       Linker
+	// Providers are those that people may sign in with; nil is none.
+	Providers   Providers
+	Sessions    Sessions
+	OwnSessions OwnSessions
+	Finder      Finder
+	Identities  Identities
+	Errors      Errors
+	Events      Events
+	Tokens      Tokens
 	// Administrator, Ledger, Messages, Grants, Audit, Journal and Webhooks are for
 	// the admin listener.
 	Administrator Administrator
@@ -79,6 +82,10 @@ type Options struct {
 	// Observe is told of each answer; nil is fine. The route is a pattern, never
 	// a path; a method that HTTP does not know is "other".
 	Observe func(route, method string, status int, d time.Duration)
+	// ObserveProvider is told what became of each attempt at a provider that began or
+	// came back: "started", "proven", "denied", "unavailable", "refused", "stray",
+	// which belongs to no attempt, or "error", which is this side's; nil is fine.
+	ObserveProvider func(provider, result string)
 	// ObserveLimit is told of each request that a limit has refused; nil is fine.
 	ObserveLimit func(class string)
 }
@@ -111,6 +118,7 @@ type Flows interface {
 	// SaveFlow keeps the state, the active method, the form and the CSRF digest of
 	// f. [flow.ErrChanged] says that it is not what it was when it was read.
 	SaveFlow(ctx context.Context, f *flow.Flow) error
+	Attempts
 }
 
 // Registrar registers people, see [registration.Service].
@@ -122,6 +130,12 @@ type Registrar interface {
 // Authenticator signs people in, see [login.Service].
 type Authenticator interface {
 	Login(ctx context.Context, in login.Submit) (*login.Result, error)
+	// LoginProven signs in whom a provider has named, or gives [identity.ErrNotFound]
+	// or [identity.ErrOtherIssuer].
+	LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error)
+	// LoginLinking signs in whose verified address l.Duplicate is and links the
+	// account to theirs, or gives [identity.ErrNotFound].
+	LoginLinking(ctx context.Context, in login.Submit, l flow.Link) (*login.Result, error)
 }
 
 // Verifier verifies addresses, see [verification.Service]. Where it succeeds the
@@ -228,6 +242,7 @@ func New(o Options) *Server {
 // Routes that are named elsewhere too.
 const (
 	routeLogout        = "/self-service/logout"
+	routeCallback      = "/self-service/methods/oidc/callback"
 	routeSessions      = "/sessions"
 	routeSchemas       = "/schemas"
 	routeIdentities    = "/admin/identities"
@@ -243,9 +258,12 @@ const (
 // Public is the handler of the listener that everybody may reach.
 func (s *Server) Public() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration))
-	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login))
+	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration, s.submitRegistration))
+	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login, s.submitLogin))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
+	rt.addFlow(flow.Settings, s.initSettings, s.submitSettings, s.openSettings)
+	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|acts)
+	rt.add(routeSessions+"/token-exchange", get(s.exchangeToken), public|acts)
 	rt.add(routeLogout+"/browser", get(s.initLogout), public|withCSRF)
 	rt.add(routeLogout, get(s.logout), public|acts)
 	rt.add(routeLogout+"/api", methods{http.MethodDelete: s.logoutNative}, public)

@@ -21,13 +21,20 @@ type Settings struct {
 	PublicURL, AdminURL string
 	// DefaultReturnURL is where browsers go at the end when nothing was asked for.
 	DefaultReturnURL string
+	// OIDCRedirectBase begins the callback URLs that providers know; empty is PublicURL.
+	OIDCRedirectBase string
 	// AllowedReturnURLs are where a return_to may lead: scheme, host (it may begin
 	// with "*.") and path prefix.
 	AllowedReturnURLs []string
 	// ErrorURL is the page that shows an error, by its id in the query.
 	ErrorURL                          string
 	Registration, Login, Verification FlowSettings
-	Logout                            Logout
+	// SettingsFlow is the flow in which people change their identity.
+	SettingsFlow FlowSettings
+	// PrivilegedSessionMaxAge is how long after a login a session may change how its
+	// person signs in.
+	PrivilegedSessionMaxAge time.Duration
+	Logout                  Logout
 	// DefaultSchema is the identity schema of a flow that names none.
 	DefaultSchema string
 	// SessionCookie and CSRFCookie say how cookies are set; the name of the
@@ -89,6 +96,7 @@ type CORS struct {
 type Compiled struct {
 	Settings
 	public     string // base URL without a slash at the end
+	callbacks  string // base URL that providers send people back to
 	admin      string
 	adminHost  string
 	csrfCookie string
@@ -120,6 +128,14 @@ func (s Settings) Compile() (*Compiled, error) {
 		return nil, fmt.Errorf("admin base URL: %w", err)
 	}
 	c.public, c.admin, c.adminHost = strings.TrimRight(public.String(), "/"), strings.TrimRight(admin.String(), "/"), admin.Hostname()
+	c.callbacks = c.public
+	if s.OIDCRedirectBase != "" {
+		base, err := baseURL(s.OIDCRedirectBase)
+		if err != nil {
+			return nil, fmt.Errorf("base URL of callbacks: %w", err)
+		}
+		c.callbacks = strings.TrimRight(base.String(), "/")
+	}
 	c.secure = public.Scheme == "https"
 	if c.limiter, err = newLimiter(s.Limits); err != nil {
 		return nil, err
@@ -150,7 +166,7 @@ func (s Settings) Compile() (*Compiled, error) {
 func (c *Compiled) listOrigins(public *url.URL) error {
 	c.origins = map[string]bool{origin(public): true}
 	pages := []string{c.ErrorURL, c.DefaultReturnURL, c.Logout.ReturnURL}
-	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification} {
+	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification, &c.SettingsFlow} {
 		pages = append(pages, f.URL, f.ReturnURL)
 		pages = slices.AppendSeq(pages, maps.Values(f.MethodReturnURLs))
 	}

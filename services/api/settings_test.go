@@ -31,10 +31,13 @@ func newSettings(t testing.TB) api.Settings {
 		Registration:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "registration", Methods: []string{"password"}},
 		Login:             api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "login", Methods: []string{"password"}},
 		Verification:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "verification", Methods: []string{"code"}},
+		SettingsFlow:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "settings"},
 		DefaultSchema:     "person",
-		SessionCookie:     api.Cookie{Name: "ory_kratos_session", Path: "/", SameSite: http.SameSiteLaxMode, Persistent: true},
-		CSRFCookie:        api.Cookie{Path: "/", SameSite: http.SameSiteLaxMode},
-		Cookies:           sealer,
+
+		PrivilegedSessionMaxAge: time.Hour,
+		SessionCookie:           api.Cookie{Name: "ory_kratos_session", Path: "/", SameSite: http.SameSiteLaxMode, Persistent: true},
+		CSRFCookie:              api.Cookie{Path: "/", SameSite: http.SameSiteLaxMode},
+		Cookies:                 sealer,
 	}
 }
 

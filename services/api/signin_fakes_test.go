@@ -52,7 +52,7 @@ func (m memoryLogin) Login(ctx context.Context, in login.Submit) (*login.Result,
 func (w *world) person(identifier string) *identity.Identity {
 	defer w.lock()()
 	for _, i := range w.identities {
-		if slices.Contains(i.Credentials[0].Identifiers, identifier) {
+		if slices.ContainsFunc(i.Credentials, func(c identity.Credential) bool { return slices.Contains(c.Identifiers, identifier) }) {
 			return i
 		}
 	}

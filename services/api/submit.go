@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 )
 
 // submitted gives the flow of a kind that the query names, nil if only the
@@ -30,14 +32,25 @@ func (s *Server) submitted(x *exchange, k flow.Kind) (f *flow.Flow, granted bool
 // read decodes a submit, with the texts of these names, and holds it against the
 // methods of its kind and the rules for its sender.
 func (s *Server) read(x *exchange, f *flow.Flow, names ...string) (submission, error) {
-	in, err := decodeSubmit(x.r, names...)
+	in, err := s.decode(x, append(names, "provider"))
 	if err != nil {
 		return in, err
+	}
+	if in.method == "" && cmp.Or(in.texts["provider"], in.texts["link"], in.texts["unlink"]) != "" {
+		in.method = identity.MethodOIDC
 	}
 	if !slices.Contains(x.settings.of(f.Kind).Methods, in.method) {
 		return in, noMethod(f.Kind)
 	}
 	return in, s.checkSubmit(x, f, in.csrf)
+}
+
+// decode reads a submit from its body, or from the query of a link.
+func (s *Server) decode(x *exchange, names []string) (submission, error) {
+	if x.r.Method == http.MethodGet {
+		return fromForm(x.r.URL.Query(), names)
+	}
+	return decodeSubmit(x.r, names...)
 }
 
 // checkSubmit keeps the two kinds of client apart, and other people's pages out.
@@ -48,13 +61,22 @@ func (s *Server) checkSubmit(x *exchange, f *flow.Flow, token string) error {
 	if _, ok := bearer(x.r.Header); ok || x.r.Header.Get(headerSessionToken) != "" {
 		return refuse("a flow of a browser cannot be submitted with a session token in a header")
 	}
+	if x.r.Method == http.MethodGet { // a link, which only whoever began the flow can know
+		if !x.began(f) {
+			return errCSRF
+		}
+		return nil
+	}
 	return s.checkBrowserSubmit(x, f, token)
 }
 
-// link answers a GET of a submit: no method that is built can be used by a link.
-// Nothing is stored.
-func (s *Server) link(k flow.Kind) action {
+// link answers a GET of a submit. Only a sign-in at a provider can begin by a link,
+// where submit is given; for all else nothing is stored.
+func (s *Server) link(k flow.Kind, submit action) action {
 	return func(x *exchange) error {
+		if submit != nil && x.r.Method == http.MethodGet && x.query("provider") != "" && cmp.Or(x.query("method"), identity.MethodOIDC) == identity.MethodOIDC {
+			return submit(x)
+		}
 		x.page = !jsonRequest(x.r.Header)
 		f, _, err := s.submitted(x, k)
 		switch {
@@ -115,6 +137,9 @@ func (s *Server) tell(x *exchange, f *flow.Flow, change func(f *flow.Flow)) erro
 	return flow.Change(x.r.Context(), s.Flows, f, func(f *flow.Flow) error {
 		if f.State == flow.PassedChallenge && f.State != before {
 			return errPassed
+		}
+		if f.State == flow.Success {
+			f.State = flow.ShowForm
 		}
 		change(f)
 		return nil

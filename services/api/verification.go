@@ -172,7 +172,7 @@ func (s *Server) usedUp(x *exchange, over *flow.Flow, why flow.Message) error {
 func (s *Server) linkVerification(x *exchange) error {
 	code := x.query("code")
 	if !codeLike(code) {
-		return s.link(flow.Verification)(x)
+		return s.link(flow.Verification, nil)(x)
 	}
 	f, err := s.verificationFlow(x)
 	if err != nil {

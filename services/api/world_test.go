@@ -17,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 )
 
 const personSchema = `{
@@ -53,10 +54,11 @@ type world struct {
 	identities map[uuid.UUID]*identity.Identity
 	sessions   map[session.Digest]*api.Who
 	errors     map[uuid.UUID]json.RawMessage
-	tries      map[uuid.UUID]int // of codes, by flow
-	changed    []uuid.UUID       // what the cache was told to forget
-	revoked    []string          // "actor reason", of each session that was ended
-	told       []events.Event    // by administrators, of identities
+	tries      map[uuid.UUID]int        // of codes, by flow
+	handed     map[uuid.UUID]handedOver // by flow
+	changed    []uuid.UUID              // what the cache was told to forget
+	revoked    []string                 // "actor reason", of each session that was ended
+	told       []events.Event           // by administrators, of identities
 	ledger     ledger
 	mails      mailbox
 	journal    journal
@@ -79,6 +81,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		sessions:   map[session.Digest]*api.Who{},
 		errors:     map[uuid.UUID]json.RawMessage{},
 		tries:      map[uuid.UUID]int{},
+		handed:     map[uuid.UUID]handedOver{},
 	}
 	w.options = api.Options{
 		Settings: func() *api.Compiled { return w.compiled },
@@ -99,6 +102,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
 		Now:     time.Now,
 	}
+	w.options.Linker = &settings.Service{Store: w, Now: time.Now}
 	for _, c := range change {
 		c(w)
 	}

@@ -28,6 +28,8 @@ const (
 	Login Kind = "login"
 	// Verification proves that an address is its identity's.
 	Verification Kind = "verification"
+	// Settings changes the identity of who is signed in.
+	Settings Kind = "settings"
 )
 
 // Type says which kind of client began a flow. Types never mix.
@@ -44,6 +46,8 @@ const (
 	ChooseMethod    = "choose_method"    // at the start
 	SentEmail       = "sent_email"       // a code was asked for
 	PassedChallenge = "passed_challenge" // the code was right
+	ShowForm        = "show_form"        // settings at the start, and where something is wrong
+	Success         = "success"          // settings are changed; they can be changed again
 )
 
 // Flow is one attempt at something. What it shows is derived from it by
@@ -62,9 +66,19 @@ type Flow struct {
 	AfterVerificationReturnTo string
 	// CSRF is the SHA-256 of the CSRF cookie's secret that began a browser flow; empty for api flows.
 	CSRF []byte
+	// IdentityID is whose settings these are; zero for other kinds.
+	IdentityID uuid.UUID
 	// Refresh says that a login is to make a session fresh that is there already.
 	Refresh bool
 	Form    Form
+	// Attempt is the sign-in at a provider that was begun last and has not come
+	// back, nil if there is none.
+	Attempt *Attempt
+	// Link is what a login adds to the account that it signs in to, nil if nothing.
+	Link *Link
+	// Exchange is the SHA-256 of the app's half of the code that an api flow hands
+	// its session out for; empty if the app did not ask for one.
+	Exchange []byte
 	// Version is how often the flow was saved and Tries how many codes were
 	// tried, when it was read. Only the store changes them.
 	Version, Tries int
@@ -85,7 +99,9 @@ type Client struct {
 
 // Form is what was entered and what was wrong with it. Passwords are never in it.
 type Form struct {
-	// Values by node name, such as "traits.name.first".
+	// Values by node name, such as "traits.name.first". A registration that has a
+	// "provider" came back from that one with too few traits: it shows only the way
+	// on there.
 	Values map[string]any `json:"values,omitempty"`
 	// Messages by node name; those of the whole flow stand under "".
 	Messages map[string][]Message `json:"messages,omitempty"`

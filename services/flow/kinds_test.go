@@ -15,7 +15,7 @@ import (
 func newOf(k flow.Kind, t flow.Type, state string) *flow.Flow {
 	f := newFlow(t)
 	f.Kind, f.State, f.RequestURL = k, state, strings.Replace(f.RequestURL, "registration", string(k), 1)
-	if k == flow.Verification {
+	if k == flow.Verification || k == flow.Settings {
 		f.SchemaID = ""
 	}
 	return f

@@ -21,9 +21,16 @@ type Message struct {
 // The ids of messages are the contract's.
 const (
 	signIn             = 1010001
+	signInWith         = 1010002
 	confirmItIsYou     = 1010003
+	linkAccount        = 1010016
 	signInWithPassword = 1010022
 	signUp             = 1040001
+	signUpWith         = 1040002
+	goOnSigningUp      = 1040003
+	settingsSaved      = 1050001
+	linkProvider       = 1050002
+	unlinkProvider     = 1050003
 	labelPassword      = 1070001
 	labelTitle         = 1070002
 	labelID            = 1070004
@@ -53,6 +60,7 @@ const (
 	tooFewItems       = 4000024
 	repeatedItems     = 4000025
 	wrongType         = 4000026
+	linkConflict      = 4000027
 	notConstant       = 4000029
 	passwordSimilar   = 4000031
 	passwordTooShort  = 4000032
@@ -60,6 +68,7 @@ const (
 	passwordListed    = 4000034
 	notEmail          = 4000040
 	notTelephone      = 4000041
+	linkMismatch      = 4010009
 	identityDisabled  = 4010011
 	passedAlready     = 4070002
 	wrongCode         = 4070006
@@ -67,18 +76,27 @@ const (
 
 	loginOver              = 4010001
 	registrationOver       = 4040001
+	settingsOver           = 4050001
 	verificationOver       = 4070005
 	noLoginStrategy        = 4010002
 	noRegistrationStrategy = 4010003
+	noSettingsStrategy     = 4010004
 	noVerificationStrategy = 4010006
 )
 
 // texts are what people read; {key} is replaced from the message's context.
 var texts = map[int64]string{
 	signIn:             "Sign in",
+	signInWith:         "Sign in with {provider}",
 	confirmItIsYou:     "Please confirm that it is you.",
 	signInWithPassword: "Sign in with password",
+	linkAccount:        "There is an account with {duplicate_identifier} already. Sign in to it to add {provider} as another way to sign in.",
 	signUp:             "Sign up",
+	signUpWith:         "Sign up with {provider}",
+	goOnSigningUp:      "Continue",
+	settingsSaved:      "Your changes are saved.",
+	linkProvider:       "Link {provider}",
+	unlinkProvider:     "Unlink {provider}",
 	labelPassword:      "Password",
 	labelID:            "ID",
 	labelEmail:         "Email",
@@ -107,6 +125,7 @@ var texts = map[int64]string{
 	tooFewItems:      "At least {min_items} items are needed, but there are {actual_items}.",
 	repeatedItems:    "Items {index_a} and {index_b} are equal.",
 	wrongType:        "Must be of type {allowed_types}, but is {actual_type}.",
+	linkConflict:     "This way to sign in belongs to another account already. Please sign in to that one.",
 	notConstant:      "Must be equal to {expected}.",
 
 	passwordSimilar:  "The password is too close to what you sign in with.",
@@ -117,23 +136,26 @@ var texts = map[int64]string{
 	notEmail:     "This is not a valid email address.",
 	notTelephone: "This is not a valid phone number.",
 
+	linkMismatch:     "This is another account than the one that was to get a new way to sign in. Please sign in to that one.",
 	identityDisabled: "This account is disabled.",
 	passedAlready:    "This verification is completed already.",
 	wrongCode:        "The code is wrong or was used already.",
 
 	loginOver:              "This login has expired. Please try again.",
 	registrationOver:       "This registration has expired. Please try again.",
+	settingsOver:           "This page has expired. Please try again.",
 	verificationOver:       "This verification has expired. Please try again.",
 	noLoginStrategy:        "There is no such way to sign in. Please choose a method that is offered.",
 	noRegistrationStrategy: "There is no such way to sign up. Please choose a method that is offered.",
+	noSettingsStrategy:     "There is no such setting. Please choose one that is offered.",
 	noVerificationStrategy: "There is no such way to verify. Please choose a method that is offered.",
 }
 
 // over are the messages of flows that have expired, noStrategy those of submits
 // without a method that is offered.
 var (
-	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver}
-	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy}
+	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver, Settings: settingsOver}
+	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy, Settings: noSettingsStrategy}
 )
 
 // rules are the messages for broken rules of an identity schema. A rule that
@@ -179,6 +201,17 @@ func Missing(property string) Message {
 // IdentifierTaken is 4000007.
 func IdentifierTaken() Message { return say(identifierTaken, nil) }
 
+// LinkConflict is 4000027: the account at the provider is linked to another one here.
+func LinkConflict() Message { return say(linkConflict, nil) }
+
+// LastWay says that what is to be removed is the last way to sign in.
+func LastWay() Message {
+	return Generic("This is the last way to sign in to your account, so it stays. Add another one first.")
+}
+
+// LinkMismatch is 4010009: who signed in is not who was to link an account.
+func LinkMismatch() Message { return say(linkMismatch, nil) }
+
 // NoIdentifier is 4000009: the traits hold nothing to sign in with.
 func NoIdentifier() Message { return say(noIdentifier, nil) }
 
@@ -200,11 +233,11 @@ func WrongCode() Message { return say(wrongCode, nil) }
 func PassedAlready() Message { return say(passedAlready, nil) }
 
 // NoStrategy says that the submitted method is unknown, off, or was not said:
-// 4010002, 4010003 or 4010006, by the kind of flow.
+// 4010002, 4010003, 4010004 or 4010006, by the kind of flow.
 func NoStrategy(k Kind) Message { return say(noStrategy[k], nil) }
 
 // Expired says that the flow that was submitted had died at the given time:
-// 4010001, 4040001 or 4070005, by its kind.
+// 4010001, 4040001, 4050001 or 4070005, by its kind.
 func Expired(k Kind, at time.Time) Message {
 	return say(over[k], map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
 }
@@ -236,7 +269,7 @@ func say(id int64, context map[string]any) Message {
 	switch {
 	case id >= firstErrorMessage:
 		m.Type = "error"
-	case id == addressVerified:
+	case id == addressVerified, id == settingsSaved:
 		m.Type = "success"
 	}
 	if len(context) > 0 {

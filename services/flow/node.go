@@ -12,6 +12,7 @@ type UI struct {
 const (
 	GroupDefault  = "default"
 	GroupPassword = "password"
+	GroupOIDC     = "oidc"
 	GroupCode     = "code"
 )
 

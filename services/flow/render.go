@@ -15,6 +15,13 @@ type Options struct {
 	CSRF string
 	// Password and Code say that the method is on.
 	Password, Code bool
+	// Providers are those that people may sign in with.
+	Providers []Provider
+	// Linked are those whose accounts are linked and may be removed, for settings:
+	// Providers are those that may be linked there.
+	Linked []Provider
+	// NewLogin is where another login is begun, for who does not want to link.
+	NewLogin string
 	// Continue is where a verification that has passed leads to.
 	Continue string
 }
@@ -22,7 +29,8 @@ type Options struct {
 // Render gives what f shows by its kind and state, and each message at its
 // node. A message for any other node that is not there is said of the whole
 // flow. The fields are those of the flow's identity schema, in its order; a
-// verification shows none. No password is ever shown.
+// verification and settings show none. No password is ever shown. A login with a link says
+// so beside whatever else it says.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
 	ui.add(f, input(GroupDefault, Input{Name: "csrf_token", Type: "hidden", Value: o.CSRF, Required: true}, nil))
@@ -32,18 +40,24 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 		state = ui.login(f, fields, o)
 	case Verification:
 		state = ui.verification(f, o)
+	case Settings:
+		state = ui.settings(f, o)
 	default:
 		ui.registration(f, fields, o)
 	}
 	ui.Messages = f.Form.elsewhere(ui.Nodes)
-	if state != 0 && (len(ui.Messages) == 0 || f.State == PassedChallenge) {
+	switch {
+	case f.Kind == Login && f.Link != nil:
+		ui.Messages = append([]Message{f.Link.message(o)}, ui.Messages...)
+	case state != 0 && (len(ui.Messages) == 0 || f.State == PassedChallenge):
 		ui.Messages = []Message{say(state, nil)}
 	}
 	return ui
 }
 
-// registration shows a node per field with the value that was entered, then the
-// method's. A message for "traits" gets a node of its own.
+// registration shows a node per field with the value that was entered, then those
+// of the methods. A message for "traits" gets a node of its own. What came back
+// from a provider goes on there and nowhere else.
 func (ui *UI) registration(f *Flow, fields []identity.Field, o Options) {
 	for i := range fields {
 		ui.add(f, trait(&fields[i], f.Form.Values))
@@ -51,13 +65,18 @@ func (ui *UI) registration(f *Flow, fields []identity.Field, o Options) {
 	if len(f.Form.Messages["traits"]) > 0 {
 		ui.add(f, input(GroupDefault, Input{Name: "traits", Type: "text"}, nil))
 	}
+	if p, ok := f.cameBack(o.Providers); ok {
+		ui.provider(f, p, say(goOnSigningUp, nil))
+		return
+	}
+	ui.providers(f, o.Providers, signUpWith)
 	if o.Password {
 		ui.password(f, "new-password", signUp)
 	}
 }
 
 // login shows one identifier for all traits that people sign in with. Who only
-// confirms to be there still has no choice of it.
+// confirms to be there still, or links an account, has no choice of it.
 func (ui *UI) login(f *Flow, fields []identity.Field, o Options) (state int64) {
 	id := Input{Name: "identifier", Type: "text", Value: "", Required: true}
 	if entered, ok := f.Form.Values["identifier"].(string); ok {
@@ -67,12 +86,16 @@ func (ui *UI) login(f *Flow, fields []identity.Field, o Options) (state int64) {
 	if f.Refresh {
 		state, submit = confirmItIsYou, signIn
 	}
-	if f.Refresh && id.Value != "" {
+	if f.Link != nil {
+		id.Value, o = f.Link.Duplicate, f.Link.leave(o)
+	}
+	if (f.Refresh || f.Link != nil) && id.Value != "" {
 		id.Type = "hidden"
 		ui.add(f, input(GroupDefault, id, nil))
 	} else {
 		ui.add(f, input(GroupDefault, id, identifierLabel(fields)))
 	}
+	ui.providers(f, o.Providers, signInWith)
 	if o.Password {
 		ui.password(f, "current-password", submit)
 	}

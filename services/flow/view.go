@@ -21,9 +21,13 @@ type View struct {
 	OrganizationID **string `json:"organization_id,omitempty"`
 	IdentitySchema string   `json:"identity_schema,omitempty"`
 	*LoginView
+	*SettingsView
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
+	// ExchangeCode is an app's half of the code for its session, shown only when the
+	// flow begins.
+	ExchangeCode string `json:"session_token_exchange_code,omitempty"`
 }
 
 // LoginView is what the flow of a login has besides.
@@ -32,6 +36,14 @@ type LoginView struct {
 	RequestedAAL string    `json:"requested_aal"`
 	CreatedAt    time.Time `json:"created_at"`
 	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+// SettingsView is what the flow of settings has besides.
+type SettingsView struct {
+	// Identity is whose settings these are, as the API shows it.
+	Identity any `json:"identity"`
+	// ContinueWith says what to do next, where something was changed.
+	ContinueWith any `json:"continue_with,omitempty"`
 }
 
 // NewView gives f as clients get it, showing ui.

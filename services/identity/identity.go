@@ -5,6 +5,8 @@ package identity
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,12 +76,22 @@ const (
 	AddressCompleted AddressStatus = "completed"
 )
 
+// The ways to sign in: types of credentials, and the methods of flows, plans and
+// sessions that use them.
+const (
+	MethodPassword = "password"
+	MethodOIDC     = "oidc"
+)
+
 // Credential is one way to sign in.
 type Credential struct {
-	Type string // "password"
-	// Identifiers are canonical: lower-cased and trimmed, e-mail addresses by [Canonical].
+	Type string // [MethodPassword] or [MethodOIDC]
+	// Identifiers of a password are canonical: lower-cased and trimmed, e-mail
+	// addresses by [Canonical]. Those of other ways are never entered and stand as
+	// they were proven, for OpenID Connect "<provider>:<subject>".
 	Identifiers []string
-	// Config is secret, for a password {"hashed_password": PHC string}.
+	// Config is secret, for a password {"hashed_password": PHC string}, for OpenID
+	// Connect see [OIDCConfig].
 	Config    json.RawMessage
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -101,8 +113,18 @@ func (i *Identity) Verifiable() (pending *Address, verified bool) {
 	return pending, verified
 }
 
-// Handles are the identifiers of i that are not addresses of i. They are
-// unique over all identities, as addresses are.
+// Handle is what an identifier of a credential is unique by and found by, over
+// all identities. That of a password is the identifier; all others are apart from
+// what can be entered, so that nobody signs up as another's "<provider>:<subject>".
+func Handle(credential, identifier string) string {
+	if credential == MethodPassword {
+		return identifier
+	}
+	return strings.ToUpper(credential) + ":" + identifier // what is entered is lower-cased
+}
+
+// Handles are the handles of i's credentials that are not addresses of i. They
+// are unique over all identities, as addresses are.
 func (i *Identity) Handles() []string {
 	addresses := make(map[string]bool, len(i.Addresses))
 	for _, a := range i.Addresses {
@@ -111,10 +133,19 @@ func (i *Identity) Handles() []string {
 	var handles []string
 	for _, c := range i.Credentials {
 		for _, id := range c.Identifiers {
-			if !addresses[id] {
-				handles = append(handles, id)
+			if h := Handle(c.Type, id); !addresses[h] {
+				handles = append(handles, h)
 			}
 		}
 	}
 	return handles
+}
+
+// Credential gives the credential of a type, or nil.
+func (i *Identity) Credential(kind string) *Credential {
+	at := slices.IndexFunc(i.Credentials, func(c Credential) bool { return c.Type == kind })
+	if at < 0 {
+		return nil
+	}
+	return &i.Credentials[at]
 }

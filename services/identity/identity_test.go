@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/usher-auth/usher/services/identity"
@@ -33,5 +34,32 @@ func TestVerifiable(t *testing.T) {
 		if value != c.pending || verified != c.verified {
 			t.Errorf("%s: Verifiable = %q, %t, want %q, %t", name, value, verified, c.pending, c.verified)
 		}
+	}
+}
+
+// What is entered is canonical: none of it is the handle of a proof made elsewhere.
+func TestHandlesOfProofsCannotBeEntered(t *testing.T) {
+	t.Parallel()
+	proven := identity.Handle(identity.MethodOIDC, "corp:seven")
+	for _, entered := range []string{"corp:seven", proven, " " + proven, "oidc:corp:seven", "OIDC:corp:seven", "ＯＩＤＣ:corp:seven"} {
+		if got := identity.Handle(identity.MethodPassword, identity.CanonicalIdentifier(entered)); got == proven {
+			t.Errorf("the handle of %q is %q, as of the proof", entered, got)
+		}
+	}
+	i := identity.Identity{
+		Addresses: []identity.Address{{Value: "ann@example.org"}},
+		Credentials: []identity.Credential{
+			{Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven", "ann@example.org"}},
+			{Type: identity.MethodPassword, Identifiers: []string{"ann@example.org", "ann"}},
+		},
+	}
+	if got, want := i.Handles(), []string{"OIDC:corp:Seven", "OIDC:ann@example.org", "ann"}; !slices.Equal(got, want) {
+		t.Errorf("Handles() = %q, want %q", got, want)
+	}
+	if got := i.Credential(identity.MethodPassword); got != &i.Credentials[1] {
+		t.Errorf("Credential(password) = %+v, want that of i", got)
+	}
+	if got := i.Credential("code"); got != nil {
+		t.Errorf("Credential(code) = %+v, want none", got)
 	}
 }

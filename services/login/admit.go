@@ -62,11 +62,11 @@ func (s *Service) find(ctx context.Context, in Submit) (proof, error) {
 		return proof{}, fmt.Errorf("find identity: %w", err)
 	}
 	p := proof{identity: i}
-	at := slices.IndexFunc(i.Credentials, func(c identity.Credential) bool { return c.Type == "password" })
-	if at < 0 {
+	c := i.Credential(identity.MethodPassword)
+	if c == nil {
 		return p, nil
 	}
-	p.config = i.Credentials[at].Config
+	p.config = c.Config
 	var config passwordConfig
 	if err := json.Unmarshal(p.config, &config); err != nil {
 		// err may quote the hash.
@@ -102,7 +102,32 @@ func (s *Service) prove(ctx context.Context, in Submit, t *timer) (proof, error)
 	return p, nil
 }
 
-// admit says why the person whose password was right gets no session all the same.
+// findProven gives whom a proven account is of. That it is theirs, and of the same
+// issuer, is looked at once more: whoever is found here is signed in.
+func (s *Service) findProven(ctx context.Context, method string, a identity.Account) (*identity.Identity, error) {
+	if method != identity.MethodOIDC || !a.Proven() {
+		return nil, fmt.Errorf("login: no proof by %q of this account can be made elsewhere", method)
+	}
+	i, err := s.Store.IdentityByIdentifier(ctx, identity.Handle(method, a.Identifier()))
+	if errors.Is(err, identity.ErrNotFound) {
+		return nil, errUnknown
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find identity: %w", err)
+	}
+	switch err := i.Holds(a); {
+	case errors.Is(err, identity.ErrNotFound):
+		return nil, errUnknown
+	case err != nil:
+		return nil, fmt.Errorf("login: %w", err)
+	}
+	return i, nil
+}
+
+// errUnknown says that what was proven is nobody's.
+var errUnknown = fmt.Errorf("login: proven elsewhere: %w", identity.ErrNotFound)
+
+// admit says why the person who has proven who they are gets no session all the same.
 func (s *Service) admit(ctx context.Context, plan hook.LoginPlan, i *identity.Identity, in Submit) error {
 	if i.State != identity.Active {
 		return &denied{Disabled, invalid(in, said(flow.Disabled()))}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -67,6 +68,9 @@ type fakes struct {
 	issue          func(ctx context.Context, r session.Request) (*session.Session, error)
 	revoke         func(ctx context.Context) error
 	replace        func() error
+	linked         []uuid.UUID
+	updated        []events.Event
+	link           func() error
 	append         func() error
 }
 
@@ -90,6 +94,26 @@ func (f *fakes) person(identifier, text string, addresses ...identity.Address) *
 	}
 	f.people[identifier] = i
 	return i
+}
+
+// change puts another in Anna's place: who has read her keeps what was read.
+func (f *fakes) change(how func(i *identity.Identity)) {
+	next := *f.anna
+	how(&next)
+	for identifier, i := range f.people {
+		if i == f.anna {
+			f.people[identifier] = &next
+		}
+	}
+}
+
+func (f *fakes) byID(id uuid.UUID) *identity.Identity {
+	for _, i := range f.people {
+		if i.ID == id {
+			return i
+		}
+	}
+	return nil
 }
 
 // config is a stored password.
@@ -245,6 +269,27 @@ func (f *fakes) ReplaceCredential(ctx context.Context, _ uuid.UUID, kind string,
 	if f.replace != nil {
 		return f.replace()
 	}
+	return ctx.Err()
+}
+
+// UpdateIdentity does as the store does, but for who comes at the same time.
+func (f *fakes) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
+	f.step("link", 0)
+	f.linked = append(f.linked, id)
+	if f.link != nil {
+		if err := f.link(); err != nil {
+			return err
+		}
+	}
+	change, err := decide(f.byID(id))
+	if err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	if change == nil {
+		return nil
+	}
+	*f.byID(id) = *change.Identity
+	f.updated = append(f.updated, change.Updated(8))
 	return ctx.Err()
 }
 

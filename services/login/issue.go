@@ -38,24 +38,28 @@ func (s *Service) prepare(ctx context.Context, plan hook.LoginPlan, i *identity.
 	return nil
 }
 
-// issue asks for the session: a new one with a new token, or for a refresh by
-// the same person the one that is there, which keeps its token.
-func (s *Service) issue(ctx context.Context, i *identity.Identity, gated bool, in Submit, eventID uuid.UUID, t *timer) (*Result, error) {
-	r := session.Request{
+// request is what a session is asked for with.
+func (s *Service) request(i *identity.Identity, in Submit, eventID uuid.UUID) session.Request {
+	return session.Request{
 		Login:       eventID,
 		FlowID:      in.Flow.ID,
 		IdentityID:  i.ID,
 		Method:      in.Method,
-		AAL:         "aal1",
+		Provider:    in.Provider,
+		AAL:         session.AAL1,
 		Epoch:       i.Epoch,
 		Sequence:    i.Sequence,
-		Verified:    gated,
 		Lifespan:    s.Lifespan,
 		ClientAddr:  in.Client.Addr,
 		UserAgent:   in.Client.UserAgent,
 		TraceParent: in.Client.TraceParent,
 		HTTPRequest: in.Client.RequestID,
 	}
+}
+
+// issue asks for the session: a new one with a new token, or for a refresh by
+// the same person the one that is there, which keeps its token.
+func (s *Service) issue(ctx context.Context, i *identity.Identity, in Submit, r session.Request, t *timer) (*Result, error) {
 	result := &Result{Identity: shown(i)}
 	now := t.step(nil)
 	var err error
@@ -145,7 +149,7 @@ func (s *Service) rehash(ctx context.Context, p proof, in Submit) error {
 	if err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
-	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, "password", p.config, config); err != nil {
+	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, identity.MethodPassword, p.config, config); err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
 	return nil

@@ -1,8 +1,16 @@
 // Package login signs a person in who comes back. [Service.Login] is the whole
-// way, top to bottom:
+// way with a password, top to bottom:
 //
-//	identifier → hash, always one → state → refusing hooks → gate
-//	→ waiting hooks → session → replaced and other sessions, verification, rehash → result
+//	identifier → hash, always one → state → refusing hooks → gate → waiting hooks
+//	→ pending link → session → replaced and other sessions, verification, rehash → result
+//
+// [Service.LoginProven] is the same way from the state on, for who has proven
+// elsewhere who they are, and [Service.LoginLinking] for whose proof is linked to
+// the account that it finds by an address.
+//
+// A flow that has a [flow.Link] signs in nobody but who has its Duplicate. The
+// account is linked once all hooks have let the person in, and in a commit of its
+// own: it stays linked where there is no session in the end.
 //
 // Until the password was right, nothing that is answered depends on whether the
 // identifier is somebody's. The session is issued behind the waiting hooks, so
@@ -32,7 +40,7 @@ import (
 // [*flow.Invalid]; a full hash queue is [password.ErrBusy]; a login that waits
 // for a verification is [*Unverified].
 var (
-	// ErrNoSession says that the password was right but no session could be issued.
+	// ErrNoSession says that it was the right person but no session could be issued.
 	ErrNoSession = errors.New("login: no session could be issued")
 	// ErrNoAddress says that the gate asks for a verified address of an identity
 	// that has none to verify: a configuration that cannot work.
@@ -72,12 +80,19 @@ type Service struct {
 
 // Store keeps identities and events.
 type Store interface {
-	// IdentityByIdentifier gives the identity with a canonical sign-in identifier,
-	// with addresses and credentials, or [identity.ErrNotFound].
+	// IdentityByIdentifier gives the identity with a canonical sign-in identifier, or
+	// with the [identity.Handle] of one that is not entered, with addresses and
+	// credentials, or [identity.ErrNotFound].
 	IdentityByIdentifier(ctx context.Context, identifier string) (*identity.Identity, error)
 	// ReplaceCredential puts config in the place of former, if that is still there,
 	// without waiting for the disk.
 	ReplaceCredential(ctx context.Context, id uuid.UUID, kind string, former, config json.RawMessage) error
+	// UpdateIdentity stores what decide makes of an identity, with its event, in one
+	// durable commit. Nobody changes the identity meanwhile, so decide must not wait
+	// for anything. A nil change changes nothing, an error is that of the call.
+	// [identity.ErrExists] says that an identifier is another's,
+	// [identity.ErrNotFound] that the identity is gone.
+	UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error
 	// SaveDue keeps calls of background hooks before their event is stored, without
 	// waiting for the disk: the commit of the event waits for both.
 	SaveDue(ctx context.Context, due []webhook.Due) error
@@ -122,8 +137,9 @@ type Opener interface {
 // Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
 type Submit struct {
 	Flow             *flow.Flow
-	Method           string // "password"
-	Identifier       string
+	Method           string // [identity.MethodPassword] or another
+	Provider         string // who has proven who it is, for a method that has such
+	Identifier       string // may be empty in a flow with a link: that says whose
 	Password         password.Plain
 	TransientPayload json.RawMessage
 	Client           flow.Client
@@ -164,33 +180,84 @@ type Result struct {
 // Once the session was asked for it may exist: from there on the end of ctx
 // changes nothing. A login that fails behind that leaves a session whose token
 // reached nobody.
+//
+// In a flow with a [flow.Link] the session has the linked account as a second
+// method; who signs in and has not the link's Duplicate gets message 4010009.
 func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
 	defer func() { s.observe(t.outcome, err) }()
 
+	if in.Flow.Link != nil && in.Identifier == "" {
+		in.Identifier = in.Flow.Link.Duplicate
+	}
 	if err := entered(in); err != nil {
 		return nil, err
 	}
-	plan := s.Plan(in.Method)
 	p, err := s.prove(ctx, in, &t)
-	if err == nil {
-		err = s.admit(ctx, plan, p.identity, in)
-	}
 	if err != nil {
 		s.tell(ctx, p.identity, in, err, &t)
+		return nil, err
+	}
+	result, err := s.signIn(ctx, p.identity, in, pendingOf(in, identity.Account{}), &t)
+	if err != nil {
+		return nil, err
+	}
+	t.trouble(s.rehash(context.WithoutCancel(ctx), p, in))
+	return result, nil
+}
+
+// LoginProven signs in whom an account is of, which in.Provider has proven. Nothing
+// that was entered counts. It gives [identity.ErrNotFound] if the account is
+// nobody's, [identity.ErrOtherIssuer] if it was somebody's when the provider stood
+// for another issuer, and is in all else as [Service.Login].
+func (s *Service) LoginProven(ctx context.Context, in Submit, a identity.Account) (_ *Result, err error) {
+	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
+	defer func() { s.observe(t.outcome, err) }()
+
+	i, err := s.findProven(ctx, in.Method, a)
+	if err != nil {
+		return nil, err
+	}
+	t.step(nil)
+	return s.signIn(ctx, i, in, pendingOf(in, a), &t)
+}
+
+// signIn is what comes behind the proof, whichever it was. p is linked before
+// there is a session, if it is not nil.
+func (s *Service) signIn(ctx context.Context, i *identity.Identity, in Submit, p *pending, t *timer) (*Result, error) {
+	if p != nil {
+		if err := p.check(i); err != nil {
+			return nil, err
+		}
+	}
+	plan := s.Plan(in.Method)
+	if err := s.admit(ctx, plan, i, in); err != nil {
+		s.tell(ctx, i, in, err, t)
 		return nil, err
 	}
 	eventID, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("event id: %w", err)
 	}
-	if err := s.prepare(ctx, plan, p.identity, in, eventID); err != nil {
+	if err := s.prepare(ctx, plan, i, in, eventID); err != nil {
 		return nil, err
 	}
 
-	// The session may be there from here on: what follows does not end with the request.
+	// The link and the session may be there from here on: what follows does not end
+	// with the request.
 	ctx = context.WithoutCancel(ctx)
-	result, err := s.issue(ctx, p.identity, plan.RequireVerified, in, eventID, &t)
+	r := s.request(i, in, eventID)
+	r.Verified = plan.RequireVerified
+	if p != nil {
+		if err := s.link(ctx, i, in, p); err != nil {
+			return nil, err
+		}
+		r.Sequence = 0 // there is one more, and whatever came between
+		if p.second {
+			r.Linked = p.Provider
+		}
+	}
+	result, err := s.issue(ctx, i, in, r, t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
 	}
@@ -203,6 +270,5 @@ func (s *Service) Login(ctx context.Context, in Submit) (_ *Result, err error) {
 		}
 	}
 	t.trouble(s.openVerification(ctx, plan, result, in))
-	t.trouble(s.rehash(ctx, p, in))
 	return result, nil
 }

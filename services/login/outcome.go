@@ -33,9 +33,9 @@ type Outcome struct {
 const (
 	OK         = "ok"
 	Refreshed  = "refreshed"
-	Invalid    = "invalid"     // something was not entered
+	Invalid    = "invalid"     // something was not entered, cannot be linked, or is of another issuer
 	HookFailed = "hook_failed" // a hook gave no usable answer
-	NoSession  = "no_session"  // the password was right, but no session could be issued
+	NoSession  = "no_session"  // it was the right person, but no session could be issued
 	Busy       = "busy"
 	Broken     = "error"
 
@@ -58,7 +58,7 @@ func (d *denied) Unwrap() error { return d.err }
 
 // observe tells how a submit went that ended with err.
 func (s *Service) observe(o Outcome, err error) {
-	if s.Observe == nil {
+	if s.Observe == nil || errors.Is(err, errUnknown) { // a question, which may become a registration
 		return
 	}
 	if err != nil {
@@ -76,7 +76,7 @@ func result(err error) string {
 	switch {
 	case errors.As(err, &judged):
 		return judged.reason
-	case errors.As(err, &input):
+	case errors.As(err, &input), errors.Is(err, identity.ErrOtherIssuer):
 		return Invalid
 	case errors.As(err, &failed):
 		return HookFailed
@@ -122,7 +122,7 @@ func (s *Service) tell(ctx context.Context, i *identity.Identity, in Submit, err
 	about := events.About{Source: source, Actor: "client", RequestID: in.Client.RequestID, TraceParent: in.Client.TraceParent}
 	if i != nil {
 		data.IdentityID, about.Subject = i.ID.String(), i.ID.String()
-		if d.reason != WrongCredentials { // whoever it is has the password
+		if d.reason != WrongCredentials { // whoever it is has proven it
 			about.Actor = "person:" + i.ID.String()
 		}
 	}

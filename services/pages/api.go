@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Paths of the public API, relative to its base URL.
@@ -72,10 +73,16 @@ func (p *pages) send(w http.ResponseWriter, r *http.Request, method, accept, pat
 	}
 	a := &answer{header: http.Header{}}
 	p.Public.ServeHTTP(a, asked)
-	for _, cookie := range a.header.Values("Set-Cookie") {
-		w.Header().Add("Set-Cookie", cookie)
-	}
+	passOn(w.Header(), a.header["Set-Cookie"])
 	return a
+}
+
+// passOn sets cookies; one of a name counts over another of an earlier answer.
+func passOn(h http.Header, cookies []string) {
+	for _, cookie := range cookies {
+		name, _, _ := strings.Cut(cookie, "=")
+		h["Set-Cookie"] = append(slices.DeleteFunc(h["Set-Cookie"], func(set string) bool { return strings.HasPrefix(set, name+"=") }), cookie)
+	}
 }
 
 // Header is for the API.

@@ -4,6 +4,7 @@
 //	/ui/registration?flow=…   the form of a flow
 //	/ui/login?flow=…          the same
 //	/ui/verification?flow=…   the same
+//	/ui/settings?flow=…       the same, for who is signed in
 //	/ui/welcome               who is signed in
 //	/ui/sessions              where else, and the end of that
 //	/ui/error?id=…            what went wrong

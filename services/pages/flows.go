@@ -3,6 +3,7 @@ package pages
 import (
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // flowKind is a kind of flow that has a page, named as in the API's paths.
@@ -12,6 +13,7 @@ const (
 	registration flowKind = "registration"
 	login        flowKind = "login"
 	verification flowKind = "verification"
+	settings     flowKind = "settings"
 )
 
 func (k flowKind) pathInit() string  { return "self-service/" + string(k) + "/browser" }
@@ -36,12 +38,18 @@ type selfService struct {
 // title is the heading of the page.
 func (f *selfService) title(k flowKind) string {
 	switch {
+	case k == registration && f.cameBack():
+		return "Complete your account"
 	case k == registration:
 		return "Create your account"
+	case k == login && f.link() != nil:
+		return "Sign in to your account"
 	case k == login && f.Refresh:
 		return "Confirm that it is you"
 	case k == login:
 		return "Sign in"
+	case k == settings:
+		return "How you sign in"
 	case f.State == stateSent:
 		return "Enter your code"
 	case f.State == statePassed:
@@ -50,20 +58,67 @@ func (f *selfService) title(k flowKind) string {
 	return "Verify your address"
 }
 
+// link is what a login says that links an account at a provider, nil if it does
+// not.
+func (f *selfService) link() *message {
+	if n := slices.IndexFunc(f.UI.Messages, func(m message) bool { return m.ID == linkAccount }); n >= 0 {
+		return &f.UI.Messages[n]
+	}
+	return nil
+}
+
+// cameBack tells whether a registration came back from a provider that gave too
+// few traits: then the only button goes on there.
+func (f *selfService) cameBack() bool {
+	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Meta.Label.ID == goOnSigningUp })
+}
+
+// lead says what can be done here, where that is not plain.
+func (f *selfService) lead(k flowKind) string {
+	switch {
+	case k != settings:
+		return ""
+	case slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
+		return "Accounts that you have elsewhere can be ways to sign in here."
+	}
+	return "There is nothing that you could change here."
+}
+
+// who tells for whom a login is that leaves no choice of it, with the words before
+// the name.
+func (f *selfService) who() (words, name string) {
+	n := slices.IndexFunc(f.UI.Nodes, func(n node) bool { return n.Attributes.Name == "identifier" && n.kind() == hidden })
+	switch {
+	case n < 0:
+		return "", ""
+	case f.Refresh:
+		return "Signed in as", f.UI.Nodes[n].value()
+	}
+	return "as", f.UI.Nodes[n].value()
+}
+
 // way leads from a flow to what the person may have wanted instead.
 type way struct {
 	question, text string
 	to             flowKind
+	url            string // counts over to, if it is known
 }
 
 func (f *selfService) ways(k flowKind) []way {
+	signIn := way{"Have an account already?", "Sign in", login, ""}
 	switch {
+	case k == registration && f.cameBack():
+		return []way{{"Changed your mind?", "Sign up in another way", registration, ""}, signIn}
 	case k == registration:
-		return []way{{"Have an account already?", "Sign in", login}}
+		return []way{signIn}
+	case k == login && f.link() != nil:
+		return []way{{"Not your account?", "Use another one", login, f.link().Context.NewLogin}}
 	case k == login && !f.Refresh:
-		return []way{{"No account yet?", "Create an account", registration}}
+		return []way{{"No account yet?", "Create an account", registration, ""}}
 	case k == verification && f.State == stateSent:
-		return []way{{"Not your address?", "Enter another one", verification}}
+		return []way{{"Not your address?", "Enter another one", verification, ""}}
+	case k == settings:
+		return []way{{"", "Back to the start", "", "welcome"}}
 	}
 	return nil
 }
@@ -112,6 +167,9 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 			if to, err := url.Parse(a.problem().Details.RedirectTo); err == nil && to.RawQuery != "" {
 				query = to.Query() // as the flow was begun
 			}
+		case http.StatusUnauthorized: // settings, of nobody: the API knows where they sign in
+			redirect(w, root(r)+k.pathInit()+encoded(query))
+			return
 		case http.StatusForbidden, http.StatusNotFound:
 		default:
 			p.refused(w, r, a)
@@ -153,5 +211,5 @@ func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *
 	if len(v.faults) > 0 {
 		d.title = "Error: " + title // what a screen reader says first
 	}
-	p.draw(w, r, http.StatusOK, flowPage(d, title, v, f.ways(k), f.onward()))
+	p.draw(w, r, http.StatusOK, flowPage(d, title, v, k, f))
 }

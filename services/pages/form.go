@@ -36,12 +36,16 @@ func (f *form) submits() bool {
 	return slices.ContainsFunc(f.items, func(i item) bool { return i.kind() == button || i.entered() })
 }
 
+// other tells whether f begins with the word that divides it from the form before.
+func (f *form) other() bool { return len(f.items) > 0 && f.items[0].or }
+
 // item is a node as it is drawn.
 type item struct {
 	node
 	id      string // of its element; nothing else on the page has it
 	focus   bool   // the cursor stands here at first
 	primary bool   // the button that leads on
+	or      bool   // another way begins here
 	retype  bool   // a password that is not shown again though nothing is wrong with it
 	mends   bool   // what is wrong of the whole flow is mended here
 }
@@ -153,7 +157,8 @@ func (v *view) remindOfPasswords() {
 // another name than the first of its group does something else with what the API
 // knows, such as to send a code again: it gets a form of its own, so that nothing
 // is sent along that was entered. What belongs to no such group goes into the
-// main form; what all of them need, such as the CSRF token, into each.
+// main form; what all of them need, such as the CSRF token, into each. Identity
+// providers come last.
 func split(u ui) []*form {
 	forms, in, asides := formsOf(u)
 	main := mainForm(forms, u.Nodes)
@@ -180,6 +185,23 @@ func split(u ui) []*form {
 	for _, f := range forms {
 		f.choosePrimary()
 	}
+	return offerProviders(forms, in[groupProviders], main, u.Nodes)
+}
+
+// offerProviders puts the identity providers behind what is entered, if anything
+// is. Their buttons take along the traits that were entered, which count over the
+// provider's; so they stand in the form of these, where Enter presses the button
+// before them.
+func offerProviders(forms []*form, providers, main *form, nodes []node) []*form {
+	if providers == nil || providers == main || len(providers.items) == 0 {
+		return forms
+	}
+	providers.items[0].or = true
+	forms = slices.DeleteFunc(forms, func(f *form) bool { return f == providers })
+	if !slices.ContainsFunc(nodes, func(n node) bool { return n.entered() && n.ofTraits() }) {
+		return append(forms, providers)
+	}
+	main.items = append(main.items, providers.items...)
 	return forms
 }
 
@@ -228,13 +250,27 @@ func mainForm(forms []*form, nodes []node) *form {
 	return forms[0]
 }
 
+// completes tells whether something is entered in f and one button sends it.
+func (f *form) completes() bool {
+	entered, buttons := 0, 0
+	for n := range f.items {
+		switch {
+		case f.items[n].entered():
+			entered++
+		case f.items[n].kind() == button:
+			buttons++
+		}
+	}
+	return entered > 0 && buttons == 1
+}
+
 // groupProviders has a button for each identity provider.
 const groupProviders = "oidc"
 
 // choosePrimary marks the button that leads on: the first. Identity providers
-// are equal.
+// are equal, unless there is one, and something is entered for it.
 func (f *form) choosePrimary() {
-	if f.group == groupProviders || f.aside {
+	if f.aside || f.group == groupProviders && !f.completes() {
 		return
 	}
 	for n := range f.items {

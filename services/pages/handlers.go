@@ -19,7 +19,7 @@ func (p *pages) welcome(w http.ResponseWriter, r *http.Request) {
 		if !p.read(w, r, a, &s) {
 			return
 		}
-		p.draw(w, r, http.StatusOK, welcomePage(p.document(r, "You are signed in"), s, p.logout(w, r)))
+		p.draw(w, r, http.StatusOK, welcomePage(p.document(r, "You are signed in"), s, p.Settings != nil && p.Settings(), p.logout(w, r)))
 	case http.StatusUnauthorized:
 		p.signedOut(w, r)
 	default:

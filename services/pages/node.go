@@ -14,9 +14,19 @@ type ui struct {
 }
 
 type message struct {
-	Text string `json:"text"`
-	Type string `json:"type"` // "info", "error", "success"
+	ID      int64  `json:"id"`
+	Text    string `json:"text"`
+	Type    string `json:"type"` // "info", "error", "success"
+	Context struct {
+		NewLogin string `json:"new_login_url"`
+	} `json:"context"`
 }
+
+// Messages that tell what a flow is about.
+const (
+	linkAccount   = 1010016 // of the whole flow
+	goOnSigningUp = 1040003 // the label of a provider's button
+)
 
 func (m message) faulty() bool { return m.Type == "error" }
 
@@ -102,6 +112,11 @@ func (n *node) kind() kind {
 func (n *node) entered() bool {
 	k := n.kind()
 	return k == field || k == checkbox || k == choice
+}
+
+// ofTraits tells whether n is of the identity itself.
+func (n *node) ofTraits() bool {
+	return n.Attributes.Name == "traits" || strings.HasPrefix(n.Attributes.Name, "traits.")
 }
 
 // label is what n is called: what the API says, else what its name says.

@@ -13,14 +13,18 @@ import (
 
 //go:generate go tool -modfile=../../.ci/tools.mod templ generate
 
-// Options are what the pages are made of. All fields are needed.
+// Options are what the pages are made of. All fields are needed but those that say
+// otherwise.
 type Options struct {
 	// Public answers the requests of the contract's public listener. It is asked
 	// for nothing below /ui/.
 	Public http.Handler
 	// ProductName is the name that people know the product by.
 	ProductName string
-	Log         *slog.Logger
+	// Settings tells whether there is anything that people could change in settings,
+	// so that they are led there; nil is never.
+	Settings func() bool
+	Log      *slog.Logger
 }
 
 // New gives the handler of everything below /ui/. It answers GET and HEAD, and
@@ -30,7 +34,7 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ui", p.start)
 	mux.HandleFunc("/ui/{$}", p.start)
-	for _, k := range []flowKind{registration, login, verification} {
+	for _, k := range []flowKind{registration, login, verification, settings} {
 		mux.HandleFunc("/ui/"+string(k), p.flow(k))
 	}
 	mux.HandleFunc("/ui/welcome", p.welcome)
@@ -90,6 +94,14 @@ func (d document) link(name string) templ.SafeURL { return templ.SafeURL(d.root 
 // begin gives the relative URL of a page that begins a flow as the query asks.
 func (d document) begin(k flowKind, query url.Values) templ.SafeURL {
 	return d.link(string(k) + encoded(query))
+}
+
+// way gives the URL that w leads to.
+func (d document) way(w way, onward url.Values) templ.SafeURL {
+	if w.url != "" {
+		return templ.URL(w.url)
+	}
+	return d.begin(w.to, onward)
 }
 
 func (p *pages) document(r *http.Request, title string) document {

@@ -39,7 +39,7 @@ const (
 )
 
 // kinds are the flows that have a page.
-var kinds = []string{"registration", "login", "verification"}
+var kinds = []string{"registration", "login", "verification", "settings"}
 
 func answers(status int, body any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -91,6 +91,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		{"GET", "/ui/assets/nothing.css", 404},
 		{"GET", "/ui/login", 303},
 		{"GET", "/ui/verification", 303},
+		{"GET", "/ui/settings", 303},
 		{"GET", "/ui/sessions", 200},
 		{"POST", "/ui/registration?flow=1", 405},
 		{"POST", "/ui/login", 405},

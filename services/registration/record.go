@@ -16,17 +16,13 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
-	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
 // check judges what was entered, in the contract's order: password present,
 // schema, identifier, password policy.
-func (s *Service) check(in Submit) (*identity.Identity, error) {
-	messages := map[string][]flow.Message{}
-	if in.Password.Empty() {
-		messages["password"] = []flow.Message{flow.Missing("password")}
-	}
+func (s *Service) check(in Submit, c credential) (*identity.Identity, error) {
+	messages := c.missing()
 	schema, ok := s.Schemas.Schema(in.Flow.SchemaID)
 	if !ok {
 		return nil, fmt.Errorf("check: schema %q is not configured any more", in.Flow.SchemaID)
@@ -48,31 +44,35 @@ func (s *Service) check(in Submit) (*identity.Identity, error) {
 		CreatedAt:      now,
 		UpdatedAt:      now,
 	}
-	identifiers := extract(schema, i, now)
-	if len(identifiers) == 0 {
+	if in.External != nil {
+		i.MetadataPublic, i.MetadataAdmin = in.External.MetadataPublic, in.External.MetadataAdmin
+	}
+	if !extract(schema, i, c, now) {
 		return nil, invalid(in, map[string][]flow.Message{"": {flow.NoIdentifier()}})
 	}
-	if v := s.Policy.Check(in.Password, identifiers); v != nil {
-		return nil, invalid(in, map[string][]flow.Message{"password": {flow.FromPassword(v.Rule, v.Context)}})
+	if messages := c.judge(i); len(messages) > 0 {
+		return nil, invalid(in, messages)
 	}
 	return i, nil
 }
 
-// extract fills addresses and the password credential's identifiers from the traits.
-func extract(schema *identity.Schema, i *identity.Identity, now time.Time) (identifiers []string) {
+// extract fills addresses from the traits and drafts the credential. It tells
+// whether that has an identifier.
+func extract(schema *identity.Schema, i *identity.Identity, c credential, now time.Time) bool {
+	var identifiers []string
 	i.Addresses, identifiers = schema.Extract(i.Traits)
 	for n := range i.Addresses {
 		a := &i.Addresses[n]
 		a.ID, a.Status, a.CreatedAt, a.UpdatedAt = uuid.New(), identity.AddressPending, now, now
 	}
-	i.Credentials = []identity.Credential{{Type: "password", Identifiers: identifiers, CreatedAt: now, UpdatedAt: now}}
-	return identifiers
+	c.draft(i, identifiers, now)
+	return len(i.Credentials[0].Identifiers) > 0
 }
 
 // refuse asks the refusing hooks, each of which sees what the one before it
 // changed, and judges the result again. Where a hook says no, the error is a
 // [*flow.Invalid] and the [*webhook.Refusal] in one.
-func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identity, in Submit) error {
+func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identity, in Submit, c credential) error {
 	changed := false
 	for _, step := range plan.Before {
 		traits, schemaID := string(i.Traits), i.SchemaID
@@ -89,13 +89,13 @@ func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identi
 	if !changed {
 		return nil
 	}
-	return s.judgeAgain(i, in)
+	return s.judgeAgain(i, in, c)
 }
 
 // judgeAgain holds what a hook made of the traits against the schema, and takes
 // addresses and identifiers anew. What the hook said of an address that is
 // still there stays.
-func (s *Service) judgeAgain(i *identity.Identity, in Submit) error {
+func (s *Service) judgeAgain(i *identity.Identity, in Submit, c credential) error {
 	schema, ok := s.Schemas.Schema(i.SchemaID)
 	if !ok {
 		return fmt.Errorf("hook chose schema %q, which is not configured", i.SchemaID)
@@ -108,7 +108,7 @@ func (s *Service) judgeAgain(i *identity.Identity, in Submit) error {
 		return invalid(in, messages)
 	}
 	former := i.Addresses
-	if len(extract(schema, i, i.CreatedAt)) == 0 {
+	if !extract(schema, i, c, i.CreatedAt) {
 		return invalid(in, map[string][]flow.Message{"": {flow.NoIdentifier()}})
 	}
 	for n := range i.Addresses {
@@ -121,40 +121,9 @@ func (s *Service) judgeAgain(i *identity.Identity, in Submit) error {
 	return nil
 }
 
-// same tells whether in repeats the registration of i: the same identifiers,
-// then the same password.
-func (s *Service) same(ctx context.Context, i *identity.Identity, in Submit) error {
-	schema, ok := s.Schemas.Schema(i.SchemaID)
-	if !ok || in.Password.Empty() || len(schema.Check(in.Traits)) > 0 {
-		return ErrFlowUsed
-	}
-	_, identifiers := schema.Extract(in.Traits)
-	at := slices.IndexFunc(i.Credentials, func(c identity.Credential) bool { return c.Type == "password" })
-	if at < 0 || !sameSet(identifiers, i.Credentials[at].Identifiers) {
-		return ErrFlowUsed
-	}
-	var config passwordConfig
-	if err := json.Unmarshal(i.Credentials[at].Config, &config); err != nil {
-		return fmt.Errorf("stored password of %s: %w", i.ID, err)
-	}
-	err := s.Passwords.Verify(ctx, in.Password, config.Hash)
-	if errors.Is(err, password.ErrMismatch) {
-		return ErrFlowUsed
-	}
-	return err
-}
-
-type passwordConfig struct {
-	Hash string `json:"hashed_password"`
-}
-
-// setPassword gives i its hash, and the time of its commit: an account is as
-// old as that, not as the beginning of its checks.
-func setPassword(i *identity.Identity, hash string, now time.Time) error {
-	config, err := json.Marshal(passwordConfig{Hash: hash})
-	if err != nil {
-		return err
-	}
+// complete gives i what is stored of its credential, and the time of its commit:
+// an account is as old as that, not as the beginning of its checks.
+func complete(i *identity.Identity, config json.RawMessage, now time.Time) {
 	now = now.UTC().Truncate(time.Microsecond)
 	i.CreatedAt, i.UpdatedAt, i.StateChangedAt = now, now, now
 	for n := range i.Addresses {
@@ -162,12 +131,8 @@ func setPassword(i *identity.Identity, hash string, now time.Time) error {
 	}
 	for n := range i.Credentials {
 		c := &i.Credentials[n]
-		c.CreatedAt, c.UpdatedAt = now, now
-		if c.Type == "password" {
-			c.Config = config
-		}
+		c.Config, c.CreatedAt, c.UpdatedAt = config, now, now
 	}
-	return nil
 }
 
 // withoutCredentials is i as hooks and answers get it: what is not there
@@ -186,6 +151,7 @@ func (s *Service) newRecord(i *identity.Identity, in Submit, plan hook.Plan, ste
 		SchemaID:       i.SchemaID,
 		State:          string(i.State),
 		Method:         in.Method,
+		Provider:       in.Provider,
 		FlowID:         in.Flow.ID.String(),
 		FlowType:       string(in.Flow.Type),
 		SessionPlanned: plan.Session.On,
@@ -207,6 +173,7 @@ func (s *Service) newRecord(i *identity.Identity, in Submit, plan hook.Plan, ste
 			FlowType:   in.Flow.Type,
 			ReturnTo:   in.Flow.ReturnTo,
 			Method:     in.Method,
+			Provider:   in.Provider,
 			Steps:      steps,
 			CreatedAt:  i.CreatedAt,
 		},

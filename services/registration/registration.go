@@ -3,6 +3,9 @@
 // the whole way, top to bottom:
 //
 //	checks → refusing hooks → hash → ONE commit → waiting hooks → session → result
+//
+// It is the same for a password and for what was proven elsewhere ([External]),
+// which needs no hash.
 package registration
 
 import (
@@ -114,10 +117,14 @@ type Answerer interface {
 
 // Submit is a submitted flow. The edge has decoded it and checked its CSRF token.
 type Submit struct {
-	Flow     *flow.Flow
-	Method   string // "password"
-	Traits   json.RawMessage
+	Flow   *flow.Flow
+	Traits json.RawMessage
+	// Method is [identity.MethodPassword], with Password, or another one, with
+	// External and the Provider who has proven it.
+	Method   string
+	Provider string
 	Password password.Plain
+	External *External
 	// TransientPayload is for hooks only; it is never stored with the identity.
 	TransientPayload json.RawMessage
 	Client           flow.Client
@@ -213,33 +220,40 @@ type Steps struct {
 // Once the commit is done the account exists, whatever comes after: neither
 // the end of ctx nor a failing hook takes it back.
 //
+// A taken identifier or address is a [*flow.Invalid] and [identity.ErrExists] in
+// one.
+//
 // A repeated submit of the same flow within [session.RepeatWindow], with the
-// same password and identifiers, gives the same identity and a new token; the
-// former one dies.
+// same password and identifiers or the same proof from elsewhere, gives the same
+// identity and a new token; the former one dies.
 func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
 	defer func() { s.observe(t.outcome, err) }()
 
 	plan := s.Plan(in.Method)
-	i, err := s.check(in)
+	c, err := s.credential(in)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refuse(ctx, plan, i, in); err != nil {
-		return nil, err
-	}
-	t.step(&t.outcome.Check)
-	checked := t.last
-
-	hash, err := s.Passwords.Hash(ctx, in.Password)
+	i, err := s.check(in, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := setPassword(i, hash, t.step(&t.outcome.Hash)); err != nil {
+	if err := s.refuse(ctx, plan, i, in, c); err != nil {
 		return nil, err
 	}
+	steps := Steps{ReceivedAt: in.ReceivedAt, CheckedAt: t.step(&t.outcome.Check)}
 
-	record, err := s.newRecord(i, in, plan, Steps{ReceivedAt: in.ReceivedAt, CheckedAt: checked, HashedAt: t.last})
+	config, hashed, err := c.complete(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if hashed {
+		steps.HashedAt = t.step(&t.outcome.Hash)
+	}
+	complete(i, config, t.last)
+
+	record, err := s.newRecord(i, in, plan, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +261,7 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 	t.step(&t.outcome.Commit)
 	switch {
 	case errors.Is(err, identity.ErrExists):
-		return nil, &flow.Invalid{Form: flow.Form{Values: values(in.Traits), Messages: map[string][]flow.Message{"": {flow.IdentifierTaken()}}}}
+		return nil, fmt.Errorf("%w: %w", identity.ErrExists, invalid(in, map[string][]flow.Message{"": {flow.IdentifierTaken()}}))
 	case errors.Is(err, ErrFlowUsed):
 		// Another submit of this flow was faster: this one repeats it, or is refused.
 		return s.repeat(ctx, in, &t)
@@ -284,7 +298,7 @@ func (s *Service) repeat(ctx context.Context, in Submit, t *timer) (*Result, err
 	if s.Now().Sub(grant.CreatedAt) > session.RepeatWindow {
 		return nil, ErrFlowUsed
 	}
-	if err := s.same(ctx, i, in); err != nil {
+	if err := s.same(ctx, grant, i, in); err != nil {
 		return nil, err
 	}
 	t.step(&t.outcome.Check)
@@ -298,6 +312,18 @@ func (s *Service) repeat(ctx context.Context, in Submit, t *timer) (*Result, err
 		return nil, fmt.Errorf("repeat: %w", err)
 	}
 	return s.answer(ctx, plan, made{i, grant, opened}, in, t)
+}
+
+// same gives nil if in repeats the registration of i, which has that grant.
+func (s *Service) same(ctx context.Context, g Grant, i *identity.Identity, in Submit) error {
+	c, err := s.credential(in)
+	if err != nil {
+		return err
+	}
+	if g.Method != c.method() || g.Provider != in.Provider {
+		return ErrFlowUsed
+	}
+	return c.repeats(ctx, i)
 }
 
 // made is what the commit has stored.
@@ -370,7 +396,7 @@ func (s *Service) issue(ctx context.Context, i *identity.Identity, g Grant, in S
 		IdentityID:  i.ID,
 		Method:      g.Method,
 		Provider:    g.Provider,
-		AAL:         "aal1",
+		AAL:         session.AAL1,
 		Epoch:       i.Epoch,
 		Bypass:      g.Bypass,
 		Lifespan:    s.Lifespan,

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -52,12 +53,12 @@ func TestOneEventOfAnIdentityIsInFlight(t *testing.T) {
 
 func TestManyEventsArePublishedTogetherInTheirOrder(t *testing.T) {
 	run(t, func(w *world) {
-		for range 4 {
+		for range 8 {
 			w.outbox.add("anna")
 			w.outbox.add("ben")
 		}
 	}, func(w *world) {
-		all := []string{"e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8"}
+		all := numbered(16)
 		if got := w.stream.tries(); len(got) != 1 {
 			t.Errorf("rounds = %v, want one", got)
 		}
@@ -68,23 +69,31 @@ func TestManyEventsArePublishedTogetherInTheirOrder(t *testing.T) {
 
 func TestWhatIsRefusedTogetherIsPublishedRoundByRound(t *testing.T) {
 	run(t, func(w *world) {
-		for range 8 {
+		for range 16 {
 			w.outbox.add("anna")
 		}
 		refused := false
 		w.stream.fault = func(m events.Message) (bool, error) {
-			if m.ID == "e8" && !refused {
+			if m.ID == "e16" && !refused {
 				refused = true
 				return false, errors.New("the batch is refused")
 			}
 			return true, nil
 		}
 	}, func(w *world) {
-		if got := w.stream.tries(); len(got) != 8 {
+		if got := w.stream.tries(); len(got) != 16 {
 			t.Errorf("rounds = %v, want one for each event", got)
 		}
-		equal(t, "the event log", w.outbox.logged(), []string{"e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8"})
+		equal(t, "the event log", w.outbox.logged(), numbered(16))
 	})
+}
+
+// numbered are the ids of the first n events of an outbox.
+func numbered(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprint("e", i+1))
+	}
+	return ids
 }
 
 func TestMoreLoadMakesFewerWindows(t *testing.T) {

@@ -120,7 +120,7 @@ func (r Request) broken() string {
 		return "no token digest"
 	case r.Method == "":
 		return "no method"
-	case r.AAL != "aal1":
+	case r.AAL != AAL1:
 		return "no such assurance level"
 	case r.Lifespan <= 0 || r.Lifespan > MaxLifespan:
 		return "lifespan out of bounds"
@@ -130,6 +130,8 @@ func (r Request) broken() string {
 		return "bypass without a grant"
 	case r.Refresh != uuid.Nil && r.Login == uuid.Nil:
 		return "refresh without a login"
+	case r.Linked != "" && r.Login == uuid.Nil:
+		return "linked without a login"
 	}
 	return ""
 }
@@ -147,6 +149,9 @@ func newSession(r Request, now time.Time) Session {
 		AuthenticatedAt: now,
 		IssuedAt:        now,
 		ExpiresAt:       now.Add(r.Lifespan),
+	}
+	if r.Linked != "" {
+		s.Methods = append(s.Methods, Method{Method: identity.MethodOIDC, AAL: AAL1, Provider: r.Linked, CompletedAt: now})
 	}
 	if r.Refresh != uuid.Nil {
 		s.ID, s.Devices, s.IssuedAt, s.ExpiresAt = r.Refresh, nil, time.Time{}, time.Time{}

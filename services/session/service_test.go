@@ -214,6 +214,32 @@ func TestIssueOfARefreshSaysOnlyWhatChanges(t *testing.T) {
 	}
 }
 
+// The account that a login has linked is a second method, of a new session and
+// of one that is made fresh; login.succeeded tells of the first alone.
+func TestIssueOfALinkedLogin(t *testing.T) {
+	t.Parallel()
+	for name, refresh := range map[string]uuid.UUID{"new": uuid.Nil, "refreshed": uuid.New()} {
+		r := login()
+		r.Linked, r.Refresh = "corp", refresh
+		var asked session.Issue
+		s := service(store{issue: func(i session.Issue) (*session.Session, error) { asked = i; return &i.Session, nil }})
+		got, err := s.Issue(t.Context(), r)
+		if err != nil {
+			t.Fatalf("%s: Issue: %v", name, err)
+		}
+		want := []session.Method{
+			{Method: "password", AAL: "aal1", CompletedAt: stored},
+			{Method: "oidc", AAL: "aal1", Provider: "corp", CompletedAt: stored},
+		}
+		if diff := cmp.Diff(want, got.Methods); diff != "" {
+			t.Errorf("%s: methods (-want +got):\n%s", name, diff)
+		}
+		if data := string(asked.Login(9, uuid.New()).Data); !strings.Contains(data, `"method":"password"`) || strings.Contains(data, "corp") {
+			t.Errorf("%s: login.succeeded = %s, want it of the password", name, data)
+		}
+	}
+}
+
 func TestIssueRefusesWithoutTheStore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -235,6 +261,7 @@ func TestIssueRefusesWithoutTheStore(t *testing.T) {
 			r.GrantID, r.Login, r.Bypass = uuid.Nil, uuid.New(), true
 		}, session.ErrInvalid},
 		"a refresh by registration": {func(r *session.Request) { r.Refresh = uuid.New() }, session.ErrInvalid},
+		"a link by registration":    {func(r *session.Request) { r.Linked = "corp" }, session.ErrInvalid},
 		"the deadline is now":       {func(r *session.Request) { r.Deadline = stored }, session.ErrLate},
 		"the deadline passed":       {func(r *session.Request) { r.Deadline = now.Add(-time.Minute) }, session.ErrLate},
 		"no deadline":               {func(r *session.Request) { r.Deadline = time.Time{} }, session.ErrLate},

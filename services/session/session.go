@@ -20,7 +20,7 @@ import (
 type Session struct {
 	ID              uuid.UUID
 	IdentityID      uuid.UUID
-	AAL             string // "aal1"
+	AAL             string // [AAL1]
 	Methods         []Method
 	Devices         []Device
 	Epoch           int64
@@ -71,6 +71,9 @@ var (
 	ErrNotFound = errors.New("session: not found")
 )
 
+// AAL1 is the level of a session with one factor, and the only one there is.
+const AAL1 = "aal1"
+
 // RepeatWindow is how long after a registration the same flow may be submitted
 // again for a new token, which replaces the former one.
 const RepeatWindow = 10 * time.Minute
@@ -87,6 +90,9 @@ type Request struct {
 	IdentityID uuid.UUID
 	Method     string
 	Provider   string
+	// Linked is the provider whose account the login has linked, or empty. The
+	// session has this method too, behind the other.
+	Linked     string
 	AAL        string
 	Digest     Digest
 	Epoch      int64

@@ -19,9 +19,9 @@ import (
 // errUnchanged ends a transaction that has nothing to store.
 var errUnchanged = errors.New("nothing changes")
 
-// UpdateIdentity is [admin.Store.UpdateIdentity]. The identity is locked while
+// UpdateIdentity stores what decide makes of an identity, see [identity.Change]. The identity is locked while
 // decide runs; on SQLite all writing waits for it.
-func (s *Store) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*admin.Change, error)) error {
+func (s *Store) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error {
 	ring, err := s.keyring()
 	if err != nil {
 		return fmt.Errorf("update identity: %w", err)
@@ -112,7 +112,7 @@ type update struct {
 	sequence int64 // of the next event
 }
 
-func (u update) do(c *admin.Change) error {
+func (u update) do(c *identity.Change) error {
 	next := c.Identity
 	if err := u.event(c.Updated); err != nil {
 		return err

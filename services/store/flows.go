@@ -13,33 +13,40 @@ import (
 )
 
 type flowRow struct {
-	ID                        uuid.UUID `db:"id"`
-	Kind                      string    `db:"kind"`
-	Type                      string    `db:"type"`
-	State                     string    `db:"state"`
-	Active                    string    `db:"active"`
-	SchemaID                  string    `db:"schema_id"`
-	RequestURL                string    `db:"request_url"`
-	ReturnTo                  string    `db:"return_to"`
-	AfterVerificationReturnTo string    `db:"after_verification_return_to"`
-	CSRF                      []byte    `db:"csrf"`
-	Form                      document  `db:"form"`
-	Refresh                   bool      `db:"refresh"`
-	IssuedAt                  moment    `db:"issued_at"`
-	ExpiresAt                 moment    `db:"expires_at"`
+	ID                        uuid.UUID     `db:"id"`
+	Kind                      string        `db:"kind"`
+	Type                      string        `db:"type"`
+	State                     string        `db:"state"`
+	Active                    string        `db:"active"`
+	SchemaID                  string        `db:"schema_id"`
+	RequestURL                string        `db:"request_url"`
+	ReturnTo                  string        `db:"return_to"`
+	AfterVerificationReturnTo string        `db:"after_verification_return_to"`
+	CSRF                      []byte        `db:"csrf"`
+	Form                      document      `db:"form"`
+	Refresh                   bool          `db:"refresh"`
+	Link                      document      `db:"link"`
+	Exchange                  []byte        `db:"exchange"`
+	IdentityID                uuid.NullUUID `db:"identity_id"`
+	IssuedAt                  moment        `db:"issued_at"`
+	ExpiresAt                 moment        `db:"expires_at"`
 }
 
 var flows = tableOf[flowRow]("flows")
 
-// foundFlow is a flow with what the store counts about it.
+// foundFlow is a flow with what becomes of it besides its form.
 type foundFlow struct {
 	flowRow
-	Version int `db:"version"`
-	Tries   int `db:"tries"`
+	Attempt document `db:"attempt"`
+	Version int      `db:"version"`
+	Tries   int      `db:"tries"`
 }
 
-// foundFlows gives the columns of a foundFlow for a SELECT.
-func foundFlows() string { return flows.list() + `, version, tries` }
+// foundFlows gives the columns of a foundFlow for a SELECT. An attempt without its
+// digest was taken.
+func foundFlows() string {
+	return flows.list() + `, CASE WHEN attempt_digest IS NOT NULL THEN attempt END AS attempt, version, tries`
+}
 
 // flowCap keeps the number of flows bounded, whoever makes them.
 type flowCap struct {
@@ -65,8 +72,8 @@ func (c *flowCap) due() bool {
 	return true
 }
 
-// CreateFlow stores a flow, without waiting for the disk. When there are too
-// many the oldest go.
+// CreateFlow stores a flow, without waiting for the disk, but for an attempt: that
+// is begun later. When there are too many the oldest go.
 func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	err := s.insertFlow(ctx, f)
 	if err == nil && s.flows.due() {
@@ -78,7 +85,7 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	if err != nil {
 		return fmt.Errorf("create flow: %w", err)
 	}
-	if f.Kind != flow.Verification { // which lives through several submits, anywhere
+	if f.Kind != flow.Verification && f.Kind != flow.Settings { // which live through several submits, anywhere
 		s.fresh.Set(f.ID, *f)
 	}
 	return nil
@@ -119,7 +126,7 @@ func (s *Store) Flow(ctx context.Context, id uuid.UUID) (*flow.Flow, error) {
 // is neither.
 //
 // The first time for a flow that this process made it is answered from memory,
-// without its latest form. Should another process have completed the flow, only
+// without its latest form or attempt. Should another process have completed the flow, only
 // [Store.Register] tells so, as it does when two submits come at once.
 func (s *Store) FlowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, granted bool, err error) {
 	if fresh, ok := s.fresh.Invalidate(id); ok {
@@ -160,7 +167,8 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 }
 
 // SaveFlow keeps the state, the active method, the form and the CSRF digest of a
-// flow, without waiting for the disk, and gives f its new version.
+// flow, without waiting for the disk, and gives f its new version. All else
+// stays as it is stored.
 //
 // A verification flow takes several submits, by any process: where it was saved
 // since f was read, or is gone, nothing is changed and [flow.ErrChanged] says so.
@@ -168,8 +176,8 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 // there it does not go back.
 func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	s.fresh.Invalidate(f.ID)
-	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND state IN (?, ?, ?)`
-	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.ChooseMethod, flow.SentEmail, f.State}
+	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND (state <> ? OR state = ?)`
+	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.PassedChallenge, f.State}
 	compares := f.Kind == flow.Verification && f.State != flow.PassedChallenge
 	if compares {
 		query, args = query+` AND version = ?`, append(args, f.Version)
@@ -247,6 +255,9 @@ func newFlowRow(f *flow.Flow) flowRow {
 		CSRF:                      f.CSRF,
 		Form:                      formDocument(f.Form),
 		Refresh:                   f.Refresh,
+		Link:                      linkDocument(f.Link),
+		Exchange:                  f.Exchange,
+		IdentityID:                uuid.NullUUID{UUID: f.IdentityID, Valid: f.IdentityID != uuid.Nil},
 		IssuedAt:                  moment{f.IssuedAt},
 		ExpiresAt:                 moment{f.ExpiresAt},
 	}
@@ -265,15 +276,28 @@ func (r foundFlow) flow() (*flow.Flow, error) {
 		AfterVerificationReturnTo: r.AfterVerificationReturnTo,
 		CSRF:                      r.CSRF,
 		Refresh:                   r.Refresh,
+		Exchange:                  r.Exchange,
+		IdentityID:                r.IdentityID.UUID,
 		Version:                   r.Version,
 		Tries:                     r.Tries,
 		IssuedAt:                  r.IssuedAt.Time,
 		ExpiresAt:                 r.ExpiresAt.Time,
 	}
-	if r.Form == nil {
-		return f, nil
+	return f, errors.Join(decodeUnlessNull(r.Form, &f.Form), decodeUnlessNull(r.Attempt, &f.Attempt), decodeUnlessNull(r.Link, &f.Link))
+}
+
+func decodeUnlessNull(d document, into any) error {
+	if d == nil {
+		return nil
 	}
-	return f, r.Form.decode(&f.Form)
+	return d.decode(into)
+}
+
+func linkDocument(l *flow.Link) document {
+	if l == nil {
+		return nil
+	}
+	return encode(l)
 }
 
 // formDocument is nil for a form that holds nothing, as most do.

@@ -79,7 +79,8 @@ func (s *Store) Pending(ctx context.Context, limit int) ([]relay.Row, error) {
 		ID int64 `db:"id"`
 		outboxRow
 	}
-	err := s.reads.list(ctx, &rows, `SELECT id, `+outbox.list()+` FROM outbox ORDER BY id LIMIT ?`, limit)
+	// With the limit as a parameter PostgreSQL would plan it anew every other time.
+	err := s.reads.list(ctx, &rows, `SELECT id, `+outbox.list()+` FROM outbox ORDER BY id LIMIT `+strconv.Itoa(limit))
 	if err != nil {
 		return nil, fmt.Errorf("pending: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net"
 	"net/url"
 	"strings"
@@ -11,8 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
+	"github.com/pressly/goose/v3"
 
+	"github.com/usher-auth/usher/schemas"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/services/storetest"
 )
@@ -92,14 +98,56 @@ func TestPostgreSQLOnlyWhatMayWaitsForTheDisk(t *testing.T) {
 		IF current_setting('synchronous_commit') <> TG_ARGV[0] THEN RAISE 'synchronous_commit is not %', TG_ARGV[0]; END IF;
 		RETURN NULL; END $$`)
 	for table, setting := range map[string]string{"flows": "off", "errors": "off", "admin_tokens": "on"} {
-		exec(t, db, `CREATE TRIGGER only_with AFTER INSERT ON `+table+` EXECUTE FUNCTION only_with('`+setting+`')`)
+		exec(t, db, `CREATE TRIGGER only_with AFTER INSERT OR UPDATE ON `+table+` EXECUTE FUNCTION only_with('`+setting+`')`)
 	}
-	createFlow(t, s)
+	id := createFlow(t, s)
+	if err := s.BeginAttempt(t.Context(), id, flow.Attempt{Digest: []byte{1}}); err != nil {
+		t.Errorf("BeginAttempt: %v", err)
+	}
+	if _, _, err := s.TakeAttempt(t.Context(), id, []byte{1}); err != nil {
+		t.Errorf("TakeAttempt: %v", err)
+	}
 	if err := s.SaveError(t.Context(), uuid.New(), json.RawMessage(`{}`)); err != nil {
 		t.Errorf("SaveError: %v", err)
 	}
 	if err := s.AddAdminToken(t.Context(), "x", "admin", [32]byte{}); err != nil {
 		t.Errorf("AddAdminToken: %v", err)
+	}
+}
+
+// Flows that were begun before they could hold a sign-in at a provider go on.
+func TestPostgreSQLFlowsOfVersion7(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.PostgreSQL(t)
+	db := raw(t, dsn)
+	exec(t, db, `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
+	files, err := fs.Sub(schemas.SQL, "sql/postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrations, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrations.UpTo(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	want := flow.Flow{
+		ID: uuid.New(), Kind: flow.Login, Type: flow.Browser, State: flow.ChooseMethod, CSRF: []byte{1},
+		Form: flow.Form{Values: map[string]any{"identifier": "ann"}}, IssuedAt: time.UnixMicro(5).UTC(), ExpiresAt: time.UnixMicro(6).UTC(),
+	}
+	exec(t, db, `INSERT INTO flows (id, kind, type, state, active, schema_id, request_url, return_to, after_verification_return_to, csrf, form, issued_at, expires_at)
+		VALUES ($1, 'login', 'browser', 'choose_method', '', '', '', '', '', $2, '{"values":{"identifier":"ann"}}', 5, 6)`, want.ID, want.CSRF)
+	s := open(t, store.Options{DSN: dsn})
+	got, err := s.Flow(t.Context(), want.ID)
+	if diff := cmp.Diff(&want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Fatalf("Flow: %v, want(-) got(+):\n%s", err, diff)
+	}
+	if err := s.BeginAttempt(t.Context(), want.ID, flow.Attempt{Digest: []byte{1}}); err != nil {
+		t.Errorf("BeginAttempt: %v", err)
+	}
+	if _, _, err := s.TakeAttempt(t.Context(), want.ID, []byte{1}); err != nil {
+		t.Errorf("TakeAttempt: %v", err)
 	}
 }
 

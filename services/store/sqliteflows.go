@@ -123,7 +123,7 @@ func (f *flowsFile) openOnce(ctx context.Context) (_ *pool, err error) {
 }
 
 // flowsVersion is the user_version that flows.sql sets.
-const flowsVersion = 3
+const flowsVersion = 5
 
 var errDamaged = errors.New("flows file is damaged")
 

@@ -21,11 +21,11 @@ import (
 
 // edit changes a stored identity as f says, which gets a copy.
 func (s *suite) edit(st *store.Store, id uuid.UUID, f func(i *identity.Identity)) error {
-	return st.UpdateIdentity(s.ctx(), id, func(stored *identity.Identity) (*admin.Change, error) {
+	return st.UpdateIdentity(s.ctx(), id, func(stored *identity.Identity) (*identity.Change, error) {
 		next := *stored
 		next.Addresses, next.Credentials = slices.Clone(stored.Addresses), slices.Clone(stored.Credentials)
 		f(&next)
-		c := &admin.Change{Identity: &next, Updated: func(sequence int64) events.Event {
+		c := &identity.Change{Identity: &next, Updated: func(sequence int64) events.Event {
 			return s.made(next.ID, sequence, events.IdentityUpdated{IdentityID: id.String(), Changed: []string{"traits"}})
 		}}
 		if next.Epoch != stored.Epoch {
@@ -107,9 +107,9 @@ func testUpdateIdentity(t *testing.T, s *suite) {
 
 func testUpdateOfNothing(t *testing.T, s *suite, st *store.Store, id uuid.UUID) {
 	before := s.types(st)
-	s.must(st.UpdateIdentity(s.ctx(), id, func(*identity.Identity) (*admin.Change, error) { return nil, nil }))
+	s.must(st.UpdateIdentity(s.ctx(), id, func(*identity.Identity) (*identity.Change, error) { return nil, nil }))
 	boom := errors.New("boom")
-	if err := st.UpdateIdentity(s.ctx(), id, func(*identity.Identity) (*admin.Change, error) { return nil, boom }); !errors.Is(err, boom) {
+	if err := st.UpdateIdentity(s.ctx(), id, func(*identity.Identity) (*identity.Change, error) { return nil, boom }); !errors.Is(err, boom) {
 		t.Errorf("UpdateIdentity = %v, want what was decided: %v", err, boom)
 	}
 	if err := s.edit(st, uuid.New(), nil); !errors.Is(err, identity.ErrNotFound) {

@@ -249,11 +249,13 @@ func testIdentityByIdentifier(t *testing.T, s *suite) {
 	for identifier, want := range map[string]*identity.Identity{
 		"ann@example.org":          ann.Identity,
 		"ann":                      ann.Identity,
-		"https://issuer.example:7": ann.Identity,
 		"bare":                     bare.Identity,
+		"https://issuer.example:7": nil, // cannot be entered
 		"ann@example.net":          nil, // no identifier
 		"bob@example.org":          nil,
 		"":                         nil,
+
+		identity.Handle(identity.MethodOIDC, "https://issuer.example:7"): ann.Identity,
 	} {
 		got, err := st.IdentityByIdentifier(s.ctx(), identifier)
 		if want == nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/usher-auth/usher/services/jsonnet"
 )
 
 // Options say which endpoints there are and how they may be called.
@@ -57,7 +59,7 @@ type Client struct {
 type target struct {
 	endpoint Endpoint
 	name     string
-	body     *template // nil: no body
+	body     *jsonnet.Program // nil: no body
 	http     *http.Client
 }
 
@@ -67,7 +69,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		endpoints:     make(map[string]*target, len(o.Endpoints)),
 		open:          newHTTPClient(&net.Dialer{Timeout: dialTimeout}),
-		guarded:       newHTTPClient(&net.Dialer{Timeout: dialTimeout, Control: refusePrivate}),
+		guarded:       newHTTPClient(&net.Dialer{Timeout: dialTimeout, Control: RefusePrivate}),
 		openSigned:    o.OpenSigned,
 		exceptions:    globs(o.PrivateIPExceptionURLs),
 		timeout:       o.Timeout,
@@ -111,7 +113,7 @@ func (c *Client) add(e Endpoint, guarded bool) error {
 	}
 	if e.Body != "" {
 		var err error
-		if t.body, err = compile(e.Body); err != nil {
+		if t.body, err = jsonnet.Compile("body", e.Body); err != nil {
 			return err
 		}
 	}
@@ -200,8 +202,8 @@ func (c *Client) prepare(endpoint string, call *Call) (*target, []byte, error) {
 	if t.body == nil {
 		return t, nil, nil
 	}
-	body, err := t.body.render(c.bodyContext(call))
-	if errors.Is(err, errCancelled) {
+	body, err := t.body.Call("ctx", c.bodyContext(call))
+	if errors.Is(err, jsonnet.ErrCancelled) {
 		return nil, nil, nil
 	}
 	if err != nil {

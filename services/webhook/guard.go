@@ -44,9 +44,10 @@ func public(ip netip.Addr) bool {
 	return true
 }
 
-// refusePrivate is a dialer's control: it sees the address that the name
+// RefusePrivate is the Control of a [net.Dialer] that connects to the public
+// internet only: it sees the address that the name
 // resolved to, so no answer of a name server gets around it.
-func refusePrivate(_, address string, _ syscall.RawConn) error {
+func RefusePrivate(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
@@ -55,6 +56,13 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 		return errPrivate
 	}
 	return nil
+}
+
+// Exceptions gives a test for URLs that may be called although their address is
+// private: those that one of the patterns of private_ip_exception_urls matches.
+func Exceptions(patterns []string) func(url string) bool {
+	list := globs(patterns)
+	return func(url string) bool { return matches(list, url) }
 }
 
 // globs compiles patterns of URLs: * matches within a part of a host or path,

@@ -74,7 +74,7 @@ func FuzzDecodeRequest(f *testing.F) {
 func TestRequestsSurviveTheWire(t *testing.T) {
 	t.Parallel()
 	want := session.Request{
-		GrantID: uuid.New(), FlowID: uuid.New(), IdentityID: uuid.New(), Method: "oidc", Provider: "acme", AAL: "aal1",
+		GrantID: uuid.New(), FlowID: uuid.New(), IdentityID: uuid.New(), Method: "oidc", Provider: "acme", Linked: "corp", AAL: "aal1",
 		Digest: session.NewToken(session.NativePrefix).Digest(), Epoch: 7, Lifespan: time.Hour, ClientAddr: "192.0.2.1:1", UserAgent: "test/1",
 		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", HTTPRequest: "http-1", RequestedAt: time.Unix(1, 0).UTC(), Sequence: 7, Verified: true, Bypass: true, Login: uuid.New(), Refresh: uuid.New(), Again: true,
 	}

@@ -61,7 +61,8 @@ export async function main(script) {
 /**
  * Opens a page with cookies of its own. `page.complaints` collects what a
  * person does not see but a developer would: errors in the console (a blocked
- * style, a missing file) and requests that the server could not answer.
+ * style, a missing file) and requests that the server could not answer. What
+ * somebody else's page has is not ours to mend.
  */
 export async function open(browser, options = {}) {
   const context = await browser.newContext({
@@ -70,7 +71,8 @@ export async function open(browser, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.complaints = [];
-  page.on('console', (m) => m.type() === 'error' && page.complaints.push(m.text()));
+  const ours = (url) => !url || url.startsWith(process.env.USHER_URL);
+  page.on('console', (m) => m.type() === 'error' && ours(m.location().url) && page.complaints.push(m.text()));
   page.on('pageerror', (err) => page.complaints.push(String(err)));
   page.on('response', (r) => r.status() >= 500 && page.complaints.push(`${r.status()} ${r.url()}`));
   return page;
@@ -103,7 +105,7 @@ export async function look(page, name) {
     for (const [device, width] of Object.entries(widths)) {
       await page.setViewportSize({ width, height: device === 'phone' ? 844 : 900 });
       await page.emulateMedia({ colorScheme: scheme });
-      await screenshot(page, `${name}-${scheme}-${device}`);
+      await shoot(page, `${name}-${scheme}-${device}`);
       await check(`${name}, ${scheme}, ${device}: accessible, and fits`, async () => {
         await accessible(page);
         const scroll = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -151,7 +153,8 @@ async function accessible(page) {
   }).join('\n'));
 }
 
-async function screenshot(page, name) {
+/** Takes a screenshot of a page that is not ours to look at, or of one as it is. */
+export async function shoot(page, name) {
   const folder = process.env.USHER_SCREENSHOTS;
   if (!folder) return;
   await mkdir(folder, { recursive: true });

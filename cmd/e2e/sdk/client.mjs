@@ -107,6 +107,66 @@ export const login = (flow, address, csrf_token) => ({
   flow, updateLoginFlowBody: { method: 'password', identifier: address, password, csrf_token },
 });
 
+/** The id of the provider that the server knows, and the form behind its button. */
+export const provider = 'example';
+export const signUpAt = (flow, csrf_token, id = provider) => ({
+  flow, updateRegistrationFlowBody: { method: 'oidc', provider: id, csrf_token },
+});
+export const signInAt = (flow, csrf_token) => ({ flow, updateLoginFlowBody: { method: 'oidc', provider, csrf_token } });
+
+/** The form of settings: `link` or `unlink` names the provider. */
+export const setting = (flow, body) => ({ flow, updateSettingsFlowBody: { method: 'oidc', ...body } });
+
+/** Says the token in a header: the SDK's form of settings has no place for it. */
+export const withToken = (ui) => async ({ init }) => ({ headers: { ...init.headers, 'x-csrf-token': csrf(ui) } });
+
+/** Whether a form has a button of this name for the provider. */
+export const offers = (ui, name) => ui.nodes.some(({ attributes }) => attributes.name === name && attributes.value === provider);
+
+/** A script of somebody with a password and an account at the provider, which was linked there. */
+export async function withAccount() {
+  const script = newScript();
+  const { address } = await newVerified();
+  await signInScript(script, address);
+  const begun = whole('SettingsFlow', await script.createBrowserSettingsFlow());
+  assert(offers(begun.ui, 'link'));
+  await refusedAs(script.updateSettingsFlow(setting(begun.id, { link: provider })), 403, 'security_csrf_violation');
+  const to = await moved(script.updateSettingsFlow(setting(begun.id, { link: provider }), withToken(begun.ui)));
+  assert.equal((await comesBack(await atProvider(to, newAddress()), script)).searchParams.get('flow'), begun.id);
+  const flow = whole('SettingsFlow', await script.getSettingsFlow({ id: begun.id }));
+  assert.equal(flow.state, 'success');
+  hasMessage(flow.ui, 1050001);
+  assert(offers(flow.ui, 'unlink'));
+  return { script, address, flow };
+}
+
+/** Where the browser has to go, as a refusal says. */
+export async function moved(call) {
+  const body = await refused(call, 422);
+  assert.equal(body.error.id, 'browser_location_change_required');
+  return body.redirect_browser_to;
+}
+
+/**
+ * Signs a user in with the provider's own form, and gives where the browser is
+ * sent back to. Whoever is named there is a user.
+ */
+export async function atProvider(authorization, user) {
+  const page = await fetch(authorization);
+  const [, id] = /name="id" value="([^"]+)"/.exec(await page.text());
+  const body = new URLSearchParams({ id, username: user, password: 'verysecure' });
+  const inside = await fetch(page.url, { method: 'POST', body, redirect: 'manual' });
+  const back = await fetch(new URL(inside.headers.get('location'), page.url), { redirect: 'manual' });
+  return back.headers.get('location');
+}
+
+/** The browser's way back: that of a script, or the system's behind an app. Gives where it is sent. */
+export async function comesBack(callback, api) {
+  const answer = await (api?.configuration.fetchApi ?? fetch)(callback, { redirect: 'manual', headers: { accept: 'text/html' } });
+  assert.equal(answer.status, 303, await answer.text());
+  return new URL(answer.headers.get('location'));
+}
+
 /** Signs a person up in an app. */
 export async function register(address) {
   const app = newApp();

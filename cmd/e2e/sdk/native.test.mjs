@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  hasMessage, login, mailedCode, newAddress, newApp, newVerified, nowhere, refused, refusedAs, register, registration,
-  seesToItsSessions, signIn, verifies, whole,
+  atProvider, comesBack, hasMessage, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, provider, refused,
+  refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -30,6 +30,45 @@ test('native registration', async () => {
 
   const other = await app.createNativeRegistrationFlow();
   hasMessage((await refused(app.updateRegistrationFlow(registration(other.id, address)), 400)).ui, 4000007);
+});
+
+test('native social sign-in', async () => {
+  const app = newApp();
+  const user = newAddress();
+  const exchange = (initCode, to) => app.exchangeSessionToken({ initCode, returnToCode: to.searchParams.get('code') });
+
+  const begun = await app.createNativeRegistrationFlow({ returnSessionTokenExchangeCode: true });
+  const initCode = begun.session_token_exchange_code;
+  await refusedAs(app.updateRegistrationFlow(signUpAt(begun.id, undefined, 'nobody')), 404, undefined);
+  const to = await comesBack(await atProvider(await moved(app.updateRegistrationFlow(signUpAt(begun.id))), user));
+  const made = whole('SuccessfulNativeLogin', await exchange(initCode, to));
+  const [method] = made.session.authentication_methods;
+  assert.deepEqual([method.method, method.provider], ['oidc', provider]);
+  const who = await app.toSession({ xSessionToken: made.session_token });
+  await refusedAs(exchange(initCode, to), 404, undefined);
+
+  const again = await app.createNativeLoginFlow({ returnSessionTokenExchangeCode: true });
+  const back = await comesBack(await atProvider(await moved(app.updateLoginFlow(signInAt(again.id))), user));
+  const { session } = await exchange(again.session_token_exchange_code, back);
+  assert.equal(session.identity.id, who.identity.id);
+});
+
+test('native settings', async () => {
+  const app = newApp();
+  const { address, flow } = await withAccount();
+  const { session_token: xSessionToken } = await signIn(address);
+  await refusedAs(app.createNativeSettingsFlow(), 401, 'session_inactive');
+  const begun = whole('SettingsFlow', await app.createNativeSettingsFlow({ xSessionToken }));
+  assert.equal(begun.identity.id, flow.identity.id);
+  assert(offers((await app.getSettingsFlow({ id: begun.id, xSessionToken })).ui, 'unlink'));
+  const other = await signIn((await newVerified()).address);
+  await refusedAs(app.getSettingsFlow({ id: begun.id, xSessionToken: other.session_token }), 403, 'security_identity_mismatch');
+
+  const submit = (body) => app.updateSettingsFlow({ xSessionToken, ...setting(begun.id, body) });
+  hasMessage((await refused(submit({ link: provider }), 400)).ui, 4000001);
+  const done = whole('SettingsFlow', await submit({ unlink: provider }));
+  assert.equal(done.state, 'success');
+  assert(!offers(done.ui, 'unlink'));
 });
 
 test('native login', async () => {

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { handleContinueWith, isRedirectBrowserTo, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  csrf, hasMessage, login, mailedCode, newAddress, newScript, newVerified, refused, refusedAs, register, registration,
-  seesToItsSessions, signInScript, verifies, whole,
+  atProvider, comesBack, csrf, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers, provider, refused,
+  refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
+  withToken,
 } from './client.mjs';
 
 test('spa registration', async () => {
@@ -29,6 +30,33 @@ test('spa registration', async () => {
   whole('VerificationFlow', await script.getVerificationFlow({ id: verification.flow.id }));
   assert.equal((await script.toSession()).id, made.session.id);
   await refusedAs(script.createBrowserRegistrationFlow(), 400, 'session_already_available');
+});
+
+test('spa social sign-in', async () => {
+  const user = newAddress();
+  const first = newScript();
+  const begun = await first.createBrowserRegistrationFlow();
+  await refusedAs(first.updateRegistrationFlow(signUpAt(begun.id)), 403, 'security_csrf_violation');
+  const callback = await atProvider(await moved(first.updateRegistrationFlow(signUpAt(begun.id, csrf(begun.ui)))), user);
+  await comesBack(callback, first);
+  const who = await first.toSession();
+  assert.deepEqual(who.authentication_methods.map((m) => m.method), ['oidc']);
+
+  const again = newScript();
+  const { id, ui } = await again.createBrowserLoginFlow();
+  await comesBack(await atProvider(await moved(again.updateLoginFlow(signInAt(id, csrf(ui)))), user), again);
+  assert.equal((await again.toSession()).identity.id, who.identity.id);
+});
+
+test('spa settings', async () => {
+  await refusedAs(newScript().createBrowserSettingsFlow(), 401, 'session_inactive');
+  const { script, flow } = await withAccount();
+  const submit = (body) => script.updateSettingsFlow(setting(flow.id, body), withToken(flow.ui));
+  hasMessage((await refused(submit({}), 400)).ui, 4010004);
+  const done = whole('SettingsFlow', await submit({ unlink: provider }));
+  assert.equal(done.state, 'success');
+  assert.deepEqual(done.continue_with.map((item) => item.action), ['redirect_browser_to']);
+  assert(offers(done.ui, 'link'));
 });
 
 test('spa login', async () => {

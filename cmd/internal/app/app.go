@@ -77,8 +77,9 @@ type process struct {
 	// kicks wakes this process's relay; leading tells whether it is the active one.
 	kicks   chan struct{}
 	leading atomic.Bool
-	// reloads tells the hooks that the configuration has changed.
-	reloads chan struct{}
+	// reloads tells the hooks that the configuration has changed, reconfigured
+	// those who look after the identity providers.
+	reloads, reconfigured chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
 	// draining is closed when this process is to end.
@@ -95,11 +96,12 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
-		metrics:  newMetrics(o.Version),
-		live:     &live{},
-		kicks:    make(chan struct{}, 1),
-		reloads:  make(chan struct{}, 1),
-		draining: make(chan struct{}),
+		metrics:      newMetrics(o.Version),
+		live:         &live{},
+		kicks:        make(chan struct{}, 1),
+		reloads:      make(chan struct{}, 1),
+		reconfigured: make(chan struct{}, 1),
+		draining:     make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = newLog(cfg, o.Output)
@@ -171,6 +173,7 @@ func (p *process) startParts(ctx context.Context) error {
 		{p.Parts.Session, p.startSession},
 		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
+		{p.Parts.API, p.startProviders},
 		{p.Parts.Hooks, p.startDelivery},
 		{p.Parts.Hooks, p.startHooks},
 	} {
@@ -202,6 +205,9 @@ func (p *process) stop() error {
 // say tells at the start and after a reload what an operator should know.
 func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 	plans := PlansOf(cfg)
+	if social := SocialSignIn(cfg); social != "" {
+		log.Info(social)
+	}
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -37,6 +37,7 @@ type current struct {
 	loginPlans   map[string]hook.LoginPlan
 	verified     hook.VerificationPlan
 	hooks        *webhook.Client
+	providers    *oidc.Client
 	passwords    *password.Pool
 	registration *registration.Service
 	verification *verification.Service
@@ -67,13 +68,16 @@ type foundation struct {
 func compile(cfg *config.Config, f foundation, former *current) (*current, error) {
 	c := &current{cfg: cfg, plans: map[string]hook.Plan{}, loginPlans: map[string]hook.LoginPlan{}}
 	var err error
-	if c.settings, err = settings(cfg); err != nil {
+	if c.settings, err = apiSettings(cfg); err != nil {
 		return nil, err
 	}
 	if c.schemas, err = compileSchemas(cfg); err != nil {
 		return nil, err
 	}
 	if c.hooks, err = webhook.New(webhookOptions(cfg, c.settings, f)); err != nil {
+		return nil, err
+	}
+	if c.providers, err = providers(cfg, former); err != nil {
 		return nil, err
 	}
 	for _, method := range cfg.Methods() {
@@ -193,6 +197,10 @@ func (p *process) compile(cfg *config.Config) error {
 	if former != nil {
 		former.hooks.Close() // requests that began before go on with it
 	}
+	select {
+	case p.reconfigured <- struct{}{}:
+	default: // it has not looked since
+	}
 	return nil
 }
 
@@ -271,6 +279,25 @@ func (l *live) Login(ctx context.Context, in login.Submit) (*login.Result, error
 	return l.now().login.Login(ctx, in)
 }
 
+// LoginProven signs in by the configuration in force.
+func (l *live) LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error) {
+	return l.now().login.LoginProven(ctx, in, a)
+}
+
+// Provider gives an identity provider of the configuration in force.
+func (l *live) Provider(id string) (*oidc.Provider, bool) { return l.now().providers.Provider(id) }
+
+// settable tells whether people have anything to change in settings.
+func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
+
+// Providers gives the identity providers of the configuration in force.
+func (l *live) Providers() []*oidc.Provider { return l.now().providers.Providers() }
+
+// LoginLinking links and signs in by the configuration in force.
+func (l *live) LoginLinking(ctx context.Context, in login.Submit, link flow.Link) (*login.Result, error) {
+	return l.now().login.LoginLinking(ctx, in, link)
+}
+
 // Send asks for a code by the configuration in force.
 func (l *live) Send(ctx context.Context, in verification.Submit) error {
 	return l.now().verification.Send(ctx, in)
@@ -315,11 +342,7 @@ func (l *live) background() map[string][]string {
 // Check compiles all of a configuration that can be compiled without a
 // database or a bus: schemas, hooks and their templates, URLs.
 func Check(cfg *config.Config) error {
-	checked := *cfg
-	if len(cfg.Secrets.Cookie) == 0 { // development mode makes them when it starts
-		checked.Secrets.Cookie = []config.Secret{config.NewSecret(rand.Text())}
-	}
-	c, err := compile(&checked, foundation{}, nil)
+	c, err := compile(sealed(cfg), foundation{}, nil)
 	if err != nil {
 		return err
 	}

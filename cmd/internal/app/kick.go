@@ -105,7 +105,7 @@ func (k kicking) DeleteHook(ctx context.Context, name string, e events.Event) er
 }
 
 // UpdateIdentity is [store.Store.UpdateIdentity].
-func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*admin.Change, error)) error {
+func (k kicking) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	return k.kicked(k.Store.UpdateIdentity(ctx, id, decide))
 }
 

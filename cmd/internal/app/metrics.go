@@ -14,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/workers"
 )
 
@@ -23,7 +24,9 @@ type metrics struct {
 	requests      *prometheus.HistogramVec
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
+	settings      *prometheus.CounterVec
 	swept         *prometheus.CounterVec
+	providers     *prometheus.CounterVec
 	limited       *prometheus.CounterVec
 	steps         *prometheus.HistogramVec
 	published     prometheus.Counter
@@ -59,6 +62,14 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "logins_total",
 			Help: "Submitted logins by method and outcome.",
 		}, []string{"method", "outcome"}),
+		providers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "provider_attempts_total",
+			Help: "Sign-ins at identity providers by what became of them: started, proven, denied, unavailable, refused, stray, error.",
+		}, []string{"provider", "result"}),
+		settings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "settings_total",
+			Help: "Changes of settings by what they change (link, unlink) and outcome.",
+		}, []string{"change", "outcome"}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "swept_total",
 			Help: "Rows that were over and were deleted, by kind.",
@@ -88,7 +99,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.settings, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -116,7 +127,11 @@ func (m *metrics) registration(o registration.Outcome) {
 
 func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }
 
+func (m *metrics) provider(id, result string) { m.providers.WithLabelValues(id, result).Inc() }
+
 func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.Result).Inc() }
+
+func (m *metrics) setting(o settings.Outcome) { m.settings.WithLabelValues(o.Change, o.Result).Inc() }
 
 func (m *metrics) relay(s relay.Stats) {
 	m.published.Add(float64(s.Published))

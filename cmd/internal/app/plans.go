@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/delivery"
@@ -58,6 +59,25 @@ func PlansOf(cfg *config.Config) Plans {
 		p.add(flow.Verification, "code", hook.CompileVerification(cfg.VerificationHooks()).Rows())
 	}
 	return p
+}
+
+// SocialSignIn says in one line who signs people in elsewhere, and whether a
+// registration there is signed in; empty if nobody does.
+func SocialSignIn(cfg *config.Config) string {
+	var ids []string
+	for _, p := range cfg.OIDCProviders() {
+		ids = append(ids, p.ID)
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	step := "no session: auto_session is false, and session is not in the list"
+	for _, row := range hook.Compile("oidc", cfg.Lists("oidc")).Rows() {
+		if strings.HasPrefix(row.Step, hook.KindSession) {
+			step = row.Step
+		}
+	}
+	return "social sign-in with " + strings.Join(ids, ", ") + ": " + step
 }
 
 func (p *Plans) add(kind flow.Kind, method string, rows []hook.Row) {

@@ -11,6 +11,7 @@ import (
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -79,45 +80,48 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	stored := kicking{p.store, p.wake}
 	o := api.Options{
-		Settings:      func() *api.Compiled { return p.live.now().settings },
-		Schemas:       p.live,
-		Flows:         p.store,
-		Registration:  p.live,
-		Login:         p.live,
-		Verification:  p.live,
-		Sessions:      sessions,
-		OwnSessions:   &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
-		Finder:        p.store,
-		Identities:    p.store,
-		Administrator: administration{p.live},
-		Ledger:        stored,
-		Messages:      p.store,
-		Grants:        p.store,
-		Audit:         auditLog{p.store},
-		Journal:       stored,
-		Webhooks:      p.webhooks,
-		Errors:        p.store,
-		Events:        p.store,
-		Tokens:        p.store,
-		Checks:        p.checks(),
-		Plan:          p.plan(),
-		Metrics:       p.metrics.handler(),
-		CSRFKey:       p.store.Key(store.KeyCSRF),
-		Guarded:       guarded,
-		ShowMails:     p.cfg.Dev,
-		Draining:      p.draining,
-		Version:       p.Version,
-		Log:           p.log,
-		Now:           time.Now,
-		Observe:       p.metrics.request,
-		ObserveLimit:  p.metrics.limit,
+		Settings:        func() *api.Compiled { return p.live.now().settings },
+		Schemas:         p.live,
+		Flows:           p.store,
+		Registration:    p.live,
+		Login:           p.live,
+		Verification:    p.live,
+		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
+		Providers:       p.live,
+		Sessions:        sessions,
+		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
+		Finder:          p.store,
+		Identities:      p.store,
+		Administrator:   administration{p.live},
+		Ledger:          stored,
+		Messages:        p.store,
+		Grants:          p.store,
+		Audit:           auditLog{p.store},
+		Journal:         stored,
+		Webhooks:        p.webhooks,
+		Errors:          p.store,
+		Events:          p.store,
+		Tokens:          p.store,
+		Checks:          p.checks(),
+		Plan:            p.plan(),
+		Metrics:         p.metrics.handler(),
+		CSRFKey:         p.store.Key(store.KeyCSRF),
+		Guarded:         guarded,
+		ShowMails:       p.cfg.Dev,
+		Draining:        p.draining,
+		Version:         p.Version,
+		Log:             p.log,
+		Now:             time.Now,
+		Observe:         p.metrics.request,
+		ObserveProvider: p.metrics.provider,
+		ObserveLimit:    p.metrics.limit,
 	}
 	if p.Parts.API {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
 		o.Checker = p.checker
 	}
 	// The pages are a client of the contract: they ask the public handler.
-	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Log: p.log})
+	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
 	return api.New(o), nil
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/usher-auth/usher/services/webhook"
 )
 
-// settings gives the API its values from the configuration.
-func settings(cfg *config.Config) (*api.Compiled, error) {
+// apiSettings gives the API its values from the configuration.
+func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 	sealer, err := api.NewSealer(cfg.CookieSecrets()...)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			URL:              cfg.LoginURL(),
 			Methods:          cfg.Methods(),
 			ReturnURL:        flows.Login.After.DefaultBrowserReturnURL,
-			MethodReturnURLs: map[string]string{"password": flows.Login.After.Password.DefaultBrowserReturnURL},
+			MethodReturnURLs: cfg.LoginMethodReturnURLs(),
 		},
 		Verification: api.FlowSettings{
 			Enabled:   flows.Verification.Enabled,
@@ -44,6 +44,15 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			Methods:   []string{"code"},
 			ReturnURL: flows.Verification.After.DefaultBrowserReturnURL,
 		},
+		SettingsFlow: api.FlowSettings{
+			Enabled:          true,
+			Lifespan:         flows.Settings.Lifespan,
+			URL:              cfg.SettingsURL(),
+			Methods:          cfg.SettingsMethods(),
+			ReturnURL:        flows.Settings.After.DefaultBrowserReturnURL,
+			MethodReturnURLs: cfg.SettingsMethodReturnURLs(),
+		},
+		PrivilegedSessionMaxAge: flows.Settings.PrivilegedSessionMaxAge,
 		Logout: api.Logout{
 			ReturnURL:        flows.Logout.After.DefaultBrowserReturnURL,
 			ClearBrowserData: flows.Logout.ClearBrowserData,
@@ -62,9 +71,10 @@ func settings(cfg *config.Config) (*api.Compiled, error) {
 			Enabled: cors.Enabled, Origins: cors.AllowedOrigins, Methods: cors.AllowedMethods,
 			Headers: cors.AllowedHeaders, Exposed: cors.ExposedHeaders, Credentials: cors.AllowCredentials,
 		},
-		TrustedProxies:  cfg.Serve.TrustedProxies,
-		HeaderAllowlist: cfg.Clients.WebHook.HeaderAllowlist,
-		Limits:          limits(cfg),
+		TrustedProxies:   cfg.Serve.TrustedProxies,
+		HeaderAllowlist:  cfg.Clients.WebHook.HeaderAllowlist,
+		Limits:           limits(cfg),
+		OIDCRedirectBase: cfg.OIDCRedirectBase(),
 	}.Compile()
 }
 

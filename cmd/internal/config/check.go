@@ -25,6 +25,8 @@ func (l *loader) check(c *Config) {
 	l.checkWebhooks(c)
 	l.checkLogin(c)
 	l.checkVerification(c)
+	l.checkSettings(c)
+	l.checkOIDC(c)
 	l.checkCourier(c)
 	l.checkRateLimits(c)
 	l.checkWorkers(c)

@@ -18,6 +18,7 @@ func (l *loader) checkLogin(c *Config) {
 	for name, u := range map[string]string{
 		login + ".after.default_browser_return_url":                 f.After.DefaultBrowserReturnURL,
 		login + ".after.password.default_browser_return_url":        f.After.Password.DefaultBrowserReturnURL,
+		login + ".after.oidc.default_browser_return_url":            f.After.OIDC.DefaultBrowserReturnURL,
 		"selfservice.flows.logout.after.default_browser_return_url": c.SelfService.Flows.Logout.After.DefaultBrowserReturnURL,
 	} {
 		l.checkURL(name, u, absoluteURL)
@@ -52,6 +53,16 @@ func (l *loader) checkVerification(c *Config) {
 	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
 		l.refuseKey(connectionURI, "this is needed, with courier.smtp.from_address, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
 	}
+}
+
+func (l *loader) checkSettings(c *Config) {
+	f := &c.SelfService.Flows.Settings
+	l.atLeast(settings+".lifespan", f.Lifespan, time.Second)
+	l.atLeast(settings+".privileged_session_max_age", f.PrivilegedSessionMaxAge, time.Second)
+	l.oneOf(settings+".required_aal", f.RequiredAAL, "aal1", "highest_available")
+	l.checkURL(settings+".ui_url", f.UIURL, pageURL)
+	l.checkURL(settings+".after.default_browser_return_url", f.After.DefaultBrowserReturnURL, absoluteURL)
+	l.checkURL(settings+".after.oidc.default_browser_return_url", f.After.OIDC.DefaultBrowserReturnURL, absoluteURL)
 }
 
 func (l *loader) checkCourier(c *Config) {

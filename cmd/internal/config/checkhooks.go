@@ -22,6 +22,7 @@ var allowedHooks = map[string][]string{
 	oidcHooks:     {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
 	loginHooks:    atLogin,
 	loginPassword: atLogin,
+	loginOIDC:     atLogin,
 	verifiedHooks: {hook.KindWebHook},
 }
 

@@ -206,6 +206,7 @@ type SelfService struct {
 			} `yaml:"after"`
 		} `yaml:"logout"`
 		Verification Verification `yaml:"verification"`
+		Settings     Settings     `yaml:"settings"`
 	} `yaml:"flows"`
 	Methods struct {
 		Password struct {
@@ -223,6 +224,7 @@ type SelfService struct {
 				MaxSubmissions int           `yaml:"max_submissions"`
 			} `yaml:"config"`
 		} `yaml:"code"`
+		OIDC OIDC `yaml:"oidc"`
 	} `yaml:"methods"`
 }
 

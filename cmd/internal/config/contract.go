@@ -16,7 +16,7 @@ const (
 )
 
 // contract lists those keys by what they begin with. "**" stands for whatever
-// is written there.
+// is written there, "[]" behind a name for each entry of that list.
 var contract = []struct {
 	under  string
 	keys   []string
@@ -39,23 +39,23 @@ var contract = []struct {
 	{registration, []string{"login_hints"}, refused},
 	{registration + ".after", []string{"code.**", "webauthn.**", "passkey.**"}, pending},
 	{"selfservice.flows.login", []string{"before.hooks"}, refused},
-	{"selfservice.flows.login.after", []string{"oidc.hooks", "code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{"selfservice.flows.login.after", methodURLs("oidc", "code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{"selfservice.flows.login.after", []string{"code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{"selfservice.flows.login.after", methodURLs("code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
 	{"selfservice.flows.verification", []string{"before.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
-	{"selfservice.flows.settings", []string{"ui_url", "lifespan", "privileged_session_max_age", "required_aal"}, pending},
-	{"selfservice.flows.settings", []string{"before.hooks"}, refused},
-	{"selfservice.flows.settings.after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{"selfservice.flows.settings.after", afterURLs("password", "profile", "oidc", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{settings, []string{"before.hooks"}, refused},
+	{settings + ".after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{settings + ".after", methodURLs("password", "profile", "webauthn", "passkey", "totp", "lookup_secret"), pending},
 
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
 	{"selfservice.methods.profile", []string{"enabled"}, pending},
 	{"selfservice.methods.code", []string{"passwordless_enabled", "mfa_enabled"}, refused},
 	{"selfservice.methods.link", []string{"enabled"}, refused},
 	{"selfservice.methods.link.config", []string{"lifespan", "base_url"}, pending},
-	{"selfservice.methods.oidc", []string{"enabled"}, refused},
-	{"selfservice.methods.oidc.config", []string{"base_redirect_uri", "providers"}, pending},
+	{oidcProviders + "[]", []string{"organization_id"}, refused},
+	{oidcProviders + "[]", []string{"additional_id_token_audiences", "apple_team_id", "apple_private_key_id", "apple_private_key"}, pending},
+	{oidcProviders + "[]", []string{"fedcm_config_url", "net_id_token_origin_header"}, ignored},
 	{"selfservice.methods", []string{"totp.enabled", "lookup_secret.enabled", "webauthn.enabled", "passkey.enabled", "saml.enabled"}, ignored | refused},
 	{"selfservice.methods", []string{"totp.config.**", "lookup_secret.config.**", "webauthn.config.**", "passkey.config.**", "saml.config.**"}, ignored},
 
@@ -65,11 +65,7 @@ var contract = []struct {
 	}, pending},
 }
 
-// afterURLs are the return URLs of a flow, in general and by method.
-func afterURLs(methods ...string) []string {
-	return append([]string{"default_browser_return_url"}, methodURLs(methods...)...)
-}
-
+// methodURLs are the return URLs of a flow by method.
 func methodURLs(methods ...string) (keys []string) {
 	for _, m := range methods {
 		keys = append(keys, m+".default_browser_return_url")

@@ -42,6 +42,9 @@ func defaults() map[string]any {
 		login + ".style":                                        "unified",
 		verification + ".use":                                   "code",
 		verification + ".lifespan":                              "1h",
+		settings + ".lifespan":                                  "1h",
+		settings + ".privileged_session_max_age":                "1h",
+		settings + ".required_aal":                              "highest_available",
 		"selfservice.methods.code.enabled":                      true,
 		"selfservice.methods.code.config.lifespan":              "1h",
 		"selfservice.methods.code.config.max_submissions":       5,
@@ -91,10 +94,14 @@ const (
 	login          = "selfservice.flows.login"
 	loginHooks     = login + ".after.hooks"
 	loginPassword  = login + ".after.password.hooks"
+	loginOIDC      = login + ".after.oidc.hooks"
 	verification   = "selfservice.flows.verification"
 	verifiedHooks  = verification + ".after.hooks"
+	settings       = "selfservice.flows.settings"
 	connectionURI  = "courier.smtp.connection_uri"
 	passwordConfig = "selfservice.methods.password.config"
+	oidcConfig     = "selfservice.methods.oidc.config"
+	oidcProviders  = oidcConfig + ".providers"
 	schemaList     = "identity.schemas"
 	mitigate       = "security.account_enumeration.mitigate"
 )

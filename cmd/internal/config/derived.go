@@ -9,12 +9,15 @@ import (
 	"strings"
 )
 
-// Methods are the enabled methods of registration.
-func (c *Config) Methods() []string {
+// Methods are the enabled methods of registration and login.
+func (c *Config) Methods() (methods []string) {
 	if c.SelfService.Methods.Password.Enabled {
-		return []string{"password"}
+		methods = append(methods, "password")
 	}
-	return nil
+	if c.SelfService.Methods.OIDC.signsIn() {
+		methods = append(methods, "oidc")
+	}
+	return methods
 }
 
 // Mitigate tells whether protected mode is on.
@@ -63,6 +66,25 @@ func (c *Config) VerificationURL() string {
 	return c.page(c.SelfService.Flows.Verification.UIURL, "verification")
 }
 
+// SettingsURL is the page that shows the settings flow.
+func (c *Config) SettingsURL() string {
+	return c.page(c.SelfService.Flows.Settings.UIURL, "settings")
+}
+
+// SettingsMethods are the enabled methods of the settings flow.
+func (c *Config) SettingsMethods() (methods []string) {
+	if c.SelfService.Methods.OIDC.signsIn() {
+		methods = append(methods, "oidc")
+	}
+	return methods
+}
+
+// SettingsMethodReturnURLs are where browsers go at the end of the settings flow, by
+// method, where that is configured.
+func (c *Config) SettingsMethodReturnURLs() map[string]string {
+	return byMethod("", c.SelfService.Flows.Settings.After.OIDC.DefaultBrowserReturnURL)
+}
+
 // ErrorURL is the page that shows an error.
 func (c *Config) ErrorURL() string { return c.page(c.SelfService.Flows.Error.UIURL, "error") }
 
@@ -78,11 +100,19 @@ func (c *Config) page(configured, builtIn string) string {
 // method, where that is configured.
 func (c *Config) MethodReturnURLs() map[string]string {
 	after := &c.SelfService.Flows.Registration.After
+	return byMethod(after.Password.DefaultBrowserReturnURL, after.OIDC.DefaultBrowserReturnURL)
+}
+
+// LoginMethodReturnURLs are where browsers go at the end of a login, by method,
+// where that is configured.
+func (c *Config) LoginMethodReturnURLs() map[string]string {
+	after := &c.SelfService.Flows.Login.After
+	return byMethod(after.Password.DefaultBrowserReturnURL, after.OIDC.DefaultBrowserReturnURL)
+}
+
+func byMethod(password, oidc string) map[string]string {
 	urls := map[string]string{}
-	for method, u := range map[string]string{
-		"password": after.Password.DefaultBrowserReturnURL,
-		"oidc":     after.OIDC.DefaultBrowserReturnURL,
-	} {
+	for method, u := range map[string]string{"password": password, "oidc": oidc} {
 		if u != "" {
 			urls[method] = u
 		}

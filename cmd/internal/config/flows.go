@@ -14,11 +14,15 @@ type Login struct {
 	After    struct {
 		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 		Hooks                   []Hook `yaml:"hooks"`
-		// Password: its hooks take the place of the others, if there are any.
+		// Password and OIDC: their hooks take the place of the others, if there are any.
 		Password struct {
 			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 			Hooks                   []Hook `yaml:"hooks"`
 		} `yaml:"password"`
+		OIDC struct {
+			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+			Hooks                   []Hook `yaml:"hooks"`
+		} `yaml:"oidc"`
 	} `yaml:"after"`
 }
 
@@ -33,6 +37,24 @@ type Verification struct {
 	After                   struct {
 		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 		Hooks                   []Hook `yaml:"hooks"`
+	} `yaml:"after"`
+}
+
+// Settings is what is configured for the flow in which people change their identity.
+type Settings struct {
+	UIURL    string        `yaml:"ui_url"`
+	Lifespan time.Duration `yaml:"lifespan"`
+	// PrivilegedSessionMaxAge is how long after a login a session may change how its
+	// person signs in.
+	PrivilegedSessionMaxAge time.Duration `yaml:"privileged_session_max_age"`
+	// RequiredAAL is aal1 or highest_available, which is the same as long as there is
+	// no second factor.
+	RequiredAAL string `yaml:"required_aal"`
+	After       struct {
+		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+		OIDC                    struct {
+			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+		} `yaml:"oidc"`
 	} `yaml:"after"`
 }
 

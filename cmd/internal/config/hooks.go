@@ -80,8 +80,11 @@ func (c *Config) Lists(method string) hook.Lists {
 func (c *Config) LoginLists(method string) hook.LoginLists {
 	after := &c.SelfService.Flows.Login.After
 	l := hook.LoginLists{Global: c.configured(loginHooks, after.Hooks)}
-	if method == "password" {
+	switch method {
+	case "password":
 		l.Method = c.configured(loginPassword, after.Password.Hooks)
+	case "oidc":
+		l.Method = c.configured(loginOIDC, after.OIDC.Hooks)
 	}
 	return l
 }
@@ -137,6 +140,7 @@ func (c *Config) hookLists() []hookList {
 		{oidcHooks, r.After.OIDC.Hooks},
 		{loginHooks, c.SelfService.Flows.Login.After.Hooks},
 		{loginPassword, c.SelfService.Flows.Login.After.Password.Hooks},
+		{loginOIDC, c.SelfService.Flows.Login.After.OIDC.Hooks},
 		{verifiedHooks, c.SelfService.Flows.Verification.After.Hooks},
 	}
 }

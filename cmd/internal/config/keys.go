@@ -69,6 +69,7 @@ func (k *key) add(name string, e effect) {
 			k.free = true
 			break
 		}
+		part, list := strings.CutSuffix(part, "[]")
 		if k.kids == nil {
 			k.kids = map[string]*key{}
 		}
@@ -77,7 +78,9 @@ func (k *key) add(name string, e effect) {
 			next = &key{name: join(k.name, part)}
 			k.kids[part] = next
 		}
-		k = next
+		if k = next; list {
+			k = k.item
+		}
 	}
 	k.effect |= e
 }

@@ -172,13 +172,15 @@ func (l *loader) derive(all *koanf.Koanf) error {
 	return all.Load(confmap.Provider(derived, "."), nil)
 }
 
-// complete reads what the configuration leads to: schemas and bodies of hooks.
+// complete reads what the configuration leads to: schemas, bodies of hooks,
+// mappers of claims and secrets in files.
 func (l *loader) complete(c *Config) {
 	for i := range c.Identity.Schemas {
 		s := &c.Identity.Schemas[i]
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
 	l.completeTemplates(c)
+	l.completeProviders(c)
 	l.readWebhookSecrets(c)
 	c.lines = map[string]int{}
 	for _, list := range c.hookLists() {

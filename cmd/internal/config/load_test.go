@@ -144,7 +144,7 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 	for _, key := range []string{
 		"version", "tracing", "watch-courier", "serve.public.request_log.disable_for_health", "selfservice.methods.totp.enabled",
-		"selfservice.flows.settings.ui_url", "selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
+		"selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
 	} {
 		if strings.Count(texts, key) != 1 {
 			t.Errorf("warnings name %s %d times, want once:\n%s", key, strings.Count(texts, key), texts)
@@ -152,6 +152,19 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 	if strings.Contains(texts, "s3cr3t") {
 		t.Errorf("warnings show a secret:\n%s", texts)
+	}
+}
+
+func TestLoadSettings(t *testing.T) {
+	t.Parallel()
+	c, _ := load(t, config.Options{Dev: true})
+	f := c.SelfService.Flows.Settings
+	if f.Lifespan != time.Hour || f.PrivilegedSessionMaxAge != time.Hour || !strings.HasSuffix(c.SettingsURL(), "/ui/settings") || len(c.SettingsMethods()) != 0 {
+		t.Errorf("settings = %+v at %s by %v, want an hour of both, the built-in page, no method", f, c.SettingsURL(), c.SettingsMethods())
+	}
+	c, _ = load(t, config.Options{Dev: true, File: file(t, `selfservice: {flows: {settings: {ui_url: "https://a.example/s", privileged_session_max_age: 15m, after: {oidc: {default_browser_return_url: "https://a.example/x"}}}}}`)})
+	if c.SettingsURL() != "https://a.example/s" || c.SelfService.Flows.Settings.PrivilegedSessionMaxAge != 15*time.Minute || c.SettingsMethodReturnURLs()["oidc"] != "https://a.example/x" {
+		t.Errorf("settings = %+v, want what the file says", c.SelfService.Flows.Settings)
 	}
 }
 

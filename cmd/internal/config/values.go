@@ -27,6 +27,9 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
+// IsZero tells YAML's omitempty whether there is no secret.
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
 // Format hides the secret whatever the verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.shown())) }
 
@@ -69,6 +72,9 @@ func (a Address) Scheme() string {
 	scheme, _, _ := strings.Cut(a.Reveal(), "://")
 	return scheme
 }
+
+// IsZero tells YAML's omitempty whether there is no URL.
+func (a Address) IsZero() bool { return a.Reveal() == "" }
 
 // Format shows scheme and host whatever the verb.
 func (a Address) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.shown())) }

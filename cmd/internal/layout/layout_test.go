@@ -24,10 +24,10 @@ var levels = map[string]int{
 	"schemas": 0, "events": 0, "events/natsserver": 3, "events/eventstest": 0,
 	"services/identity": 1,
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
-	"services/webhook": 1, "services/audit": 1, "services/courier": 1,
-	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/admin": 2,
-	"services/delivery": 2,
-	"services/api":      3, "services/pages": 3, "services/store": 3, "services/storetest": 3,
+	"services/webhook": 1, "services/audit": 1, "services/courier": 1, "services/jsonnet": 1,
+	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/admin": 2, "services/settings": 2,
+	"services/delivery": 2, "services/oidc": 2,
+	"services/api": 3, "services/pages": 3, "services/store": 3, "services/storetest": 3,
 	"workers": 3, "workers/session": 3, "workers/webhook": 3, "workers/courier": 3,
 	"workers/delivery": 3, "workers/identity": 3, "workers/workertest": 3, "workers/examples": 4,
 	"cmd": 4,
@@ -37,7 +37,7 @@ var levels = map[string]int{
 var sideways = map[string][]string{
 	"services/identity":  nil, // below the other things
 	"services/store":     {"services/storetest"},
-	"services/webhook":   {"services/flow", "services/hook"}, // what hooks see of a flow
+	"services/webhook":   {"services/flow", "services/hook", "services/jsonnet"}, // what hooks see of a flow, and their bodies
 	"services/storetest": {"services/store"},
 	"events":             {"schemas", "events/eventstest"},
 	"events/eventstest":  {"schemas", "events"},
@@ -60,6 +60,9 @@ var homes = map[string][]string{
 	"modernc.org/sqlite":                {"services/store"},
 	"github.com/cenkalti/backoff/v4":    {"workers", "services/webhook", "services/delivery", "cmd"},
 	"github.com/wneessen/go-mail":       {"services/courier"},
+	"github.com/coreos/go-oidc/v3":      {"services/oidc"},
+	"golang.org/x/oauth2":               {"services/oidc"},
+	"github.com/google/go-jsonnet":      {"services/jsonnet"},
 }
 
 // prescribed must be required by go.mod directly and used where it is at home.

@@ -8,9 +8,12 @@ import (
 	"strings"
 )
 
-// sdkFolder is a module of its own, which "go test ./..." does not see: a test
-// in cmd/e2e runs the tests there.
-const sdkFolder = "cmd/e2e/sdk"
+// Modules of their own, which "go test ./..." does not see: a test in cmd/e2e
+// runs the tests of the one, others run the program that the other is.
+const (
+	sdkFolder      = "cmd/e2e/sdk"
+	providerFolder = "cmd/e2e/provider"
+)
 
 // nodeModules installs what the tests in JavaScript use, and tells what stays missing.
 func nodeModules(ctx context.Context) (left []string) {
@@ -29,14 +32,19 @@ func nodeModules(ctx context.Context) (left []string) {
 	return left
 }
 
-// goModules gets what the tests with the SDK for Go use, and tells what stays missing.
+// goModules gets what the modules beside this one use, and tells what stays missing.
 func goModules(ctx context.Context) (left []string) {
-	c := exec.CommandContext(ctx, "go", "mod", "download")
-	c.Dir = sdkFolder
-	if out, err := c.CombinedOutput(); err != nil {
-		return []string{fmt.Sprintf("the tests with the SDK for Go (go mod download: %v %s)", err, strings.TrimSpace(string(out)))}
+	for folder, without := range map[string]string{
+		sdkFolder:      "the tests with the SDK for Go",
+		providerFolder: "the tests with an OpenID provider",
+	} {
+		c := exec.CommandContext(ctx, "go", "mod", "download")
+		c.Dir = folder
+		if out, err := c.CombinedOutput(); err != nil {
+			left = append(left, fmt.Sprintf("%s (go mod download: %v %s)", without, err, strings.TrimSpace(string(out))))
+		}
 	}
-	return nil
+	return left
 }
 
 // buildAhead begins to build what the tests of the whole program need, and gives
@@ -50,6 +58,7 @@ func buildAhead(ctx context.Context) (wait func()) {
 		{".", "build -tags crash -o /dev/null ./cmd/usher"},
 		{".", "build -o /dev/null github.com/nats-io/nats-server/v2"},
 		{sdkFolder, "test -c -o /dev/null ."},
+		{providerFolder, "build -o /dev/null ."},
 	} {
 		c := exec.CommandContext(ctx, "nice", append([]string{"-n", "19", "go"}, strings.Fields(b.args)...)...)
 		c.Dir = b.folder

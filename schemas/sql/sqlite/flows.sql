@@ -16,7 +16,15 @@ CREATE TABLE flows (
 	refresh                      INTEGER NOT NULL DEFAULT 0,
 	tries                        INTEGER NOT NULL DEFAULT 0, -- codes that were tried
 	version                      INTEGER NOT NULL DEFAULT 0, -- how often it was saved
+	attempt_digest               BLOB, -- of a sign-in at a provider; null: none is on its way
+	attempt                      TEXT,
+	link                         TEXT, -- what waits for a login to be linked to its account
+	exchange                     BLOB, -- digest of the app's half of its code
+	exchange_return              BLOB, -- digest of the other half
+	exchanged                    BLOB, -- the session token, sealed with that half
+	identity_id                  TEXT, -- whose settings these are
 	issued_at                    INTEGER NOT NULL,
 	expires_at                   INTEGER NOT NULL
 ) STRICT;
-PRAGMA user_version = 3;
+CREATE INDEX flows_exchange_idx ON flows (exchange) WHERE exchange IS NOT NULL;
+PRAGMA user_version = 5;

@@ -70,6 +70,7 @@ func wrongError(x *exchange) string {
 			return "there is an error"
 		}
 	case e == nil && x.Status == http.StatusBadRequest && inner(x.object(), "ui") != nil:
+	case e == nil && x.Status == http.StatusUnprocessableEntity && x.below("/sessions/token-exchange") && inner(x.object(), "ui") != nil:
 	case message == "" || number(e["code"]) < http.StatusBadRequest:
 		return "there is no error with code and message"
 	}

@@ -1,0 +1,87 @@
+package pages_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/services/pages"
+)
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	const path = "/self-service/settings/flows"
+	for name, c := range map[string]struct {
+		title string
+		says  string
+		forms []string
+	}{
+		"settings":         {"How you sign in", "Accounts that you have elsewhere can be ways to sign in here.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+		"settings_refused": {"Error: How you sign in", "There is a problem This is the last way to sign in to your account, so it stays.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+		"settings_saved":   {"How you sign in", "Your changes are saved.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+	} {
+		page := get(t, newPages(t, api{path: answers(http.StatusOK, golden(t, name, nil))}), "/ui/settings?flow=1").page
+		if title := page.tags("title")[0].text(); title != c.title+" – Harbour" {
+			t.Errorf("%s: title %q, want %q", name, title, c.title)
+		}
+		if text := page.tags("main")[0].text(); !strings.Contains(text, c.says) {
+			t.Errorf("%s: says %q, want %q in it", name, text, c.says)
+		}
+		var forms []string
+		for _, form := range page.tags("form") {
+			var fields []string
+			for _, e := range form.all(func(e element) bool { return e.has("name") }) {
+				field := e.attr("name")
+				if e.Data == "button" {
+					field += "=" + e.attr("value")
+				}
+				fields = append(fields, field)
+			}
+			forms = append(forms, strings.Join(fields, " "))
+		}
+		if !slices.Equal(forms, c.forms) { // a button sends nothing but itself
+			t.Errorf("%s: forms %q, want %q", name, forms, c.forms)
+		}
+		links := page.tags("a")
+		if to := resolve(t, "/ui/settings", links[len(links)-1].attr("href")); to != "/ui/welcome" {
+			t.Errorf("%s: the way leads to %q, want the start", name, to)
+		}
+	}
+	empty := golden(t, "settings", nil)
+	empty["ui"].(object)["nodes"] = empty["ui"].(object)["nodes"].([]any)[:1]
+	if text := get(t, newPages(t, api{path: answers(http.StatusOK, empty)}), "/ui/settings?flow=1").page.tags("main")[0].text(); !strings.Contains(text, "There is nothing that you could change here.") {
+		t.Errorf("a page without buttons says %q", text)
+	}
+}
+
+// Who is not signed in any more is led to the login by the API, which knows where
+// that is, and back.
+func TestSettingsOfNobody(t *testing.T) {
+	t.Parallel()
+	h := newPages(t, api{"/self-service/settings/flows": fails(http.StatusUnauthorized, "No active session was found.")})
+	got := get(t, h, "/ui/settings?flow=1&return_to=%2Fapp")
+	if to := resolve(t, "/ui/settings", got.header.Get("Location")); got.status != http.StatusSeeOther || to != "/self-service/settings/browser?return_to=%2Fapp" {
+		t.Errorf("settings of nobody: %d to %q, want 303 to a new flow", got.status, to)
+	}
+}
+
+// The start page leads to settings where there is something to change.
+func TestWelcomeLeadsToSettings(t *testing.T) {
+	t.Parallel()
+	public := api{whoamiPath: answers(http.StatusOK, object{"identity": object{"id": "2f1d"}})}
+	for name, c := range map[string]struct {
+		settings func() bool
+		want     bool
+	}{
+		"nothing to change":   {func() bool { return false }, false},
+		"something to change": {func() bool { return true }, true},
+		"nobody knows":        {nil, false},
+	} {
+		page := get(t, pages.New(pages.Options{Public: public, ProductName: "Harbour", Settings: c.settings}), "/ui/welcome").page
+		leads := slices.ContainsFunc(page.tags("a"), func(e element) bool { return resolve(t, "/ui/welcome", e.attr("href")) == "/ui/settings" })
+		if leads != c.want {
+			t.Errorf("%s: the page leads to settings: %t, want %t", name, leads, c.want)
+		}
+	}
+}
