@@ -259,3 +259,30 @@ func (a answered) Register(context.Context, registration.Submit) (*registration.
 func (a answered) Repeat(context.Context, registration.Submit) (*registration.Result, error) {
 	return a.result, nil
 }
+
+// late is a login that does not know yet whom another request is just registering.
+type late struct {
+	memoryLogin
+	asked *int
+}
+
+func (l late) LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error) {
+	if *l.asked++; *l.asked == 1 {
+		return nil, identity.ErrNotFound
+	}
+	return l.memoryLogin.LoginProven(ctx, in, a)
+}
+
+// Whoever is registered by another request meanwhile is signed in, not asked to link.
+func TestRegisteredMeanwhile(t *testing.T) {
+	t.Parallel()
+	w, _ := social(t)
+	c := w.browser()
+	c.ended(c.through(c.browserFlow(), nil))
+	w.server.Login = late{memoryLogin{w}, new(int)}
+	c = w.browser()
+	c.ended(c.through(c.browserFlow(), nil))
+	if w.people() != 1 {
+		t.Errorf("%d people, want 1", w.people())
+	}
+}
