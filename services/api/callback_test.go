@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,12 +87,8 @@ func TestBackTooLate(t *testing.T) {
 func TestAnotherAccountInALink(t *testing.T) {
 	t.Parallel()
 	w, p := social(t)
+	w.joined("ann@example.org")
 	c := w.browser()
-	f := c.browserFlow()
-	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
-		t.Fatalf("register = %d %s", g.status, g.body)
-	}
-	c = w.browser()
 	to := parsed(t, c.through(c.begin(routeLogin), nil).header.Get("Location"))
 	link := c.get(routeLogin + "/flows?id=" + to.Query().Get("flow")).shown(t)
 	p.Change(func(p *oidctest.Provider) { p.Claims = map[string]any{"sub": "9", "email": "new@example.org"} })
@@ -284,5 +281,24 @@ func TestRegisteredMeanwhile(t *testing.T) {
 	c.ended(c.through(c.browserFlow(), nil))
 	if w.people() != 1 {
 		t.Errorf("%d people, want 1", w.people())
+	}
+}
+
+// What was proven waits ten minutes for the app.
+func TestProofDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	for late, status := range map[time.Duration]int{9 * time.Minute: http.StatusOK, 11 * time.Minute: http.StatusNotFound} {
+		w, _ := social(t)
+		var past atomic.Int64
+		w.server.Now = func() time.Time { return time.Now().Add(time.Duration(past.Load())) }
+		app := w.app()
+		n := app.get(routeRegistration + "/api?return_session_token_exchange_code=true")
+		g := w.browser().get(visit(t, app.start(n.shown(t), nil)), "Accept", "text/html")
+		second := parsed(t, g.header.Get("Location")).Query().Get("code")
+		past.Store(int64(late))
+		g = app.get("/sessions/token-exchange?init_code=" + initCode(t, n) + "&return_to_code=" + second)
+		if g.status != status {
+			t.Errorf("exchange %s later = %d %s, want %d", late, g.status, g.body, status)
+		}
 	}
 }

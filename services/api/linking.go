@@ -67,7 +67,8 @@ func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Li
 	return nil, nil
 }
 
-// linkLife is how long after the proof at a provider an account can be linked (S41).
+// linkLife is how long after the proof at a provider an account can be linked (S41),
+// and how long the proof waits for an app.
 const linkLife = 10 * time.Minute
 
 // offerLink begins a login that links the provider's account to the one here.

@@ -392,13 +392,9 @@ func TestMissingTraits(t *testing.T) {
 func TestAddressTaken(t *testing.T) {
 	t.Parallel()
 	w, p := social(t)
-	c := w.browser()
-	f := c.browserFlow()
-	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
-		t.Fatalf("register = %d %s", g.status, g.body)
-	}
+	w.joined("ann@example.org")
 	for _, route := range []string{routeRegistration, routeLogin} {
-		c = w.browser()
+		c := w.browser()
 		g := c.through(c.begin(route), nil)
 		to := parsed(t, g.header.Get("Location"))
 		if g.status != http.StatusSeeOther || !strings.HasPrefix(to.String(), ui+"login?flow=") || to.Query().Get("no_org_ui") != "true" {
@@ -421,14 +417,10 @@ func TestAddressTaken(t *testing.T) {
 func TestTypedAddressTaken(t *testing.T) {
 	t.Parallel()
 	w, p := social(t)
+	w.joined("ann@example.org")
+	p.Claims = map[string]any{"sub": "8", "email": "eve@example.net"}
 	c := w.browser()
 	f := c.browserFlow()
-	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
-		t.Fatalf("register = %d %s", g.status, g.body)
-	}
-	p.Claims = map[string]any{"sub": "8", "email": "eve@example.net"}
-	c = w.browser()
-	f = c.browserFlow()
 	g := c.through(f, url.Values{"traits.email": {"ann@example.org"}})
 	if g.status != http.StatusFound || g.header.Get("Location") != ui+"registration?flow="+f.ID {
 		t.Fatalf("callback = %d to %s, want 302 to the flow", g.status, g.header.Get("Location"))
@@ -442,12 +434,8 @@ func TestTypedAddressTaken(t *testing.T) {
 func TestAutomaticLinking(t *testing.T) {
 	t.Parallel()
 	w, p := social(t, func(c *oidc.Config) { c.Linking = oidc.LinkAutomatic })
+	w.joined("ann@example.org")
 	c := w.browser()
-	f := c.browserFlow()
-	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
-		t.Fatalf("register = %d %s", g.status, g.body)
-	}
-	c = w.browser()
 	if g := c.through(c.begin(routeLogin), nil); !strings.HasPrefix(g.header.Get("Location"), ui+"login?flow=") {
 		t.Errorf("address not verified here: %d to %s, want a login", g.status, g.header.Get("Location"))
 	}
@@ -538,11 +526,7 @@ func TestTokenExchange(t *testing.T) {
 func TestLuredToAnAppsFlow(t *testing.T) {
 	t.Parallel()
 	w, p := social(t)
-	c := w.browser()
-	f := c.browserFlow()
-	if g := c.postJSON(f.submit(), submitBody(f.csrf(), "ann@example.org", goodPassword)); g.status != 200 {
-		t.Fatalf("register = %d %s", g.status, g.body)
-	}
+	w.joined("ann@example.org")
 	app := w.app()
 	for _, kind := range []string{routeRegistration, routeLogin} {
 		for _, victim := range []map[string]any{

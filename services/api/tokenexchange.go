@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -42,16 +43,16 @@ func codeCipher(code string) (cipher.AEAD, error) {
 
 // proof is what a provider has proven, for the app that asks.
 type proof struct {
-	Provider string        `json:"provider"`
-	Account  *oidc.Account `json:"account"`
-	Attempt  *flow.Attempt `json:"attempt"`
-	Granted  bool          `json:"granted"`
+	Account *oidc.Account `json:"account"`
+	Attempt *flow.Attempt `json:"attempt"`
+	Granted bool          `json:"granted"`
+	At      time.Time     `json:"at"`
 }
 
 // handOver sends the system browser back to the app, with the half of the code that
 // opens what is proven.
 func (s *Server) handOver(x *exchange, b back) error {
-	return s.returnCode(x, b.flow, &proof{b.provider.ID(), b.account, b.flow.Attempt, b.granted})
+	return s.returnCode(x, b.flow, &proof{b.account, b.flow.Attempt, b.granted, x.at})
 }
 
 // returnCode is handOver with a proof, or without: then the flow says to the app
@@ -114,9 +115,12 @@ func (s *Server) opened(x *exchange, f *flow.Flow, sealed []byte, code string) (
 	if err != nil || json.Unmarshal(plain, &p) != nil || p.Account == nil || p.Attempt == nil {
 		return b, errNoExchange
 	}
+	if x.at.Sub(p.At) > linkLife { // what is linked was proven a moment ago
+		return b, errNoExchange
+	}
 	b = back{flow: f, granted: p.Granted, account: p.Account}
 	f.Attempt = p.Attempt
-	if b.provider, err = s.provider(p.Provider); err != nil {
+	if b.provider, err = s.provider(p.Attempt.Provider); err != nil {
 		return b, err
 	}
 	if f.Refresh {

@@ -6,5 +6,5 @@ ALTER TABLE flows ADD COLUMN attempt json;
 ALTER TABLE flows ADD COLUMN link json; -- what waits for a login to be linked to its account
 ALTER TABLE flows ADD COLUMN exchange bytea; -- digest of the app's half of its code
 ALTER TABLE flows ADD COLUMN exchange_return bytea; -- digest of the other half
-ALTER TABLE flows ADD COLUMN exchanged bytea; -- the session token, sealed with that half
+ALTER TABLE flows ADD COLUMN exchanged bytea; -- what the provider has proven, sealed with that half
 CREATE INDEX flows_exchange_idx ON flows (exchange) WHERE exchange IS NOT NULL;

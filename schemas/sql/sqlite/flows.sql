@@ -21,7 +21,7 @@ CREATE TABLE flows (
 	link                         TEXT, -- what waits for a login to be linked to its account
 	exchange                     BLOB, -- digest of the app's half of its code
 	exchange_return              BLOB, -- digest of the other half
-	exchanged                    BLOB, -- the session token, sealed with that half
+	exchanged                    BLOB, -- what the provider has proven, sealed with that half
 	identity_id                  TEXT, -- whose settings these are
 	issued_at                    INTEGER NOT NULL,
 	expires_at                   INTEGER NOT NULL
