@@ -97,12 +97,12 @@ func TestProvisionMendsWhatDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	changes, err := provision(t, b, events.StreamOptions{MaxBytes: 1 << 30}, declared)
+	changes, err := provision(t, b, events.StreamOptions{MaxBytes: 1 << 20}, declared)
 	if err != nil || len(changes) != 2 {
 		t.Fatalf("Provision = %q, %v, want two mends", changes, err)
 	}
 	for n, parts := range [][]string{
-		{"mended stream USHER_EVENTS", "discard is old, want new", "duplicate_window is 60000000000, want 600000000000", "max_bytes is -1, want 1073741824"},
+		{"mended stream USHER_EVENTS", "discard is old, want new", "duplicate_window is 60000000000, want 600000000000", "max_bytes is -1, want 1048576"},
 		{"mended durable consumer crm-sync", "ack_wait", "max_deliver is 3, want -1", "usher.evt.v1.identity.created"},
 	} {
 		for _, part := range parts {
@@ -117,7 +117,7 @@ func TestProvisionMendsWhatDiffers(t *testing.T) {
 	if _, err := stream.Info(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if c := stream.CachedInfo().Config; c.MaxMsgs != 5000 || c.Description != "by hand" || c.MaxBytes != 1<<30 {
+	if c := stream.CachedInfo().Config; c.MaxMsgs != 5000 || c.Description != "by hand" || c.MaxBytes != 1<<20 {
 		t.Errorf("stream = %+v, want what an operator chose to stay", c)
 	}
 }
