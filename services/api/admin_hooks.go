@@ -140,7 +140,7 @@ func (s *Server) createHook(x *exchange) error {
 	if err := x.decode(&in); err != nil {
 		return err
 	}
-	if err := refuseUnknown("trait", in.Traits, s.traitNames()); err != nil {
+	if err := refuseUnknown("trait", in.Traits, x.traitNames()); err != nil {
 		return err
 	}
 	shown, credential, err := s.Hooks.Create(x.r.Context(), delivery.Hook{

@@ -141,7 +141,7 @@ func (s *Server) deleteSessionsOf(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Administrator.DeleteSessions(x.r.Context(), id, x.author()); err != nil {
+	if err := x.Administrator.DeleteSessions(x.r.Context(), id, x.author()); err != nil {
 		return fmt.Errorf("delete sessions: %w", named(err))
 	}
 	x.answer(http.StatusNoContent, nil)
@@ -179,7 +179,7 @@ func (s *Server) revokeSession(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Administrator.RevokeSession(x.r.Context(), id, x.author()); err != nil {
+	if err := x.Administrator.RevokeSession(x.r.Context(), id, x.author()); err != nil {
 		return fmt.Errorf("revoke session: %w", named(err))
 	}
 	x.answer(http.StatusNoContent, nil)
@@ -192,7 +192,7 @@ func (s *Server) extendSession(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	extended, err := s.Administrator.ExtendSession(x.r.Context(), id)
+	extended, err := x.Administrator.ExtendSession(x.r.Context(), id)
 	if err != nil {
 		return fmt.Errorf("extend session: %w", named(err))
 	}

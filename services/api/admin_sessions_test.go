@@ -46,7 +46,7 @@ func (w *world) newSession(of uuid.UUID, ago time.Duration, revoked bool) uuid.U
 
 func atNoon(w *world) {
 	w.options.Now = func() time.Time { return noon }
-	w.options.Administrator.(*admin.Service).Now = w.options.Now
+	w.inForce.Administrator.(*admin.Service).Now = w.options.Now
 }
 
 func TestListSessions(t *testing.T) {

@@ -70,7 +70,7 @@ func (s *Server) createIdentity(x *exchange) error {
 	for _, a := range in.RecoveryAddresses {
 		c.Recovery = append(c.Recovery, a.Value)
 	}
-	i, err := s.Administrator.Create(x.r.Context(), c)
+	i, err := x.Administrator.Create(x.r.Context(), c)
 	if err != nil {
 		return fmt.Errorf("create identity: %w", mended(err))
 	}
@@ -123,7 +123,7 @@ func (s *Server) patchIdentity(x *exchange) error {
 }
 
 func (s *Server) update(x *exchange, u admin.Update) error {
-	i, err := s.Administrator.Update(x.r.Context(), u)
+	i, err := x.Administrator.Update(x.r.Context(), u)
 	if err != nil {
 		return fmt.Errorf("update identity: %w", mended(err))
 	}
@@ -136,7 +136,7 @@ func (s *Server) deleteIdentity(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Administrator.Delete(x.r.Context(), id, x.author()); err != nil {
+	if err := x.Administrator.Delete(x.r.Context(), id, x.author()); err != nil {
 		return fmt.Errorf("delete identity: %w", err)
 	}
 	x.answer(http.StatusNoContent, nil)

@@ -34,7 +34,7 @@ type back struct {
 //	→ subject known: login → unknown: registration → address taken: login that links
 func (s *Server) callback(x *exchange) error {
 	x.page = !jsonRequest(x.r.Header)
-	p, err := s.provider(x.r.PathValue("provider"))
+	p, err := x.provider(x.r.PathValue("provider"))
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *Server) callback(x *exchange) error {
 // comes with the browser's cookies.
 func (s *Server) postedCallback(x *exchange) error {
 	x.page = !prefersJSON(x.r.Header["Accept"])
-	p, err := s.provider(x.r.PathValue("provider"))
+	p, err := x.provider(x.r.PathValue("provider"))
 	if err != nil {
 		return err
 	}
@@ -147,12 +147,12 @@ func (s *Server) take(x *exchange, a oidc.Attempt) (back, error) {
 // see the answer, is in the registration still: its session bypasses the gate.
 func (s *Server) enter(x *exchange, b back) error {
 	if b.granted {
-		result, err := s.Registration.Repeat(x.r.Context(), x.joining(b, nil))
+		result, err := x.Registration.Repeat(x.r.Context(), x.joining(b, nil))
 		if !errors.Is(err, registration.ErrFlowUsed) {
 			return s.joined(x, b, result, err)
 		}
 	}
-	result, err := s.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Account)
+	result, err := x.Login.LoginProven(x.r.Context(), x.returning(b), b.account.Account)
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
@@ -225,7 +225,7 @@ func (s *Server) join(x *exchange, b back) error {
 	if err != nil {
 		return err
 	}
-	result, err := s.Registration.Register(x.r.Context(), x.joining(b, traits))
+	result, err := x.Registration.Register(x.r.Context(), x.joining(b, traits))
 	if errors.Is(err, identity.ErrExists) {
 		return s.taken(x, b, traits, err)
 	}

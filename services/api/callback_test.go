@@ -43,7 +43,7 @@ func TestSameButtonAgain(t *testing.T) {
 		p.Change(func(p *oidctest.Provider) {
 			p.Claims = map[string]any{"sub": kind, "email": kind[len("/self-service/"):] + "@example.org"}
 		})
-		w.server.Login = memoryLogin{w}
+		w.inForce.Login = memoryLogin{w}
 		c := w.browser()
 		f := c.begin(kind)
 		lost := w.browser() // the same, which the answer does not reach
@@ -51,7 +51,7 @@ func TestSameButtonAgain(t *testing.T) {
 		lost.http.Jar.SetCookies(base, c.http.Jar.Cookies(base))
 		c.ended(c.through(f, nil))
 		grants := len(w.grants)
-		w.server.Login = noLogin{}
+		w.inForce.Login = noLogin{}
 		lost.ended(lost.through(f, nil))
 		if len(w.grants) != grants {
 			t.Errorf("%s: %d grants, want %d", kind, len(w.grants), grants)
@@ -118,7 +118,7 @@ func TestCallbackGivesNothingAway(t *testing.T) {
 	t.Parallel()
 	w, _ := social(t)
 	var requests []webhook.Request
-	r := w.options.Registration.(*registration.Service)
+	r := w.inForce.Registration.(*registration.Service)
 	r.Hooks = seen{requests: &requests}
 	r.Plan = func(string) hook.Plan {
 		return hook.Plan{Before: []hook.Step{{Endpoint: "look"}}, Session: hook.Session{On: true}}
@@ -226,7 +226,7 @@ func TestFormStaysGoodWithoutTheSession(t *testing.T) {
 			result.Verification = &flow.Flow{ID: uuid.New(), Kind: flow.Verification, Type: flow.Browser, State: flow.SentEmail, ExpiresAt: now.Add(time.Hour), IssuedAt: now, RequestURL: publicURL}
 			w.flows[result.Verification.ID] = *result.Verification
 		}
-		w.server.Registration = answered{result}
+		w.inForce.Registration = answered{result}
 		c := w.browser()
 		f := c.browserFlow()
 		before := c.cookies()
@@ -276,7 +276,7 @@ func TestRegisteredMeanwhile(t *testing.T) {
 	w, _ := social(t)
 	c := w.browser()
 	c.ended(c.through(c.browserFlow(), nil))
-	w.server.Login = late{memoryLogin{w}, new(int)}
+	w.inForce.Login = late{memoryLogin{w}, new(int)}
 	c = w.browser()
 	c.ended(c.through(c.browserFlow(), nil))
 	if w.people() != 1 {

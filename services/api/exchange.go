@@ -14,10 +14,11 @@ import (
 
 // exchange is one request and its answer.
 type exchange struct {
+	InForce  // for this request, to its end
 	w        http.ResponseWriter
 	r        *http.Request
 	at       time.Time // when the request came
-	settings *Compiled // of this request, to its end
+	settings *Compiled // InForce's
 	id       string    // request id
 	trace    string    // see traceParent
 	actor    string    // who acts, on the admin listener

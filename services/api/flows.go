@@ -108,7 +108,7 @@ func (x *exchange) newFlow(k flow.Kind, t flow.Type) *flow.Flow {
 func (s *Server) chooseSchema(x *exchange, f *flow.Flow) error {
 	f.SchemaID = x.settings.DefaultSchema
 	if id := x.query("identity_schema"); id != "" && id != f.SchemaID {
-		if !slices.ContainsFunc(s.Schemas.List(), func(listed Schema) bool { return listed.Selectable && listed.ID == id }) {
+		if !slices.ContainsFunc(x.Schemas.List(), func(listed Schema) bool { return listed.Selectable && listed.ID == id }) {
 			return &problem{status: http.StatusBadRequest, reason: "identity_schema names no schema that can be chosen."}
 		}
 		f.SchemaID = id
@@ -155,7 +155,7 @@ func (s *Server) show(x *exchange, status int, f *flow.Flow, transient json.RawM
 
 // render makes what clients get of a flow.
 func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (flow.View, error) {
-	fields, err := s.fields(f)
+	fields, err := x.fields(f)
 	if err != nil {
 		return flow.View{}, err
 	}
@@ -167,7 +167,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
 	}
 	if slices.Contains(settings.Methods, identity.MethodOIDC) {
-		o.Providers = s.providers()
+		o.Providers = x.providers()
 	}
 	if f.State == flow.PassedChallenge {
 		o.Continue = x.settings.after(f.Kind, f.ReturnTo, f.Active)
@@ -192,11 +192,11 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 
 // fields are those of a flow's schema. A login takes from them only what it calls
 // its identifier, so it can do without a schema that is not configured any more.
-func (s *Server) fields(f *flow.Flow) ([]identity.Field, error) {
+func (x *exchange) fields(f *flow.Flow) ([]identity.Field, error) {
 	if f.Kind == flow.Verification || f.Kind == flow.Settings {
 		return nil, nil
 	}
-	schema, ok := s.Schemas.Schema(f.SchemaID)
+	schema, ok := x.Schemas.Schema(f.SchemaID)
 	switch {
 	case ok:
 		return schema.Fields(), nil

@@ -36,7 +36,7 @@ func TestGate(t *testing.T) {
 	to := ui + "verification?flow=" + opened.ID.String()
 	var asked login.Submit
 	w := newWorld(t, func(w *world) {
-		w.options.Login = refused{err: &login.Unverified{Flow: opened, Address: "a@example.org"}, got: &asked}
+		w.inForce.Login = refused{err: &login.Unverified{Flow: opened, Address: "a@example.org"}, got: &asked}
 	})
 	form := loginForm("", "a@example.org", goodPassword).Encode()
 	for _, tt := range []struct {
@@ -99,7 +99,7 @@ func TestErrorsOfLogin(t *testing.T) {
 		{errors.Join(login.ErrNoSession, errors.New("secret")), 503, true},
 		{login.ErrNoAddress, 500, false},
 	} {
-		w := newWorld(t, func(w *world) { w.options.Login = refused{err: tt.err} })
+		w := newWorld(t, func(w *world) { w.inForce.Login = refused{err: tt.err} })
 		c := w.app()
 		g := c.postJSON(c.begin(routeLogin).at(routeLogin), loginBody("", "a@example.org", goodPassword))
 		if g.status != tt.status || (g.header.Get("Retry-After") != "") != tt.retry || strings.Contains(g.body, "secret") || strings.Contains(cookiesOf(g), "csrf") {
@@ -126,7 +126,7 @@ func TestRegistrationShowsItsVerification(t *testing.T) {
 	t.Parallel()
 	f := &flow.Flow{ID: uuid.MustParse("5b4e28ba-2fa1-41d2-883f-0016d3cca427"), Kind: flow.Verification, State: flow.SentEmail, RequestURL: publicURL + "self-service/registration/browser", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	for _, show := range []bool{true, false} {
-		w := newWorld(t, func(w *world) { w.options.Registration = opens{settled{true}, f, show} })
+		w := newWorld(t, func(w *world) { w.inForce.Registration = opens{settled{true}, f, show} })
 		item := `{"action":"show_verification_ui","flow":{"id":"` + f.ID.String() + `","verifiable_address":"a@example.org"`
 		app := w.app()
 		g := app.postJSON(app.nativeFlow().submit(), submitBody("", "a@example.org", goodPassword))

@@ -66,7 +66,7 @@ func TestAnswersByteForByte(t *testing.T) {
 	t.Parallel()
 	for _, withSession := range []bool{true, false} {
 		w := newWorld(t, func(w *world) {
-			w.options.Registration = settled{withSession}
+			w.inForce.Registration = settled{withSession}
 			w.options.Now = func() time.Time { return noon }
 		})
 		app, script, page := w.app(), w.browser(), w.browser()

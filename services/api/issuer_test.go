@@ -29,7 +29,7 @@ func TestIssuerHasChanged(t *testing.T) {
 
 	other := oidctest.New(t)
 	other.Claims = map[string]any{"sub": subject, "email": "ann@example.org", "email_verified": true}
-	inForce := w.options.Providers.(*providersInForce)
+	inForce := w.inForce.Providers.(*providersInForce)
 	former := inForce.Swap(known(t, corp(other)))
 	for _, email := range []string{"ann@example.org", "eve@example.net"} { // also of who says to be her
 		other.Change(func(p *oidctest.Provider) { p.Claims["email"] = email })
@@ -74,7 +74,7 @@ func TestLinkAfterTheIssuerHasChanged(t *testing.T) {
 	ann.linked(ann.begin(routeSettings), "corp")
 	other := oidctest.New(t)
 	other.Claims = map[string]any{"sub": "7"}
-	w.options.Providers.(*providersInForce).Store(known(t, corp(other)))
+	w.inForce.Providers.(*providersInForce).Store(known(t, corp(other)))
 
 	bob := w.joined("bob@example.org")
 	f := bob.begin(routeSettings)

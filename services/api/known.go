@@ -25,9 +25,9 @@ func refuseUnknown(what string, names, known []string) error {
 }
 
 // traitNames are those at the top of the identities, in all schemas.
-func (s *Server) traitNames() (names []string) {
-	for _, one := range s.Schemas.List() {
-		if schema, ok := s.Schemas.Schema(one.ID); ok {
+func (x *exchange) traitNames() (names []string) {
+	for _, one := range x.Schemas.List() {
+		if schema, ok := x.Schemas.Schema(one.ID); ok {
 			names = append(names, schema.TraitNames()...)
 		}
 	}

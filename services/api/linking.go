@@ -19,7 +19,7 @@ import (
 // another one.
 func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) error {
 	in := x.returning(b)
-	result, err := s.Login.LoginProven(x.r.Context(), in, b.account.Account)
+	result, err := x.Login.LoginProven(x.r.Context(), in, b.account.Account)
 	if !errors.Is(err, identity.ErrNotFound) {
 		return s.entered(x, b, result, err)
 	}
@@ -31,7 +31,7 @@ func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) e
 		return s.unregistered(x, b, why)
 	}
 	if b.provider.Linking() == oidc.LinkAutomatic && slices.Contains(vouched(b.account), link.Duplicate) {
-		result, err := s.Login.LoginLinking(x.r.Context(), in, *link)
+		result, err := x.Login.LoginLinking(x.r.Context(), in, *link)
 		if !errors.Is(err, identity.ErrNotFound) {
 			return s.entered(x, b, result, err)
 		}
@@ -42,13 +42,13 @@ func (s *Server) taken(x *exchange, b back, traits json.RawMessage, why error) e
 // linkable gives the account that has one of the provider's addresses or
 // identifiers, nil if none has.
 func (s *Server) linkable(x *exchange, b back, traits json.RawMessage) (*flow.Link, error) {
-	schema, ok := s.Schemas.Schema(b.flow.SchemaID)
+	schema, ok := x.Schemas.Schema(b.flow.SchemaID)
 	if !ok {
 		return nil, nil
 	}
 	_, identifiers := schema.Extract(traits)
 	for _, value := range identifiers {
-		if !s.claimed(b.flow.SchemaID, b.account.Identity.Traits, value) {
+		if !x.claimed(b.flow.SchemaID, b.account.Identity.Traits, value) {
 			continue
 		}
 		found, err := s.Identities.IdentitiesByIdentifier(x.r.Context(), value)
@@ -91,8 +91,8 @@ func (s *Server) offerLink(x *exchange, b back, link flow.Link) error {
 
 // claimed tells whether an address or identifier is among those that a provider's
 // traits hold: what was only typed proves nothing.
-func (s *Server) claimed(schemaID string, traits json.RawMessage, value string) bool {
-	schema, ok := s.Schemas.Schema(schemaID)
+func (x *exchange) claimed(schemaID string, traits json.RawMessage, value string) bool {
+	schema, ok := x.Schemas.Schema(schemaID)
 	if !ok {
 		return false
 	}

@@ -37,14 +37,14 @@ func (s *Server) initLogin(x *exchange, t flow.Type) error {
 	}
 	if refresh {
 		f.Refresh = true
-		f.Form.Values = s.identifier(who)
+		f.Form.Values = x.identifier(who)
 	}
 	return s.begin(x, f)
 }
 
 // identifier is what a person signs in with, as a login's form has it.
-func (s *Server) identifier(who *Who) map[string]any {
-	schema, ok := s.Schemas.Schema(who.Identity.SchemaID)
+func (x *exchange) identifier(who *Who) map[string]any {
+	schema, ok := x.Schemas.Schema(who.Identity.SchemaID)
 	if !ok {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (s *Server) submitLogin(x *exchange) error {
 		return s.startAttempt(x, f, in)
 	}
 	next, digest := nextCSRF(f.Type)
-	result, err := s.Login.Login(x.r.Context(), login.Submit{
+	result, err := x.Login.Login(x.r.Context(), login.Submit{
 		Flow:             f,
 		Method:           in.method,
 		Identifier:       cmp.Or(in.texts["identifier"], in.texts["password_identifier"]),

@@ -335,7 +335,7 @@ func TestLoginByteForByte(t *testing.T) {
 	f := &flow.Flow{ID: uuid.MustParse("5b4e28ba-2fa1-41d2-883f-0016d3cca427"), Kind: flow.Verification}
 	for name, opened := range map[string]*flow.Flow{"plain": nil, "verification": f} {
 		w := newWorld(t, func(w *world) {
-			w.options.Login = shows{flow: opened}
+			w.inForce.Login = shows{flow: opened}
 			w.options.Now = func() time.Time { return noon }
 		})
 		app, script, page := w.app(), w.browser(), w.browser()

@@ -109,7 +109,8 @@ type endpoint struct {
 // ServeHTTP answers a request.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := e.server
-	x := &exchange{w: w, r: r, at: s.Now(), settings: s.Settings(), id: requestID(r.Header.Get("X-Request-Id"))}
+	now := s.Current()
+	x := &exchange{InForce: now, w: w, r: r, at: s.Now(), settings: now.Settings, id: requestID(r.Header.Get("X-Request-Id"))}
 	e.headers(x)
 	err := e.run(x)
 	begun := x.status != 0

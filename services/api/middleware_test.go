@@ -89,7 +89,7 @@ func (panicking) Register(context.Context, registration.Submit) (*registration.R
 
 func TestPanicIsA500AndALogLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.options.Registration = panicking{} })
+	w := newWorld(t, func(w *world) { w.inForce.Registration = panicking{} })
 	c := w.app()
 	g := c.postJSON(c.nativeFlow().submit(), submitBody("", "a@example.org", goodPassword))
 	if g.status != 500 || strings.Contains(g.body, "bug") {
@@ -130,7 +130,7 @@ func (noWorker) Issue(context.Context, session.Request) (*session.Session, error
 // To the client it is a success, and the metric says only how often.
 func TestRegistrationWithoutItsSessionIsLoggedOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.options.Registration.(*registration.Service).Sessions = noWorker{} })
+	w := newWorld(t, func(w *world) { w.inForce.Registration.(*registration.Service).Sessions = noWorker{} })
 	c := w.app()
 	f := c.nativeFlow()
 	if g := c.postJSON(f.submit(), submitBody("", "canary@example.org", "canary canary"), "X-Request-Id", "the-request"); g.status != http.StatusOK {
@@ -161,7 +161,7 @@ func TestTraceReachesTheUseCase(t *testing.T) {
 	var in registration.Submit
 	w := newWorld(t, func(w *world) {
 		w.settings.HeaderAllowlist = []string{"user-agent", "X-Kept"}
-		w.options.Registration = recording{&in}
+		w.inForce.Registration = recording{&in}
 	})
 	c := w.app()
 	c.postJSON(c.nativeFlow().submit(), submitBody("", "a@example.org", goodPassword),
@@ -179,7 +179,7 @@ func TestTraceReachesTheUseCase(t *testing.T) {
 func TestHooksSeeNoCookieOfOurs(t *testing.T) {
 	t.Parallel()
 	var in registration.Submit
-	w := newWorld(t, func(w *world) { w.options.Registration = recording{&in} })
+	w := newWorld(t, func(w *world) { w.inForce.Registration = recording{&in} })
 	c := w.browser()
 	f := c.browserFlow()
 	cookies := w.compiled.CSRFCookieName() + "=" + cookieValue(c, w.compiled.CSRFCookieName()) + "; ory_kratos_session=old; theme=dark"

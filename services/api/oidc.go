@@ -48,9 +48,9 @@ type Attempts interface {
 }
 
 // provider finds one by its id.
-func (s *Server) provider(id string) (*oidc.Provider, error) {
-	if s.Providers != nil {
-		if p, ok := s.Providers.Provider(id); ok {
+func (x *exchange) provider(id string) (*oidc.Provider, error) {
+	if x.Providers != nil {
+		if p, ok := x.Providers.Provider(id); ok {
 			return p, nil
 		}
 	}
@@ -58,11 +58,11 @@ func (s *Server) provider(id string) (*oidc.Provider, error) {
 }
 
 // providers are what forms show of them.
-func (s *Server) providers() (shown []flow.Provider) {
-	if s.Providers == nil {
+func (x *exchange) providers() (shown []flow.Provider) {
+	if x.Providers == nil {
 		return nil
 	}
-	for _, p := range s.Providers.Providers() {
+	for _, p := range x.Providers.Providers() {
 		shown = append(shown, flow.Provider{ID: p.ID(), Label: p.Label()})
 	}
 	return shown
@@ -74,13 +74,13 @@ func (s *Server) startAttempt(x *exchange, f *flow.Flow, in submission) error {
 	if in.texts["provider"] == "" {
 		return s.mend(x, f, &flow.Invalid{Form: said(flow.Missing("provider"))}, in.transient)
 	}
-	p, err := s.provider(in.texts["provider"])
+	p, err := x.provider(in.texts["provider"])
 	if err != nil {
 		return err
 	}
 	begun := flow.Attempt{Provider: p.ID(), Transient: in.transient}
 	if f.Kind == flow.Registration {
-		if begun.Traits, err = s.traits(f, in.filled()); err != nil {
+		if begun.Traits, err = x.traits(f, in.filled()); err != nil {
 			return s.mend(x, f, err, in.transient)
 		}
 	}

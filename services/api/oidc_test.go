@@ -36,7 +36,7 @@ func social(t *testing.T, change ...func(*oidc.Config)) (*world, *oidctest.Provi
 	inForce := &providersInForce{}
 	inForce.Store(known(t, c, second))
 	return newWorld(t, func(w *world) {
-		w.options.Providers = inForce
+		w.inForce.Providers = inForce
 		w.settings.Registration.Methods = []string{"password", "oidc"}
 		w.settings.Login.Methods = []string{"password", "oidc"}
 		w.settings.SettingsFlow.Methods = []string{"oidc"}
@@ -566,7 +566,7 @@ func (w *world) sessionCount() int {
 func TestSocialWithoutSession(t *testing.T) {
 	t.Parallel()
 	w, p := social(t)
-	w.options.Registration.(*registration.Service).Plan = func(string) hook.Plan { return hook.Plan{} }
+	w.inForce.Registration.(*registration.Service).Plan = func(string) hook.Plan { return hook.Plan{} }
 	c := w.browser()
 	g := c.through(c.browserFlow(), nil)
 	if g.status != http.StatusSeeOther || c.cookies()["ory_kratos_session"] != "" || w.people() != 1 {

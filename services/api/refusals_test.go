@@ -116,7 +116,7 @@ func TestFaultsAreNoFailedLogins(t *testing.T) {
 	t.Parallel()
 	told := false
 	w := newWorld(t, tight(func(l *api.Limits) *api.Limit { return &l.FailedLogin }), func(w *world) {
-		w.options.Login = busyLogin{}
+		w.inForce.Login = busyLogin{}
 		w.options.ObserveLimit = func(string) { told = true }
 	})
 	c := w.app()

@@ -162,11 +162,11 @@ func (s *Server) registrationFlow(x *exchange) (f *flow.Flow, granted bool, err 
 }
 
 // traits are those of a submit, whatever it came as.
-func (s *Server) traits(f *flow.Flow, in submission) (json.RawMessage, error) {
+func (x *exchange) traits(f *flow.Flow, in submission) (json.RawMessage, error) {
 	if in.form == nil {
 		return in.traits, nil
 	}
-	schema, ok := s.Schemas.Schema(f.SchemaID)
+	schema, ok := x.Schemas.Schema(f.SchemaID)
 	if !ok {
 		return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
 	}
@@ -179,7 +179,7 @@ func (s *Server) traits(f *flow.Flow, in submission) (json.RawMessage, error) {
 
 // register asks the use case.
 func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission, csrf []byte) (*registration.Result, error) {
-	traits, err := s.traits(f, in)
+	traits, err := x.traits(f, in)
 	if err != nil {
 		return nil, err
 	}
@@ -195,9 +195,9 @@ func (s *Server) register(x *exchange, f *flow.Flow, granted bool, in submission
 		CSRF:             csrf,
 	}
 	if !granted {
-		return s.Registration.Register(x.r.Context(), submit)
+		return x.Registration.Register(x.r.Context(), submit)
 	}
-	result, err := s.Registration.Repeat(x.r.Context(), submit)
+	result, err := x.Registration.Repeat(x.r.Context(), submit)
 	if err == nil && result.FlowType != f.Type {
 		return nil, registration.ErrFlowUsed // the gate of the other kind of client was passed
 	}

@@ -110,8 +110,8 @@ func TestSchemaCanBeChosenIfItIsSelectable(t *testing.T) {
 	}
 	for _, selectable := range []bool{true, false} {
 		w := newWorld(t, func(w *world) {
-			list := w.options.Schemas.(schemas)
-			w.options.Schemas = append(list, configured{other, api.Schema{ID: "other", Raw: other.Raw(), Selectable: selectable}})
+			list := w.inForce.Schemas.(schemas)
+			w.inForce.Schemas = append(list, configured{other, api.Schema{ID: "other", Raw: other.Raw(), Selectable: selectable}})
 		})
 		want := 400
 		if selectable {

@@ -14,7 +14,7 @@ func (s *Server) schemas(x *exchange) error {
 		Schema json.RawMessage `json:"schema"`
 	}
 	list := []item{}
-	for _, schema := range s.Schemas.List() {
+	for _, schema := range x.Schemas.List() {
 		list = append(list, item{schema.ID, schema.Raw})
 	}
 	h := x.w.Header()
@@ -27,13 +27,13 @@ func (s *Server) schemas(x *exchange) error {
 // schema_url of identities has it.
 func (s *Server) schema(x *exchange) error {
 	id := x.r.PathValue("id")
-	schema, ok := s.Schemas.Schema(id)
+	schema, ok := x.Schemas.Schema(id)
 	if !ok {
 		plain, err := base64.RawURLEncoding.DecodeString(id)
 		if err != nil {
 			return errNoSchema
 		}
-		if schema, ok = s.Schemas.Schema(string(plain)); !ok {
+		if schema, ok = x.Schemas.Schema(string(plain)); !ok {
 			return errNoSchema
 		}
 	}

@@ -24,16 +24,10 @@ import (
 // An error of a store that holds "for now" has a method Unavailable() bool; it
 // is answered with 503.
 type Options struct {
-	// Settings gives the settings in force; a request goes by those it got first.
-	Settings     func() *Compiled
-	Schemas      Schemas
-	Flows        Flows
-	Registration Registrar
-	Login        Authenticator
-	Verification Verifier
-	Linker       Linker
-	// Providers are those that people may sign in with; nil is none.
-	Providers   Providers
+	// Current gives what is in force; a request goes by what it got first.
+	Current     func() InForce
+	Flows       Flows
+	Linker      Linker
 	Sessions    Sessions
 	OwnSessions OwnSessions
 	Finder      Finder
@@ -41,14 +35,13 @@ type Options struct {
 	Errors      Errors
 	Events      Events
 	Tokens      Tokens
-	// Administrator, Ledger, Messages, Grants, Audit, Journal and Webhooks are for
+	// Ledger, Messages, Grants, Audit, Journal and Webhooks are for
 	// the admin listener.
-	Administrator Administrator
-	Ledger        session.Ledger
-	Messages      Messages
-	Grants        Grants
-	Audit         Audit
-	Journal       Journal
+	Ledger   session.Ledger
+	Messages Messages
+	Grants   Grants
+	Audit    Audit
+	Journal  Journal
 	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
 	// after them; without Hooks their routes are left out. BusURL is where workers
 	// find the bus.
@@ -88,6 +81,19 @@ type Options struct {
 	ObserveProvider func(provider, result string)
 	// ObserveLimit is told of each request that a limit has refused; nil is fine.
 	ObserveLimit func(class string)
+}
+
+// InForce is all that one configuration decides: an answer never mixes two. All
+// fields are needed but Providers, which nil leaves out.
+type InForce struct {
+	Settings     *Compiled
+	Schemas      Schemas
+	Registration Registrar
+	Login        Authenticator
+	Verification Verifier
+	// Providers are those that people may sign in with.
+	Providers     Providers
+	Administrator Administrator
 }
 
 // Schemas are the configured identity schemas.

@@ -196,7 +196,7 @@ func (s *Server) unlink(x *exchange, f *flow.Flow, current *session.Session, in 
 	id := in.texts["unlink"]
 	err := s.Linker.Unlink(x.r.Context(), s.change(x, current, id), s.ways(x))
 	if errors.Is(err, settings.ErrNotLinked) { // as it should be, if there is such a provider
-		_, err = s.provider(id)
+		_, err = x.provider(id)
 	}
 	if err != nil {
 		f.Active = identity.MethodOIDC
@@ -216,7 +216,7 @@ func (s *Server) linkBack(x *exchange, b back) error {
 
 // change is what a person asks for.
 func (s *Server) change(x *exchange, current *session.Session, provider string) settings.Submit {
-	return settings.Submit{Session: current, Provider: s.labelled(provider), Client: x.client()}
+	return settings.Submit{Session: current, Provider: x.labelled(provider), Client: x.client()}
 }
 
 // inactive says of a session that has ended meanwhile what is said of any other.
@@ -256,7 +256,7 @@ func (s *Server) changed(x *exchange, f *flow.Flow, transient json.RawMessage) e
 func (s *Server) ways(x *exchange) (w settings.Ways) {
 	w.Password = slices.Contains(x.settings.Login.Methods, identity.MethodPassword)
 	if slices.Contains(x.settings.Login.Methods, identity.MethodOIDC) {
-		for _, p := range s.providers() {
+		for _, p := range x.providers() {
 			w.Providers = append(w.Providers, p.ID)
 		}
 	}
@@ -278,14 +278,14 @@ func (s *Server) accounts(x *exchange, f *flow.Flow, i *identity.Identity, o *fl
 		}
 	}
 	for _, id := range s.ways(x).Removable(i) {
-		o.Linked = append(o.Linked, s.labelled(id))
+		o.Linked = append(o.Linked, x.labelled(id))
 	}
 }
 
 // labelled is a provider as forms show it; one that is not configured any more is
 // called by its id.
-func (s *Server) labelled(id string) flow.Provider {
-	if p, err := s.provider(id); err == nil {
+func (x *exchange) labelled(id string) flow.Provider {
+	if p, err := x.provider(id); err == nil {
 		return flow.Provider{ID: p.ID(), Label: p.Label()}
 	}
 	return flow.Provider{ID: id, Label: id}

@@ -292,7 +292,7 @@ func TestErrorsOfTheUseCase(t *testing.T) {
 		{&webhook.Failed{Endpoint: "audit", Status: 500, Err: errors.New(secret)}, 502, false},
 		{&webhook.Failed{Endpoint: "audit", Err: context.DeadlineExceeded}, 504, false},
 	} {
-		w := newWorld(t, func(w *world) { w.options.Registration = registrar{tt.err} })
+		w := newWorld(t, func(w *world) { w.inForce.Registration = registrar{tt.err} })
 		app := w.app()
 		g := app.postJSON(app.nativeFlow().submit(), submitBody("", "a@example.org", goodPassword))
 		if g.status != tt.status || (g.header.Get("Retry-After") != "") != tt.retry || strings.Contains(g.body, "secret") {

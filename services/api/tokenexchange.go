@@ -120,7 +120,7 @@ func (s *Server) opened(x *exchange, f *flow.Flow, sealed []byte, code string) (
 	}
 	b = back{flow: f, granted: p.Granted, account: p.Account}
 	f.Attempt = p.Attempt
-	if b.provider, err = s.provider(p.Attempt.Provider); err != nil {
+	if b.provider, err = x.provider(p.Attempt.Provider); err != nil {
 		return b, err
 	}
 	if f.Refresh {

@@ -82,7 +82,7 @@ func (s *Server) verificationFlow(x *exchange) (*flow.Flow, error) {
 }
 
 func (s *Server) sendCode(x *exchange, in verification.Submit) error {
-	err := s.Verification.Send(x.r.Context(), in)
+	err := x.Verification.Send(x.r.Context(), in)
 	switch {
 	case errors.Is(err, verification.ErrDone):
 		return s.usedUp(x, in.Flow, flow.PassedAlready())
@@ -97,7 +97,7 @@ func (s *Server) sendCode(x *exchange, in verification.Submit) error {
 
 func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	f := in.Flow
-	err := s.Verification.Check(x.r.Context(), in)
+	err := x.Verification.Check(x.r.Context(), in)
 	switch {
 	case errors.Is(err, verification.ErrDone):
 		return s.usedUp(x, f, flow.PassedAlready())
@@ -186,7 +186,7 @@ func (s *Server) linkVerification(x *exchange) error {
 	// somebody else's address, and must not be shown the code of its mail.
 	fills := f.Type == flow.Browser && f.State == flow.SentEmail && x.r.Method != http.MethodHead
 	if fills {
-		if fills, err = s.Verification.Holds(x.r.Context(), f.ID, code); err != nil {
+		if fills, err = x.Verification.Holds(x.r.Context(), f.ID, code); err != nil {
 			return fmt.Errorf("follow link: %w", err)
 		}
 	}

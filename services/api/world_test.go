@@ -42,6 +42,7 @@ type world struct {
 	settings api.Settings
 	compiled *api.Compiled
 	options  api.Options
+	inForce  api.InForce
 	server   *api.Server
 	log      *syncBuffer
 
@@ -83,10 +84,9 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		tries:      map[uuid.UUID]int{},
 		handed:     map[uuid.UUID]handedOver{},
 	}
-	w.options = api.Options{
-		Settings: func() *api.Compiled { return w.compiled },
-		Schemas:  schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}},
-		Flows:    w, Sessions: w, OwnSessions: w, Finder: w, Login: memoryLogin{w}, Verification: memoryVerification{w}, Identities: w, Errors: w, Events: w, Tokens: w,
+	w.inForce = api.InForce{
+		Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}},
+		Login:   memoryLogin{w}, Verification: memoryVerification{w},
 		Registration: &registration.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{}, Sessions: w,
 			Plan: func(string) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
@@ -95,6 +95,10 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Administrator: &admin.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
 		},
+	}
+	w.options = api.Options{
+		Current: func() api.InForce { now := w.inForce; now.Settings = w.compiled; return now },
+		Flows:   w, Sessions: w, OwnSessions: w, Finder: w, Identities: w, Errors: w, Events: w, Tokens: w,
 		Audit: auditMemory{w}, Journal: &w.journal,
 		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(),
 		CSRFKey: []byte("a csrf key that is long enough.."),

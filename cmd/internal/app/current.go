@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
@@ -31,6 +29,7 @@ import (
 // that a request goes by one configuration from its beginning to its end.
 type current struct {
 	cfg          *config.Config
+	api          api.InForce
 	settings     *api.Compiled
 	schemas      schemas
 	plans        map[string]hook.Plan // by method
@@ -154,6 +153,15 @@ func (c *current) useCases(f foundation) {
 		EarliestExtend: cfg.Session.EarliestPossibleExtend,
 		Now:            time.Now,
 	}
+	c.api = api.InForce{
+		Settings:      c.settings,
+		Schemas:       c.schemas,
+		Registration:  c.registration,
+		Login:         c.login,
+		Verification:  c.verification,
+		Providers:     c.providers,
+		Administrator: c.admin,
+	}
 }
 
 // opener opens the verification flows that logins ask for.
@@ -253,65 +261,13 @@ type live struct{ p atomic.Pointer[current] }
 
 func (l *live) now() *current { return l.p.Load() }
 
-// Register registers by the configuration in force.
-func (l *live) Register(ctx context.Context, in registration.Submit) (*registration.Result, error) {
-	return l.now().registration.Register(ctx, in)
-}
-
-// Repeat repeats by the configuration in force.
-func (l *live) Repeat(ctx context.Context, in registration.Submit) (*registration.Result, error) {
-	return l.now().registration.Repeat(ctx, in)
-}
-
-// Schema gives a schema of the configuration in force.
-func (l *live) Schema(id string) (*identity.Schema, bool) { return l.now().schemas.Schema(id) }
-
-// List gives the schemas of the configuration in force.
-func (l *live) List() []api.Schema { return l.now().schemas.List() }
-
 // Deliver calls an endpoint of the configuration in force.
 func (l *live) Deliver(ctx context.Context, endpoint string, call *webhook.Call) error {
 	return l.now().hooks.Deliver(ctx, endpoint, call)
 }
 
-// Login signs in by the configuration in force.
-func (l *live) Login(ctx context.Context, in login.Submit) (*login.Result, error) {
-	return l.now().login.Login(ctx, in)
-}
-
-// LoginProven signs in by the configuration in force.
-func (l *live) LoginProven(ctx context.Context, in login.Submit, a identity.Account) (*login.Result, error) {
-	return l.now().login.LoginProven(ctx, in, a)
-}
-
-// Provider gives an identity provider of the configuration in force.
-func (l *live) Provider(id string) (*oidc.Provider, bool) { return l.now().providers.Provider(id) }
-
 // settable tells whether people have anything to change in settings.
 func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
-
-// Providers gives the identity providers of the configuration in force.
-func (l *live) Providers() []*oidc.Provider { return l.now().providers.Providers() }
-
-// LoginLinking links and signs in by the configuration in force.
-func (l *live) LoginLinking(ctx context.Context, in login.Submit, link flow.Link) (*login.Result, error) {
-	return l.now().login.LoginLinking(ctx, in, link)
-}
-
-// Send asks for a code by the configuration in force.
-func (l *live) Send(ctx context.Context, in verification.Submit) error {
-	return l.now().verification.Send(ctx, in)
-}
-
-// Check checks a code by the configuration in force.
-func (l *live) Check(ctx context.Context, in verification.Submit) error {
-	return l.now().verification.Check(ctx, in)
-}
-
-// Holds looks at a code by the configuration in force.
-func (l *live) Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error) {
-	return l.now().verification.Holds(ctx, flowID, code)
-}
 
 // Verification writes the mail of a verification by the configuration in force.
 func (l *live) Verification(ctx context.Context, r courier.Request) error {

@@ -126,8 +126,8 @@ func TestLiveKnowsTheProvidersInForce(t *testing.T) {
 		"selfservice.flows.login.after.oidc.default_browser_return_url":        "https://app.example.org/in",
 		"selfservice.flows.registration.after.oidc.default_browser_return_url": "https://app.example.org/new",
 	}))
-	if sso, ok := p.live.Provider("sso"); !ok || len(p.live.Providers()) != 1 || sso.ID() != "sso" {
-		t.Errorf("providers = %v, want sso", p.live.Providers())
+	if sso, ok := p.live.now().providers.Provider("sso"); !ok || len(p.live.now().providers.Providers()) != 1 || sso.ID() != "sso" {
+		t.Errorf("providers = %v, want sso", p.live.now().providers.Providers())
 	}
 	s := p.live.now().settings
 	if s.OIDCRedirectBase != "https://id.example.org/" || s.Login.MethodReturnURLs["oidc"] != "https://app.example.org/in" || s.Registration.MethodReturnURLs["oidc"] != "https://app.example.org/new" {
@@ -137,8 +137,8 @@ func TestLiveKnowsTheProvidersInForce(t *testing.T) {
 		t.Errorf("methods = %v, %v, want %v", s.Login.Methods, s.Registration.Methods, want)
 	}
 	reconfigure(t, p, nil)
-	if _, ok := p.live.Provider("sso"); ok || len(p.live.Providers()) > 0 {
-		t.Errorf("providers = %v behind a reload without, want none", p.live.Providers())
+	if _, ok := p.live.now().providers.Provider("sso"); ok || len(p.live.now().providers.Providers()) > 0 {
+		t.Errorf("providers = %v behind a reload without, want none", p.live.now().providers.Providers())
 	}
 	if s := p.live.now().settings; s.OIDCRedirectBase != s.PublicURL || slices.Contains(s.Login.Methods, "oidc") {
 		t.Errorf("settings = %q, %v; want the public URL and no method oidc", s.OIDCRedirectBase, s.Login.Methods)

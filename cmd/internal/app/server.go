@@ -80,19 +80,13 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	stored := kicking{p.store, p.wake}
 	o := api.Options{
-		Settings:        func() *api.Compiled { return p.live.now().settings },
-		Schemas:         p.live,
+		Current:         func() api.InForce { return p.live.now().api },
 		Flows:           p.store,
-		Registration:    p.live,
-		Login:           p.live,
-		Verification:    p.live,
 		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
-		Providers:       p.live,
 		Sessions:        sessions,
 		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
 		Finder:          p.store,
 		Identities:      p.store,
-		Administrator:   administration{p.live},
 		Ledger:          stored,
 		Messages:        p.store,
 		Grants:          p.store,
