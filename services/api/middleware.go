@@ -38,6 +38,7 @@ const (
 	readsEvents                   // scope events:read will do
 	readsMetrics                  // scope metrics will do
 	acts                          // GET does something, so HEAD is not answered like it
+	operators                     // of the console, which knows who comes
 	foreign                       // another package's handler, with headers of its own
 )
 

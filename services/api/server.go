@@ -53,9 +53,10 @@ type Options struct {
 	Webhooks    Webhooks
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
-	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
-	// /admin/plan and /metrics of the admin one; nil leaves them out.
-	Pages, Plan, Metrics http.Handler
+	// Pages is mounted under /ui/ of the public listener, Console under /console/,
+	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
+	// out. The console knows by itself who comes.
+	Pages, Console, Plan, Metrics http.Handler
 	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
 	CSRFKey []byte
 	// Guarded says that the admin listener can be reached from other machines:
@@ -313,6 +314,7 @@ func (s *Server) Admin() http.Handler {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet)
 		rt.add(prefix+"/health/ready", get(s.ready), quiet)
 	}
+	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
 	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
 	return rt.done(guarded)

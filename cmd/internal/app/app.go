@@ -19,10 +19,13 @@ import (
 )
 
 // Parts are what a process runs.
-type Parts struct{ API, Session, Hooks bool }
+type Parts struct{ API, Session, Hooks, Console bool }
 
 // Everything is all parts in one process.
-var Everything = Parts{API: true, Session: true, Hooks: true}
+var Everything = Parts{API: true, Session: true, Hooks: true, Console: true}
+
+// administers tells whether the parts look after hooks, workers and settings.
+func (p Parts) administers() bool { return p.API || p.Console }
 
 // Options say what to serve. Load and Parts are needed.
 type Options struct {
@@ -142,7 +145,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	if p.Parts.API {
+	if p.Parts.administers() {
 		if err := p.connectAPI(ctx); err != nil {
 			return err
 		}
@@ -171,7 +174,7 @@ func (p *process) startParts(ctx context.Context) error {
 		part   func(context.Context) error
 	}{
 		{p.Parts.Session, p.startSession},
-		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
+		{p.Parts.administers() && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.API, p.startProviders},
 		{p.Parts.Hooks, p.startDelivery},

@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/console"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
@@ -110,13 +113,31 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		ObserveProvider: p.metrics.provider,
 		ObserveLimit:    p.metrics.limit,
 	}
-	if p.Parts.API {
+	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
 		o.Checker = p.checker
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	if p.Parts.Console {
+		o.Console = p.console(api.New(o).Admin())
+	}
 	return api.New(o), nil
+}
+
+// console gives the operators' pages: a client of the admin API, in their names.
+func (p *process) console(admin http.Handler) http.Handler {
+	return console.New(console.Options{
+		Admin: func(actor string) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				admin.ServeHTTP(w, r.WithContext(api.ActingAs(r.Context(), actor)))
+			})
+		},
+		PublicURL: func() string { return p.live.now().cfg.PublicURL() },
+		Secure:    func() bool { return strings.HasPrefix(p.live.now().cfg.AdminURL(), "https://") },
+		Log:       p.log,
+		Now:       time.Now,
+	})
 }
 
 // guarded tells whether the admin listener can be reached from other machines.

@@ -1,0 +1,190 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/usher-auth/usher/services/operator"
+)
+
+// Operators knows who may use the console, see [operator.Service].
+type Operators interface {
+	// Recognize gives the session of a token, or [operator.ErrSignedOut].
+	Recognize(ctx context.Context, token string) (operator.Session, error)
+}
+
+// visit is one request of somebody to the console.
+type visit struct {
+	*console
+	w http.ResponseWriter
+	r *http.Request
+	// who is the operator; zero where a page wants none.
+	who operator.Session
+}
+
+const (
+	sessionCookie = "usher_console"
+	noticeCookie  = "usher_console_notice"
+)
+
+// handler serves a route: it finds out who comes, and tells what went wrong.
+func (c *console) handler(to route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{console: c, w: w, r: r}
+		err := v.enter(to.role)
+		if err == nil {
+			err = to.serve(v)
+		}
+		if err != nil {
+			v.fail(err)
+		}
+	})
+}
+
+// enter lets in who has the role.
+func (v *visit) enter(role operator.Role) error {
+	if role == "" {
+		return nil
+	}
+	cookie, err := v.r.Cookie(sessionCookie)
+	if err != nil {
+		return operator.ErrSignedOut
+	}
+	if v.who, err = v.Operators.Recognize(v.r.Context(), cookie.Value); err != nil {
+		return err
+	}
+	if !v.who.Role.Covers(role) {
+		return errRole
+	}
+	return nil
+}
+
+var (
+	errNoPage = &refusal{Status: http.StatusNotFound, Reason: "There is no such page."}
+	errRole   = &refusal{Status: http.StatusForbidden, Reason: "Only an owner may do this."}
+)
+
+// fail shows what went wrong.
+func (v *visit) fail(err error) {
+	var refused *refusal
+	switch {
+	case v.r.Context().Err() != nil:
+		return // whoever asked is gone
+	case errors.Is(err, operator.ErrSignedOut):
+		v.signIn()
+		return
+	case errors.As(err, &refused):
+	default:
+		v.Log.ErrorContext(v.r.Context(), "console", "route", v.r.Pattern, "error", err)
+		refused = &refusal{Status: http.StatusServiceUnavailable, Reason: "The console could not do this just now. Nothing was changed; it is safe to try again."}
+	}
+	v.show(refused.Status, refused.title(), "", problem(refused))
+}
+
+// signIn leads to the page for that, and from there back to where they wanted to go.
+func (v *visit) signIn() {
+	to := pathSignIn
+	if v.r.Method == http.MethodGet && v.r.Header.Get("HX-Request") == "" {
+		to += "?" + url.Values{"to": {v.r.URL.RequestURI()}}.Encode()
+	}
+	v.redirect(to)
+}
+
+// show answers with a page: its title, the part of the navigation it belongs to (a
+// path), and its content. A request of htmx gets the content alone.
+func (v *visit) show(status int, title, active string, content templ.Component) {
+	if v.r.Header.Get("HX-Request") != "" {
+		v.draw(status, content)
+		return
+	}
+	v.draw(status, layout(v.document(title, active), content))
+}
+
+// draw answers with a component, as a whole or not at all.
+func (v *visit) draw(status int, page templ.Component) {
+	var b bytes.Buffer
+	if err := page.Render(v.r.Context(), &b); err != nil {
+		if v.r.Context().Err() != nil {
+			return // whoever asked is gone
+		}
+		v.Log.ErrorContext(v.r.Context(), "draw page", "route", v.r.Pattern, "error", err)
+		http.Error(v.w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.WriteHeader(status)
+	_, _ = v.w.Write(b.Bytes()) // whoever asked may be gone
+}
+
+// redirect sends the browser to another page of the console.
+func (v *visit) redirect(to string) {
+	if v.r.Header.Get("HX-Request") != "" {
+		v.w.Header().Set("HX-Redirect", to)
+		v.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+}
+
+// done sends the browser to a page after something was done, which it says once.
+func (v *visit) done(to, notice string) error {
+	v.setCookie(noticeCookie, base64.RawURLEncoding.EncodeToString([]byte(notice)), time.Minute)
+	v.redirect(to)
+	return nil
+}
+
+// notice takes what is to be said once.
+func (v *visit) notice() string {
+	cookie, err := v.r.Cookie(noticeCookie)
+	if err != nil {
+		return ""
+	}
+	v.setCookie(noticeCookie, "", -1)
+	text, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// setCookie sets a cookie of the console; no life removes it.
+func (v *visit) setCookie(name, value string, life time.Duration) {
+	age := int(life / time.Second)
+	if life <= 0 {
+		age = -1
+	}
+	http.SetCookie(v.w, &http.Cookie{
+		Name: name, Value: value, Path: base, MaxAge: age,
+		Secure: v.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// document is what all pages have in common.
+type document struct {
+	title, active string
+	who           operator.Session
+	notice        string
+	assets        assets
+	public        string // URL of the registration page
+}
+
+func (v *visit) document(title, active string) document {
+	return document{
+		title: title, active: active, who: v.who, notice: v.notice(), assets: v.assets,
+		public: strings.TrimSuffix(v.PublicURL(), "/") + "/ui/registration",
+	}
+}
+
+// forged answers a request that another site's page has sent.
+func (c *console) forged(w http.ResponseWriter, r *http.Request) {
+	v := &visit{console: c, w: w, r: r}
+	v.fail(&refusal{Status: http.StatusForbidden, Reason: "This came from another site's page. Nothing was changed."})
+}
