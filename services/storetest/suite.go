@@ -146,6 +146,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeleteMessages":                  testDeleteMessages,
 		"Errors":                          testErrors,
 		"AdminTokens":                     testAdminTokens,
+		"SavedSettings":                   testSavedSettings,
+		"SaveSettingsAtOnce":              testSaveSettingsAtOnce,
+		"SavedSettingsDamaged":            testSavedSettingsDamaged,
 		"LeadIsReleased":                  testLeadIsReleased,
 		"AContextThatIsOverBeginsNothing": testContextOver,
 	}
