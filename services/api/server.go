@@ -49,8 +49,11 @@ type Options struct {
 	Failures    Failures
 	Redeliverer Redeliverer
 	Checker     Checker
-	BusURL      string
-	Webhooks    Webhooks
+	// Overrides are the settings that operators save; without them their routes are
+	// left out.
+	Overrides Overrides
+	BusURL    string
+	Webhooks  Webhooks
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -260,6 +263,7 @@ const (
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
+	routeOverrides     = "/admin/settings"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -305,6 +309,9 @@ func (s *Server) Admin() http.Handler {
 		s.addHooks(&rt)
 	}
 	s.addWebhookRoutes(&rt)
+	if s.Overrides != nil {
+		s.addOverrides(&rt)
+	}
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
