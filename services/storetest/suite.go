@@ -146,6 +146,12 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeleteMessages":                  testDeleteMessages,
 		"Errors":                          testErrors,
 		"AdminTokens":                     testAdminTokens,
+		"Operators":                       testOperators,
+		"OperatorSetUp":                   testOperatorSetUp,
+		"FirstOperator":                   testFirstOperator,
+		"FirstOperatorBesideAnother":      testFirstOperatorBesideAnother,
+		"OperatorSessions":                testOperatorSessions,
+		"LastOwner":                       testLastOwner,
 		"LeadIsReleased":                  testLeadIsReleased,
 		"AContextThatIsOverBeginsNothing": testContextOver,
 	}
