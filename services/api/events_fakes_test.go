@@ -72,7 +72,14 @@ func (m *memoryLog) head() int64 {
 func (m *memoryLog) Events(_ context.Context, q audit.Query) (page []audit.Record, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.records {
+	records := slices.Clone(m.records)
+	if q.Newest {
+		slices.Reverse(records)
+	}
+	for _, r := range records {
+		if q.Newest && (r.Seq >= q.Before || !q.Until.IsZero() && !r.LoggedAt.Before(q.Until) || r.LoggedAt.Before(q.Since)) {
+			continue
+		}
 		if r.Seq > q.After && len(page) < q.Limit && (q.Subject == "" || q.Subject == r.Subject) &&
 			(len(q.Types) == 0 || slices.Contains(q.Types, r.Type)) {
 			page = append(page, r)

@@ -227,6 +227,59 @@ func testEventsByType(_ *testing.T, s *suite) {
 	s.wantSeqs(st, "all three", audit.Query{Types: []string{acted, refused, created}}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 	s.wantSeqs(st, "none", audit.Query{Types: []string{"no.such"}})
 	s.wantSeqs(st, "of a person", audit.Query{Types: []string{refused, acted}, Subject: bob.Identity.ID.String(), After: 4}, 7, 10)
+	s.wantSeqs(st, "before", audit.Query{Types: []string{refused}, After: 3, Before: 9}, 4, 6, 7)
+}
+
+func testEventsNewest(_ *testing.T, s *suite) {
+	st := s.store(nil)
+	begin := s.clock()
+	s.wantSeqs(st, "of nothing", audit.Query{Newest: true, Until: begin})
+	ann := s.registered(st, "ann@example.org") // 1
+	for n := range 4 {                         // 2 and 3 in the first minute, up to 9
+		s.must(st.Append(s.ctx(), newRefused(s.clock(), ann)))
+		s.must(st.Append(s.ctx(), s.acted("x", fmt.Sprint(n))))
+		s.must(st.Move(s.ctx(), s.publish(st, 100)))
+		s.advance(time.Minute)
+	}
+	at := func(minute float64) time.Time { return begin.Add(time.Duration(minute * float64(time.Minute))) }
+	refused, acted, annID := "session.refused", "admin.acted", ann.Identity.ID.String()
+	for name, c := range map[string]struct {
+		query audit.Query
+		want  []int64
+	}{
+		"all":               {audit.Query{}, []int64{9, 8, 7, 6, 5, 4, 3, 2, 1}},
+		"a page":            {audit.Query{Limit: 2}, []int64{9, 8}},
+		"the next":          {audit.Query{Limit: 2, Before: 8}, []int64{7, 6}},
+		"the last":          {audit.Query{Before: 2}, []int64{1}},
+		"behind it":         {audit.Query{Before: 1}, nil},
+		"down to a seq":     {audit.Query{Before: 6, After: 3}, []int64{5, 4}},
+		"a type":            {audit.Query{Types: []string{refused}, Limit: 3}, []int64{8, 6, 4}},
+		"a type, the next":  {audit.Query{Types: []string{refused}, Before: 4}, []int64{2}},
+		"a type, bounded":   {audit.Query{Types: []string{acted}, Before: 9, After: 3}, []int64{7, 5}},
+		"two types":         {audit.Query{Types: []string{refused, acted}, Before: 9, Limit: 3}, []int64{8, 7, 6}},
+		"no such type":      {audit.Query{Types: []string{"no.such"}}, nil},
+		"a person":          {audit.Query{Subject: annID, Before: 8}, []int64{6, 4, 2, 1}},
+		"a type of a":       {audit.Query{Subject: annID, Types: []string{"identity.created"}}, []int64{1}},
+		"until":             {audit.Query{Until: at(2)}, []int64{5, 4, 3, 2, 1}},
+		"until, and before": {audit.Query{Until: at(2), Before: 4}, []int64{3, 2, 1}},
+		"between":           {audit.Query{Since: at(1), Until: at(2.5)}, []int64{7, 6, 5, 4}},
+		"of a time":         {audit.Query{Types: []string{acted}, Since: at(1), Until: at(2.5)}, []int64{7, 5}},
+		"until long ago":    {audit.Query{Until: at(-1)}, nil},
+		"since to come":     {audit.Query{Since: at(9)}, nil},
+	} {
+		c.query.Newest = true
+		s.wantSeqs(st, name, c.query, c.want...)
+		slices.Reverse(c.want)
+		if c.query.Newest = false; c.query.Limit == 0 {
+			s.wantSeqs(st, name+", the oldest first", c.query, c.want...)
+		}
+	}
+
+	s.must(st.SaveCheckpoint(s.ctx(), s.checkpoint(st, 5)))
+	_, err := st.PruneEvents(s.ctx(), 5, 100)
+	s.must(err)
+	s.wantSeqs(st, "of a pruned log", audit.Query{Newest: true}, 9, 8, 7, 6)
+	s.wantSeqs(st, "until what was pruned", audit.Query{Newest: true, Until: at(1)})
 }
 
 func testEventsSince(t *testing.T, s *suite) {
