@@ -2,13 +2,17 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 // journal keeps what administrators did.
@@ -118,4 +122,21 @@ func (a auditMemory) Checkpoints(ctx context.Context, after int64, _ int) ([]aud
 
 func (a auditMemory) AuditKeys(context.Context) ([]audit.PublicKey, error) {
 	return []audit.PublicKey{auditKey().Public()}, a.broken
+}
+
+func (a auditMemory) NewestCheckpoints(ctx context.Context, before int64, limit int) ([]audit.Checkpoint, error) {
+	c, err := a.LastCheckpoint(ctx)
+	if before != 0 && before <= c.Seq || err != nil {
+		return nil, err
+	}
+	return []audit.Checkpoint{c}[:min(1, limit)], nil
+}
+
+func (a auditMemory) EventRecord(_ context.Context, id uuid.UUID) (audit.Record, error) {
+	for _, r := range a.memory.records {
+		if r.EventID == id.String() {
+			return r, a.broken
+		}
+	}
+	return audit.Record{}, cmp.Or(a.broken, delivery.ErrNoEvent)
 }

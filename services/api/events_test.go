@@ -272,6 +272,7 @@ var acted = []struct{ method, path, action string }{
 	{"GET", "/admin/courier/messages", "message.list"},
 	{"GET", "/admin/courier/messages/{id}", "message.read"},
 	{"GET", "/admin/audit/export", "audit.export"},
+	{"POST", "/admin/audit/verify", "audit.verify"},
 }
 
 // untold are the routes of administrators that read of no person, or whose
@@ -279,7 +280,7 @@ var acted = []struct{ method, path, action string }{
 var untold = []string{
 	"POST /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
 	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
-	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",
+	"GET /admin/events", "GET /admin/events/stream", "GET /admin/events/{id}", "GET /admin/audit/checkpoints", "GET /admin/audit/verify", "GET /schemas", "GET /schemas/{id}", "GET /version",
 	"GET /admin/webhooks", "GET /admin/webhooks/{name}", "POST /admin/webhooks", "DELETE /admin/webhooks/{name}",
 	"POST /admin/webhooks/{name}/test", "POST /admin/webhooks/{name}/rotate", "POST /admin/webhooks/{name}/rotate/finish",
 	"POST /admin/webhooks/{name}/enable",

@@ -185,6 +185,19 @@ func (s *Store) EventPayload(ctx context.Context, id uuid.UUID) (payload []byte,
 	return row.Payload, row.Type, nil
 }
 
+// EventRecord gives the record of an event, or [delivery.ErrNoEvent].
+func (s *Store) EventRecord(ctx context.Context, id uuid.UUID) (audit.Record, error) {
+	var row eventRow
+	err := s.reads.get(ctx, &row, `SELECT `+eventLog.list()+` FROM event_log WHERE event_id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return audit.Record{}, delivery.ErrNoEvent
+	}
+	if err != nil {
+		return audit.Record{}, fmt.Errorf("record of event %s: %w", id, err)
+	}
+	return row.record(), nil
+}
+
 func (r eventRow) record() audit.Record {
 	rec := audit.Record{
 		Seq:       r.Seq,

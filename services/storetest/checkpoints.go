@@ -64,6 +64,16 @@ func testCheckpoints(t *testing.T, s *suite) {
 			t.Errorf("Checkpoints(%d, %d): %v, want(-) got(+):\n%s", c.after, c.limit, err, diff)
 		}
 	}
+	for _, c := range []struct {
+		before int64
+		limit  int
+		want   []audit.Checkpoint
+	}{{0, 10, []audit.Checkpoint{all[2], all[1], all[0]}}, {0, 2, []audit.Checkpoint{all[2], all[1]}}, {6, 10, all[:1]}, {3, 10, nil}} {
+		got, err := st.NewestCheckpoints(s.ctx(), c.before, c.limit)
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("NewestCheckpoints(%d, %d): %v, want(-) got(+):\n%s", c.before, c.limit, err, diff)
+		}
+	}
 	if got, err := st.LastCheckpoint(s.ctx()); err != nil || !cmp.Equal(all[2], got) {
 		t.Errorf("LastCheckpoint = %+v, %v, want %+v", got, err, all[2])
 	}
@@ -188,10 +198,16 @@ func testEventPayload(t *testing.T, s *suite) {
 	if err != nil || eventType != "identity.created" || string(payload) != string(rows[0].Payload) {
 		t.Errorf("EventPayload = %s, %s, %v, want %s, identity.created", payload, eventType, err, rows[0].Payload)
 	}
+	if got, err := st.EventRecord(s.ctx(), id); err != nil || got.Seq != 1 || got.EventID != id.String() || audit.Next(got.Former, got.Payload) != got.Hash {
+		t.Errorf("EventRecord = %+v, %v, want the first record", got, err)
+	}
 	s.must(st.SaveCheckpoint(s.ctx(), s.checkpoint(st, 1)))
 	_, err = st.PruneEvents(s.ctx(), 1, 10)
 	s.must(err)
 	none("of an event that was pruned")
+	if _, err := st.EventRecord(s.ctx(), id); !errors.Is(err, delivery.ErrNoEvent) {
+		t.Errorf("EventRecord of an event that was pruned: %v, want %v", err, delivery.ErrNoEvent)
+	}
 	if _, _, err := st.EventPayload(s.ctx(), uuid.New()); !errors.Is(err, delivery.ErrNoEvent) {
 		t.Errorf("EventPayload of none: %v, want %v", err, delivery.ErrNoEvent)
 	}
