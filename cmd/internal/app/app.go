@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/operator"
@@ -93,6 +94,7 @@ type process struct {
 	failedLogins login.Failures
 	// operators are those of the console; nil in a process without it.
 	operators *operator.Service
+	auditCheck   *audit.Check
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
