@@ -71,6 +71,10 @@ type process struct {
 	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
+	// deliveries are what hooks were given, as this process has seen it; consumers
+	// are their durable consumers.
+	deliveries *deliveries
+	consumers  delivery.Consumers
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -142,6 +146,7 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.hooks = p.newCatalogue()
+	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}

@@ -1,0 +1,2 @@
+// Package timeline tells what became of one registration.
+package timeline
