@@ -132,3 +132,35 @@ func (n noting) PublishRetry(ctx context.Context, r delivery.Retry) (uint64, err
 	}
 	return seq, err
 }
+
+// watchedHooks are the hooks as timelines see them.
+type watchedHooks struct{ p *process }
+
+// TimelineHooks is that of [timeline.Hooks].
+func (w watchedHooks) TimelineHooks(ctx context.Context) (all []timeline.Hook, bus, err error) {
+	declared, err := w.p.hooks.All(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	consumers, bus := w.p.consumers.Consumers(ctx)
+	for _, h := range declared {
+		if h.Kind == delivery.Answer {
+			continue
+		}
+		c, known := consumers[h.Name]
+		all = append(all, timeline.Hook{
+			Name: h.Name, Kind: string(h.Kind), Types: h.Types, Disabled: h.Disabled != "", Since: h.CreatedAt,
+			Known: known, AckFloor: c.AckFloor, PausedUntil: c.PausedUntil,
+		})
+	}
+	return all, bus, nil
+}
+
+// busTime is how long a timeline waits for the bus: the rest can be shown without.
+const busTime = time.Second
+
+func (p *process) timelines() *timeline.Service {
+	return &timeline.Service{Grants: p.store, Log: p.store, Watched: p.store, Hooks: watchedHooks{p}, Now: time.Now}
+}
