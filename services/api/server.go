@@ -36,13 +36,14 @@ type Options struct {
 	Errors      Errors
 	Events      Events
 	Tokens      Tokens
-	// Ledger, Messages, Grants, Audit, Journal and Webhooks are for
+	// Ledger, Messages, Grants, Audit, AuditCheck, Journal and Webhooks are for
 	// the admin listener.
-	Ledger   session.Ledger
-	Messages Messages
-	Grants   Grants
-	Audit    Audit
-	Journal  Journal
+	Ledger     session.Ledger
+	Messages   Messages
+	Grants     Grants
+	Audit      Audit
+	AuditCheck AuditCheck
+	Journal    Journal
 	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
 	// after them; without Hooks their routes are left out. BusURL is where workers
 	// find the bus.
@@ -260,7 +261,8 @@ const (
 	routeAdminSessions = "/admin/sessions"
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
-	routeExport        = "/admin/audit/export"
+	routeAudit         = "/admin/audit"
+	routeExport        = routeAudit + "/export"
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
@@ -315,6 +317,9 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
+	rt.add(routeEvents+"/{id}", get(s.showEvent), guarded|readsEvents)
+	rt.add(routeAudit+"/checkpoints", get(s.listCheckpoints), guarded|readsEvents)
+	rt.add(routeAudit+"/verify", methods{http.MethodGet: s.showAuditCheck, http.MethodPost: s.telling(verifyAudit, s.verifyAudit)}, guarded)
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {

@@ -88,6 +88,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"Indexes":                         testIndexes,
 		"EventsByType":                    testEventsByType,
 		"EventsSince":                     testEventsSince,
+		"EventsNewest":                    testEventsNewest,
 		"EventPayload":                    testEventPayload,
 		"Checkpoints":                     testCheckpoints,
 		"CheckpointsTaken":                testCheckpointsTaken,

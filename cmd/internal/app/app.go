@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/store"
@@ -89,6 +90,7 @@ type process struct {
 	reloads, reconfigured chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
+	auditCheck   *audit.Check
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor

@@ -11,6 +11,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/console"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
@@ -48,10 +49,12 @@ func (l listeners) close() {
 
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
+	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
 	}
+	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
 	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
 	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
@@ -94,6 +97,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Messages:        p.store,
 		Grants:          p.store,
 		Audit:           auditLog{p.store},
+		AuditCheck:      p.auditCheck,
 		Journal:         stored,
 		Webhooks:        p.webhooks,
 		Errors:          p.store,
