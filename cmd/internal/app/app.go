@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/operator"
 	"github.com/usher-auth/usher/services/store"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
@@ -46,7 +47,12 @@ type Options struct {
 
 // Addresses are where the parts of a process can be reached; Public is empty
 // for a process without the API.
-type Addresses struct{ Public, Admin, Bus string }
+type Addresses struct {
+	Public, Admin, Bus string
+	// SetUp is the link that sets up the first operator of the console, once. It is a
+	// secret; empty unless this start made it.
+	SetUp string
+}
 
 // process is one running process and what its parts share.
 type process struct {
@@ -91,6 +97,8 @@ type process struct {
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
 	auditCheck   *audit.Check
+	// operators are those of the console; nil in a process without it.
+	operators *operator.Service
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor

@@ -25,6 +25,7 @@ type metrics struct {
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
 	settings      *prometheus.CounterVec
+	operators     *prometheus.CounterVec
 	swept         *prometheus.CounterVec
 	providers     *prometheus.CounterVec
 	limited       *prometheus.CounterVec
@@ -70,6 +71,10 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "settings_total",
 			Help: "Changes of settings by what they change (link, unlink) and outcome.",
 		}, []string{"change", "outcome"}),
+		operators: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "console_sign_ins_total",
+			Help: "Tries to sign in to the console by outcome: ok, wrong, busy, error.",
+		}, []string{"outcome"}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "swept_total",
 			Help: "Rows that were over and were deleted, by kind.",
@@ -99,7 +104,7 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.providers, m.settings, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -132,6 +137,8 @@ func (m *metrics) provider(id, result string) { m.providers.WithLabelValues(id, 
 func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.Result).Inc() }
 
 func (m *metrics) setting(o settings.Outcome) { m.settings.WithLabelValues(o.Change, o.Result).Inc() }
+
+func (m *metrics) operator(outcome string) { m.operators.WithLabelValues(outcome).Inc() }
 
 func (m *metrics) relay(s relay.Stats) {
 	m.published.Add(float64(s.Published))
