@@ -327,6 +327,51 @@ func TestAckSamples(t *testing.T) {
 	}
 }
 
+// TestSharedAcksAreToldOnce: of two processes one is told of each, with its times.
+func TestSharedAcksAreToldOnce(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.provision(events.StreamOptions{}, declared...)
+	const all = 20
+	published := messages(1, all)
+	publish(t, b, published...)
+	told := make(chan events.Acked, 3*all)
+	for range 2 {
+		nc := b.connectTCP(events.UserDelivery)
+		if _, err := events.ShareAcks(nc, func(a events.Acked) { told <- a }); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, nc)
+	}
+	js, err := jetstream.New(b.connectTCP(events.UserHooks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(t.Context(), events.Stream, "crm-sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint64]bool{}
+	for range all {
+		m, err := consumer.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a := <-told
+		if a.Durable != "crm-sync" || a.Deliveries != 1 || seen[a.StreamSeq] || a.Took <= 0 || a.At.Before(before.Add(-time.Second)) {
+			t.Errorf("ack %+v, want each once, with its times", a)
+		}
+		seen[a.StreamSeq] = true
+	}
+	if len(told) > 0 {
+		t.Errorf("%d acks were told twice", len(told))
+	}
+}
+
 func TestOnlyWhoMaySeesDurables(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

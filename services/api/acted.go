@@ -24,6 +24,7 @@ const (
 	readMessage    = "message.read"
 	listMessages   = "message.list"
 	readGrants     = "grant.list"
+	readTimeline   = "timeline.read"
 	exportAudit    = "audit.export"
 	verifyAudit    = "audit.verify"
 )

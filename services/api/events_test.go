@@ -266,6 +266,7 @@ var acted = []struct{ method, path, action string }{
 	{"GET", "/admin/identities/{id}", "identity.read"},
 	{"GET", "/admin/identities/{id}/sessions", "session.list"},
 	{"GET", "/admin/identities/{id}/grants", "grant.list"},
+	{"GET", "/admin/identities/{id}/timeline", "timeline.read"},
 	{"GET", "/admin/sessions", "session.list"},
 	{"GET", "/admin/sessions/{id}", "session.read"},
 	{"PATCH", "/admin/sessions/{id}/extend", "session.extend"},

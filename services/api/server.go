@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -52,6 +53,8 @@ type Options struct {
 	Checker     Checker
 	BusURL      string
 	Webhooks    Webhooks
+	// Timelines tells what became of registrations; nil leaves its route out.
+	Timelines Timelines
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -240,11 +243,12 @@ type Server struct {
 	csrf    csrfKey
 	submits turns
 	logEnd  logEnd
+	watches *otter.Cache[watch, struct{}]
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, csrf: csrfKey(o.CSRFKey)}
+	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches()}
 }
 
 // Routes that are named elsewhere too.
@@ -297,6 +301,9 @@ func (s *Server) Admin() http.Handler {
 	}, guarded)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
+	if s.Timelines != nil {
+		rt.add(routeIdentities+"/{id}/timeline", get(s.showTimeline), guarded)
+	}
 	rt.add(routeAdminSessions, get(s.telling(listSessions, s.listSessions)), guarded)
 	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.telling(readSession, s.showSession), http.MethodDelete: s.revokeSession}, guarded)
 	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.telling(extendSession, s.extendSession)}, guarded)

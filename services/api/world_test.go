@@ -101,7 +101,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Current: func() api.InForce { now := w.inForce; now.Settings = w.compiled; return now },
 		Flows:   w, Sessions: w, OwnSessions: w, Finder: w, Identities: w, Errors: w, Events: w, Tokens: w,
 		Audit: auditMemory{w}, AuditCheck: audit.NewCheck(auditMemory{w}, time.Now), Journal: &w.journal,
-		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(),
+		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(), Timelines: timelines{},
 		CSRFKey: []byte("a csrf key that is long enough.."),
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),

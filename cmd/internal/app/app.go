@@ -78,6 +78,10 @@ type process struct {
 	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
+	// deliveries are what hooks were given, as this process has seen it; consumers
+	// are their durable consumers.
+	deliveries *deliveries
+	consumers  delivery.Consumers
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -92,9 +96,9 @@ type process struct {
 	reloads, reconfigured chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
+	auditCheck   *audit.Check
 	// operators are those of the console; nil in a process without it.
 	operators *operator.Service
-	auditCheck   *audit.Check
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
@@ -152,6 +156,7 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.hooks = p.newCatalogue()
+	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}

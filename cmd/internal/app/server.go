@@ -9,7 +9,6 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/audit"
-	"github.com/usher-auth/usher/services/console"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
@@ -119,7 +118,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
-		o.Checker = p.checker
+		o.Checker, o.Timelines = p.checker, p.timelines()
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})

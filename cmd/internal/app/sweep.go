@@ -57,6 +57,7 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 		{"codes", func() (int, error) { return p.store.DeleteExpiredCodes(ctx, now.Add(-codeLife), sweepBatch) }},
 		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
 		{"hook failures", func() (int, error) { return p.store.DeleteFailures(ctx, now.Add(-failureLife), sweepBatch) }},
+		{"deliveries", func() (int, error) { return p.store.DeleteDeliveries(ctx, now.Add(-deliveryLife), sweepBatch) }},
 		{"events", func() (int, error) { return p.audit.prune(ctx, now) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {
