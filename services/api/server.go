@@ -49,8 +49,10 @@ type Options struct {
 	Failures    Failures
 	Redeliverer Redeliverer
 	Checker     Checker
-	BusURL      string
-	Webhooks    Webhooks
+	// SessionWorkers is left out with its route where it is nil.
+	SessionWorkers SessionWorkers
+	BusURL         string
+	Webhooks       Webhooks
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -260,6 +262,8 @@ const (
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
+
+	routeSessionWorkers = "/admin/session-workers"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -303,6 +307,9 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
 	if s.Hooks != nil {
 		s.addHooks(&rt)
+	}
+	if s.SessionWorkers != nil {
+		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
 	}
 	s.addWebhookRoutes(&rt)
 	rt.add(routeSchemas, get(s.schemas), guarded)
