@@ -55,6 +55,10 @@ type Options struct {
 	Webhooks    Webhooks
 	// Timelines tells what became of registrations; nil leaves its route out.
 	Timelines Timelines
+	// SessionWorkers is left out with its route where it is nil.
+	SessionWorkers SessionWorkers
+	BusURL         string
+	Webhooks       Webhooks
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -266,6 +270,8 @@ const (
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
+
+	routeSessionWorkers = "/admin/session-workers"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -312,6 +318,9 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)
 	if s.Hooks != nil {
 		s.addHooks(&rt)
+	}
+	if s.SessionWorkers != nil {
+		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
 	}
 	s.addWebhookRoutes(&rt)
 	rt.add(routeSchemas, get(s.schemas), guarded)

@@ -108,6 +108,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"RetriesLost":                     testRetriesLost,
 		"FailedAtUnknown":                 testFailedAtUnknown,
 		"Failures":                        testFailures,
+		"FailuresByType":                  testFailuresByType,
 		"DeleteFailures":                  testDeleteFailures,
 		"Deliveries":                      testDeliveries,
 		"DeliveriesAreBounded":            testDeliveriesAreBounded,
