@@ -15,7 +15,8 @@ const (
 	UserSession = "session"
 	// UserAdminAuth discovers services in account AUTH.
 	UserAdminAuth = "admin-auth"
-	// UserSessionEvents wakes the relay when the session service has committed an event.
+	// UserSessionEvents wakes the relay when the session service has committed an event,
+	// and hears when settings have changed, as UserAPIEvents and UserHooks do.
 	UserSessionEvents = "session-events"
 	// UserAPIEvents publishes events, as the relay, and wakes and empties caches.
 	UserAPIEvents = "api-events"
@@ -78,12 +79,13 @@ var rights = []right{
 	},
 	{
 		user: UserSessionEvents, account: accountEvents,
-		publish: []string{SubjectOutboxKick},
+		publish:   []string{SubjectOutboxKick},
+		subscribe: []string{SubjectSettingsChanged},
 	},
 	{
 		user: UserAPIEvents, account: accountEvents,
-		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
-		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
+		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged},
+		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged},
 	},
 	{
 		user: UserProvision, account: accountEvents,
@@ -92,7 +94,7 @@ var rights = []right{
 	{
 		user: UserHooks, account: accountEvents,
 		publish:   append(consume("*"), SubjectHookFailed("*"), SubjectIdentityGet("*"), SubjectOutboxKick),
-		subscribe: presence("*"),
+		subscribe: append(presence("*"), SubjectSettingsChanged),
 		answers:   ofAll,
 	},
 	{

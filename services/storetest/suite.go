@@ -157,6 +157,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"FirstOperatorBesideAnother":      testFirstOperatorBesideAnother,
 		"OperatorSessions":                testOperatorSessions,
 		"LastOwner":                       testLastOwner,
+		"SavedSettings":                   testSavedSettings,
+		"SaveSettingsAtOnce":              testSaveSettingsAtOnce,
+		"SavedSettingsDamaged":            testSavedSettingsDamaged,
 		"LeadIsReleased":                  testLeadIsReleased,
 		"AContextThatIsOverBeginsNothing": testContextOver,
 	}
