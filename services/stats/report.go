@@ -54,6 +54,9 @@ func decodeReport(message []byte) (r report, err error) {
 			return r, fmt.Errorf("%w: a name is too long or cannot be printed", errReport)
 		}
 	}
+	if year := r.StartedAt.UTC().Year(); year < 1970 || year > 9999 {
+		return r, fmt.Errorf("%w: it began in the year %d", errReport, year)
+	}
 	if r.Instance == "" || len(r.Parts) > maxParts || len(r.Slots) == 0 || len(r.Slots) > reportSlots {
 		return r, fmt.Errorf("%w: %d parts, %d slots", errReport, len(r.Parts), len(r.Slots))
 	}

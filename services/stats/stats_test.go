@@ -298,7 +298,7 @@ func TestWhatIsNoReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := stats.NewCollector(time.Now)
 		now := time.Now().Unix() / 10
-		good := fmt.Sprintf(`{"instance":"a","slots":[{"n":%d,"counts":{"registrations.ok":1}}]}`, now)
+		good := fmt.Sprintf(`{"instance":"a","started_at":"2000-01-01T00:00:00Z","slots":[{"n":%d,"counts":{"registrations.ok":1}}]}`, now)
 		buckets := strings.Repeat("1,", len(stats.Bounds))
 		for name, text := range map[string]string{
 			"nothing":             "",
@@ -308,15 +308,16 @@ func TestWhatIsNoReport(t *testing.T) {
 			"a name of a page":    strings.Replace(good, `"a"`, `"`+strings.Repeat("a", 65)+`"`, 1),
 			"a name with a line":  strings.Replace(good, `"instance"`, `"host":"a\nb","instance"`, 1),
 			"huge":                strings.Replace(good, `"slots"`, `"x":"`+strings.Repeat("x", 32<<10)+`","slots"`, 1),
-			"no slot":             `{"instance":"a","slots":[]}`,
-			"seven slots":         `{"instance":"a","slots":[` + strings.Repeat(`{"n":1},`, 6) + `{"n":1}]}`,
-			"slots in no order":   `{"instance":"a","slots":[{"n":2},{"n":2}]}`,
-			"before all time":     `{"instance":"a","slots":[{"n":-5}]}`,
+			"no slot":             `{"instance":"a","started_at":"2000-01-01T00:00:00Z","slots":[]}`,
+			"seven slots":         `{"instance":"a","started_at":"2000-01-01T00:00:00Z","slots":[` + strings.Repeat(`{"n":1},`, 6) + `{"n":1}]}`,
+			"slots in no order":   `{"instance":"a","started_at":"2000-01-01T00:00:00Z","slots":[{"n":2},{"n":2}]}`,
+			"before all time":     `{"instance":"a","started_at":"2000-01-01T00:00:00Z","slots":[{"n":-5}]}`,
 			"less than nothing":   strings.Replace(good, ":1}", ":-1}", 1),
 			"more than there is":  strings.Replace(good, ":1}", ":9000000000000000000}", 1),
 			"half a registration": strings.Replace(good, ":1}", ":0.5}", 1),
 			"a short histogram":   strings.Replace(good, `"counts"`, `"times":{"hop":[1]},"counts"`, 1),
 			"a long histogram":    strings.Replace(good, `"counts"`, `"times":{"hop":[`+buckets+`1,1]},"counts"`, 1),
+			"of no time":          strings.Replace(good, "2000-", "0001-", 1),
 			"a negative age":      strings.Replace(good, `"counts"`, `"gauges":{"outbox_oldest_seconds":-1},"counts"`, 1),
 		} {
 			if err := c.Add([]byte(text)); err == nil {
@@ -338,7 +339,7 @@ func TestTheNumberOfProcessesIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := stats.NewCollector(time.Now)
 		tell := func(name int) error {
-			return c.Add(fmt.Appendf(nil, `{"instance":"%d","slots":[{"n":%d}]}`, name, time.Now().Unix()/10))
+			return c.Add(fmt.Appendf(nil, `{"instance":"%d","started_at":"2000-01-01T00:00:00Z","slots":[{"n":%d}]}`, name, time.Now().Unix()/10))
 		}
 		for n := range 256 {
 			if err := tell(n); err != nil {

@@ -116,6 +116,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
 		o.Checker = p.checker
+		o.Stats = p.stats.hour
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
