@@ -288,6 +288,7 @@ var untold = []string{
 	"GET /admin/hooks", "GET /admin/hooks/{name}", "POST /admin/hooks", "DELETE /admin/hooks/{name}",
 	"POST /admin/hooks/{name}/pause", "POST /admin/hooks/{name}/resume", "POST /admin/hooks/{name}/rotate", "POST /admin/hooks/{name}/check",
 	"GET /admin/session-workers",
+	"GET /admin/stats",
 	"GET /admin/dead-letters", "GET /admin/dead-letters/{hook}/{event}", "POST /admin/dead-letters/redeliver", "POST /admin/dead-letters/discard",
 	"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready",
 }

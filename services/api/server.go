@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/services/verification"
 )
 
@@ -57,8 +58,8 @@ type Options struct {
 	Timelines Timelines
 	// SessionWorkers is left out with its route where it is nil.
 	SessionWorkers SessionWorkers
-	BusURL         string
-	Webhooks       Webhooks
+	// Stats gives the last hour of all processes; nil leaves its route out.
+	Stats func() stats.Hour
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -323,6 +324,9 @@ func (s *Server) Admin() http.Handler {
 		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
 	}
 	s.addWebhookRoutes(&rt)
+	if s.Stats != nil {
+		rt.add("/admin/stats", get(s.showStats), guarded)
+	}
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)

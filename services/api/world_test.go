@@ -19,6 +19,7 @@ import (
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
+	"github.com/usher-auth/usher/services/stats"
 )
 
 const personSchema = `{
@@ -103,6 +104,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		Audit: auditMemory{w}, AuditCheck: audit.NewCheck(auditMemory{w}, time.Now), Journal: &w.journal,
 		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(), Timelines: timelines{},
 		CSRFKey: []byte("a csrf key that is long enough.."),
+		Stats:   func() stats.Hour { return stats.NewCollector(time.Now).Hour() },
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
 		Now:     time.Now,

@@ -102,6 +102,7 @@ type process struct {
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
+	stats    *statistics
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -114,6 +115,7 @@ func Serve(ctx context.Context, o Options) error {
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
 		metrics:      newMetrics(o.Version),
+		stats:        &statistics{},
 		live:         &live{},
 		kicks:        make(chan struct{}, 1),
 		reloads:      make(chan struct{}, 1),
@@ -201,6 +203,9 @@ func (p *process) startParts(ctx context.Context) error {
 			}
 		}
 	}
+	if err := p.startStats(ctx); err != nil {
+		return err
+	}
 	p.stages.start(ctx, "reload", p.followConfig)
 	return nil
 }
@@ -208,6 +213,7 @@ func (p *process) startParts(ctx context.Context) error {
 // stop drains what start has started.
 func (p *process) stop() error {
 	errs := []error{p.stages.stop()}
+	p.stats.tell()
 	if c := p.live.now(); c != nil {
 		c.hooks.Close()
 	}

@@ -15,12 +15,16 @@ import (
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/settings"
+	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/workers"
 )
 
 // metrics are what this process tells Prometheus. No label holds an id or an address.
 type metrics struct {
-	registry      *prometheus.Registry
+	registry *prometheus.Registry
+	// counted are those of them that the last hour is made of: to read them asks
+	// nothing of the database.
+	counted       *prometheus.Registry
 	requests      *prometheus.HistogramVec
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
@@ -40,7 +44,7 @@ type metrics struct {
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
-var buckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}
+var buckets = stats.Bounds[:]
 
 // liveHeap is what the last garbage collection found in use.
 var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
@@ -54,6 +58,7 @@ func newMetrics(version string) *metrics {
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		counted:  prometheus.NewRegistry(),
 		requests: histogram("http_request_duration_seconds", "HTTP requests by route, method and status.", "route", "method", "status"),
 		registrations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "registrations_total",
@@ -110,6 +115,7 @@ func newMetrics(version string) *metrics {
 			ConstLabels: prometheus.Labels{"version": version},
 		}, func() float64 { return 1 }),
 	)
+	m.counted.MustRegister(m.requests, m.registrations, m.logins, m.steps, m.published, m.relayErrors, m.deliveries, m.issued)
 	return m
 }
 

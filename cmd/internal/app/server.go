@@ -120,6 +120,8 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
 		o.Checker, o.Timelines = p.checker, p.timelines()
 		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
+		o.Checker = p.checker
+		o.Stats = p.stats.hour
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
