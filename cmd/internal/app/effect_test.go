@@ -74,12 +74,14 @@ func TestEffectOfSession(t *testing.T) {
 		{
 			"app",
 			[]string{"session_token", "session", "identity", "continue_with", "continue_with: show_verification_ui", "continue_with: set_ory_session_token"},
-			[]string{"identity", "continue_with", "continue_with: show_verification_ui"}, 0, 0,
+			[]string{"identity", "continue_with", "continue_with: show_verification_ui"},
+			0, 0,
 		},
 		{
 			"browser (script)",
 			[]string{"session", "identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"},
-			[]string{"identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"}, 2, 1,
+			[]string{"identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"},
+			2, 1,
 		},
 		{"browser (page)", []string{}, []string{}, 2, 1},
 	} {
