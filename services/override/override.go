@@ -7,9 +7,10 @@ package override
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -51,6 +52,44 @@ type Setting struct {
 	Max     time.Duration `json:"-"`
 }
 
+// Wanted says in words what values there are, such as "true or false".
+func (s Setting) Wanted() string {
+	switch s.Kind {
+	case Switch:
+		return "true or false"
+	case Choice:
+		return strings.Join(s.Choices, " or ")
+	default:
+		return s.Min.String() + " to " + s.Max.String()
+	}
+}
+
+// Accept gives a value as it is kept, or an error that says what is wanted.
+func (s Setting) Accept(v any) (any, error) {
+	wrong := fmt.Errorf("want %s", s.Wanted())
+	if s.Kind == Switch {
+		if _, ok := v.(bool); !ok {
+			return nil, wrong
+		}
+		return v, nil
+	}
+	text, ok := v.(string)
+	if s.Kind == Choice {
+		if !ok || !slices.Contains(s.Choices, text) {
+			return nil, wrong
+		}
+		return text, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w, such as 1h30m", wrong)
+	}
+	if d < s.Min || d > s.Max {
+		return nil, fmt.Errorf("%w, not %s", wrong, d)
+	}
+	return d.String(), nil
+}
+
 // Source says where a value in force comes from.
 type Source string
 
@@ -64,6 +103,8 @@ const (
 // State is a setting and its value in force.
 type State struct {
 	Setting
+	// Range is [Setting.Wanted].
+	Range  string `json:"range"`
 	Value  any    `json:"value"`
 	File   any    `json:"file"` // what counts when nothing is saved
 	Source Source `json:"source"`
@@ -75,7 +116,9 @@ type Revision struct {
 	Number int64     `json:"revision"`
 	Values Values    `json:"values"`
 	Actor  string    `json:"actor"`
-	At     time.Time `json:"saved_at"`
+	At     time.Time `json:"saved_at,omitzero"`
+	// Damaged says that its values cannot be read; they are empty then.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 // Row is one step of one flow, method and flow type.
@@ -115,7 +158,7 @@ type Effect struct {
 var (
 	// ErrNoRevision says that there is no such revision.
 	ErrNoRevision = errors.New("there is no such revision")
-	// ErrDamaged says that what is stored cannot be read.
+	// ErrDamaged says that what is stored of a revision cannot be read.
 	ErrDamaged = errors.New("what was saved cannot be read")
 )
 
@@ -129,9 +172,19 @@ func (s *Stale) Error() string {
 // Refused says why what was asked for cannot hold.
 type Refused struct{ Reasons []string }
 
-func (r *Refused) Error() string {
-	text, _ := json.Marshal(r.Reasons) // texts always can be
-	return "refused: " + string(text)
+func (r *Refused) Error() string { return "refused: " + strings.Join(r.Reasons, "; ") }
+
+// Reasons are those of a [Refused], or the error itself as the only one; none of nil.
+func Reasons(err error) []string {
+	var refused *Refused
+	switch {
+	case err == nil:
+		return []string{}
+	case errors.As(err, &refused):
+		return refused.Reasons
+	default:
+		return []string{err.Error()}
+	}
 }
 
 // Configuration knows what a set of saved values makes of the file. It is safe
