@@ -42,6 +42,8 @@ type settingsNow struct {
 	Revision override.Revision `json:"revision"`
 	Settings []override.State  `json:"settings"`
 	Effect   override.Effect   `json:"effect"`
+	// Refused says why the revision is not in force.
+	Refused []string `json:"refused"`
 }
 
 // settingsChange is what the admin API is asked for, to look at or to save.
@@ -260,7 +262,7 @@ func (n settingsNow) groups() []settingsGroup {
 // groupOf is the place of a setting among the groups.
 func groupOf(s override.Setting) int {
 	switch {
-	case s.Name == override.Gate:
+	case s.Name == override.Gate, s.Kind == override.Switch && strings.Contains(s.Name, ".verification."):
 		return 0
 	case s.Name == override.SocialSignIn:
 		return 1

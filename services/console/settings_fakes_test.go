@@ -23,12 +23,19 @@ type savedSettings struct {
 	refuse func(override.Values) []string
 	// lost makes the hooks depend on the settings, which they must not.
 	lost bool
+	// inForce says why the newest revision is not in force.
+	inForce []string
 	// patched are the bodies that were asked to be saved.
 	patched []string
 }
 
 func setting(name, label string, kind override.Kind, value any, choices ...string) override.State {
+	wanted := ""
+	if kind == override.Duration {
+		wanted = "1s to 720h0m0s"
+	}
 	return override.State{
+		Range:   wanted,
 		Setting: override.Setting{Name: name, Label: label, Help: "Help of " + label + ".", Kind: kind, Choices: choices},
 		Value:   value, File: value, Source: override.FromFile,
 	}
@@ -176,7 +183,7 @@ func (s *savedSettings) refused(values override.Values) []string {
 }
 
 func (s *savedSettings) now() any {
-	return map[string]any{"revision": s.newest(), "settings": s.states(s.values()), "effect": s.effect(s.values())}
+	return map[string]any{"revision": s.newest(), "settings": s.states(s.values()), "effect": s.effect(s.values()), "refused": s.inForce}
 }
 
 // effect is what values do, of a password and of a provider.

@@ -74,7 +74,7 @@ func TestSettingsPageShowsWhatIsInForce(t *testing.T) {
 	p := w.visit("bob", settingPage)
 	p.wants(t, http.StatusOK,
 		"Sign In After Registration", `role="switch"`, "anybody can tell an address that has an account", "security.account_enumeration.mitigate: true",
-		"Social sign-up stays on by itself", `name="was:sign_in_after_registration" value="true"`,
+		"Social sign-up stays on by itself", "From 1 s to 30 d.", `name="was:sign_in_after_registration" value="true"`,
 		"As the file says: <span dir=\"auto\">24 h</span>", "console.locked", "degrade", "What happens today", "signed in",
 		`hx-post="/console/settings/preview"`, `action="/console/settings/preview#effect"`,
 	)
@@ -324,4 +324,19 @@ func TestTakeBack(t *testing.T) {
 		t.Errorf("newest = %+v", got)
 	}
 	w.visit("bob", settingPage+"/revert?to=1").wants(t, http.StatusOK, "what is in force is the same already")
+}
+
+// TestRevisionsThatAreNotInForce: one that the file refuses now, and one whose row
+// was damaged.
+func TestRevisionsThatAreNotInForce(t *testing.T) {
+	t.Parallel()
+	w, s := withSettings(t)
+	s.saves("ann", override.Values{override.SignIn: false})
+	s.saves("ann", override.Values{override.Gate: true})
+	s.revisions[0].Damaged, s.inForce = true, []string{"require_verified_address: needs verification"}
+	w.visit("bob", settingPage).wants(t, http.StatusOK, "Revision 2 was saved and is not in force.", "Require_verified_address: needs verification.")
+	p := w.visit("bob", settingPage+"/history")
+	p.wants(t, http.StatusOK, "cannot be read any more", "What it changed is not known", "revert?to=0")
+	p.lacks(t, "revert?to=1")
+	w.visit("bob", settingPage+"/revert?to=1").wants(t, http.StatusNotFound, "cannot be read any more")
 }

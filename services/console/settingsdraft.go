@@ -160,7 +160,9 @@ func said(kind override.Kind, text string) string {
 		}
 		return "off"
 	case override.Duration:
-		if d, ok := durationOf(text); ok {
+		if d, ok := durationOf(text); ok && d < 10*time.Second && d%time.Second == 0 {
+			return fmt.Sprintf("%d s", d/time.Second) // nobody has measured it
+		} else if ok {
 			return span(d)
 		}
 	case override.Choice:
@@ -219,4 +221,13 @@ func labelOf(s override.Setting) string {
 		return s.Label
 	}
 	return s.Name
+}
+
+// rangeOf says between what a duration must be, as people write it.
+func rangeOf(s override.State) string {
+	from, to, ok := strings.Cut(s.Range, " to ")
+	if !ok {
+		return ""
+	}
+	return "From " + said(s.Kind, from) + " to " + said(s.Kind, to) + "."
 }

@@ -18,7 +18,7 @@ const shownRevisions = 20
 type revisionView struct {
 	override.Revision
 	changes []change
-	// unknown says that the revision before it could not be had: then it is not
+	// unknown says that the revision before it cannot be had or read: then it is not
 	// known what has changed.
 	unknown bool
 }
@@ -57,7 +57,7 @@ func (v *visit) settingsHistory() error {
 		}
 		h.revisions = append(h.revisions, revisionView{
 			Revision: r, changes: between(former.Values, r.Values, h.now.Settings),
-			unknown: n+1 == len(list) && r.Number > 1, // older ones were removed
+			unknown: former.Damaged || n+1 == len(list) && r.Number > 1, // older ones were removed
 		})
 	}
 	v.show(http.StatusOK, "History of the settings", pathSettings, historyPage(h))
@@ -76,6 +76,9 @@ func (v *visit) revision(number int64) (override.Revision, error) {
 	}
 	if len(list) == 0 || list[0].Number != number {
 		return override.Revision{}, &refusal{Status: http.StatusNotFound, Reason: fmt.Sprintf("There is no revision %d.", number)}
+	}
+	if list[0].Damaged {
+		return override.Revision{}, &refusal{Status: http.StatusNotFound, Reason: fmt.Sprintf("What was saved as revision %d cannot be read any more.", number)}
 	}
 	return list[0], nil
 }
