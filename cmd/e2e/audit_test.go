@@ -79,6 +79,8 @@ func TestAuditTrail(t *testing.T) {
 				t.Errorf("verify --database = %d: %s, want it intact, and what cannot be seen", code, said)
 			}
 
+			s.verifiesItself()
+
 			// An export goes on where the former one ended.
 			export, cursor := filepath.Join(s.dir, "export.jsonl"), filepath.Join(s.dir, "cursor")
 			var whole string
@@ -448,5 +450,36 @@ func (s *system) durable(types []string) func(context.Context, func([]byte) bool
 			}
 		}
 		return ctx.Err()
+	}
+}
+
+// verifiesItself has a running server verify its log, and reads what it proves it by.
+func (s *system) verifiesItself() {
+	s.t.Helper()
+	admin := newApp(s.t, s.admins[0])
+	if a := admin.must("POST", "/admin/audit/verify", map[string]string{"Content-Type": "application/json"}, []byte(`{"last":0}`)); a.status != 202 {
+		s.t.Fatalf("verify = %d: %s", a.status, a.body)
+	}
+	var check struct {
+		State  string
+		Report struct{ Records int64 }
+	}
+	for end := time.Now().Add(20 * time.Second); check.State != "intact" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		admin.must("GET", "/admin/audit/verify", nil, nil).json(s.t, &check)
+	}
+	var signed struct{ Checkpoints []struct{ Seq int64 } }
+	admin.must("GET", "/admin/audit/checkpoints", nil, nil).json(s.t, &signed)
+	var newest struct{ Events []struct{ ID string } }
+	admin.must("GET", "/admin/events?order=newest&limit=1", nil, nil).json(s.t, &newest)
+	if check.Report.Records == 0 || len(signed.Checkpoints) == 0 || len(newest.Events) == 0 {
+		s.t.Fatalf("verify = %+v, %d checkpoints, %d events", check, len(signed.Checkpoints), len(newest.Events))
+	}
+	var record struct {
+		Seq  int64
+		Hash string
+	}
+	admin.must("GET", "/admin/events/"+newest.Events[0].ID, nil, nil).json(s.t, &record)
+	if record.Seq < check.Report.Records || len(record.Hash) != 64 {
+		s.t.Errorf("the newest record = %+v", record)
 	}
 }

@@ -26,6 +26,7 @@ func eventsCommand(g *global) *cobra.Command {
 type filter struct {
 	types   []string
 	subject string
+	order   string // empty is that of the log
 }
 
 func (f *filter) flags(cmd *cobra.Command) {
@@ -47,7 +48,7 @@ func (f *filter) check() error {
 // query selects the events behind a cursor.
 func (f *filter) query(after string) url.Values {
 	q := url.Values{"type": f.types}
-	for key, value := range map[string]string{"after": after, "subject": f.subject} {
+	for key, value := range map[string]string{"after": after, "subject": f.subject, "order": f.order} {
 		if value != "" {
 			q.Set(key, value)
 		}
@@ -75,11 +76,12 @@ type eventPage struct {
 func eventsListCommand(g *global) *cobra.Command {
 	var f filter
 	var limit int
+	var newest bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List events in the order of the log, oldest first",
-		Long:    "Lists events in the order of the log, oldest first. With --json each line is one\nCloudEvent.",
-		Example: "  usher events list --type identity.created --json",
+		Long:    "Lists events in the order of the log, oldest first, or with --newest backwards\nfrom its end. With --json each line is one CloudEvent.",
+		Example: "  usher events list --type identity.created --json\n  usher events list --newest --limit 20",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
@@ -92,29 +94,41 @@ func eventsListCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			after, left := "", limit
-			for left > 0 {
-				page, err := f.page(cmd.Context(), c, after, min(left, 1000), 0)
-				if err != nil {
-					return err
-				}
-				if err := printEvents(cmd.OutOrStdout(), page.Events, g.json); err != nil {
-					return err
-				}
-				left -= len(page.Events)
-				if after = page.Next; after == "" || len(page.Events) == 0 {
-					return nil
-				}
+			which := "oldest"
+			if newest {
+				f.order, which = "newest", "newest"
 			}
-			if more, err := f.page(cmd.Context(), c, after, 1, 0); err == nil && len(more.Events) > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there are more, see --limit\n", limit)
+			more, err := f.list(cmd, c, limit, g.json)
+			if err == nil && more {
+				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the %s %d; there are more, see --limit\n", which, limit)
 			}
-			return nil
+			return err
 		},
 	}
 	f.flags(cmd)
+	cmd.Flags().BoolVar(&newest, "newest", false, "list the newest first")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	return cmd
+}
+
+// list prints so many events at most, and tells whether there are more.
+func (f *filter) list(cmd *cobra.Command, c *adminClient, limit int, asJSON bool) (more bool, err error) {
+	after := ""
+	for left := limit; left > 0; {
+		page, err := f.page(cmd.Context(), c, after, min(left, 1000), 0)
+		if err != nil {
+			return false, err
+		}
+		if err := printEvents(cmd.OutOrStdout(), page.Events, asJSON); err != nil {
+			return false, err
+		}
+		left -= len(page.Events)
+		if after = page.Next; after == "" || len(page.Events) == 0 {
+			return false, nil
+		}
+	}
+	page, err := f.page(cmd.Context(), c, after, 1, 0)
+	return err == nil && len(page.Events) > 0, nil // that there are more is a hint
 }
 
 func eventsTailCommand(g *global) *cobra.Command {

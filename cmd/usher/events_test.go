@@ -57,3 +57,27 @@ func TestTailFromTheStart(t *testing.T) {
 		t.Errorf("the server was asked for what is behind %q, want all", asked)
 	}
 }
+
+func TestListNewestFirst(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		asked = append(asked, q.Get("order")+" "+q.Get("after")+" "+q.Get("limit"))
+		switch q.Get("after") {
+		case "":
+			_, _ = w.Write([]byte(`{"events":[{"n":4},{"n":3}],"next":"three"}`))
+		default:
+			_, _ = w.Write([]byte(`{"events":[{"n":2}],"next":"two"}`))
+		}
+	}))
+	defer s.Close()
+	var out, errOut bytes.Buffer
+	code := execute(t.Context(), []string{"events", "list", "--newest", "--json", "--limit", "3", "--admin", s.URL}, &out, &errOut)
+	if code != 0 || out.String() != "{\"n\":4}\n{\"n\":3}\n{\"n\":2}\n" || !strings.Contains(errOut.String(), "these are the newest 3; there are more") {
+		t.Errorf("usher events list --newest = %d\n%s%s", code, &out, &errOut)
+	}
+	if want := "newest  3, newest three 1, newest two 1"; strings.Join(asked, ", ") != want {
+		t.Errorf("the server was asked %q, want %q", asked, want)
+	}
+}
