@@ -17,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/oidc"
+	"github.com/usher-auth/usher/services/override"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -55,6 +56,8 @@ var table = []struct {
 	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
 	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{override.ErrNoRevision, problem{status: 404, reason: "There is no such revision of the settings."}},
+	{override.ErrDamaged, problem{status: 409, reason: "What was saved under this revision cannot be read."}},
 	{delivery.ErrNoHook, problem{status: 404, reason: "There is no hook of this kind with this name."}},
 	{delivery.ErrHookExists, problem{status: 409, reason: "A hook has this name already."}},
 	{delivery.ErrUnready, problem{status: 409, reason: "The hook is declared, and the bus does not have it yet. Try again shortly."}},

@@ -52,8 +52,11 @@ type Options struct {
 	Failures    Failures
 	Redeliverer Redeliverer
 	Checker     Checker
-	BusURL      string
-	Webhooks    Webhooks
+	// Overrides are the settings that operators save; without them their routes are
+	// left out.
+	Overrides Overrides
+	BusURL    string
+	Webhooks  Webhooks
 	// Timelines tells what became of registrations; nil leaves its route out.
 	Timelines Timelines
 	// SessionWorkers is left out with its route where it is nil.
@@ -271,6 +274,7 @@ const (
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
+	routeOverrides     = "/admin/settings"
 
 	routeSessionWorkers = "/admin/session-workers"
 )
@@ -324,6 +328,9 @@ func (s *Server) Admin() http.Handler {
 		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
 	}
 	s.addWebhookRoutes(&rt)
+	if s.Overrides != nil {
+		s.addOverrides(&rt)
+	}
 	if s.Stats != nil {
 		rt.add("/admin/stats", get(s.showStats), guarded)
 	}

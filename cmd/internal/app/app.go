@@ -72,6 +72,8 @@ type process struct {
 	reused              map[string]bool // names that were warned of, see warnOfReused
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
+	// hears is told when settings have changed, in a process without the API.
+	hears *nats.Conn
 	// hooks knows all hooks, webhooks declares webhooks.
 	hooks    *delivery.Catalogue
 	webhooks *delivery.Webhooks
@@ -102,6 +104,8 @@ type process struct {
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
+	// overrides put the file with what operators have saved in force.
+	overrides *overrides
 	stats    *statistics
 }
 
@@ -182,7 +186,7 @@ func (p *process) start(ctx context.Context) error {
 
 // startParts starts what works behind the listeners.
 func (p *process) startParts(ctx context.Context) error {
-	if err := p.compile(p.cfg); err != nil {
+	if err := p.startOverrides(ctx); err != nil {
 		return err
 	}
 	p.webhooks = &delivery.Webhooks{Catalogue: p.hooks, Sender: liveSender{p.live}}
@@ -207,6 +211,7 @@ func (p *process) startParts(ctx context.Context) error {
 		return err
 	}
 	p.stages.start(ctx, "reload", p.followConfig)
+	p.stages.start(ctx, "settings", func(ctx context.Context) error { return p.followSettings(ctx, followEvery) })
 	return nil
 }
 

@@ -168,6 +168,23 @@ func (m *metrics) hashQueue(waiting func() int) {
 	}, func() float64 { return float64(waiting()) }))
 }
 
+// overrides adds what became of the newest saved settings.
+func (m *metrics) overrides(outcome func() (revision int64, refused bool)) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "settings_revision",
+		Help: "Newest revision of the saved settings that this process has looked at.",
+	}, func() float64 { revision, _ := outcome(); return float64(revision) }))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "settings_refused",
+		Help: "1 while that revision cannot be used: then this process goes by what was in force before, or by the file alone.",
+	}, func() float64 {
+		if _, refused := outcome(); refused {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // outbox adds the depth and age of the outbox, asked for at each scrape.
 func (m *metrics) outbox(stats func(context.Context) (int64, time.Time, error), now func() time.Time) {
 	m.registry.MustRegister(&outboxCollector{

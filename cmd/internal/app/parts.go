@@ -40,6 +40,7 @@ func (p *process) startSession(ctx context.Context) error {
 		if p.kicker, err = p.bus.connect(ctx, events.UserSessionEvents); err != nil {
 			return err
 		}
+		p.hears = p.kicker
 	}
 	options := workersession.Options{
 		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},

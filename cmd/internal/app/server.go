@@ -118,6 +118,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+		o.Checker, o.Overrides = p.checker, p.settings()
 		o.Checker, o.Timelines = p.checker, p.timelines()
 		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
 		o.Checker = p.checker

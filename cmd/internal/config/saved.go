@@ -105,6 +105,18 @@ func SettingNames() (names []string) {
 	return names
 }
 
+// SettingChoices are the values that a setting may have, where those can be listed.
+func SettingChoices(name string) []string {
+	at := slices.IndexFunc(saveables, func(s saveable) bool { return s.Name == name })
+	switch {
+	case at < 0:
+		return nil
+	case saveables[at].Kind == override.Switch:
+		return []string{"on", "off"}
+	}
+	return saveables[at].Choices
+}
+
 // Settings gives all settings with what saved values make of this configuration.
 // The values must be good ones, see [Config.With].
 func (c *Config) Settings(v override.Values) []override.State {
