@@ -82,6 +82,7 @@ const maxForm = 256 << 10
 func (c *console) routes() []route {
 	return slices.Concat(
 		overviewRoutes(),
+		settingsRoutes(),
 		signInRoutes(),
 		setUpRoutes(),
 	)

@@ -51,9 +51,8 @@ func backgroundOf(cfg *config.Config, method string) []string {
 	for _, step := range hook.CompileVerification(cfg.VerificationHooks()).Background {
 		add(step.Kind, step.Endpoint, events.AddressVerified{})
 	}
-	if cfg.SelfService.Flows.Verification.Enabled {
-		add(string(delivery.Worker), workercourier.Name, events.VerificationRequested{})
-	}
+	// It waits for this event also where nothing in force asks for it.
+	add(string(delivery.Worker), workercourier.Name, events.VerificationRequested{})
 	declared := slices.Clone(cfg.DeclaredWebhooks())
 	for _, h := range cfg.DeclaredWorkers() {
 		declared = append(declared, h)

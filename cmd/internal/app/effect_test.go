@@ -74,12 +74,14 @@ func TestEffectOfSession(t *testing.T) {
 		{
 			"app",
 			[]string{"session_token", "session", "identity", "continue_with", "continue_with: show_verification_ui", "continue_with: set_ory_session_token"},
-			[]string{"identity", "continue_with", "continue_with: show_verification_ui"}, 0, 0,
+			[]string{"identity", "continue_with", "continue_with: show_verification_ui"},
+			0, 0,
 		},
 		{
 			"browser (script)",
 			[]string{"session", "identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"},
-			[]string{"identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"}, 2, 1,
+			[]string{"identity", "continue_with", "continue_with: redirect_browser_to", "continue_with: show_verification_ui"},
+			2, 1,
 		},
 		{"browser (page)", []string{}, []string{}, 2, 1},
 	} {
@@ -149,6 +151,57 @@ func TestEffectOfSocialSignIn(t *testing.T) {
 			if a.Method == "oidc" && a.Client == "app" && slices.Contains(a.Fields, "session") != byItself {
 				t.Errorf("auto_session %v: an app receives %q", byItself, a.Fields)
 			}
+		}
+	}
+}
+
+// TestNoSavedSettingAffectsAnAsynchronousHook flips each switch, alone and with all
+// others, where hooks stand in every list.
+func TestNoSavedSettingAffectsAnAsynchronousHook(t *testing.T) {
+	t.Parallel()
+	everywhere := map[string]any{
+		"selfservice.flows.registration.after.hooks": called(), passwordList: called(sessionHook),
+		"selfservice.flows.login.after.hooks": called(), "selfservice.flows.verification.enabled": true,
+		"data_dir": t.TempDir(),
+	}
+	for name, lists := range map[string]map[string]any{
+		"a list for all logins":       {},
+		"a list of the method's own":  {loginList: called()},
+		"a gate in the method's list": {loginList: called(gateHook)},
+	} {
+		all := social("https://sso.example", everywhere)
+		maps.Copy(all, lists)
+		cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		today, err := effectOf(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flipped, held := override.Values{}, 0
+		for _, s := range cfg.Settings(nil) {
+			if s.Kind != override.Switch {
+				continue
+			}
+			flipped[s.Name] = s.Value != true
+			for _, values := range []override.Values{{s.Name: s.Value != true}, maps.Clone(flipped)} {
+				changed, _, err := cfg.With(values)
+				if err != nil {
+					continue // it cannot be saved
+				}
+				held++
+				after, err := effectOf(changed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !maps.EqualFunc(today.Background, after.Background, slices.Equal[[]string]) {
+					t.Errorf("%s: with %v the background is %q, want %q", name, values, after.Background, today.Background)
+				}
+			}
+		}
+		if len(flipped) < 5 || held < 8 {
+			t.Errorf("%s: of %v only %d could be saved", name, flipped, held)
 		}
 	}
 }
