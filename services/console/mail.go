@@ -68,9 +68,9 @@ func mailTone(s courier.Status) string {
 func mailName(template string) string {
 	switch template {
 	case courier.VerificationCode:
-		return "verification code"
+		return "Verification code"
 	case courier.VerificationCodeUnknown:
-		return "somebody tried to verify"
+		return "Verification of an address without an account"
 	}
 	return template
 }

@@ -33,7 +33,7 @@ func TestMail(t *testing.T) {
 		encode(rw, list)
 	})
 	p := w.visit("bob", "/console/mail?status=sent&recipient=anna@example.org")
-	p.wants(t, 200, "anna@example.org", "verification code", "3 min ago", "abandoned", "page_token=n3xt", "recipient=anna%40example.org", "&lt;script&gt;")
+	p.wants(t, 200, "anna@example.org", "Verification code", "3 min ago", "abandoned", "page_token=n3xt", "recipient=anna%40example.org", "&lt;script&gt;")
 	p.harmless(t)
 	if want := (url.Values{"status": {"sent"}, "recipient": {"anna@example.org"}, "page_size": {"50"}}); asked.Encode() != want.Encode() {
 		t.Errorf("the API was asked for %s, want %s", asked.Encode(), want.Encode())
