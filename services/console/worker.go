@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 
 // workerSeen is what the page of one hook shows.
 type workerSeen struct {
-	now     time.Time
-	hook    shownHook
+	now  time.Time
+	hook shownHook
+	// looked tells whether its programs were looked for.
+	looked  bool
 	waiting part[[]deadLetter]
 	// webhook is what only webhooks have.
 	webhook part[webhookSeen]
@@ -26,14 +29,19 @@ type webhookSeen struct {
 	Secrets int `json:"secrets"`
 }
 
-// worker shows one hook.
+// worker shows one hook. The page comes at once; which programs run is filled in.
 func (v *visit) worker() error {
 	name, err := v.workerName()
 	if err != nil {
 		return err
 	}
-	d := workerSeen{now: v.Now(), owner: v.who.Role.Covers(operator.RoleOwner)}
-	if err := v.get("/admin/hooks/"+name, nil, &d.hook); err != nil {
+	d := workerSeen{now: v.Now(), looked: v.r.URL.Query().Get("look") == "true", owner: v.who.Role.Covers(operator.RoleOwner)}
+	if d.looked {
+		err = v.get("/admin/hooks/"+name, nil, &d.hook)
+	} else {
+		d.hook, err = v.declared(name)
+	}
+	if err != nil {
 		return err
 	}
 	if d.hook.Failures.Waiting > 0 {
@@ -43,8 +51,25 @@ func (v *visit) worker() error {
 	if d.hook.Kind == delivery.Webhook && d.hook.Declared != "fixed" {
 		d.webhook = load[webhookSeen](v, "/admin/webhooks/"+name, nil)
 	}
+	if v.r.Header.Get("HX-Request") != "" {
+		v.draw(http.StatusOK, workerFacts(d))
+		return nil
+	}
 	v.show(http.StatusOK, name, pathWorkers, workerPage(d))
 	return nil
+}
+
+// declared gives a hook without its programs, which would have to be waited for.
+func (v *visit) declared(name string) (shownHook, error) {
+	all, err := v.hooks(false)
+	at := slices.IndexFunc(all, func(h shownHook) bool { return h.Name == name })
+	if err == nil && at < 0 {
+		err = errNoWorker
+	}
+	if err != nil {
+		return shownHook{}, err
+	}
+	return all[at], nil
 }
 
 // act asks the API for something about the hook in the path, and leads back to

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/usher-auth/usher/events"
@@ -113,26 +114,36 @@ type workersSeen struct {
 // programs run is filled in.
 func (v *visit) workers() error {
 	d := workersSeen{now: v.Now(), looked: v.r.URL.Query().Get("look") == "true", owner: v.who.Role.Covers(operator.RoleOwner)}
-	query := url.Values{}
-	if !d.looked {
-		query.Set("instances", "false")
-	}
-	found := load[struct {
-		Hooks []shownHook `json:"hooks"`
-	}](v, "/admin/hooks", query)
-	d.hooks = part[[]shownHook]{found.value.Hooks, found.err}
+	var both sync.WaitGroup
+	both.Go(func() { d.hooks.value, d.hooks.err = v.hooks(d.looked) })
 	if d.looked {
-		seen := load[struct {
-			Workers []sessionWorker `json:"session_workers"`
-		}](v, "/admin/session-workers", nil)
-		d.sessions = part[[]sessionWorker]{seen.value.Workers, seen.err}
+		both.Go(func() {
+			seen := load[struct {
+				Workers []sessionWorker `json:"session_workers"`
+			}](v, "/admin/session-workers", nil)
+			d.sessions = part[[]sessionWorker]{seen.value.Workers, seen.err}
+		})
 	}
+	both.Wait()
 	if v.r.Header.Get("HX-Request") != "" {
 		v.draw(http.StatusOK, workersNow(d))
 		return nil
 	}
 	v.show(http.StatusOK, "Workers", pathWorkers, workersPage(d))
 	return nil
+}
+
+// hooks are all hooks, with the programs that run where they are to be looked for.
+func (v *visit) hooks(look bool) ([]shownHook, error) {
+	query := url.Values{}
+	if !look {
+		query.Set("instances", "false")
+	}
+	var found struct {
+		Hooks []shownHook `json:"hooks"`
+	}
+	err := v.get("/admin/hooks", query, &found)
+	return found.Hooks, err
 }
 
 // busAway tells whether nothing is known of any consumer: those of Usher's own
@@ -233,12 +244,14 @@ func lettersOf(name string, state delivery.State) string {
 	return pathLetters + "?" + url.Values{"hook": {name}, "state": {string(state)}}.Encode()
 }
 
+var errNoWorker = &refusal{Status: http.StatusNotFound, Reason: "There is no worker or webhook of this name."}
+
 // workerName is the name in the path. What cannot be one is no hook: it must not
 // lead to another route of the API.
 func (v *visit) workerName() (string, error) {
 	name := v.r.PathValue("name")
 	if events.CheckName(name) != nil {
-		return "", &refusal{Status: http.StatusNotFound, Reason: "There is no worker or webhook of this name."}
+		return "", errNoWorker
 	}
 	return name, nil
 }

@@ -147,8 +147,15 @@ func TestOneWorker(t *testing.T) {
 			}
 		}
 	}
+	w.visit("ann", "/console/workers/none").wants(t, 404, "There is no worker or webhook of this name.")
 	w.answers("GET /admin/hooks/none", 404, problemOf(404, "no such hook"))
-	w.visit("ann", "/console/workers/none").wants(t, 404, "No such hook.")
+	w.visit("ann", "/console/workers/none?look=true").wants(t, 404, "No such hook.")
+	r := httptest.NewRequest(http.MethodGet, "https://admin.example/console/workers/crm?look=true", nil)
+	r.Header.Set("HX-Request", "true")
+	p := w.send("bob", r)
+	if p.wants(t, 200, "none seen"); strings.Contains(p.text, "<html") || strings.Contains(p.text, "Replay") {
+		t.Errorf("what is filled in is more than the facts: %s", p.text)
+	}
 }
 
 // A name leads to the routes of hooks and to no other.
