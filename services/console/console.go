@@ -85,6 +85,9 @@ func (c *console) routes() []route {
 		settingsRoutes(),
 		signInRoutes(),
 		setUpRoutes(),
+		workersRoutes(),
+		lettersRoutes(),
+		mailRoutes(),
 	)
 }
 

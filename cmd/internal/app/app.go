@@ -107,7 +107,6 @@ type process struct {
 	// overrides put the file with what operators have saved in force.
 	overrides *overrides
 	stats     *statistics
-	stats    *statistics
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
