@@ -84,6 +84,7 @@ func (c *console) routes() []route {
 		overviewRoutes(),
 		signInRoutes(),
 		setUpRoutes(),
+		operatorsRoutes(),
 	)
 }
 
