@@ -39,7 +39,7 @@ func TestManageOperators(t *testing.T) {
 		t.Fatalf("the answer to a new operator lacks the link, or may be kept: %v %s", added.Header, added.text)
 	}
 	for name, p := range map[string]page{"list": b.get("/console/operators"), "bob": b.get("/console/operators/bob")} {
-		p.wants(t, http.StatusOK, "bob", "waits for the set-up link")
+		p.wants(t, http.StatusOK, "bob", "to be set by the link")
 		if strings.Contains(p.text, "usher_setup_") {
 			t.Errorf("%s shows the link again", name)
 		}
