@@ -54,6 +54,9 @@ func TestConsoleUsers(t *testing.T) {
 			t.Errorf("%q = %d %s, want %q", args, code, errOut, want)
 		}
 	}
+	if _, errOut, code := usher("admin", "token", "new", "ann"); code == 0 || !strings.Contains(errOut, "audit trail") {
+		t.Errorf("a token with the name of an operator = %d %s, want a refusal", code, errOut)
+	}
 	if out, errOut, code := usher("console", "user", "remove", "bob"); code != 0 || out != "removed bob\n" {
 		t.Errorf("remove = %d %s%s", code, out, errOut)
 	}
