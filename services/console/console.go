@@ -88,6 +88,7 @@ func (c *console) routes() []route {
 		workersRoutes(),
 		lettersRoutes(),
 		mailRoutes(),
+		operatorsRoutes(),
 	)
 }
 

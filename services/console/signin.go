@@ -112,6 +112,9 @@ func destination(to string) string {
 		return home
 	}
 	clean := path.Clean(u.Path)
+	if clean == base {
+		clean = home
+	}
 	if !strings.HasPrefix(clean, home) || strings.ContainsAny(u.Path, "\\") || strings.Contains(u.Path, "//") {
 		return home
 	}

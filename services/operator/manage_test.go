@@ -177,15 +177,18 @@ func TestTokens(t *testing.T) {
 func TestFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	link, ok, err := w.First(t.Context())
+	link, ok, err := w.First(t.Context(), false)
 	if err != nil || !ok {
 		t.Fatalf("First = %t, %v", ok, err)
 	}
-	if _, ok, err := w.First(t.Context()); ok || err != nil {
+	if _, ok, err := w.First(t.Context(), false); ok || err != nil {
 		t.Errorf("First of another that starts at the same time = %t, %v, want false", ok, err)
 	}
+	if _, ok, err := w.First(t.Context(), true); !ok || err != nil {
+		t.Errorf("First of one that starts again at once, alone = %t, %v, want a new link", ok, err)
+	}
 	w.advance(time.Minute)
-	again, ok, err := w.First(t.Context())
+	again, ok, err := w.First(t.Context(), false)
 	if err != nil || !ok {
 		t.Fatalf("First of a later start = %t, %v, want a new link", ok, err)
 	}
@@ -197,7 +200,7 @@ func TestFirst(t *testing.T) {
 		t.Fatalf("SetUp = %+v, %v, want an owner", s, err)
 	}
 	w.advance(time.Minute)
-	if _, ok, err := w.First(t.Context()); ok || err != nil {
+	if _, ok, err := w.First(t.Context(), false); ok || err != nil {
 		t.Errorf("First when somebody is set up = %t, %v, want false", ok, err)
 	}
 }

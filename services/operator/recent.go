@@ -25,15 +25,34 @@ type recent struct {
 
 type recognized struct {
 	Session
-	at time.Time
+	at    time.Time // when the store last said so
+	asked time.Time // when it was last asked
 }
 
-// get gives a session that was recognized no longer ago than life and lasts still.
-func (r *recent) get(d Digest, now time.Time, life time.Duration) (Session, bool) {
+func (r recognized) lasts(now time.Time) bool {
+	return now.Sub(r.at) < trustFor && now.Before(r.ExpiresAt)
+}
+
+// fresh gives a session that the store need not be asked for.
+func (r *recent) fresh(d Digest, now time.Time) (Session, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.sessions[d]
-	return known.Session, ok && now.Sub(known.at) < life && now.Before(known.ExpiresAt)
+	return known.Session, ok && known.lasts(now) && now.Sub(known.asked) < freshFor
+}
+
+// unanswered gives a session that the store was asked for in vain, and does not ask
+// again for as long as one is fresh: a store that is down may take its time to say so.
+func (r *recent) unanswered(d Digest, now time.Time) (Session, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, ok := r.sessions[d]
+	if !ok || !known.lasts(now) {
+		return Session{}, false
+	}
+	known.asked = now
+	r.sessions[d] = known
+	return known.Session, true
 }
 
 func (r *recent) put(d Digest, s Session, now time.Time) {
@@ -43,12 +62,12 @@ func (r *recent) put(d Digest, s Session, now time.Time) {
 		r.sessions = map[Digest]recognized{}
 	}
 	if len(r.sessions) >= maxRecent {
-		maps.DeleteFunc(r.sessions, func(_ Digest, known recognized) bool { return now.Sub(known.at) >= trustFor })
+		maps.DeleteFunc(r.sessions, func(_ Digest, known recognized) bool { return !known.lasts(now) })
 	}
 	if len(r.sessions) >= maxRecent {
 		clear(r.sessions) // each is asked for once more
 	}
-	r.sessions[d] = recognized{s, now}
+	r.sessions[d] = recognized{s, now, now}
 }
 
 func (r *recent) drop(d Digest) {

@@ -127,7 +127,7 @@ func (s *Service) Recognize(ctx context.Context, token string) (Session, error) 
 		return Session{}, ErrSignedOut
 	}
 	now := s.Now()
-	if known, ok := s.recent.get(d, now, freshFor); ok {
+	if known, ok := s.recent.fresh(d, now); ok {
 		return known, nil
 	}
 	found, err := s.Store.OperatorSession(ctx, d)
@@ -139,7 +139,7 @@ func (s *Service) Recognize(ctx context.Context, token string) (Session, error) 
 		s.recent.drop(d)
 		return Session{}, ErrSignedOut
 	}
-	if known, ok := s.recent.get(d, now, trustFor); ok {
+	if known, ok := s.recent.unanswered(d, s.Now()); ok {
 		return known, nil
 	}
 	return Session{}, err

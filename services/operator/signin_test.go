@@ -224,7 +224,17 @@ func TestWhoWasHereMaySeeThatTheStoreIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.store.down = true
-	w.advance(10*time.Minute - time.Second)
+	w.advance(5 * time.Second)
+	before := w.store.asked
+	for range 10 {
+		if s, err := w.Recognize(t.Context(), here); err != nil || s.Name != "ann" {
+			t.Errorf("Recognize of who was here = %+v, %v, want ann", s, err)
+		}
+	}
+	if n := w.store.asked - before; n != 1 {
+		t.Errorf("a store that is down was asked %d times, want once in five seconds", n)
+	}
+	w.advance(10*time.Minute - 6*time.Second)
 	if s, err := w.Recognize(t.Context(), here); err != nil || s.Name != "ann" {
 		t.Errorf("Recognize of who was here = %+v, %v, want ann", s, err)
 	}

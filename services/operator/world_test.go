@@ -121,7 +121,8 @@ func (w *world) told() []string {
 // stored is a database that can be down, and maps what the program maps.
 type stored struct {
 	*store.Store
-	down bool
+	down  bool
+	asked int // for sessions
 }
 
 func (s *stored) Operator(ctx context.Context, name string) (operator.Operator, string, error) {
@@ -132,6 +133,7 @@ func (s *stored) Operator(ctx context.Context, name string) (operator.Operator, 
 }
 
 func (s *stored) OperatorSession(ctx context.Context, d operator.Digest) (operator.Session, error) {
+	s.asked++
 	if s.down {
 		return operator.Session{}, errDown
 	}

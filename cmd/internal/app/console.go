@@ -65,7 +65,7 @@ func (p *process) firstOperator(ctx context.Context, at *Addresses) error {
 	if p.operators == nil {
 		return nil
 	}
-	link, made, err := p.operators.First(ctx)
+	link, made, err := p.operators.First(ctx, p.store.Embedded())
 	if err != nil || !made {
 		return err
 	}
