@@ -79,6 +79,9 @@ const maxForm = 256 << 10
 func (c *console) routes() []route {
 	return slices.Concat(
 		overviewRoutes(),
+		identitiesRoutes(),
+		sessionsRoutes(),
+		auditRoutes(),
 	)
 }
 
