@@ -18,7 +18,7 @@ import (
 
 func eventsCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server, and replay it"}
-	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
+	cmd.AddCommand(eventsListCommand(g), eventsShowCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
 	return cmd
 }
 
@@ -27,6 +27,8 @@ type filter struct {
 	types   []string
 	subject string
 	order   string // empty is that of the log
+
+	actor, since, until string // with the newest first
 }
 
 func (f *filter) flags(cmd *cobra.Command) {
@@ -48,7 +50,7 @@ func (f *filter) check() error {
 // query selects the events behind a cursor.
 func (f *filter) query(after string) url.Values {
 	q := url.Values{"type": f.types}
-	for key, value := range map[string]string{"after": after, "subject": f.subject, "order": f.order} {
+	for key, value := range map[string]string{"after": after, "subject": f.subject, "order": f.order, "actor": f.actor, "since": f.since, "until": f.until} {
 		if value != "" {
 			q.Set(key, value)
 		}
@@ -81,7 +83,7 @@ func eventsListCommand(g *global) *cobra.Command {
 		Use:     "list",
 		Short:   "List events in the order of the log, oldest first",
 		Long:    "Lists events in the order of the log, oldest first, or with --newest backwards\nfrom its end. With --json each line is one CloudEvent.",
-		Example: "  usher events list --type identity.created --json\n  usher events list --newest --limit 20",
+		Example: "  usher events list --type identity.created --json\n  usher events list --newest --limit 20\n  usher events list --newest --actor admin:ann --since 2026-11-26T12:00:00Z",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
@@ -95,6 +97,9 @@ func eventsListCommand(g *global) *cobra.Command {
 				return err
 			}
 			which := "oldest"
+			if !newest && f.actor+f.since+f.until != "" {
+				return errors.New("--actor, --since and --until go with --newest")
+			}
 			if newest {
 				f.order, which = "newest", "newest"
 			}
@@ -107,8 +112,30 @@ func eventsListCommand(g *global) *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().BoolVar(&newest, "newest", false, "list the newest first")
+	cmd.Flags().StringVar(&f.actor, "actor", "", "with --newest: only what this actor did, such as admin:ann")
+	cmd.Flags().StringVar(&f.since, "since", "", "with --newest: only what was logged at this time (2026-11-26T12:00:00Z) or later")
+	cmd.Flags().StringVar(&f.until, "until", "", "with --newest: only what was logged before this time")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	return cmd
+}
+
+func eventsShowCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Print one event with its place in the log and the hashes that bind it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			var record json.RawMessage
+			if err := c.get(cmd.Context(), "/admin/events/"+url.PathEscape(args[0]), nil, &record); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), record)
+		},
+	}
 }
 
 // list prints so many events at most, and tells whether there are more.
@@ -123,8 +150,8 @@ func (f *filter) list(cmd *cobra.Command, c *adminClient, limit int, asJSON bool
 			return false, err
 		}
 		left -= len(page.Events)
-		if after = page.Next; after == "" || len(page.Events) == 0 {
-			return false, nil
+		if after = page.Next; after == "" || len(page.Events) == 0 && f.order == "" {
+			return false, nil // backwards a page may be empty with more behind it
 		}
 	}
 	page, err := f.page(cmd.Context(), c, after, 1, 0)

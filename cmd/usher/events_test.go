@@ -81,3 +81,30 @@ func TestListNewestFirst(t *testing.T) {
 		t.Errorf("the server was asked %q, want %q", asked, want)
 	}
 }
+
+// TestListAnActor: a page of the newest may be empty where there are older ones.
+func TestListAnActor(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := r.URL.Query(); {
+		case q.Get("actor") != "admin:ann" || q.Get("until") != "2026-11-26T12:00:00Z":
+			w.WriteHeader(http.StatusBadRequest)
+		case q.Get("after") == "":
+			_, _ = w.Write([]byte(`{"events":[],"next":"further"}`))
+		default:
+			_, _ = w.Write([]byte(`{"events":[{"n":1}],"next":""}`))
+		}
+	}))
+	defer s.Close()
+	for _, c := range []struct {
+		newest string
+		code   int
+		out    string
+	}{{"--newest", 0, "{\"n\":1}\n"}, {"--newest=false", 1, ""}} {
+		var out, errOut bytes.Buffer
+		code := execute(t.Context(), []string{"events", "list", c.newest, "--actor", "admin:ann", "--until", "2026-11-26T12:00:00Z", "--json", "--admin", s.URL}, &out, &errOut)
+		if code != c.code || out.String() != c.out {
+			t.Errorf("usher events list %s = %d\n%s%s", c.newest, code, &out, &errOut)
+		}
+	}
+}

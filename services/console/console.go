@@ -89,6 +89,9 @@ func (c *console) routes() []route {
 		lettersRoutes(),
 		mailRoutes(),
 		operatorsRoutes(),
+		identitiesRoutes(),
+		sessionsRoutes(),
+		auditRoutes(),
 	)
 }
 
