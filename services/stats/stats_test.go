@@ -412,7 +412,7 @@ func BenchmarkHour(b *testing.B) {
 	now := time.Now()
 	c := stats.NewCollector(func() time.Time { return now })
 	p := newProcess(c)
-	p.Sampler.Now = func() time.Time { return now }
+	p.Now = func() time.Time { return now }
 	for range stats.Slots {
 		p.register(100, .003)
 		now = now.Add(stats.Step)
