@@ -244,6 +244,7 @@ func TestRunTellsAtTheEndOfEachSlot(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		time.Sleep(61 * time.Second)
+		synctest.Wait()
 		if len(p.sent) != 6 {
 			t.Errorf("%d reports within a minute, want 6", len(p.sent))
 		}
