@@ -186,7 +186,10 @@ func (b board) outbox(h stats.Hour) chart {
 			oldest, known = max(oldest, *age), true
 		}
 	}
-	if known {
+	switch {
+	case known && oldest == 0:
+		c.summary = "No event was seen waiting."
+	case known:
 		c.summary = "Events waited for up to " + seconds(oldest) + " before they were published."
 	}
 	return c
@@ -238,12 +241,13 @@ func (c chart) cellID(row, column int) string {
 type boardData struct {
 	From   int64                   `json:"from"` // Unix time in seconds
 	Step   int                     `json:"step"`
+	Busy   bool                    `json:"busy"`
 	Charts map[string][][]*float64 `json:"charts"`
 	Texts  map[string]string       `json:"texts"`
 }
 
 func (b board) data() boardData {
-	d := boardData{From: b.from.Unix(), Step: b.step, Charts: map[string][][]*float64{}, Texts: map[string]string{"since": b.since}}
+	d := boardData{From: b.from.Unix(), Step: b.step, Busy: b.busy, Charts: map[string][][]*float64{}, Texts: map[string]string{"since": b.since}}
 	for _, t := range b.tiles {
 		d.Texts[t.id], d.Texts[t.id+".note"] = t.value, t.note
 	}

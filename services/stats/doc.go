@@ -23,7 +23,7 @@ const (
 const (
 	Registrations  = "registrations."
 	Logins         = "logins."
-	Requests       = "requests"       // by HTTP, answered
+	Requests       = "requests"       // by HTTP, but those that only look at the installation
 	RequestErrors  = "request_errors" // answered with 500 and above
 	SessionErrors  = "session_errors" // requests to a session worker that it could not do
 	HooksDone      = "hooks_done"     // attempts of background hooks that succeeded

@@ -244,6 +244,7 @@ func TestRunTellsAtTheEndOfEachSlot(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		time.Sleep(61 * time.Second)
+		synctest.Wait()
 		if len(p.sent) != 6 {
 			t.Errorf("%d reports within a minute, want 6", len(p.sent))
 		}
@@ -412,7 +413,7 @@ func BenchmarkHour(b *testing.B) {
 	now := time.Now()
 	c := stats.NewCollector(func() time.Time { return now })
 	p := newProcess(c)
-	p.Sampler.Now = func() time.Time { return now }
+	p.Now = func() time.Time { return now }
 	for range stats.Slots {
 		p.register(100, .003)
 		now = now.Add(stats.Step)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -187,8 +188,8 @@ func count(t stats.Totals, family string, m *dto.Metric) {
 			t.Counts[stats.SessionErrors] += sampled
 		}
 	case "usher_http_request_duration_seconds":
-		if strings.Contains(label(m, "route"), "/health/") {
-			return // whose no is an answer
+		if looks(label(m, "route"), label(m, "method")) {
+			return
 		}
 		t.Counts[stats.Requests] += sampled
 		if status, _ := strconv.Atoi(label(m, "status")); status >= 500 {
@@ -204,6 +205,17 @@ func count(t stats.Totals, family string, m *dto.Metric) {
 			t.Times[stats.Hook] = t.Times[stats.Hook].Plus(histogram(m))
 		}
 	}
+}
+
+// looks tells whether a request only looked at the installation, as the console does
+// all the time: that is none of what it did. That a health check says no is no error.
+func looks(route, method string) bool {
+	for _, prefix := range []string{"/health/", "/metrics", "/console", "/admin/health/"} {
+		if strings.HasPrefix(route, prefix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(route, "/admin/") && method == http.MethodGet
 }
 
 // countAttempts adds the attempts of one hook that ended in one way.

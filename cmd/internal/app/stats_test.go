@@ -23,7 +23,10 @@ func TestTotals(t *testing.T) {
 	m.login(login.Outcome{Method: "password", Result: login.WrongCredentials})
 	m.request("/self-service/registration", http.MethodPost, 200, time.Millisecond)
 	m.request("/self-service/registration", http.MethodPost, 503, time.Millisecond)
-	m.request("/health/ready", http.MethodGet, 503, time.Millisecond)
+	m.request("/admin/identities", http.MethodPost, 201, time.Millisecond)
+	for _, route := range []string{"/health/ready", "/admin/health/ready", "/admin/stats", "/console/", "/metrics"} {
+		m.request(route, http.MethodGet, 503, time.Millisecond)
+	}
 	m.issue("ok", time.Millisecond)
 	m.issue("error", time.Millisecond)
 	m.attempt("crm", workers.Attempt{Outcome: workers.Done, Took: 20 * time.Millisecond})
@@ -33,7 +36,7 @@ func TestTotals(t *testing.T) {
 	got := m.totals()
 	want := map[string]int64{
 		"registrations.ok": 2, "registrations.invalid": 1, "logins.credentials": 1,
-		stats.Requests: 2, stats.RequestErrors: 1, stats.SessionErrors: 1,
+		stats.Requests: 3, stats.RequestErrors: 1, stats.SessionErrors: 1,
 		stats.HooksDone: 2, stats.HooksFailed: 1, stats.MailsSent: 1,
 	}
 	for name, n := range got.Counts {

@@ -4,6 +4,7 @@
   "use strict";
   const board = document.getElementById("board");
   const state = document.getElementById("board-state");
+  const idle = document.getElementById("board-idle");
   if (!board || !state || typeof uPlot !== "function") return;
 
   const every = 10_000;
@@ -51,9 +52,10 @@
       width: Math.max(place.clientWidth, 200),
       height,
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+      padding: [12, 28, 0, 0],
       cursor: { drag: { x: false, y: false } },
       legend: { markers: { width: 2 } },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: (_, low, high) => [low ?? data.from, Math.max(high ?? 0, (low ?? data.from) + 60)] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
         { ...axis, values: clock, space: 70 },
         { ...axis, size: 64, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) || format === seconds ? format(t) : "")) },
@@ -124,6 +126,7 @@
       if (!answer.ok) throw new Error(String(answer.status));
       data = await answer.json();
       say(data.texts);
+      if (idle) idle.hidden = data.busy;
       draw();
       tell("");
     } catch {
