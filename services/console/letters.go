@@ -53,7 +53,7 @@ type letterFilter struct {
 	State              delivery.State
 }
 
-func filterOf(form url.Values) letterFilter {
+func letterFilterOf(form url.Values) letterFilter {
 	f := letterFilter{Hook: form.Get("hook"), Type: form.Get("type"), Reason: form.Get("reason_contains"), State: delivery.State(form.Get("state"))}
 	if f.State == "" {
 		f.State = delivery.Dead
@@ -105,7 +105,7 @@ type lettersSeen struct {
 // letters shows what hooks have failed at, the oldest first.
 func (v *visit) letters() error {
 	query := v.r.URL.Query()
-	d := lettersSeen{now: v.Now(), filter: filterOf(query), later: query.Get("after") != ""}
+	d := lettersSeen{now: v.Now(), filter: letterFilterOf(query), later: query.Get("after") != ""}
 	q := d.filter.query()
 	q.Set("limit", lettersPageSize)
 	if d.later {
@@ -201,7 +201,7 @@ func (v *visit) meant(verb string) (m lettersMeant, sure bool, err error) {
 		return m, false, errForm
 	}
 	form := v.r.PostForm
-	m = lettersMeant{filter: filterOf(form), verb: verb, reason: strings.TrimSpace(form.Get("reason"))}
+	m = lettersMeant{filter: letterFilterOf(form), verb: verb, reason: strings.TrimSpace(form.Get("reason"))}
 	if form.Get("which") == "all" {
 		return m, form.Get("sure") == "true", nil
 	}

@@ -18,7 +18,7 @@ func withOverview(t *testing.T, told string) *world {
 	w := newWorld(t)
 	w.answers("GET /admin/health/ready", 200, map[string]any{"status": "ok"})
 	w.answers("GET /admin/plan", 200, plan("registration", "password", "session"))
-	w.answers("GET /admin/stats", 200, hour(t, told))
+	w.answers("GET /admin/stats", 200, hour(t, counted))
 	return w
 }
 
@@ -49,13 +49,13 @@ func hour(t *testing.T, members string) stats.Hour {
 	return h
 }
 
-const told = `"counts":{"registrations.ok":1200,"registrations.no_session":34,"registrations.invalid":5,"logins.ok":7,"logins.credentials":2,
+const counted = `"counts":{"registrations.ok":1200,"registrations.no_session":34,"registrations.invalid":5,"logins.ok":7,"logins.credentials":2,
 	"requests":4000,"request_errors":3,"mails_sent":9},"times":{"hop":[0,0,0,0,100,0,0,0,0,0,0,0,0,0,0,0,0]},
 	"gauges":{"outbox_depth":2,"outbox_oldest_seconds":0.5,"dead_letters":6,"retries":8}`
 
 func TestOverview(t *testing.T) {
 	t.Parallel()
-	w := withOverview(t, told)
+	w := withOverview(t, counted)
 	p := w.visit("bob", "/console/")
 	p.wants(t, http.StatusOK,
 		"Everything works.", "Sign In After Registration", `href="/console/settings"`, "signed in by the same answer",
@@ -80,7 +80,7 @@ func TestOverview(t *testing.T) {
 // data, and is the same.
 func TestOverviewRenewsWhatItShows(t *testing.T) {
 	t.Parallel()
-	w := withOverview(t, told)
+	w := withOverview(t, counted)
 	page, answer := w.visit("bob", "/console/"), w.visit("bob", "/console/overview.json")
 	answer.wants(t, http.StatusOK)
 	var data struct {
@@ -153,7 +153,7 @@ func TestOverviewShowsTheRest(t *testing.T) {
 	t.Run("parts do not answer", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		h := hour(t, told)
+		h := hour(t, counted)
 		h.Complete = false
 		w.answers("GET /admin/stats", 200, h)
 		w.answers("GET /admin/plan", 503, refused)
@@ -167,7 +167,7 @@ func TestOverviewShowsTheRest(t *testing.T) {
 
 func TestOverviewSaysWhichProcessesRun(t *testing.T) {
 	t.Parallel()
-	h := hour(t, told)
+	h := hour(t, counted)
 	one := h.Instances[0]
 	h.Instances = nil
 	for _, silent := range []time.Duration{5 * time.Second, 40 * time.Second, 10 * time.Minute} {
@@ -184,7 +184,7 @@ func TestOverviewSaysWhichProcessesRun(t *testing.T) {
 // TestOverviewIsForOperators: nobody else gets its data.
 func TestOverviewIsForOperators(t *testing.T) {
 	t.Parallel()
-	w := withOverview(t, told)
+	w := withOverview(t, counted)
 	for _, path := range []string{"/console/", "/console/overview.json"} {
 		w.visit("", path).wants(t, http.StatusSeeOther)
 	}

@@ -72,9 +72,9 @@ func (v *visit) declared(name string) (shownHook, error) {
 	return all[at], nil
 }
 
-// act asks the API for something about the hook in the path, and leads back to
+// actOnHook asks the API for something about the hook in the path, and leads back to
 // its page.
-func (v *visit) act(below string, body any, notice string) error {
+func (v *visit) actOnHook(below string, body any, notice string) error {
 	name, err := v.workerName()
 	if err != nil {
 		return err
@@ -90,15 +90,15 @@ func (v *visit) pauseWorker() error {
 	if long := v.r.PostFormValue("for"); long != "" {
 		body["for"] = long
 	}
-	return v.act("/admin/hooks/", body, "It is paused; its events wait, a week at most.")
+	return v.actOnHook("/admin/hooks/", body, "It is paused; its events wait, a week at most.")
 }
 
 func (v *visit) resumeWorker() error {
-	return v.act("/admin/hooks/", map[string]string{}, "It gets events again.")
+	return v.actOnHook("/admin/hooks/", map[string]string{}, "It gets events again.")
 }
 
 func (v *visit) enableWebhook() error {
-	return v.act("/admin/webhooks/", nil, "It gets events again, and those of the last seven days that had come meanwhile.")
+	return v.actOnHook("/admin/webhooks/", nil, "It gets events again, and those of the last seven days that had come meanwhile.")
 }
 
 // webhookTested is what came of a test event.

@@ -8,8 +8,8 @@ import (
 	"github.com/usher-auth/usher/services/delivery"
 )
 
-// access is a hook's credential or secret, which is shown once.
-type access struct {
+// hookAccess is a hook's credential or secret, which is shown once.
+type hookAccess struct {
 	name       string
 	webhook    bool
 	Credential string `json:"credential"`
@@ -45,7 +45,7 @@ func (v *visit) newWorker() error {
 		Traits: form.Get("traits"), Events: form["event"], Reuse: form.Get("reuse_name") == "true",
 	}
 	path, body := n.order()
-	a := access{name: n.Name, webhook: n.Kind == string(delivery.Webhook)}
+	a := hookAccess{name: n.Name, webhook: n.Kind == string(delivery.Webhook)}
 	if err := v.ask(http.MethodPost, path, nil, body, &a); err != nil {
 		refused, ok := asRefusal(err)
 		if !ok || refused.Status >= http.StatusInternalServerError {
@@ -82,7 +82,7 @@ func (v *visit) rotateWorker() error {
 	if err != nil {
 		return err
 	}
-	a := access{name: name, webhook: v.r.PostFormValue("kind") == string(delivery.Webhook)}
+	a := hookAccess{name: name, webhook: v.r.PostFormValue("kind") == string(delivery.Webhook)}
 	path, body := "/admin/hooks/", any(map[string]string{})
 	if a.webhook {
 		path, body = "/admin/webhooks/", nil
@@ -95,7 +95,7 @@ func (v *visit) rotateWorker() error {
 }
 
 func (v *visit) finishRotation() error {
-	return v.act("/admin/webhooks/", nil, "Messages are signed with the new secret alone.")
+	return v.actOnHook("/admin/webhooks/", nil, "Messages are signed with the new secret alone.")
 }
 
 // downloadCredential gives back what the page before has shown, as a file: so it

@@ -300,7 +300,7 @@ func removePage(h shownHook) templ.Component {
 }
 
 // accessPage shows a credential or secret, this once.
-func accessPage(a access, done string) templ.Component {
+func accessPage(a hookAccess, done string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

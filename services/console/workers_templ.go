@@ -301,7 +301,7 @@ func workerRow(d workersSeen, h shownHook, away bool) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = stateBadge(h.state(d.looked, away)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = hookBadge(h.state(d.looked, away)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -622,7 +622,7 @@ func failureCount(name string, state delivery.State, n int64) templ.Component {
 	})
 }
 
-func stateBadge(s hookState) templ.Component {
+func hookBadge(s hookState) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1026,7 +1026,7 @@ func workerFacts(d workerSeen) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		s := d.hook.state(d.looked, d.hook.Consumer == nil && d.hook.Declared == "fixed")
-		templ_7745c5c3_Err = stateBadge(s).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = hookBadge(s).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
