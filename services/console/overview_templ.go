@@ -582,7 +582,7 @@ func overviewHour(o overview) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<p class=\"quiet\">Longer than an hour is kept by Prometheus and Grafana: every process has <code>/metrics</code> on its admin listener, and the dashboards are in <code>deploy</code>. The same numbers as here: <code>GET /admin/stats</code>.</p><script src=\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<p class=\"quiet\">Longer than an hour is for Prometheus and Grafana: every process has <code>/metrics</code> on its admin listener. The same numbers as here: <code>GET /admin/stats</code>.</p><script src=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

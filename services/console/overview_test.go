@@ -18,7 +18,7 @@ func withOverview(t *testing.T, told string) *world {
 	w := newWorld(t)
 	w.answers("GET /admin/health/ready", 200, map[string]any{"status": "ok"})
 	w.answers("GET /admin/plan", 200, plan("registration", "password", "session"))
-	w.answers("GET /admin/stats", 200, hour(t, counted))
+	w.answers("GET /admin/stats", 200, hour(t, told))
 	return w
 }
 

@@ -124,11 +124,11 @@ func (w *world) send(as string, r *http.Request) page {
 func (p page) wants(t *testing.T, status int, texts ...string) {
 	t.Helper()
 	if p.StatusCode != status {
-		t.Errorf("status = %d, want %d: %s", p.StatusCode, status, p.text)
+		t.Errorf("status = %d, want %d: %.600s", p.StatusCode, status, p.text)
 	}
 	for _, text := range texts {
 		if !strings.Contains(p.text, text) {
-			t.Errorf("page lacks %q:\n%s", text, p.text)
+			t.Errorf("page lacks %q: %.600s", text, p.text)
 		}
 	}
 }
