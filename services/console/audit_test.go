@@ -24,7 +24,7 @@ func TestAuditTrail(t *testing.T) {
 		t.Error("it does not follow by itself")
 	}
 	for _, query := range []string{"?live=off", "?after=x", "?until=2026-11-26T10:00:30"} {
-		if p := w.visit("bob", "/console/audit"+query); p.StatusCode != 200 || strings.Contains(p.text, "every 2s") {
+		if p := w.visit("bob", "/console/audit"+query); p.StatusCode != http.StatusOK || strings.Contains(p.text, "every 2s") {
 			t.Errorf("audit%s = %d, and follows by itself", query, p.StatusCode)
 		}
 	}
@@ -70,7 +70,7 @@ func TestVerifyNow(t *testing.T) {
 	for of, sent := range map[string]string{"recent": `{"last":100000}`, "all": `{"last":0}`} {
 		w := newWorld(t)
 		asked := w.asks("POST /admin/audit/verify", 202, object{"state": "running"})
-		if p := w.submit("bob", "/console/audit/verify", url.Values{"of": {of}}); p.StatusCode != 303 || (*asked)[0] != sent {
+		if p := w.submit("bob", "/console/audit/verify", url.Values{"of": {of}}); p.StatusCode != http.StatusSeeOther || (*asked)[0] != sent {
 			t.Errorf("verify %s = %d, the API got %q, want %s", of, p.StatusCode, *asked, sent)
 		}
 	}
@@ -80,10 +80,16 @@ func TestVerifyNow(t *testing.T) {
 		polls bool
 	}{
 		"running": {object{"state": "running", "done": 1500, "all": 3000, "per_second": 70000}, []string{"<progress", `max="3000" value="1500"`}, true},
-		"intact": {object{"state": "intact", "ended_at": at, "done": 9, "all": 9, "per_second": 9, "report": object{"records": 9, "checkpoints": 2, "first": 3, "last": 9, "signed": 7}},
-			[]string{"Intact:", "9 records and 2 checkpoints", "began at record 3", "last 2 are behind no checkpoint"}, false},
-		"broken": {object{"state": "broken", "ended_at": at, "broken": object{"kind": "altered", "seq": 4, "event_id": eventID, "detail": "its payload does not give its hash"}},
-			[]string{"Record 4 altered:", "Its payload does not give its hash.", "/console/audit/events/" + eventID}, false},
+		"intact": {
+			object{"state": "intact", "ended_at": at, "done": 9, "all": 9, "per_second": 9, "report": object{"records": 9, "checkpoints": 2, "first": 3, "last": 9, "signed": 7}},
+			[]string{"Intact:", "9 records and 2 checkpoints", "began at record 3", "last 2 are behind no checkpoint"},
+			false,
+		},
+		"broken": {
+			object{"state": "broken", "ended_at": at, "broken": object{"kind": "altered", "seq": 4, "event_id": eventID, "detail": "its payload does not give its hash"}},
+			[]string{"Record 4 altered:", "Its payload does not give its hash.", "/console/audit/events/" + eventID},
+			false,
+		},
 		"failed": {object{"state": "failed", "ended_at": at}, []string{"could not be read to its end", "safe to verify again"}, false},
 	} {
 		w := newWorld(t)

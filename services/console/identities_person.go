@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 )
@@ -141,11 +144,21 @@ func (v *visit) deleteIdentity() error {
 	return v.done(pathIdentities, "The identity "+id+" is deleted.")
 }
 
-// pretty is JSON as people read it; what is none stays as it is.
+// pretty is JSON as people read it; what is none stays as it is. What would turn
+// the direction of the text around it stands there as an escape.
 func pretty(raw json.RawMessage) string {
-	var b bytes.Buffer
-	if json.Indent(&b, raw, "", "  ") != nil {
-		return string(raw)
+	var indented bytes.Buffer
+	if json.Indent(&indented, raw, "", "  ") != nil {
+		indented.Reset()
+		indented.Write(raw)
+	}
+	var b strings.Builder
+	for _, r := range indented.String() {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
 	}
 	return b.String()
 }
