@@ -379,7 +379,7 @@ func hooksVerdict(c comparison) templ.Component {
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
 		if len(c.hooks) == 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "<p class=\"note ok\">Asynchronous hooks affected: <strong>none</strong>. Every worker and background webhook gets the same events as before.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "<p class=\"note ok\">Asynchronous hooks affected: <strong>none</strong>. Every worker and background webhook waits for the same events as before.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
