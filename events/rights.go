@@ -17,8 +17,11 @@ const (
 	UserAdminAuth = "admin-auth"
 	// UserSessionEvents wakes the relay when the session service has committed an event,
 	// and hears when settings have changed, as UserAPIEvents and UserHooks do.
+	// UserSessionEvents wakes the relay when the session service has committed an
+	// event, and tells what its process has counted.
 	UserSessionEvents = "session-events"
-	// UserAPIEvents publishes events, as the relay, and wakes and empties caches.
+	// UserAPIEvents publishes events, as the relay, wakes and empties caches, and
+	// hears what all processes have counted.
 	UserAPIEvents = "api-events"
 	// UserProvision declares the stream and its durable consumers.
 	UserProvision = "provision"
@@ -79,13 +82,13 @@ var rights = []right{
 	},
 	{
 		user: UserSessionEvents, account: accountEvents,
-		publish:   []string{SubjectOutboxKick},
+		publish:   []string{SubjectOutboxKick, SubjectStats},
 		subscribe: []string{SubjectSettingsChanged},
 	},
 	{
 		user: UserAPIEvents, account: accountEvents,
-		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged},
-		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged},
+		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
+		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
 	},
 	{
 		user: UserProvision, account: accountEvents,
@@ -100,7 +103,7 @@ var rights = []right{
 	{
 		user: UserDelivery, account: accountEvents,
 		publish: []string{
-			RetrySubject("*"), SubjectOutboxKick,
+			RetrySubject("*"), SubjectOutboxKick, SubjectStats,
 			"$JS.API.STREAM.INFO." + Stream,
 			"$JS.API.CONSUMER.LIST." + Stream,
 			"$JS.API.CONSUMER.INFO." + Stream + ".*",

@@ -15,6 +15,8 @@ const (
 	// SubjectSettingsChanged says that operators have saved settings; its messages
 	// are empty.
 	SubjectSettingsChanged = "usher.ctl.v1.settings.changed"
+	// SubjectStats is where each process tells what it has counted.
+	SubjectStats = "usher.ctl.v1.stats"
 
 	// subjectAcks is followed by the name of a durable consumer: what the bus says of each ack.
 	subjectAcks = "$JS.EVENT.METRIC.CONSUMER.ACK." + Stream + "."

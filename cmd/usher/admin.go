@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/services/operator"
 	"github.com/usher-auth/usher/services/store"
 )
 
 // scopes are what an admin token may be for.
-var scopes = []string{"admin", "events:read", "metrics"}
+var scopes = operator.Scopes()
 
 func adminCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "admin", Short: "Manage access to the admin listener"}
@@ -44,6 +45,12 @@ is stored.`,
 				return err
 			}
 			defer func() { _ = s.Close() }() // the answer is more than that
+			switch _, _, err := s.Operator(cmd.Context(), args[0]); {
+			case err == nil:
+				return fmt.Errorf("an operator of the console has the name %q: the audit trail could not tell them apart", args[0])
+			case !errors.Is(err, operator.ErrNotFound):
+				return err
+			}
 			token := app.NewAdminToken()
 			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token)), acted("token.create", args[0])); err != nil {
 				if errors.Is(err, store.ErrExists) {

@@ -76,6 +76,7 @@ Start with:  usher demo`,
 	root.AddCommand(
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
 		configCommand(g), oidcCommand(g), adminCommand(g), mailCommand(g), grantsCommand(g), settingsCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
+		configCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)

@@ -23,6 +23,7 @@ var adminRoutes = []struct {
 	{"PATCH", "/admin/identities/{identity}", `[{"op":"add","path":"/metadata_public","value":1}]`, 200, 404},
 	{"GET", "/admin/identities/{identity}/sessions", "", 200, 200},
 	{"GET", "/admin/identities/{identity}/grants", "", 200, 404},
+	{"GET", "/admin/identities/{identity}/timeline", "", 200, 404},
 	{"GET", "/admin/sessions/{session}", "", 200, 404},
 	{"PATCH", "/admin/sessions/{session}/extend", "", 200, 404},
 	{"GET", "/admin/courier/messages/{message}", "", 200, 404},

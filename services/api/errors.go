@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
@@ -63,6 +64,8 @@ var table = []struct {
 	{delivery.ErrFixed, problem{status: 409, reason: "The hook is built in, or declared in the configuration file: only there it is changed."}},
 	{delivery.ErrRotating, problem{status: 409, reason: "The webhook rotates its secret already: finish that first, with 'usher webhook rotate NAME --finish', once the endpoint has the newest one."}},
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
+	{delivery.ErrNoEvent, problem{status: 404, reason: "The event log holds no event with this id: not yet, or not any more."}},
+	{audit.ErrChecking, problem{status: 409, reason: "The event log is being verified already: see how far it is with GET /admin/audit/verify."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
 	{errNoProvider, problem{status: 404, reason: "There is no provider with this id to sign in with."}},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -15,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/services/verification"
 )
 
@@ -35,13 +37,14 @@ type Options struct {
 	Errors      Errors
 	Events      Events
 	Tokens      Tokens
-	// Ledger, Messages, Grants, Audit, Journal and Webhooks are for
+	// Ledger, Messages, Grants, Audit, AuditCheck, Journal and Webhooks are for
 	// the admin listener.
-	Ledger   session.Ledger
-	Messages Messages
-	Grants   Grants
-	Audit    Audit
-	Journal  Journal
+	Ledger     session.Ledger
+	Messages   Messages
+	Grants     Grants
+	Audit      Audit
+	AuditCheck AuditCheck
+	Journal    Journal
 	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
 	// after them; without Hooks their routes are left out. BusURL is where workers
 	// find the bus.
@@ -54,6 +57,12 @@ type Options struct {
 	Overrides Overrides
 	BusURL    string
 	Webhooks  Webhooks
+	// Timelines tells what became of registrations; nil leaves its route out.
+	Timelines Timelines
+	// SessionWorkers is left out with its route where it is nil.
+	SessionWorkers SessionWorkers
+	// Stats gives the last hour of all processes; nil leaves its route out.
+	Stats func() stats.Hour
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
@@ -242,11 +251,12 @@ type Server struct {
 	csrf    csrfKey
 	submits turns
 	logEnd  logEnd
+	watches *otter.Cache[watch, struct{}]
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, csrf: csrfKey(o.CSRFKey)}
+	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches()}
 }
 
 // Routes that are named elsewhere too.
@@ -259,11 +269,14 @@ const (
 	routeAdminSessions = "/admin/sessions"
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
-	routeExport        = "/admin/audit/export"
+	routeAudit         = "/admin/audit"
+	routeExport        = routeAudit + "/export"
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
 	routeOverrides     = "/admin/settings"
+
+	routeSessionWorkers = "/admin/session-workers"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -299,6 +312,9 @@ func (s *Server) Admin() http.Handler {
 	}, guarded)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
+	if s.Timelines != nil {
+		rt.add(routeIdentities+"/{id}/timeline", get(s.showTimeline), guarded)
+	}
 	rt.add(routeAdminSessions, get(s.telling(listSessions, s.listSessions)), guarded)
 	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.telling(readSession, s.showSession), http.MethodDelete: s.revokeSession}, guarded)
 	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.telling(extendSession, s.extendSession)}, guarded)
@@ -308,13 +324,22 @@ func (s *Server) Admin() http.Handler {
 	if s.Hooks != nil {
 		s.addHooks(&rt)
 	}
+	if s.SessionWorkers != nil {
+		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
+	}
 	s.addWebhookRoutes(&rt)
 	if s.Overrides != nil {
 		s.addOverrides(&rt)
 	}
+	if s.Stats != nil {
+		rt.add("/admin/stats", get(s.showStats), guarded)
+	}
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
+	rt.add(routeEvents+"/{id}", get(s.showEvent), guarded|readsEvents)
+	rt.add(routeAudit+"/checkpoints", get(s.listCheckpoints), guarded|readsEvents)
+	rt.add(routeAudit+"/verify", methods{http.MethodGet: s.showAuditCheck, http.MethodPost: s.telling(verifyAudit, s.verifyAudit)}, guarded)
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {

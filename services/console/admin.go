@@ -3,10 +3,12 @@ package console
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 )
 
 // refusal is what the admin API, or the console, says no with.
@@ -161,3 +163,33 @@ func load[T any](v *visit, path string, query url.Values) (p part[T]) {
 	p.err = v.get(path, query, &p.value)
 	return p
 }
+
+// asRefusal gives the refusal that an error is, if it is one.
+func asRefusal(err error) (*refusal, bool) {
+	var refused *refusal
+	return refused, errors.As(err, &refused)
+}
+
+// list asks for a page of a list, and gives the page_token of the next one, empty
+// if there is none.
+func (v *visit) list(path string, query url.Values, into any) (next string, err error) {
+	a, err := v.answer(http.MethodGet, path, query, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(a.body.Bytes(), into); err != nil {
+		return "", fmt.Errorf("answer to GET %s: %w", path, err)
+	}
+	found := nextPage.FindStringSubmatch(a.header.Get("Link"))
+	if found == nil {
+		return "", nil
+	}
+	to, err := url.Parse(found[1])
+	if err != nil {
+		return "", fmt.Errorf("next page of %s: %w", path, err)
+	}
+	return to.Query().Get("page_token"), nil
+}
+
+// nextPage is the next page in a Link header.
+var nextPage = regexp.MustCompile(`<([^>]*)>; rel="next"`)

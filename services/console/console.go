@@ -17,12 +17,13 @@ type Options struct {
 	// asked for nothing below /console.
 	Admin     func(actor string) http.Handler
 	Operators Operators
-	// PublicURL is the base URL of the public listener as browsers reach it.
-	PublicURL func() string
-	// Secure tells whether browsers reach the admin listener over TLS.
-	Secure func() bool
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Client is the address of whoever sent a request.
+	Client func(*http.Request) string
+	// PublicURL and AdminURL are the base URLs of the two listeners as browsers reach
+	// them. Where the latter is one of TLS, cookies go over nothing else.
+	PublicURL, AdminURL func() string
+	Log                 *slog.Logger
+	Now                 func() time.Time
 }
 
 // console is the handler and what its pages share.
@@ -48,6 +49,8 @@ const (
 	pathOverview  = base + "/{$}"
 	pathSettings  = base + "/settings"
 	pathSignIn    = base + "/sign-in"
+	pathSignOut   = base + "/sign-out"
+	pathSetUp     = base + "/set-up"
 	pathOperators = base + "/operators"
 )
 
@@ -79,6 +82,16 @@ const maxForm = 256 << 10
 func (c *console) routes() []route {
 	return slices.Concat(
 		overviewRoutes(),
+		settingsRoutes(),
+		signInRoutes(),
+		setUpRoutes(),
+		workersRoutes(),
+		lettersRoutes(),
+		mailRoutes(),
+		operatorsRoutes(),
+		identitiesRoutes(),
+		sessionsRoutes(),
+		auditRoutes(),
 	)
 }
 

@@ -1,9 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,3 +92,9 @@ func count(n int64) string {
 	}
 	return sign + text
 }
+
+// orElse is text, or other where it is empty.
+func orElse(text, other string) string { return cmp.Or(text, other) }
+
+// has tells whether a list holds a text.
+func has(list []string, text string) bool { return slices.Contains(list, text) }

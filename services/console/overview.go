@@ -1,19 +1,167 @@
 package console
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/usher-auth/usher/services/operator"
+	"github.com/usher-auth/usher/services/stats"
 )
+
+const pathOverviewData = base + "/overview.json"
 
 func overviewRoutes() []route {
 	return []route{
 		{"GET " + pathOverview, operator.RoleOperator, (*visit).overview},
+		{"GET " + pathOverviewData, operator.RoleOperator, (*visit).overviewData},
 	}
 }
 
-// overview shows how the installation is.
+// overview is how the installation is.
+type overview struct {
+	health part[[]failing]
+	signIn part[signIn]
+	hour   part[stats.Hour]
+	board  board
+	now    time.Time
+	public string // URL of the registration page
+	assets assets
+}
+
+// overview shows how the installation is. It asks nothing of the database but
+// whether that answers.
 func (v *visit) overview() error {
-	v.show(http.StatusOK, "Overview", base+"/", overviewPage())
+	o := overview{
+		hour: load[stats.Hour](v, "/admin/stats", nil), now: v.Now(),
+		public: v.document("", "").public, assets: v.assets,
+	}
+	o.health.value, o.health.err = v.failing()
+	o.signIn.value, o.signIn.err = v.signInAfterRegistration()
+	if o.hour.err == nil {
+		o.board = newBoard(o.hour.value)
+	}
+	v.show(http.StatusOK, "Overview", base+"/", overviewPage(o))
 	return nil
+}
+
+// overviewData is what the page renews itself with.
+func (v *visit) overviewData() error {
+	hour := load[stats.Hour](v, "/admin/stats", nil)
+	if hour.err != nil {
+		return hour.err
+	}
+	v.w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(v.w).Encode(newBoard(hour.value).data())
+}
+
+// failing is something that this process needs and that does not answer.
+type failing struct {
+	name  string
+	needs bool // the process is not ready without it
+}
+
+// failing asks whether this process is ready; what it says then is an answer too.
+func (v *visit) failing() ([]failing, error) {
+	r, err := v.request(http.MethodGet, "/admin/health/ready", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	a := &answer{header: http.Header{}}
+	v.Admin(v.who.Actor()).ServeHTTP(a, r)
+	if a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
+		return nil, a.refusal()
+	}
+	var health struct {
+		Errors   map[string]string `json:"errors"`
+		Warnings map[string]string `json:"warnings"`
+	}
+	if err := json.Unmarshal(a.body.Bytes(), &health); err != nil {
+		return nil, fmt.Errorf("answer to /admin/health/ready: %w", err)
+	}
+	var all []failing
+	for _, name := range slices.Sorted(maps.Keys(health.Errors)) {
+		all = append(all, failing{name, true})
+	}
+	for _, name := range slices.Sorted(maps.Keys(health.Warnings)) {
+		all = append(all, failing{name, false})
+	}
+	return all, nil
+}
+
+// meaning is what follows for people while it does not answer.
+func (f failing) meaning() string {
+	switch f.name {
+	case "database":
+		return "Nobody can register or sign in. Nothing that was registered is lost."
+	case "bus":
+		return "Who registers is kept, and not signed in by it; hooks run once the bus is back."
+	case "session worker":
+		if f.needs {
+			return "Registrations fail until one answers; the configuration wants a session or nothing."
+		}
+		return "Who registers is kept, and has to sign in by themselves until one answers."
+	}
+	if f.needs {
+		return "This process does not work without it."
+	}
+	return "This process goes on without it."
+}
+
+// signIn is by which methods a registration signs in.
+type signIn struct{ methods, byItself []string }
+
+// on says what the switch is called when it stands like this.
+func (s signIn) on() bool { return len(s.methods) > 0 }
+
+// signInAfterRegistration reads the plan in force.
+func (v *visit) signInAfterRegistration() (s signIn, err error) {
+	var plan struct {
+		Rows []struct{ Flow, Method, Step string } `json:"rows"`
+	}
+	if err := v.get("/admin/plan", nil, &plan); err != nil {
+		return s, err
+	}
+	for _, r := range plan.Rows {
+		step, more, _ := strings.Cut(r.Step, " ")
+		switch {
+		case r.Flow != "registration" || step != "session":
+		case strings.HasPrefix(more, "(by itself)"):
+			s.byItself = append(s.byItself, r.Method)
+		default:
+			s.methods = append(s.methods, r.Method)
+		}
+	}
+	slices.Sort(s.methods)
+	slices.Sort(s.byItself)
+	s.methods, s.byItself = slices.Compact(s.methods), slices.Compact(s.byItself)
+	return s, nil
+}
+
+// since says from when the numbers are.
+func since(h stats.Hour) string {
+	if h.Until.Sub(h.From) >= time.Hour {
+		return "The last hour, until " + clock(h.Until) + " UTC."
+	}
+	return "Collected since " + clock(h.From) + " UTC, until " + clock(h.Until) + " UTC: this process was started less than an hour ago."
+}
+
+// clock is a time of day. It is UTC.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+// state is what a process does, as far as that is heard.
+func state(i stats.Instance, now time.Time) (tone, text string) {
+	switch silent := now.Sub(i.SeenAt); {
+	case i.ClockOff:
+		return "bad", "clock is off"
+	case silent > time.Minute:
+		return "quiet", "ended or not heard"
+	case silent > 3*stats.Step:
+		return "warn", "not heard"
+	}
+	return "ok", "runs"
 }

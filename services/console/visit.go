@@ -2,7 +2,6 @@ package console
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -14,12 +13,6 @@ import (
 
 	"github.com/usher-auth/usher/services/operator"
 )
-
-// Operators knows who may use the console, see [operator.Service].
-type Operators interface {
-	// Recognize gives the session of a token, or [operator.ErrSignedOut].
-	Recognize(ctx context.Context, token string) (operator.Session, error)
-}
 
 // visit is one request of somebody to the console.
 type visit struct {
@@ -157,13 +150,18 @@ func (v *visit) notice() string {
 
 // setCookie sets a cookie of the console; no life removes it.
 func (v *visit) setCookie(name, value string, life time.Duration) {
+	v.setCookieBelow(base, name, value, life)
+}
+
+// setCookieBelow sets a cookie for the pages below a path.
+func (v *visit) setCookieBelow(path, name, value string, life time.Duration) {
 	age := int(life / time.Second)
 	if life <= 0 {
 		age = -1
 	}
 	http.SetCookie(v.w, &http.Cookie{
-		Name: name, Value: value, Path: base, MaxAge: age,
-		Secure: v.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: name, Value: value, Path: path, MaxAge: age,
+		Secure: strings.HasPrefix(v.AdminURL(), "https://"), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 

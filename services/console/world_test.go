@@ -44,9 +44,10 @@ func newWorld(t *testing.T, change ...func(*world)) *world {
 				w.admin.ServeHTTP(rw, r)
 			})
 		},
-		Operators: known{"ann": operator.RoleOwner, "bob": operator.RoleOperator},
+		Operators: fakeOperators{known: known{"ann": operator.RoleOwner, "bob": operator.RoleOperator}},
+		Client:    func(r *http.Request) string { return r.RemoteAddr },
 		PublicURL: func() string { return "https://id.example/" },
-		Secure:    func() bool { return true },
+		AdminURL:  func() string { return "https://admin.example/" },
 		Log:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Now:       func() time.Time { return w.now },
 	}
@@ -63,6 +64,16 @@ func (w *world) answers(pattern string, status int, body any) {
 		rw.WriteHeader(status)
 		_ = json.NewEncoder(rw).Encode(body)
 	})
+}
+
+// fakeOperators recognizes the known; what else is asked panics unless a test gives it.
+type fakeOperators struct {
+	known known
+	console.Operators
+}
+
+func (f fakeOperators) Recognize(ctx context.Context, token string) (operator.Session, error) {
+	return f.known.Recognize(ctx, token)
 }
 
 // known are operators by name; the token of each is its name.
@@ -113,11 +124,11 @@ func (w *world) send(as string, r *http.Request) page {
 func (p page) wants(t *testing.T, status int, texts ...string) {
 	t.Helper()
 	if p.StatusCode != status {
-		t.Errorf("status = %d, want %d: %s", p.StatusCode, status, p.text)
+		t.Errorf("status = %d, want %d: %.600s", p.StatusCode, status, p.text)
 	}
 	for _, text := range texts {
 		if !strings.Contains(p.text, text) {
-			t.Errorf("page lacks %q:\n%s", text, p.text)
+			t.Errorf("page lacks %q: %.600s", text, p.text)
 		}
 	}
 }

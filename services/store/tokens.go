@@ -5,17 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/operator"
 )
 
 // AdminToken is a token of the admin listener. The token itself is not stored.
-type AdminToken struct {
-	Name      string    `json:"name"`
-	Scope     string    `json:"scope"`
-	CreatedAt time.Time `json:"created_at"`
-}
+type AdminToken = operator.Token
 
 type tokenRow struct {
 	Name      string `db:"name"`

@@ -12,8 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/operator"
 	"github.com/usher-auth/usher/services/store"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
@@ -45,7 +47,12 @@ type Options struct {
 
 // Addresses are where the parts of a process can be reached; Public is empty
 // for a process without the API.
-type Addresses struct{ Public, Admin, Bus string }
+type Addresses struct {
+	Public, Admin, Bus string
+	// SetUp is the link that sets up the first operator of the console, once. It is a
+	// secret; empty unless this start made it.
+	SetUp string
+}
 
 // process is one running process and what its parts share.
 type process struct {
@@ -73,6 +80,10 @@ type process struct {
 	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
+	// deliveries are what hooks were given, as this process has seen it; consumers
+	// are their durable consumers.
+	deliveries *deliveries
+	consumers  delivery.Consumers
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -87,11 +98,15 @@ type process struct {
 	reloads, reconfigured chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
+	auditCheck   *audit.Check
+	// operators are those of the console; nil in a process without it.
+	operators *operator.Service
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
 	// overrides put the file with what operators have saved in force.
 	overrides *overrides
+	stats     *statistics
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -104,6 +119,7 @@ func Serve(ctx context.Context, o Options) error {
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
 		metrics:      newMetrics(o.Version),
+		stats:        &statistics{},
 		live:         &live{},
 		kicks:        make(chan struct{}, 1),
 		reloads:      make(chan struct{}, 1),
@@ -146,6 +162,7 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.hooks = p.newCatalogue()
+	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
@@ -190,6 +207,9 @@ func (p *process) startParts(ctx context.Context) error {
 			}
 		}
 	}
+	if err := p.startStats(ctx); err != nil {
+		return err
+	}
 	p.stages.start(ctx, "reload", p.followConfig)
 	p.stages.start(ctx, "settings", func(ctx context.Context) error { return p.followSettings(ctx, followEvery) })
 	return nil
@@ -198,6 +218,7 @@ func (p *process) startParts(ctx context.Context) error {
 // stop drains what start has started.
 func (p *process) stop() error {
 	errs := []error{p.stages.stop()}
+	p.stats.tell()
 	if c := p.live.now(); c != nil {
 		c.hooks.Close()
 	}

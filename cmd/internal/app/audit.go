@@ -42,12 +42,7 @@ func (l auditLog) signingKeys(ctx context.Context) ([]audit.Key, error) {
 }
 
 // AuditLog is the event log of a store with its public keys, for [audit.Walk].
-func AuditLog(s *store.Store) interface {
-	audit.Source
-	AuditKeys(ctx context.Context) ([]audit.PublicKey, error)
-} {
-	return auditLog{s}
-}
+func AuditLog(s *store.Store) audit.Provable { return auditLog{s} }
 
 // auditor signs heads of the event log and sends what was signed to the sink,
 // where this process leads. Neither ever holds up anything else.

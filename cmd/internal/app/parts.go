@@ -102,7 +102,7 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 		release()
 		return nil, nil, err
 	}
-	end = whileLeading(ctx, lost, p.sweep, p.keepProvisioned, p.audit.sign, p.audit.send)
+	end = whileLeading(ctx, lost, p.sweep, p.keepProvisioned, p.audit.sign, p.audit.send, p.watchWaiting)
 	return release, lost, nil
 }
 

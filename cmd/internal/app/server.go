@@ -2,16 +2,13 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
-	"github.com/usher-auth/usher/services/console"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
@@ -48,10 +45,12 @@ func (l listeners) close() {
 
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
+	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
 	}
+	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
 	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
 	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
@@ -64,6 +63,9 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 		listens = append(listens, "public", at.Public)
 	}
 	p.log.Info("ready", listens...)
+	if err := p.firstOperator(ctx, &at); err != nil {
+		return err
+	}
 	if p.Ready != nil {
 		p.Ready(at)
 	}
@@ -94,6 +96,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Messages:        p.store,
 		Grants:          p.store,
 		Audit:           auditLog{p.store},
+		AuditCheck:      p.auditCheck,
 		Journal:         stored,
 		Webhooks:        p.webhooks,
 		Errors:          p.store,
@@ -116,28 +119,19 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
 		o.Checker, o.Overrides = p.checker, p.settings()
+		o.Checker, o.Timelines = p.checker, p.timelines()
+		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
+		o.Checker = p.checker
+		o.Stats = p.stats.hour
 	}
 	// The pages are a client of the contract: they ask the public handler.
 	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
 	if p.Parts.Console {
-		o.Console = p.console(api.New(o).Admin())
+		if o.Console, err = p.console(api.New(o).Admin()); err != nil {
+			return nil, err
+		}
 	}
 	return api.New(o), nil
-}
-
-// console gives the operators' pages: a client of the admin API, in their names.
-func (p *process) console(admin http.Handler) http.Handler {
-	return console.New(console.Options{
-		Admin: func(actor string) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				admin.ServeHTTP(w, r.WithContext(api.ActingAs(r.Context(), actor)))
-			})
-		},
-		PublicURL: func() string { return p.live.now().cfg.PublicURL() },
-		Secure:    func() bool { return strings.HasPrefix(p.live.now().cfg.AdminURL(), "https://") },
-		Log:       p.log,
-		Now:       time.Now,
-	})
 }
 
 // guarded tells whether the admin listener can be reached from other machines.
@@ -156,9 +150,6 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 	}
 	return true, nil
 }
-
-// NewAdminToken makes a token for the admin listener.
-func NewAdminToken() string { return api.AdminTokenPrefix + rand.Text() + rand.Text() }
 
 // checks are what this process needs to be ready. The session worker is shown,
 // and needed only where a registration fails without it.
