@@ -81,7 +81,7 @@ func (o *overrides) reread(ctx context.Context, file *config.Config) error {
 // an error says that this does not hold either, and changes nothing.
 func (o *overrides) lay(ctx context.Context, file *config.Config, newest override.Revision) error {
 	next := override.InForce{Newest: newest, Values: newest.Values}
-	refused := error(override.ErrDamaged)
+	refused := override.ErrDamaged
 	if !newest.Damaged {
 		refused = o.force(ctx, file, next.Values)
 	}

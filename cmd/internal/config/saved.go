@@ -206,12 +206,17 @@ type list struct {
 	hooks *[]Hook
 }
 
-// lists are those that settings change.
+// lists are the hook lists of all flows.
 func (c *Config) lists() []list {
 	r, l := &c.SelfService.Flows.Registration, &c.SelfService.Flows.Login.After
 	return []list{
-		{beforeHooks, &r.Before.Hooks}, {globalHooks, &r.After.Hooks}, {passwordHooks, &r.After.Password.Hooks}, {oidcHooks, &r.After.OIDC.Hooks},
-		{loginHooks, &l.Hooks}, {loginPassword, &l.Password.Hooks}, {loginOIDC, &l.OIDC.Hooks},
+		{beforeHooks, &r.Before.Hooks},
+		{globalHooks, &r.After.Hooks},
+		{passwordHooks, &r.After.Password.Hooks},
+		{oidcHooks, &r.After.OIDC.Hooks},
+		{loginHooks, &l.Hooks},
+		{loginPassword, &l.Password.Hooks},
+		{loginOIDC, &l.OIDC.Hooks},
 		{verifiedHooks, &c.SelfService.Flows.Verification.After.Hooks},
 	}
 }

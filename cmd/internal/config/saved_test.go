@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -56,17 +57,12 @@ func TestSavedOverTheFile(t *testing.T) {
 		want  func(*config.Config) any
 		is    any
 	}{
-		"nothing": {nil, func(c *config.Config) any { return steps(c.Lists("password").Method) },
-			[]string{"show_verification_ui 11", "session 12", "web_hook webhook-crm 13"}},
-		"session taken out, the lines behind it stay": {override.Values{override.SignIn: false}, func(c *config.Config) any { return steps(c.Lists("password").Method) },
-			[]string{"show_verification_ui 11", "web_hook webhook-crm 13"}},
-		"session that is there": {override.Values{override.SignIn: true}, func(c *config.Config) any { return steps(c.Lists("password").Method) },
-			[]string{"show_verification_ui 11", "session 12", "web_hook webhook-crm 13"}},
-		"the gate behind what refuses": {override.Values{override.Gate: true}, func(c *config.Config) any { return steps(c.LoginLists("password").Method) },
-			[]string{"web_hook webhook-risk 19", "require_verified_address 0", "web_hook webhook-tell 20"}},
-		"the gate only in lists that count": {override.Values{override.Gate: true}, func(c *config.Config) any { return steps(c.LoginLists("password").Global) },
-			[]string{"revoke_active_sessions 16"}},
-		"social": {override.Values{override.SocialSignIn: false}, func(c *config.Config) any { return c.Lists("oidc").AutoSession }, false},
+		"nothing": {nil, func(c *config.Config) any { return steps(c.Lists("password").Method) }, []string{"show_verification_ui 11", "session 12", "web_hook webhook-crm 13"}},
+		"session taken out, the lines behind it stay": {override.Values{override.SignIn: false}, func(c *config.Config) any { return steps(c.Lists("password").Method) }, []string{"show_verification_ui 11", "web_hook webhook-crm 13"}},
+		"session that is there":                       {override.Values{override.SignIn: true}, func(c *config.Config) any { return steps(c.Lists("password").Method) }, []string{"show_verification_ui 11", "session 12", "web_hook webhook-crm 13"}},
+		"the gate behind what refuses":                {override.Values{override.Gate: true}, func(c *config.Config) any { return steps(c.LoginLists("password").Method) }, []string{"web_hook webhook-risk 19", "require_verified_address 0", "web_hook webhook-tell 20"}},
+		"the gate only in lists that count":           {override.Values{override.Gate: true}, func(c *config.Config) any { return steps(c.LoginLists("password").Global) }, []string{"revoke_active_sessions 16"}},
+		"social":                                      {override.Values{override.SocialSignIn: false}, func(c *config.Config) any { return c.Lists("oidc").AutoSession }, false},
 		"lifespan": {override.Values{"session.lifespan": "2h", "selfservice.flows.login.lifespan": "90s"}, func(c *config.Config) any {
 			return []time.Duration{c.Session.Lifespan, c.SelfService.Flows.Login.Lifespan}
 		}, []time.Duration{2 * time.Hour, 90 * time.Second}},
@@ -199,7 +195,15 @@ func TestLockedSettings(t *testing.T) {
 func TestEachSettingRoundTrips(t *testing.T) {
 	t.Parallel()
 	base, _ := load(t, config.Options{File: file(t, hooked)})
+	example, err := os.ReadFile("../../../deploy/config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, s := range base.Settings(nil) {
+		// That each key is there another test holds.
+		if !strings.Contains(s.Name, ".") && !strings.Contains(string(example), s.Name) {
+			t.Errorf("deploy/config.yaml does not say what %s is", s.Name)
+		}
 		if s.Label == "" || s.Help == "" || s.Range == "" || s.Source != override.FromFile {
 			t.Errorf("%s is not described: %+v", s.Name, s)
 		}
