@@ -216,12 +216,10 @@ func (c *chart) drawRun(e timeline.Event, r timeline.Run, where scale, last time
 		}
 		l.to, end = a.EndedAt, to
 	}
-	switch r.State {
-	case timeline.Pending:
-		if len(r.Attempts) == 0 {
-			l.bars = append(l.bars, piece(where, end, last, "open"))
-		}
-	case timeline.Waiting, timeline.Paused:
+	switch {
+	case r.State == timeline.Pending && len(r.Attempts) == 0:
+		l.bars = append(l.bars, piece(where, end, last, "open"))
+	case r.State == timeline.Waiting || r.State == timeline.Paused:
 		to := min(c.after(r.NextAt), last)
 		l.bars = append(l.bars, piece(where, end, to, "open"), mark1(where, to, "next"))
 	}
@@ -255,6 +253,7 @@ func stateWord(s timeline.State) (tone, word string) {
 		return "quiet", "discarded"
 	case timeline.Disabled:
 		return "quiet", "hook is disabled"
+	case timeline.Unknown:
 	}
 	return "quiet", "not known any more"
 }
