@@ -77,6 +77,7 @@ Start with:  usher demo`,
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
 		configCommand(g), oidcCommand(g), adminCommand(g), mailCommand(g), grantsCommand(g), settingsCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
 		configCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
+		configCommand(g), oidcCommand(g), adminCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)

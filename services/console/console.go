@@ -24,12 +24,16 @@ type Options struct {
 	PublicURL, AdminURL func() string
 	Log                 *slog.Logger
 	Now                 func() time.Time
+	// Draining is closed when this process is to end: pages that move by themselves
+	// end then. Nil is never.
+	Draining <-chan struct{}
 }
 
 // console is the handler and what its pages share.
 type console struct {
 	Options
 	assets assets
+	feed   *feed
 	// own refuses the posts of other sites' pages.
 	own *http.CrossOriginProtection
 }
@@ -57,6 +61,7 @@ const (
 // New gives the handler of everything below /console.
 func New(o Options) http.Handler {
 	c := &console{Options: o, assets: loadAssets(), own: http.NewCrossOriginProtection()}
+	c.feed = &feed{read: c.readEvents, now: o.Now}
 	mux := http.NewServeMux()
 	for _, r := range c.routes() {
 		mux.Handle(r.pattern, c.handler(r))
@@ -83,6 +88,7 @@ func (c *console) routes() []route {
 	return slices.Concat(
 		overviewRoutes(),
 		settingsRoutes(),
+		registrationsRoutes(),
 		signInRoutes(),
 		setUpRoutes(),
 		workersRoutes(),

@@ -84,6 +84,10 @@ func (v *visit) fail(err error) {
 
 // signIn leads to the page for that, and from there back to where they wanted to go.
 func (v *visit) signIn() {
+	if v.r.URL.Path == pathStream { // who comes back to it again and again is to come more seldom
+		http.Error(v.w, "signed out", http.StatusUnauthorized)
+		return
+	}
 	to := pathSignIn
 	if v.r.Method == http.MethodGet && v.r.Header.Get("HX-Request") == "" {
 		to += "?" + url.Values{"to": {v.r.URL.RequestURI()}}.Encode()

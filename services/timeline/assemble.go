@@ -145,15 +145,11 @@ func openOf(t *Timeline) (open bool, next time.Time) {
 	for _, e := range t.Events {
 		soon = soon || e.LoggedAt.IsZero()
 		for _, run := range e.Hooks {
-			switch run.State {
-			case Pending:
-				soon = true
-			case Waiting, Paused:
-				open = true
-				soon = soon || run.NextAt.IsZero()
-				if next.IsZero() || run.NextAt.Before(next) {
-					next = run.NextAt
-				}
+			later := run.State == Waiting || run.State == Paused
+			open = open || later
+			soon = soon || run.State == Pending || later && run.NextAt.IsZero()
+			if later && (next.IsZero() || run.NextAt.Before(next)) {
+				next = run.NextAt
 			}
 		}
 	}

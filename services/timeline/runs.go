@@ -132,8 +132,8 @@ func attempts(own *Delivery, retries []Delivery, failure *delivery.Failure) []At
 	}
 	for n, d := range retries {
 		a := d.attempt()
-		last := n == len(retries)-1
-		if a.State == Done && failure != nil && !(last && succeeded(d, failure)) {
+		reported := failure != nil && (n < len(retries)-1 || !succeeded(d, failure))
+		if a.State == Done && reported {
 			a.State = Failed
 		}
 		all = append(all, a)

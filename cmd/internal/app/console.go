@@ -54,6 +54,7 @@ func (p *process) console(admin http.Handler) (http.Handler, error) {
 		AdminURL:  func() string { return p.live.now().cfg.AdminURL() },
 		Log:       p.log,
 		Now:       time.Now,
+		Draining:  p.draining,
 	}), nil
 }
 
