@@ -114,10 +114,10 @@ func (v *visit) streamRegistrations() error {
 	now.changed = v.feed.see().changed
 	for {
 		if v.enter(operator.RoleOperator) != nil {
-			v.send(event(v.render(signedOut())) + "event: end\ndata:\n\n")
+			v.send(sseMessage(v.render(signedOut())) + "event: end\ndata:\n\n")
 			return nil
 		}
-		if !v.send(event(v.render(registrationsList(now, v.Now())))) {
+		if !v.send(sseMessage(v.render(registrationsList(now, v.Now())))) {
 			return nil
 		}
 		if !v.rest(drawEvery, nil) || !v.rest(quiet, now.changed) {
@@ -157,8 +157,8 @@ func (v *visit) send(part string) bool {
 	return err == nil && c.Flush() == nil
 }
 
-// event is HTML as a server-sent event.
-func event(html string) string {
+// sseMessage is HTML as a server-sent event.
+func sseMessage(html string) string {
 	var b strings.Builder
 	for line := range strings.Lines(html) {
 		b.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")

@@ -10,9 +10,9 @@ import (
 	"github.com/usher-auth/usher/services/timeline"
 )
 
-// chart is a timeline as it is drawn: the answer on a scale of its own, and what
+// wayChart is a timeline as it is drawn: the answer on a scale of its own, and what
 // comes after it on one that reaches from milliseconds to days.
-type chart struct {
+type wayChart struct {
 	timeline.Timeline
 	now time.Time
 	// behind is where the scale of the background begins: with the first event.
@@ -50,8 +50,8 @@ type tick struct{ at, text string }
 // scale gives the place of a time after the beginning, from 0 to 1.
 type scale func(time.Duration) float64
 
-func newChart(t timeline.Timeline, now time.Time) chart {
-	c := chart{Timeline: t, now: now, behind: t.ReceivedAt}
+func newChart(t timeline.Timeline, now time.Time) wayChart {
+	c := wayChart{Timeline: t, now: now, behind: t.ReceivedAt}
 	if len(t.Events) > 0 {
 		c.behind = t.Events[0].At
 	}
@@ -61,7 +61,7 @@ func newChart(t timeline.Timeline, now time.Time) chart {
 }
 
 // refresh is how soon the page looks again; empty when all is said.
-func (c chart) refresh() string {
+func (c wayChart) refresh() string {
 	switch wait := c.NextAt.Sub(c.now); {
 	case !c.Open:
 		return ""
@@ -76,7 +76,7 @@ var stepNames = map[string]string{
 	timeline.StepSession: "Session worker", timeline.StepAnswer: "Answer",
 }
 
-func (c *chart) drawAnswer() {
+func (c *wayChart) drawAnswer() {
 	last := time.Duration(0)
 	for _, s := range c.Answer {
 		for _, at := range []time.Time{s.StartedAt, s.EndedAt} {
@@ -117,7 +117,7 @@ func (c *chart) drawAnswer() {
 }
 
 // known is the first time that is known from a step on.
-func (c *chart) known(from int, otherwise time.Duration) time.Duration {
+func (c *wayChart) known(from int, otherwise time.Duration) time.Duration {
 	for _, s := range c.Answer[min(from, len(c.Answer)):] {
 		for _, at := range []time.Time{s.StartedAt, s.EndedAt} {
 			if !at.IsZero() {
@@ -130,7 +130,7 @@ func (c *chart) known(from int, otherwise time.Duration) time.Duration {
 
 // since is a time after the request; 0 for none, and for what a clock that is
 // behind says.
-func (c *chart) since(at time.Time) time.Duration {
+func (c *wayChart) since(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
 	}
@@ -138,7 +138,7 @@ func (c *chart) since(at time.Time) time.Duration {
 }
 
 // after is a time on the scale of the background.
-func (c *chart) after(at time.Time) time.Duration {
+func (c *wayChart) after(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
 	}
@@ -146,7 +146,7 @@ func (c *chart) after(at time.Time) time.Duration {
 }
 
 // stretch is how far the background reaches.
-func (c *chart) stretch() time.Duration {
+func (c *wayChart) stretch() time.Duration {
 	last := time.Second
 	reach := func(times ...time.Time) {
 		for _, at := range times {
@@ -170,7 +170,7 @@ func (c *chart) stretch() time.Duration {
 	return last
 }
 
-func (c *chart) drawBackground() {
+func (c *wayChart) drawBackground() {
 	last := c.stretch()
 	where := logarithmic(last)
 	for _, e := range c.Events {
@@ -189,7 +189,7 @@ func (c *chart) drawBackground() {
 	c.backTicks = decades(where, last)
 }
 
-func (c *chart) drawRun(e timeline.Event, r timeline.Run, where scale, last time.Duration) line {
+func (c *wayChart) drawRun(e timeline.Event, r timeline.Run, where scale, last time.Duration) line {
 	l := line{label: r.Hook, hook: r.Hook, event: e.ID, sub: true, next: r.NextAt, detail: r.Reason}
 	l.tone, l.word = stateWord(r.State)
 	if n := len(r.Attempts); n > 1 {
@@ -321,7 +321,7 @@ func span0(d time.Duration) string {
 }
 
 // offset is a time as it is told after the request.
-func (c chart) offset(at time.Time) string {
+func (c wayChart) offset(at time.Time) string {
 	if at.Sub(c.ReceivedAt) < 0 {
 		return "−" + span(c.ReceivedAt.Sub(at)) // another clock
 	}
@@ -329,7 +329,7 @@ func (c chart) offset(at time.Time) string {
 }
 
 // lacks tells whether a part could not be had.
-func (c chart) lacks(what ...string) bool {
+func (c wayChart) lacks(what ...string) bool {
 	return slices.ContainsFunc(what, func(one string) bool { return slices.Contains(c.Lacks, one) })
 }
 

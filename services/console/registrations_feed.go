@@ -177,7 +177,7 @@ func newestRows(ctx context.Context, read func(context.Context, url.Values) (eve
 		return nil, "", err
 	}
 	rows := rowsOf(made.Events)
-	mark(rows, sessions.Events)
+	markNew(rows, sessions.Events)
 	return rows, made.Latest, nil
 }
 
@@ -199,8 +199,8 @@ func rowsOf(all []events.Event) (rows []registered) {
 	return rows
 }
 
-// mark says what became of the sessions of rows; true if that is news.
-func mark(rows []registered, all []events.Event) (changed bool) {
+// markNew says what became of the sessions of rows; true if that is news.
+func markNew(rows []registered, all []events.Event) (changed bool) {
 	for _, e := range all {
 		if e.Type == registrationTypes[0] {
 			continue
@@ -255,7 +255,7 @@ func (r *reading) take(all []events.Event) (changed bool) {
 		r.rows, changed = rows[:min(len(rows), maxRows)], true
 	}
 	rows := slices.Clone(r.rows) // the others are given out
-	if mark(rows, all) {
+	if markNew(rows, all) {
 		r.rows, changed = rows, true
 	}
 	return changed
