@@ -86,7 +86,7 @@ func (v *visit) timeline() error {
 	if err := v.get("/admin/identities/"+id.String()+"/timeline", query, &t); err != nil {
 		return err
 	}
-	v.show(http.StatusOK, "Registration", pathRegistrations, timelinePage(newChart(t, v.Now())))
+	v.show(http.StatusOK, "Registration", pathRegistrations, timelinePage(newJourney(t, v.Now())))
 	return nil
 }
 
@@ -114,10 +114,10 @@ func (v *visit) streamRegistrations() error {
 	now.changed = v.feed.see().changed
 	for {
 		if v.enter(operator.RoleOperator) != nil {
-			v.send(sseMessage(v.render(signedOut())) + "event: end\ndata:\n\n")
+			v.send(sentEvent(v.render(signedOut())) + "event: end\ndata:\n\n")
 			return nil
 		}
-		if !v.send(sseMessage(v.render(registrationsList(now, v.Now())))) {
+		if !v.send(sentEvent(v.render(registrationsList(now, v.Now())))) {
 			return nil
 		}
 		if !v.rest(drawEvery, nil) || !v.rest(quiet, now.changed) {
@@ -157,8 +157,8 @@ func (v *visit) send(part string) bool {
 	return err == nil && c.Flush() == nil
 }
 
-// sseMessage is HTML as a server-sent event.
-func sseMessage(html string) string {
+// sentEvent is HTML as a server-sent event.
+func sentEvent(html string) string {
 	var b strings.Builder
 	for line := range strings.Lines(html) {
 		b.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")

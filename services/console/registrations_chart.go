@@ -10,9 +10,9 @@ import (
 	"github.com/usher-auth/usher/services/timeline"
 )
 
-// wayChart is a timeline as it is drawn: the answer on a scale of its own, and what
+// journey is a timeline as it is drawn: the answer on a scale of its own, and what
 // comes after it on one that reaches from milliseconds to days.
-type wayChart struct {
+type journey struct {
 	timeline.Timeline
 	now time.Time
 	// behind is where the scale of the background begins: with the first event.
@@ -50,8 +50,8 @@ type tick struct{ at, text string }
 // scale gives the place of a time after the beginning, from 0 to 1.
 type scale func(time.Duration) float64
 
-func newChart(t timeline.Timeline, now time.Time) wayChart {
-	c := wayChart{Timeline: t, now: now, behind: t.ReceivedAt}
+func newJourney(t timeline.Timeline, now time.Time) journey {
+	c := journey{Timeline: t, now: now, behind: t.ReceivedAt}
 	if len(t.Events) > 0 {
 		c.behind = t.Events[0].At
 	}
@@ -61,7 +61,7 @@ func newChart(t timeline.Timeline, now time.Time) wayChart {
 }
 
 // refresh is how soon the page looks again; empty when all is said.
-func (c wayChart) refresh() string {
+func (c journey) refresh() string {
 	switch wait := c.NextAt.Sub(c.now); {
 	case !c.Open:
 		return ""
@@ -76,7 +76,7 @@ var stepNames = map[string]string{
 	timeline.StepSession: "Session worker", timeline.StepAnswer: "Answer",
 }
 
-func (c *wayChart) drawAnswer() {
+func (c *journey) drawAnswer() {
 	last := time.Duration(0)
 	for _, s := range c.Answer {
 		for _, at := range []time.Time{s.StartedAt, s.EndedAt} {
@@ -94,7 +94,7 @@ func (c *wayChart) drawAnswer() {
 		switch {
 		case s.Name == timeline.StepAnswer && s.State == timeline.Done:
 			l.word, l.detail = "sent", "When its last byte left is not kept."
-			l.bars = []bar{mark1(where, c.since(s.StartedAt), "ok")}
+			l.bars = []bar{dot(where, c.since(s.StartedAt), "ok")}
 			if s.StartedAt.IsZero() {
 				l.bars = nil
 			}
@@ -106,7 +106,7 @@ func (c *wayChart) drawAnswer() {
 				l.detail = "When it ended is not kept."
 			}
 		case !s.EndedAt.IsZero():
-			l.bars = []bar{mark1(where, c.since(s.EndedAt), l.tone)}
+			l.bars = []bar{dot(where, c.since(s.EndedAt), l.tone)}
 		}
 		c.answer = append(c.answer, l)
 	}
@@ -117,7 +117,7 @@ func (c *wayChart) drawAnswer() {
 }
 
 // known is the first time that is known from a step on.
-func (c *wayChart) known(from int, otherwise time.Duration) time.Duration {
+func (c *journey) known(from int, otherwise time.Duration) time.Duration {
 	for _, s := range c.Answer[min(from, len(c.Answer)):] {
 		for _, at := range []time.Time{s.StartedAt, s.EndedAt} {
 			if !at.IsZero() {
@@ -130,7 +130,7 @@ func (c *wayChart) known(from int, otherwise time.Duration) time.Duration {
 
 // since is a time after the request; 0 for none, and for what a clock that is
 // behind says.
-func (c *wayChart) since(at time.Time) time.Duration {
+func (c *journey) since(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
 	}
@@ -138,7 +138,7 @@ func (c *wayChart) since(at time.Time) time.Duration {
 }
 
 // after is a time on the scale of the background.
-func (c *wayChart) after(at time.Time) time.Duration {
+func (c *journey) after(at time.Time) time.Duration {
 	if at.IsZero() {
 		return 0
 	}
@@ -146,7 +146,7 @@ func (c *wayChart) after(at time.Time) time.Duration {
 }
 
 // stretch is how far the background reaches.
-func (c *wayChart) stretch() time.Duration {
+func (c *journey) stretch() time.Duration {
 	last := time.Second
 	reach := func(times ...time.Time) {
 		for _, at := range times {
@@ -170,7 +170,7 @@ func (c *wayChart) stretch() time.Duration {
 	return last
 }
 
-func (c *wayChart) drawBackground() {
+func (c *journey) drawBackground() {
 	last := c.stretch()
 	where := logarithmic(last)
 	for _, e := range c.Events {
@@ -189,7 +189,7 @@ func (c *wayChart) drawBackground() {
 	c.backTicks = decades(where, last)
 }
 
-func (c *wayChart) drawRun(e timeline.Event, r timeline.Run, where scale, last time.Duration) line {
+func (c *journey) drawRun(e timeline.Event, r timeline.Run, where scale, last time.Duration) line {
 	l := line{label: r.Hook, hook: r.Hook, event: e.ID, sub: true, next: r.NextAt, detail: r.Reason}
 	l.tone, l.word = stateWord(r.State)
 	if n := len(r.Attempts); n > 1 {
@@ -207,7 +207,7 @@ func (c *wayChart) drawRun(e timeline.Event, r timeline.Run, where scale, last t
 			l.bars = append(l.bars, piece(where, from, max(last, from), "open"))
 			continue
 		case a.DeliveredAt.IsZero():
-			l.bars = append(l.bars, mark1(where, to, tone))
+			l.bars = append(l.bars, dot(where, to, tone))
 		default:
 			if from > end {
 				l.bars = append(l.bars, piece(where, end, from, "wait"))
@@ -221,7 +221,7 @@ func (c *wayChart) drawRun(e timeline.Event, r timeline.Run, where scale, last t
 		l.bars = append(l.bars, piece(where, end, last, "open"))
 	case r.State == timeline.Waiting || r.State == timeline.Paused:
 		to := min(c.after(r.NextAt), last)
-		l.bars = append(l.bars, piece(where, end, to, "open"), mark1(where, to, "next"))
+		l.bars = append(l.bars, piece(where, end, to, "open"), dot(where, to, "next"))
 	}
 	return l
 }
@@ -299,7 +299,7 @@ func piece(where scale, from, to time.Duration, class string) bar {
 	return bar{at: percent(at), width: percent(max(0, where(to)-at)), class: class}
 }
 
-func mark1(where scale, at time.Duration, class string) bar {
+func dot(where scale, at time.Duration, class string) bar {
 	return bar{at: percent(where(at)), class: class}
 }
 
@@ -321,7 +321,7 @@ func span0(d time.Duration) string {
 }
 
 // offset is a time as it is told after the request.
-func (c wayChart) offset(at time.Time) string {
+func (c journey) offset(at time.Time) string {
 	if at.Sub(c.ReceivedAt) < 0 {
 		return "−" + span(c.ReceivedAt.Sub(at)) // another clock
 	}
@@ -329,7 +329,7 @@ func (c wayChart) offset(at time.Time) string {
 }
 
 // lacks tells whether a part could not be had.
-func (c wayChart) lacks(what ...string) bool {
+func (c journey) lacks(what ...string) bool {
 	return slices.ContainsFunc(what, func(one string) bool { return slices.Contains(c.Lacks, one) })
 }
 

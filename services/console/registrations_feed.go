@@ -27,7 +27,7 @@ const (
 	// may come together.
 	drawnPerSecond = 4
 	drawnAtOnce    = 8
-	// rateOver is the time over which registrations are counted.
+	// rateOver is the time over which registrations are readAt.
 	rateOver = 5 * time.Second
 )
 
@@ -177,7 +177,7 @@ func newestRows(ctx context.Context, read func(context.Context, url.Values) (eve
 		return nil, "", err
 	}
 	rows := rowsOf(made.Events)
-	markNew(rows, sessions.Events)
+	markSessions(rows, sessions.Events)
 	return rows, made.Latest, nil
 }
 
@@ -199,8 +199,8 @@ func rowsOf(all []events.Event) (rows []registered) {
 	return rows
 }
 
-// markNew says what became of the sessions of rows; true if that is news.
-func markNew(rows []registered, all []events.Event) (changed bool) {
+// markSessions says what became of the sessions of rows; true if that is news.
+func markSessions(rows []registered, all []events.Event) (changed bool) {
 	for _, e := range all {
 		if e.Type == registrationTypes[0] {
 			continue
@@ -224,14 +224,14 @@ type reading struct {
 	draw   *rate.Limiter
 	now    func() time.Time
 	err    error
-	counts []counted
+	counts []readAt
 	began  time.Time // to read on
 	// skipped is when a registration was not drawn last.
 	skipped time.Time
 }
 
-// counted is how many registrations were read at a time.
-type counted struct {
+// readAt is how many registrations were read at a time.
+type readAt struct {
 	at time.Time
 	n  int
 }
@@ -242,7 +242,7 @@ func (r *reading) take(all []events.Event) (changed bool) {
 	fresh := rowsOf(all)
 	now := r.now()
 	if len(fresh) > 0 {
-		r.counts = append(r.counts, counted{now, len(fresh)})
+		r.counts = append(r.counts, readAt{now, len(fresh)})
 		slices.Reverse(fresh)
 		drawn := len(fresh)
 		for n := range fresh {
@@ -255,7 +255,7 @@ func (r *reading) take(all []events.Event) (changed bool) {
 		r.rows, changed = rows[:min(len(rows), maxRows)], true
 	}
 	rows := slices.Clone(r.rows) // the others are given out
-	if markNew(rows, all) {
+	if markSessions(rows, all) {
 		r.rows, changed = rows, true
 	}
 	return changed
@@ -277,7 +277,7 @@ func (r *reading) slows() bool {
 
 func (r *reading) shown() shown {
 	now := r.now()
-	r.counts = slices.DeleteFunc(r.counts, func(c counted) bool { return now.Sub(c.at) >= rateOver })
+	r.counts = slices.DeleteFunc(r.counts, func(c readAt) bool { return now.Sub(c.at) >= rateOver })
 	total := 0
 	for _, c := range r.counts {
 		total += c.n

@@ -16,7 +16,7 @@ import (
 )
 
 // timelinePage looks again by itself while something is still to come.
-func timelinePage(c wayChart) templ.Component {
+func timelinePage(c journey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -209,7 +209,7 @@ func timelinePage(c wayChart) templ.Component {
 	})
 }
 
-func timelineState(c wayChart) templ.Component {
+func timelineState(c journey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -291,9 +291,9 @@ func timelineState(c wayChart) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var13 string
-			templ_7745c5c3_Var13, templ_7745c5c3_Err = templruntime.NewAttributeExpression(templ.SafeURL(base + "/dead-letters?event=" + dead)).ResolveURL(ctx)
+			templ_7745c5c3_Var13, templ_7745c5c3_Err = templruntime.NewAttributeExpression(templ.SafeURL(base + "/dead-letters/" + dead)).ResolveURL(ctx)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `registrations_timeline.templ`, Line: 67, Col: 118}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `registrations_timeline.templ`, Line: 67, Col: 112}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ_7745c5c3_Var13)
 			if templ_7745c5c3_Err != nil {
@@ -308,7 +308,7 @@ func timelineState(c wayChart) templ.Component {
 	})
 }
 
-func timelineFacts(c wayChart) templ.Component {
+func timelineFacts(c journey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -792,7 +792,7 @@ func waterfall(lines []line, ticks []tick) templ.Component {
 	})
 }
 
-func timelineTable(c wayChart) templ.Component {
+func timelineTable(c journey) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -841,7 +841,7 @@ func timelineTable(c wayChart) templ.Component {
 	})
 }
 
-func timelineRow(c wayChart, l line) templ.Component {
+func timelineRow(c journey, l line) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1103,7 +1103,7 @@ func timelineRow(c wayChart, l line) templ.Component {
 }
 
 // after is a time counted from the request, the exact one on hover.
-func after(c wayChart, t time.Time) templ.Component {
+func after(c journey, t time.Time) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1168,7 +1168,7 @@ func after(c wayChart, t time.Time) templ.Component {
 }
 
 // how is how the person has registered.
-func how(c wayChart) string {
+func how(c journey) string {
 	if c.FlowType == "" {
 		return methodName(c.Method, c.Provider)
 	}
@@ -1176,23 +1176,23 @@ func how(c wayChart) string {
 }
 
 // url is where this timeline is asked for again.
-func (c wayChart) url() string {
+func (c journey) url() string {
 	return pathRegistrations + "/" + c.IdentityID.String() + flowQuery(c)
 }
 
-func flowQuery(c wayChart) string {
+func flowQuery(c journey) string {
 	if c.FlowID == "" {
 		return ""
 	}
 	return "?flow=" + c.FlowID
 }
 
-// dead is the event of a dead letter, if there is one.
-func (c wayChart) dead() string {
+// dead is a dead letter, by hook and event, if there is one.
+func (c journey) dead() string {
 	for _, e := range c.Events {
 		for _, r := range e.Hooks {
 			if r.State == timeline.Dead {
-				return e.ID
+				return r.Hook + "/" + e.ID
 			}
 		}
 	}
@@ -1200,7 +1200,7 @@ func (c wayChart) dead() string {
 }
 
 // lacking says what could not be had.
-func lacking(c wayChart) (text string) {
+func lacking(c journey) (text string) {
 	for _, part := range []struct{ name, text string }{
 		{"events", "The event log does not answer."},
 		{"hooks", "Which hooks are declared is not known."},
