@@ -85,6 +85,7 @@ func (c *console) routes() []route {
 		signInRoutes(),
 		setUpRoutes(),
 		operatorsRoutes(),
+		passwordRoutes(),
 	)
 }
 
