@@ -98,6 +98,7 @@ func (c *console) routes() []route {
 		identitiesRoutes(),
 		sessionsRoutes(),
 		auditRoutes(),
+		passwordRoutes(),
 	)
 }
 

@@ -35,6 +35,9 @@ var matrix = map[string]may{
 	"GET /console/set-up":    public(http.StatusGone),
 	"POST /console/set-up":   public(http.StatusGone),
 
+	"GET /console/password":  operators(http.StatusOK),
+	"POST /console/password": operators(http.StatusBadRequest),
+
 	"GET /console/operators":                owners(http.StatusOK),
 	"POST /console/operators":               owners(http.StatusBadRequest),
 	"GET /console/operators/{name}":         owners(http.StatusOK),

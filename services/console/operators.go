@@ -27,6 +27,9 @@ type Operators interface {
 	// SetUp sets their password and signs them in, or gives [operator.ErrLink], an
 	// [*operator.Invalid] or an [*operator.Busy].
 	SetUp(ctx context.Context, by audit.Author, link string, p password.Plain) (operator.Secret, operator.Session, error)
+	// ChangePassword sets another password of whom t is, and gives what SignIn gives or
+	// an [*operator.Invalid].
+	ChangePassword(ctx context.Context, t operator.Try, chosen password.Plain) (operator.Secret, operator.Session, error)
 
 	List(ctx context.Context) ([]operator.Operator, error)
 	// Add, Reset and AddToken give what is shown once.

@@ -102,3 +102,26 @@ func TestManageTokens(t *testing.T) {
 	b.get("/console/operators").wants(t, http.StatusOK, "The token grafana is removed", "There is no token.")
 	b.post("/console/tokens/remove", url.Values{"name": {"grafana"}}).wants(t, http.StatusNotFound, "There is no token of this name.")
 }
+
+func TestChangeOwnPassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.real()
+	b := w.signedIn(p, "bob", operator.RoleOperator)
+	other := w.browser()
+	other.signIn("bob", right, "").leads(t, "/console/")
+	change := func(current, next, again string) page {
+		return b.post("/console/password", url.Values{"current": {current}, "password": {next}, "again": {again}})
+	}
+	b.get("/console/password").wants(t, http.StatusOK, "Your password", `value="bob"`)
+	change("wrong", "another horse battery", "another horse battery").wants(t, http.StatusBadRequest, "The present password is wrong.")
+	change(right, "another horse battery", "x").wants(t, http.StatusBadRequest, "The two new passwords are not the same.")
+	change(right, "bobbobbobbob", "bobbobbobbob").wants(t, http.StatusBadRequest, `role="alert"`)
+	before := b.cookies["usher_console"].Value
+	change(right, "another horse battery", "another horse battery").leads(t, "/console/password")
+	if b.cookies["usher_console"].Value == before {
+		t.Error("the session is still that of the former password")
+	}
+	b.get("/console/password").wants(t, http.StatusOK, "Your password is changed.")
+	other.get("/console/").leads(t, "/console/sign-in?to=%2Fconsole%2F")
+}

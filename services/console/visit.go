@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -34,6 +35,8 @@ func (c *console) handler(to route) http.Handler {
 		v := &visit{console: c, w: w, r: r}
 		err := v.enter(to.role)
 		if err == nil {
+			end := v.endWithSession()
+			defer end()
 			err = to.serve(v)
 		}
 		if err != nil {
@@ -58,6 +61,17 @@ func (v *visit) enter(role operator.Role) error {
 		return errRole
 	}
 	return nil
+}
+
+// endWithSession lets what goes on for long, such as a live list, end when the
+// session does.
+func (v *visit) endWithSession() context.CancelFunc {
+	if v.who.Name == "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(v.r.Context(), v.who.ExpiresAt.Sub(v.Now()))
+	v.r = v.r.WithContext(ctx)
+	return cancel
 }
 
 var (

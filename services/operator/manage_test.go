@@ -113,6 +113,46 @@ func TestResetTakesThePassword(t *testing.T) {
 	}
 }
 
+func TestChangePassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.setUp("ann", operator.RoleOwner)
+	change := func(from, to string) (operator.Secret, error) {
+		got, _, err := w.ChangePassword(t.Context(), operator.Try{Name: "ann", Password: password.New(from), Client: "192.0.2.1"}, password.New(to))
+		return got, err
+	}
+	var invalid *operator.Invalid
+	if _, err := change("wrong", "another horse battery"); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("ChangePassword with a wrong one = %v, want %v", err, operator.ErrWrong)
+	}
+	if _, err := change(right, "short"); !errors.As(err, &invalid) {
+		t.Errorf("ChangePassword to a short one = %v, want %T", err, invalid)
+	}
+	if _, err := w.Recognize(t.Context(), token); err != nil {
+		t.Errorf("Recognize after what was refused: %v", err)
+	}
+	next, err := change(right, "another horse battery")
+	if err != nil {
+		t.Fatalf("ChangePassword: %v", err)
+	}
+	if _, err := w.Recognize(t.Context(), token); !errors.Is(err, operator.ErrSignedOut) {
+		t.Errorf("Recognize of a former session = %v, want %v", err, operator.ErrSignedOut)
+	}
+	if s, err := w.Recognize(t.Context(), next.Reveal()); err != nil || s.Name != "ann" {
+		t.Errorf("Recognize of the new session = %+v, %v, want ann", s, err)
+	}
+	if err := w.signIn("ann", right, "192.0.2.1"); !errors.Is(err, operator.ErrWrong) {
+		t.Errorf("SignIn with the former password = %v, want %v", err, operator.ErrWrong)
+	}
+	var busy *operator.Busy
+	for range 8 { // guessing goes by the same limit as signing in
+		_, _ = change("wrong", "another horse battery")
+	}
+	if _, err := change("another horse battery", right); !errors.As(err, &busy) {
+		t.Errorf("ChangePassword after ten wrong tries = %v, want to wait", err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

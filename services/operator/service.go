@@ -61,6 +61,9 @@ type Store interface {
 	// ResetOperator takes the password of an operator, ends their sessions and stores
 	// the digest of a new link, or gives [ErrNotFound].
 	ResetOperator(ctx context.Context, name string, link Digest, until time.Time, told events.Event) error
+	// ChangePassword stores another password of one whose password is still the former,
+	// and ends their sessions, or gives [ErrWrong].
+	ChangePassword(ctx context.Context, name, former, hash string, told events.Event) error
 	// LinkedOperator gives whose link this is, or [ErrLink].
 	LinkedOperator(ctx context.Context, link Digest) (Operator, error)
 	// SetUpOperator stores a password and takes the link, or gives [ErrLink].

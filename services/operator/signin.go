@@ -18,6 +18,7 @@ const (
 	actCreate       = "operator.create"
 	actRemove       = "operator.remove"
 	actReset        = "operator.reset"
+	actPassword     = "operator.password"
 	actRole         = "operator.role"
 	actTokenCreate  = "token.create"
 	actTokenRemove  = "token.remove"
@@ -41,42 +42,80 @@ type Try struct {
 // too many wrong tries; other errors are no fault of theirs.
 func (s *Service) SignIn(ctx context.Context, t Try) (token Secret, made Session, err error) {
 	defer func() { s.observe(err) }()
-	name, client, now := canonical(t.Name), network(t.Client), s.Now()
-	if wait, ok := s.clients.take(client, triesOfClient, now); !ok {
-		return token, made, &Busy{wait}
-	}
-	if wait, ok := s.names.take(name, triesOfName, now); !ok {
-		s.clients.giveBack(client, triesOfClient, now)
-		return token, made, &Busy{wait}
-	}
-	token, made, err = s.signIn(ctx, name, t)
-	if errors.Is(err, ErrWrong) {
-		s.tell(ctx, t.By)
-		return token, made, err
-	}
-	s.clients.giveBack(client, triesOfClient, now)
-	s.names.giveBack(name, triesOfName, now)
+	err = s.limited(ctx, t, func(name string) error {
+		o, hash, err := s.verify(ctx, name, t.Password)
+		if err == nil {
+			token, made, err = s.begin(ctx, o, hash, t.By)
+		}
+		return err
+	})
 	return token, made, err
 }
 
-func (s *Service) signIn(ctx context.Context, name string, t Try) (Secret, Session, error) {
+// ChangePassword sets another password of an operator, whose present one t has. All
+// their sessions end; it gives the token of a new one. Besides what [Service.SignIn]
+// gives, it gives an [*Invalid].
+func (s *Service) ChangePassword(ctx context.Context, t Try, chosen password.Plain) (token Secret, made Session, err error) {
+	err = s.limited(ctx, t, func(name string) error {
+		o, former, err := s.verify(ctx, name, t.Password)
+		if err != nil {
+			return err
+		}
+		hash, err := s.hash(ctx, name, chosen)
+		if err != nil {
+			return err
+		}
+		by := t.By
+		by.Actor = Session{Name: name}.Actor()
+		err = s.Store.ChangePassword(ctx, name, former, hash, s.event(by, actPassword, name))
+		s.recent.dropOf(name)
+		if err == nil {
+			token, made, err = s.begin(ctx, o, hash, by)
+		}
+		return err
+	})
+	return token, made, err
+}
+
+// limited lets one try pass, unless its name or its client had too many wrong ones.
+func (s *Service) limited(ctx context.Context, t Try, try func(name string) error) error {
+	name, client, now := canonical(t.Name), network(t.Client), s.Now()
+	if wait, ok := s.clients.take(client, triesOfClient, now); !ok {
+		return &Busy{wait}
+	}
+	if wait, ok := s.names.take(name, triesOfName, now); !ok {
+		s.clients.giveBack(client, triesOfClient, now)
+		return &Busy{wait}
+	}
+	err := try(name)
+	if errors.Is(err, ErrWrong) {
+		s.tell(ctx, t.By)
+		return err
+	}
+	s.clients.giveBack(client, triesOfClient, now)
+	s.names.giveBack(name, triesOfName, now)
+	return err
+}
+
+// verify gives the operator whose password this is, and its hash, or [ErrWrong].
+func (s *Service) verify(ctx context.Context, name string, p password.Plain) (Operator, string, error) {
 	o, hash, err := s.Store.Operator(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Secret{}, Session{}, err
+		return Operator{}, "", err
 	}
 	if err != nil || hash == "" {
-		if _, err := s.Passwords.Hash(ctx, t.Password); err != nil { // the same work, so that time tells nothing
-			return Secret{}, Session{}, hashing(err)
+		if _, err := s.Passwords.Hash(ctx, p); err != nil { // the same work, so that time tells nothing
+			return Operator{}, "", hashing(err)
 		}
-		return Secret{}, Session{}, ErrWrong
+		return Operator{}, "", ErrWrong
 	}
-	switch err := s.Passwords.Verify(ctx, t.Password, hash); {
+	switch err := s.Passwords.Verify(ctx, p, hash); {
 	case errors.Is(err, password.ErrMismatch):
-		return Secret{}, Session{}, ErrWrong
+		return Operator{}, "", ErrWrong
 	case err != nil:
-		return Secret{}, Session{}, hashing(err)
+		return Operator{}, "", hashing(err)
 	}
-	return s.begin(ctx, o, hash, t.By)
+	return o, hash, nil
 }
 
 // begin makes a session of an operator whose password is the given one.

@@ -160,6 +160,21 @@ func (s *Store) ResetOperator(ctx context.Context, name string, link operator.Di
 	})
 }
 
+// ChangePassword is [operator.Store.ChangePassword].
+func (s *Store) ChangePassword(ctx context.Context, name, former, hash string, told events.Event) error {
+	err := s.changeOperator(ctx, "change password of", name, told, func(tx *tx, was operatorRow) error {
+		if was.Password != former {
+			return operator.ErrWrong
+		}
+		_, err := tx.exec(`UPDATE operators SET password = ?, updated_at = ? WHERE name = ?`, hash, moment{s.now()}, name)
+		return err
+	})
+	if errors.Is(err, operator.ErrNotFound) {
+		return operator.ErrWrong
+	}
+	return err
+}
+
 // changeOperator does what changes who an operator is, and ends their sessions.
 func (s *Store) changeOperator(ctx context.Context, what, name string, told events.Event, do func(*tx, operatorRow) error) error {
 	err := s.durable.commit(ctx, func(tx *tx) error {
@@ -182,8 +197,10 @@ func (s *Store) changeOperator(ctx context.Context, what, name string, told even
 		}
 		return appendEvent(tx, told)
 	})
-	if errors.Is(err, operator.ErrNotFound) || errors.Is(err, operator.ErrLastOwner) {
-		return err
+	for _, known := range []error{operator.ErrNotFound, operator.ErrLastOwner, operator.ErrWrong} {
+		if errors.Is(err, known) {
+			return err
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s operator %s: %w", what, name, err)

@@ -154,6 +154,11 @@ func testOperatorSessions(t *testing.T, s *suite) {
 	if err := st.AddOperatorSession(s.ctx(), link(2), want, "another hash", s.acted("operator.sign_in", "ann")); !errors.Is(err, operator.ErrWrong) {
 		t.Errorf("AddOperatorSession after the password was changed = %v, want %v", err, operator.ErrWrong)
 	}
+	for _, name := range []string{"ann", "nobody"} {
+		if err := st.ChangePassword(s.ctx(), name, "a former hash", "another hash", s.acted("operator.password", name)); !errors.Is(err, operator.ErrWrong) {
+			t.Errorf("ChangePassword of %s, who has another = %v, want %v", name, err, operator.ErrWrong)
+		}
+	}
 	for name, end := range map[string]func() error{
 		"a reset": func() error {
 			return st.ResetOperator(s.ctx(), "ann", link(7), s.clock().Add(day), s.acted("operator.reset", "ann"))
@@ -161,7 +166,10 @@ func testOperatorSessions(t *testing.T, s *suite) {
 		"a change of role": func() error {
 			return st.ChangeRole(s.ctx(), "ann", operator.RoleOperator, s.acted("operator.role", "ann"))
 		},
-		"a removal":           func() error { return st.RemoveOperator(s.ctx(), "ann", s.acted("operator.remove", "ann")) },
+		"a removal": func() error { return st.RemoveOperator(s.ctx(), "ann", s.acted("operator.remove", "ann")) },
+		"a new password": func() error {
+			return st.ChangePassword(s.ctx(), "ann", "hash of ann", "another hash", s.acted("operator.password", "ann"))
+		},
 		"the end of its time": func() error { s.advance(12 * time.Hour); return nil },
 		"signing out":         func() error { return st.RemoveOperatorSession(s.ctx(), link(1), s.acted("operator.sign_out", "ann")) },
 	} {

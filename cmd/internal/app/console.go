@@ -106,6 +106,11 @@ func (s operatorStore) ResetOperator(ctx context.Context, name string, link oper
 	return s.kicked(s.Store.ResetOperator(ctx, name, link, until, told))
 }
 
+// ChangePassword is [operator.Store.ChangePassword].
+func (s operatorStore) ChangePassword(ctx context.Context, name, former, hash string, told events.Event) error {
+	return s.kicked(s.Store.ChangePassword(ctx, name, former, hash, told))
+}
+
 // SetUpOperator is [operator.Store.SetUpOperator].
 func (s operatorStore) SetUpOperator(ctx context.Context, link operator.Digest, hash string, told events.Event) error {
 	return s.kicked(s.Store.SetUpOperator(ctx, link, hash, told))
