@@ -33,7 +33,8 @@ func TestSessionWorkers(t *testing.T) {
 	}{
 		"none": {seenWorkers{}, 200, `{"session_workers":[]}`},
 		"two": {
-			seenWorkers{list: []delivery.Instance{busy, {ID: "one"}}}, 200,
+			seenWorkers{list: []delivery.Instance{busy, {ID: "one"}}},
+			200,
 			`[{"id":"one","version":"","round_trip_ms":0,"answered":0,"refused":0,"late":0,"failed":0,"running":0,"average_ms":0},` +
 				`{"id":"two","version":"1.2.3","started_at":"2026-11-24T12:00:00.123456Z","round_trip_ms":1.234,"answered":3,"refused":1,"late":0,"failed":0,"running":2,"average_ms":2}]`,
 		},
