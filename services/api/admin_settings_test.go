@@ -52,7 +52,7 @@ func (d *settingsDesk) SettingsBefore(_ context.Context, before int64, limit int
 
 func (d *settingsDesk) Follow(ctx context.Context) (override.InForce, error) {
 	newest, err := d.NewestSettings(ctx)
-	return override.InForce{Newest: newest, Values: newest.Values}, err
+	return override.InForce{Newest: newest, Number: newest.Number, Values: newest.Values}, err
 }
 
 func (d *settingsDesk) Settings(v override.Values) []override.State {

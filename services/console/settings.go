@@ -37,34 +37,17 @@ func settingsRoutes() []route {
 	}
 }
 
-// settingsNow is what the admin API says of the settings.
-type settingsNow struct {
-	Revision override.Revision `json:"revision"`
-	Settings []override.State  `json:"settings"`
-	Effect   override.Effect   `json:"effect"`
-	// Refused says why the revision is not in force.
-	Refused []string `json:"refused"`
-}
-
-// settingsChange is what the admin API is asked for, to look at or to save.
+// settingsChange is what the admin API is asked to save: a change of what was seen.
 type settingsChange struct {
-	Revision *int64         `json:"revision,omitempty"` // to save
-	Set      map[string]any `json:"set"`
-	Reset    []string       `json:"reset"`
-}
-
-// settingsPreview is what the admin API says would be.
-type settingsPreview struct {
-	Today   override.Effect `json:"today"`
-	After   override.Effect `json:"after"`
-	Refused []string        `json:"refused"`
+	Revision int64 `json:"revision"`
+	override.Change
 }
 
 // settingsView is the page of the settings: what is in force, what an operator
 // wants instead, and what that does.
 type settingsView struct {
 	visit *visit
-	now   settingsNow
+	now   override.Snapshot
 	draft draft
 	// changes are the operator's; others those that somebody else has saved since
 	// the operator looked.
@@ -77,7 +60,7 @@ type settingsView struct {
 
 // settings shows what is in force.
 func (v *visit) settings() error {
-	now := load[settingsNow](v, adminSettings, nil)
+	now := load[override.Snapshot](v, adminSettings, nil)
 	content := settingsMissing(now.err)
 	if now.err == nil {
 		content = settingsPage(settingsView{visit: v, now: now.value, effect: compare(now.value.Effect, now.value.Effect)})
@@ -122,7 +105,7 @@ func (v *visit) preview(view *settingsView) {
 	if len(view.changes) == 0 {
 		return
 	}
-	var p settingsPreview
+	var p override.Preview
 	err := v.ask(http.MethodPost, adminSettings+"/preview", nil, wanted(view.changes), &p)
 	if reasons := reasonsOf(err); len(reasons) > 0 {
 		p.Today, p.Refused, err = view.now.Effect, reasons, nil
@@ -156,9 +139,8 @@ func (v *visit) saveSettings() error {
 	if len(view.changes) == 0 {
 		return v.done(pathSettings, "Nothing was to be changed: all of it is in force already.")
 	}
-	body := wanted(view.changes)
-	body.Revision = &view.draft.seen
-	var saved settingsNow
+	body := settingsChange{view.draft.seen, wanted(view.changes)}
+	var saved override.Snapshot
 	err = v.ask(http.MethodPatch, adminSettings, nil, body, &saved)
 	if err == nil {
 		return v.done(pathSettings, savedNotice(saved.Revision.Number))
@@ -204,7 +186,7 @@ func (s settingsView) savable() bool {
 // operator wants sign-in after registration off.
 func (s settingsView) keepsSocial() bool {
 	off := slices.ContainsFunc(s.changes, func(c change) bool { return c.Name == override.SignIn && c.to == "false" })
-	social, ok := s.now.state(override.SocialSignIn)
+	social, ok := stateOf(s.now, override.SocialSignIn)
 	return off && ok && s.shown(social) == "true"
 }
 
@@ -224,8 +206,8 @@ func (s settingsView) resets(name string) bool {
 	return slices.ContainsFunc(s.changes, func(c change) bool { return c.Name == name && c.reset })
 }
 
-// state is that of a setting; false if this version does not have it.
-func (n settingsNow) state(name string) (override.State, bool) {
+// stateOf is that of a setting; false if this version does not have it.
+func stateOf(n override.Snapshot, name string) (override.State, bool) {
 	at := slices.IndexFunc(n.Settings, func(s override.State) bool { return s.Name == name })
 	if at < 0 {
 		return override.State{}, false
@@ -239,8 +221,8 @@ type settingsGroup struct {
 	settings    []override.State
 }
 
-// groups are all settings but the first, in the order of the page.
-func (n settingsNow) groups() []settingsGroup {
+// groupsOf are all settings but the first, in the order of the page.
+func groupsOf(n override.Snapshot) []settingsGroup {
 	groups := []settingsGroup{
 		{title: "Verification gate", lead: "Whether a login needs a verified address. The session that comes with the registration bypasses it, once; the next login does not."},
 		{title: "Social sign-in", lead: "Whoever registers through a provider is signed in by itself, also where the switch above is off."},

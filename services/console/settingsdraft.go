@@ -91,8 +91,8 @@ func (d draft) others(states []override.State) (all []change) {
 }
 
 // wanted is what the admin API is asked for.
-func wanted(changes []change) settingsChange {
-	w := settingsChange{Set: map[string]any{}, Reset: []string{}}
+func wanted(changes []change) override.Change {
+	w := override.Change{Set: override.Values{}, Reset: []string{}}
 	for _, c := range changes {
 		switch {
 		case c.reset:

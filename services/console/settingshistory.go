@@ -26,7 +26,7 @@ type revisionView struct {
 // historyView is a page of the history.
 type historyView struct {
 	visit     *visit
-	now       settingsNow
+	now       override.Snapshot
 	revisions []revisionView
 	// older is the number before which the next page begins, 0 for none.
 	older int64
@@ -86,7 +86,7 @@ func (v *visit) revision(number int64) (override.Revision, error) {
 // revisionsView are two revisions side by side.
 type revisionsView struct {
 	visit    *visit
-	now      settingsNow
+	now      override.Snapshot
 	from, to override.Revision
 	changes  []change
 }
@@ -158,7 +158,7 @@ func (v *visit) revertSettings() error {
 		return &refusal{Status: http.StatusBadRequest, Reason: "This form cannot be read. Nothing was changed."}
 	}
 	seen, number := revisionOf(v.r.PostForm, "revision"), revisionOf(v.r.PostForm, "to")
-	var saved settingsNow
+	var saved override.Snapshot
 	body := struct {
 		Revision int64 `json:"revision"`
 		To       int64 `json:"to"`
@@ -209,7 +209,7 @@ func (c revisionsView) differs(name string) bool {
 
 // label is what a setting is called here.
 func (c revisionsView) label(name string) string {
-	if s, ok := c.now.state(name); ok {
+	if s, ok := stateOf(c.now, name); ok {
 		return labelOf(s.Setting)
 	}
 	return name
@@ -217,7 +217,7 @@ func (c revisionsView) label(name string) string {
 
 // says is what a revision has for a setting, in words.
 func (c revisionsView) says(values override.Values, name string) string {
-	s, _ := c.now.state(name)
+	s, _ := stateOf(c.now, name)
 	value, saved := values[name]
 	return savedText(s.Kind, textOf(s.Kind, value), saved)
 }

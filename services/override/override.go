@@ -3,6 +3,9 @@
 // a revision of its own, made from the one that the operator saw.
 //
 //	settings of a revision → preview (plans today, after) → save → every instance follows
+//
+// In force is the newest revision that holds with the file, see [Choose]: a function of
+// the file and the revisions, not of what a process was doing when they changed.
 package override
 
 import (

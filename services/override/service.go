@@ -17,6 +17,9 @@ import (
 // MaxSize is how large the values of a revision may be, in bytes of JSON.
 const MaxSize = 64 << 10
 
+// followLimit is how long a save waits for this process to go by it.
+const followLimit = 5 * time.Second
+
 // source is the part that settings.changed comes from.
 const source = "/usher/settings"
 
@@ -32,21 +35,6 @@ type Store interface {
 	SettingsBefore(ctx context.Context, before int64, limit int) ([]Revision, error)
 }
 
-// InForce is what a process goes by.
-type InForce struct {
-	Newest Revision
-	// Values are those in force: what Newest has, unless it was refused.
-	Values Values
-	// Refused says why Newest is not in force.
-	Refused []string
-}
-
-// Follower puts the newest revision in force in this process.
-type Follower interface {
-	// Follow returns once the newest revision is in force, or refused.
-	Follow(ctx context.Context) (InForce, error)
-}
-
 // Service shows, saves and takes back settings. All fields are needed but Saved.
 type Service struct {
 	Store         Store
@@ -60,11 +48,15 @@ type Service struct {
 // Snapshot is all settings at one revision, and what they do.
 type Snapshot struct {
 	Revision Revision `json:"revision"`
-	Settings []State  `json:"settings"`
-	Effect   Effect   `json:"effect"`
-	// Refused says why this revision is not in force: then Settings and Effect are
-	// what is.
+	// InForce is the number of the revision in force, see [InForce]. Settings and
+	// Effect are its.
+	InForce  int64   `json:"in_force"`
+	Settings []State `json:"settings"`
+	Effect   Effect  `json:"effect"`
+	// Refused says why Revision is not the one in force.
 	Refused []string `json:"refused,omitempty"`
+	// Unknown are saved names that no setting has: the next save drops them.
+	Unknown []string `json:"unknown,omitempty"`
 }
 
 // Change is what somebody wants to be otherwise: values to set, and names of
@@ -93,10 +85,14 @@ func (s *Service) Current(ctx context.Context) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("effect of settings: %w", err)
 	}
-	return Snapshot{Revision: now.Newest, Settings: s.Configuration.Settings(now.Values), Effect: effect, Refused: now.Refused}, nil
+	return Snapshot{
+		Revision: now.Newest, InForce: now.Number, Settings: s.Configuration.Settings(now.Values), Effect: effect,
+		Refused: now.Refused, Unknown: now.Unknown,
+	}, nil
 }
 
-// Preview gives what a change of the newest revision would do. It changes nothing.
+// Preview gives what a change of what is in force would do, as Save would make it. It
+// changes nothing.
 func (s *Service) Preview(ctx context.Context, c Change) (Preview, error) {
 	now, err := s.Follower.Follow(ctx)
 	if err != nil {
@@ -106,7 +102,7 @@ func (s *Service) Preview(ctx context.Context, c Change) (Preview, error) {
 	if p.Today, err = s.Configuration.Effect(ctx, now.Values); err != nil {
 		return Preview{}, fmt.Errorf("effect of settings: %w", err)
 	}
-	values, err := s.changed(now.Newest, c)
+	values, err := s.changed(now, c)
 	if err == nil {
 		p.After, err = s.Configuration.Effect(ctx, values)
 	}
@@ -127,19 +123,23 @@ func NoEffect() Effect {
 	return Effect{Rows: []Row{}, Answers: []Answer{}, Background: map[string][]string{}, Warnings: []string{}}
 }
 
-// Save makes a new revision from the one that was seen, and returns once this
-// process goes by it. The error is [Stale] when another was saved since, [Refused]
-// when it could not hold.
+// Save makes a new revision of what is in force with a change, and returns once this
+// process goes by it. The error is [Stale] when the newest revision is not the one
+// that was seen, [Refused] when the change could not hold, or when the newest cannot be
+// read: what it held is not to be lost unseen.
 func (s *Service) Save(ctx context.Context, seen int64, c Change, by audit.Author) (Snapshot, error) {
-	newest, err := s.newest(ctx, seen)
+	now, err := s.Follower.Follow(ctx)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("save settings: %w", err)
+	}
+	if now.Newest.Number != seen {
+		return Snapshot{}, &Stale{now.Newest}
+	}
+	values, err := s.changed(now, c)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	values, err := s.changed(newest, c)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return s.save(ctx, "saved", newest, values, by)
+	return s.save(ctx, "saved", now.Newest, values, by)
 }
 
 // Revert makes a new revision with the values of an earlier one; 0 is nothing
@@ -162,7 +162,8 @@ func (s *Service) Revert(ctx context.Context, seen, to int64, by audit.Author) (
 		}
 		earlier = found[0]
 	}
-	return s.save(ctx, "reverted", newest, earlier.Values, by)
+	values, _ := earlier.Values.split(s.known)
+	return s.save(ctx, "reverted", newest, values, by)
 }
 
 // History gives revisions below a number, the newest first; 0 is above all.
@@ -203,17 +204,29 @@ func (s *Service) save(ctx context.Context, action string, newest Revision, valu
 	if s.Saved != nil {
 		s.Saved()
 	}
-	now, err := s.Current(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), followLimit)
+	defer cancel()
+	now, err := s.Current(ctx)
 	if err != nil { // it is saved all the same
-		now = Snapshot{Revision: r, Settings: s.Configuration.Settings(values), Effect: effect, Refused: []string{
+		now = Snapshot{Revision: r, InForce: r.Number, Settings: s.Configuration.Settings(values), Effect: effect, Refused: []string{
 			"it is saved, and will be in force when the database can be read again",
 		}}
 	}
 	return now, nil
 }
 
-// changed gives the values of a revision with a change of them, or [Refused].
-func (s *Service) changed(from Revision, c Change) (Values, error) {
+// known tells whether there is such a setting.
+func (s *Service) known(name string) bool {
+	return slices.ContainsFunc(s.Configuration.Settings(nil), func(one State) bool { return one.Name == name })
+}
+
+// changed gives the values in force with a change of them, or [Refused].
+func (s *Service) changed(from InForce, c Change) (Values, error) {
+	if n := from.Newest; n.Damaged {
+		return nil, &Refused{[]string{fmt.Sprintf(
+			"revision %d cannot be read, so what it held would be lost unseen: first take an earlier revision back, or 0 for what the file says", n.Number,
+		)}}
+	}
 	values := maps.Clone(from.Values)
 	if values == nil {
 		values = Values{}
@@ -224,7 +237,7 @@ func (s *Service) changed(from Revision, c Change) (Values, error) {
 	}
 	var reasons []string
 	for _, name := range c.Reset {
-		if _, saved := values[name]; !saved && known[name].Name == "" {
+		if known[name].Name == "" && !slices.Contains(from.Unknown, name) {
 			reasons = append(reasons, unknown(name, known))
 		}
 		delete(values, name)

@@ -17,6 +17,7 @@ import (
 type desk struct {
 	rows      []override.Revision
 	following error // what Follow answers
+	once      bool  // it answers well the first time
 	overtake  bool  // another saves between the look and the commit
 }
 
@@ -41,7 +42,11 @@ func (d *desk) SettingsBefore(context.Context, int64, int) ([]override.Revision,
 
 func (d *desk) Follow(ctx context.Context) (override.InForce, error) {
 	newest, _ := d.NewestSettings(ctx)
-	return override.InForce{Newest: newest, Values: newest.Values}, d.following
+	if d.once {
+		d.once = false
+		return override.InForce{Newest: newest, Number: newest.Number, Values: newest.Values}, nil
+	}
+	return override.InForce{Newest: newest, Number: newest.Number, Values: newest.Values}, d.following
 }
 
 func (d *desk) Settings(v override.Values) []override.State {
@@ -68,7 +73,7 @@ var (
 // It is saved then: to call it an error would have the operator save once more.
 func TestSavedThoughTheProcessCannotFollow(t *testing.T) {
 	t.Parallel()
-	d := &desk{following: errors.New("the database is away")}
+	d := &desk{following: errors.New("the database is away"), once: true}
 	now, err := d.service().Save(t.Context(), 0, off, ann)
 	if err != nil || now.Revision.Number != 1 || now.Settings[0].Value != false || len(now.Refused) != 1 {
 		t.Errorf("Save = %+v, %v; want what was saved, and that it is not in force yet", now, err)

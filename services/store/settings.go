@@ -65,14 +65,6 @@ var errOther = errors.New("store: another revision is the newest")
 
 const newestSettings = `SELECT coalesce(max(revision), 0) FROM settings`
 
-// SettingsRevision gives the number of the newest revision, 0 if there is none.
-func (s *Store) SettingsRevision(ctx context.Context) (newest int64, err error) {
-	if err := s.reads.get(ctx, &newest, newestSettings); err != nil {
-		return 0, fmt.Errorf("revision of settings: %w", err)
-	}
-	return newest, nil
-}
-
 // NewestSettings gives the newest revision; the zero one if there is none.
 func (s *Store) NewestSettings(ctx context.Context) (override.Revision, error) {
 	var row settingsRow

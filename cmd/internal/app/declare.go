@@ -162,7 +162,8 @@ func (p *process) undeclared(ctx context.Context, d events.DurableState, now tim
 	return events.RemoveDurable(ctx, p.provisioner, d.Name)
 }
 
-// keepProvisioned provisions now and then until ctx ends.
+// keepProvisioned provisions when other hooks are in force, and now and then, until
+// ctx ends.
 func (p *process) keepProvisioned(ctx context.Context) {
 	tick := time.NewTicker(provisionEvery)
 	defer tick.Stop()
@@ -171,6 +172,7 @@ func (p *process) keepProvisioned(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-p.overrides.newHooks:
 		}
 		if err := p.provision(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("the bus does not have all that is declared", "error", err)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -20,87 +21,142 @@ import (
 // of them.
 const followEvery = 5 * time.Second
 
+// lookLimit is how long the database may take to say what was saved.
+const lookLimit = 10 * time.Second
+
 // overrides lay what operators have saved over the configuration file, and put
-// both together in force. What cannot be used changes nothing.
+// both together in force: the newest revision that holds with the file, see
+// [override.Choose]. That follows from the file and the revisions alone, so that
+// processes agree, and a start makes the same of them as a process that was running
+// when they changed. A file that goes no more with what was saved counts.
 type overrides struct {
 	*process
 	// file is the last good reading of it.
 	file atomic.Pointer[config.Config]
+	// newHooks is told when other hooks are in force than before.
+	newHooks chan struct{}
 
-	mu      sync.Mutex // held by who puts something in force
-	now     override.InForce
-	outcome atomic.Pointer[override.InForce] // now, for the metrics
+	turn   sync.Mutex // held by who puts something in force
+	now    override.InForce
+	edited *config.Config // a reading of the file that is to be in force
+	// outcome is now, for the metrics.
+	outcome atomic.Pointer[override.InForce]
+
+	mu   sync.Mutex
+	next *look // has not begun
+}
+
+// look is one at what was saved. All who asked before it began wait for it.
+type look struct {
+	done chan struct{}
+	now  override.InForce
+	err  error
 }
 
 // startOverrides puts the file with the saved settings over it in force, or the
 // file alone where they cannot be used.
 func (p *process) startOverrides(ctx context.Context) error {
-	p.overrides = &overrides{process: p}
+	p.overrides = &overrides{process: p, newHooks: make(chan struct{}, 1), edited: p.cfg}
 	p.metrics.overrides(func() (int64, bool) {
 		now := p.overrides.outcome.Load()
 		return now.Newest.Number, len(now.Refused) > 0
 	})
-	newest, err := p.store.NewestSettings(ctx)
-	if err != nil {
-		return err
-	}
-	p.overrides.mu.Lock()
-	defer p.overrides.mu.Unlock()
-	return p.overrides.lay(ctx, p.cfg, newest)
+	p.overrides.turn.Lock()
+	defer p.overrides.turn.Unlock()
+	return p.overrides.look(ctx)
 }
 
-// Follow implements [override.Follower]. It costs one small statement where
-// nothing is new.
+// Follow implements [override.Follower]. It costs one small statement where nothing
+// is new. A caller that gives up waiting ends nothing for the others.
 func (o *overrides) Follow(ctx context.Context) (override.InForce, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	number, err := o.store.SettingsRevision(ctx)
-	if err != nil || number == o.now.Newest.Number {
-		return o.now, err
+	if o.next == nil {
+		o.next = &look{done: make(chan struct{})}
+		go o.run(o.next)
 	}
-	newest, err := o.store.NewestSettings(ctx)
-	if err != nil {
-		return o.now, err
+	l := o.next
+	o.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.now, l.err
+	case <-ctx.Done():
+		return override.InForce{}, ctx.Err()
 	}
-	return o.now, o.lay(ctx, o.file.Load(), newest)
 }
 
-// reread puts another reading of the file in force.
-func (o *overrides) reread(ctx context.Context, file *config.Config) error {
+// run looks once, after the one before it.
+func (o *overrides) run(l *look) {
+	o.turn.Lock()
+	defer o.turn.Unlock()
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	newest, err := o.store.NewestSettings(ctx)
-	if err != nil {
-		newest = o.now.Newest
-	}
-	return o.lay(ctx, file, newest)
+	o.next = nil
+	o.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)
+	defer cancel()
+	l.err = o.look(ctx)
+	l.now = o.now
+	close(l.done)
 }
 
-// lay puts a file with the newest settings over it in force. Where those are
-// refused it is the file with the settings that are in force, none at the start;
-// an error says that this does not hold either, and changes nothing.
-func (o *overrides) lay(ctx context.Context, file *config.Config, newest override.Revision) error {
-	next := override.InForce{Newest: newest, Values: newest.Values}
-	refused := override.ErrDamaged
-	if !newest.Damaged {
-		refused = o.force(ctx, file, next.Values)
+// reread puts another reading of the file in force. Where the database is needed for
+// that and away, the next look that succeeds does it.
+func (o *overrides) reread(ctx context.Context, file *config.Config) error {
+	o.turn.Lock()
+	defer o.turn.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	o.edited = file
+	return o.look(ctx)
+}
+
+// look puts in force what is new of the file and the revisions. An error changes
+// nothing.
+func (o *overrides) look(ctx context.Context) error {
+	newest, err := o.store.NewestSettings(ctx)
+	switch started := o.outcome.Load() != nil; {
+	case err != nil && (o.edited == nil || !started):
+		return err
+	case err != nil:
+		newest = o.now.Newest // the file does not wait for the database
+	case o.edited == nil && reflect.DeepEqual(newest, o.now.Newest):
+		return nil
 	}
-	if refused != nil {
-		next.Values, next.Refused = o.now.Values, override.Reasons(refused)
-		if err := o.force(ctx, file, next.Values); err != nil {
-			return err
+	file := o.edited
+	if file == nil {
+		file = o.file.Load()
+	}
+	var unusable error // the file alone
+	next, err := override.Choose(ctx, newest, o.store.SettingsBefore, config.Saveable, func(v override.Values) error {
+		unusable = o.force(file, v)
+		return unusable
+	})
+	if err != nil {
+		if errors.Is(err, unusable) {
+			o.edited = nil // another edit is needed
 		}
-		o.log.Error("the saved settings cannot be used and nothing was deleted; what was in force before stays, at the start the configuration file alone",
-			"revision", newest.Number, "error", strings.Join(next.Refused, "; "))
+		return err
 	}
+	o.tell(next)
+	o.edited, o.now = nil, next
 	o.file.Store(file)
-	o.now = next
 	o.outcome.Store(&next)
 	return nil
 }
 
+// tell says loudly what of the saved settings is not in force.
+func (o *overrides) tell(next override.InForce) {
+	if len(next.Refused) > 0 {
+		o.log.Error("the saved settings cannot be used and nothing was deleted; the newest revision that goes with the configuration file is in force, 0 is the file alone",
+			"revision", next.Newest.Number, "in_force", next.Number, "error", strings.Join(next.Refused, "; "))
+	}
+	if len(next.Unknown) > 0 {
+		o.log.Warn("saved settings that this version does not have are left out; the next save drops them",
+			"revision", next.Number, "names", fmt.Sprintf("%.200q", next.Unknown))
+	}
+}
+
 // force puts a configuration in force unless it is already.
-func (o *overrides) force(ctx context.Context, file *config.Config, values override.Values) error {
+func (o *overrides) force(file *config.Config, values override.Values) error {
 	cfg, warnings, err := file.With(values)
 	if err != nil {
 		return config.Refused(err)
@@ -118,9 +174,10 @@ func (o *overrides) force(ctx context.Context, file *config.Config, values overr
 		return err
 	}
 	say(o.log, cfg, warnings)
-	if o.leading.Load() && !reflect.DeepEqual(hooks, o.fixedHooks()) {
-		if err := o.provision(ctx); err != nil {
-			o.log.Error("the bus does not know the new hooks yet", "error", err)
+	if !reflect.DeepEqual(hooks, o.fixedHooks()) {
+		select {
+		case o.newHooks <- struct{}{}:
+		default: // the leader is about to provision
 		}
 	}
 	select {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/override"
 )
@@ -109,8 +111,8 @@ func TestSettingsThatCannotHoldAreNotSaved(t *testing.T) {
 	}
 	_, err = p.saving().Save(t.Context(), 0, change, ann)
 	var refused *override.Refused
-	if number, _ := p.store.SettingsRevision(t.Context()); !errors.As(err, &refused) || number != 0 || p.live.now() != former {
-		t.Errorf("Save = %v, revision %d; want it refused and nothing changed", err, number)
+	if newest, _ := p.store.NewestSettings(t.Context()); !errors.As(err, &refused) || newest.Number != 0 || p.live.now() != former {
+		t.Errorf("Save = %v, revision %d; want it refused and nothing changed", err, newest.Number)
 	}
 }
 
@@ -152,16 +154,100 @@ func TestSettingsOverAFileThatChanges(t *testing.T) {
 	if now := p.live.now(); p.signsIn() || now.cfg.Session.Lifespan != 3*time.Hour {
 		t.Errorf("session %v, lifespan %s; want the saved and the file's", p.signsIn(), now.cfg.Session.Lifespan)
 	}
-	// A file that does not go with what was saved changes nothing.
-	p.save(t, 1, override.Values{override.Gate: true})
-	file = fileWith(t, map[string]any{"selfservice.flows.verification.enabled": false, "session.lifespan": "4h", "data_dir": p.cfg.DataDir})
+}
+
+// What is in force follows from the file and the revisions, whichever changed last: a
+// process that ran then and one that starts go by the same. The file counts, with the
+// newest revision that goes with it; the next save is made from that.
+func TestSavedSettingsThatTheFileRefuses(t *testing.T) {
+	t.Parallel()
+	p, said := overlaid(t, nil)
+	p.save(t, 0, override.Values{override.SignIn: false})
+	p.save(t, 1, override.Values{override.Gate: true, "session.lifespan": "3h"})
+	former := p.cfg
+	file := fileWith(t, map[string]any{"selfservice.flows.verification.enabled": false, "session.lifespan": "4h", "data_dir": p.cfg.DataDir})
+	p.Load = func() (*config.Config, []config.Warning, error) { return file, nil, nil }
 	p.reload(t.Context())
-	if now := p.live.now(); now.cfg.Session.Lifespan != 3*time.Hour || !now.loginPlans["password"].RequireVerified {
-		t.Errorf("lifespan %s, want the former configuration\n%s", now.cfg.Session.Lifespan, said)
+
+	started := &process{live: &live{}, metrics: newMetrics("1.0.0"), log: p.log, store: p.store, cfg: file, reloads: make(chan struct{}, 1)}
+	started.hooks = started.newCatalogue()
+	if err := started.startOverrides(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	p.save(t, 2, override.Values{"session.lifespan": "5h"})
-	if got := p.live.now().cfg.Session.Lifespan; got != 5*time.Hour {
-		t.Errorf("lifespan %s, want what was saved since", got)
+	for name, each := range map[string]*process{"running": p, "started": started} {
+		now, err := each.overrides.Follow(t.Context())
+		if err != nil || now.Number != 1 || now.Newest.Number != 2 || len(now.Refused) == 0 {
+			t.Errorf("%s: in force is %+v, %v; want revision 1 of 2, and why", name, now, err)
+		}
+		if in := each.live.now(); each.signsIn() || in.cfg.Session.Lifespan != 4*time.Hour || in.loginPlans["password"].RequireVerified {
+			t.Errorf("%s: session %v, lifespan %s; want the file's with revision 1 over it", name, each.signsIn(), in.cfg.Session.Lifespan)
+		}
+	}
+	if !strings.Contains(said.String(), "the saved settings cannot be used") {
+		t.Errorf("the log does not say it:\n%s", said)
+	}
+	now := p.save(t, 2, override.Values{"session.lifespan": "5h"})
+	if now.InForce != 3 || len(now.Refused) > 0 || len(now.Revision.Values) != 2 || p.signsIn() || p.live.now().cfg.Session.Lifespan != 5*time.Hour {
+		t.Errorf("saved upon what is in force: %+v, refused %q", now.Revision, now.Refused)
+	}
+	// The other order: the file as it was, and the same revisions.
+	file = former
+	p.reload(t.Context())
+	if now, err := p.overrides.Follow(t.Context()); err != nil || now.Number != 3 || p.signsIn() {
+		t.Errorf("with the former file: %+v, %v", now, err)
+	}
+}
+
+// The row of the revision in force is damaged by hand while the process runs: it does
+// not go on from memory, and nothing that the row held is lost by the next save.
+func TestSettingsDamagedWhileRunning(t *testing.T) {
+	t.Parallel()
+	p, _ := overlaid(t, nil)
+	p.save(t, 0, override.Values{override.SignIn: false})
+	db, err := sql.Open("sqlite", filepath.Join(p.cfg.DataDir, "usher.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `UPDATE settings SET saved = '{"sign_in'`); err != nil {
+		t.Fatal(err)
+	}
+	change := override.Change{Set: override.Values{"session.lifespan": "2h"}}
+	seen, err := p.saving().Preview(t.Context(), change)
+	if err != nil || len(seen.Refused) == 0 {
+		t.Errorf("Preview = %q, %v; want it refused", seen.Refused, err)
+	}
+	_, err = p.saving().Save(t.Context(), 1, change, ann)
+	var refused *override.Refused
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "first take an earlier revision back") {
+		t.Errorf("Save = %v, want what to do first", err)
+	}
+	if !p.signsIn() {
+		t.Error("what was damaged is in force from memory; a start would go by the file")
+	}
+	if _, err := p.saving().Revert(t.Context(), 1, 0, ann); err != nil {
+		t.Error(err)
+	}
+	if now := p.save(t, 2, override.Values{"session.lifespan": "2h"}); now.InForce != 3 {
+		t.Errorf("Save after that = %+v", now)
+	}
+}
+
+// Who gives up waiting ends nothing for the others.
+func TestFollowWaitsWithTheCallersDeadline(t *testing.T) {
+	t.Parallel()
+	p, _ := overlaid(t, nil)
+	p.overrides.turn.Lock() // somebody puts something in force, slowly
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.overrides.Follow(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("Follow = %v, want that the caller has gone", err)
+	}
+	got := make(chan error, 1)
+	go func() { _, err := p.overrides.Follow(t.Context()); got <- err }()
+	p.overrides.turn.Unlock()
+	if err := <-got; err != nil {
+		t.Errorf("Follow of another = %v", err)
 	}
 }
 
@@ -170,7 +256,7 @@ func TestSettingsOverAFileThatChanges(t *testing.T) {
 func TestDamagedSettingsAtTheStart(t *testing.T) {
 	t.Parallel()
 	for name, damaged := range map[string]string{
-		"no JSON": `{"sign_in`, "no object": `[1]`, "unknown": `{"sign_in_after_registration":false,"colour":"red"}`,
+		"no JSON": `{"sign_in`, "no object": `[1]`,
 		"wrong": `{"session.lifespan":"soon"}`, "refused": `{"require_verified_address":true,"selfservice.flows.verification.enabled":false}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,6 +290,28 @@ func TestDamagedSettingsAtTheStart(t *testing.T) {
 				t.Errorf("after it was mended: refused %q", shown.Refused)
 			}
 		})
+	}
+}
+
+// A name that only a newer version has, or nobody: the rest is in force, it is said,
+// and the next save goes through without it.
+func TestUnknownSavedNamesAreLeftOut(t *testing.T) {
+	t.Parallel()
+	p, said := overlaid(t, nil)
+	row := override.Revision{Number: 1, Values: override.Values{override.SignIn: false, "colour": "red"}, Actor: "admin:bob", At: time.Now()}
+	told := events.New(events.SettingsChanged{Action: "saved", Revision: 1, Changed: []string{}}, row.At, ann.About("/usher/settings"))
+	if err := p.store.SaveSettings(t.Context(), row, told); err != nil {
+		t.Fatal(err)
+	}
+	now, err := p.saving().Current(t.Context())
+	if err != nil || p.signsIn() || len(now.Refused) > 0 || !slices.Equal(now.Unknown, []string{"colour"}) {
+		t.Errorf("Current = refused %q, unknown %q, %v; want the rest in force", now.Refused, now.Unknown, err)
+	}
+	if !strings.Contains(said.String(), "the next save drops them") {
+		t.Errorf("the log does not say it:\n%s", said)
+	}
+	if now = p.save(t, 1, override.Values{"session.lifespan": "2h"}); len(now.Unknown) > 0 || len(now.Revision.Values) != 2 {
+		t.Errorf("Save = %+v, unknown %q", now.Revision, now.Unknown)
 	}
 }
 

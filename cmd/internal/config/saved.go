@@ -105,6 +105,9 @@ func SettingNames() (names []string) {
 	return names
 }
 
+// Saveable tells whether there is a setting of this name that operators may save.
+func Saveable(name string) bool { return slices.Contains(SettingNames(), name) }
+
 // SettingChoices are the values that a setting may have, where those can be listed.
 func SettingChoices(name string) []string {
 	at := slices.IndexFunc(saveables, func(s saveable) bool { return s.Name == name })
@@ -146,7 +149,7 @@ const fromSaved = "saved settings"
 func (c *Config) With(v override.Values) (*Config, []Warning, error) {
 	o := newOverlay(c, v)
 	for name := range v {
-		if !slices.ContainsFunc(saveables, func(s saveable) bool { return s.Name == name }) {
+		if !Saveable(name) {
 			o.refuse(place{source: fromSaved}, name, "this is no setting")
 		}
 	}
