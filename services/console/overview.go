@@ -6,10 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/usher-auth/usher/services/operator"
+	"github.com/usher-auth/usher/services/override"
 	"github.com/usher-auth/usher/services/stats"
 )
 
@@ -25,7 +25,7 @@ func overviewRoutes() []route {
 // overview is how the installation is.
 type overview struct {
 	health part[[]failing]
-	signIn part[signIn]
+	signIn part[override.Standing]
 	hour   part[stats.Hour]
 	board  board
 	now    time.Time
@@ -112,34 +112,14 @@ func (f failing) meaning() string {
 	return "This process goes on without it."
 }
 
-// signIn is by which methods a registration signs in.
-type signIn struct{ methods, byItself []string }
-
-// on says what the switch is called when it stands like this.
-func (s signIn) on() bool { return len(s.methods) > 0 }
-
-// signInAfterRegistration reads the plan in force.
-func (v *visit) signInAfterRegistration() (s signIn, err error) {
+// signInAfterRegistration is the switch as it stands in the plan in force, by the same
+// rule as on the page of the settings. It costs no statement.
+func (v *visit) signInAfterRegistration() (override.Standing, error) {
 	var plan struct {
-		Rows []struct{ Flow, Method, Step string } `json:"rows"`
+		SignIn override.Standing `json:"sign_in_after_registration"`
 	}
-	if err := v.get("/admin/plan", nil, &plan); err != nil {
-		return s, err
-	}
-	for _, r := range plan.Rows {
-		step, more, _ := strings.Cut(r.Step, " ")
-		switch {
-		case r.Flow != "registration" || step != "session":
-		case strings.HasPrefix(more, "(by itself)"):
-			s.byItself = append(s.byItself, r.Method)
-		default:
-			s.methods = append(s.methods, r.Method)
-		}
-	}
-	slices.Sort(s.methods)
-	slices.Sort(s.byItself)
-	s.methods, s.byItself = slices.Compact(s.methods), slices.Compact(s.byItself)
-	return s, nil
+	err := v.get("/admin/plan", nil, &plan)
+	return plan.SignIn, err
 }
 
 // since says from when the numbers are.

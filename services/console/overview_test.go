@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/usher-auth/usher/services/override"
 	"github.com/usher-auth/usher/services/stats"
 )
 
@@ -17,17 +18,9 @@ func withOverview(t *testing.T, told string) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.answers("GET /admin/health/ready", 200, map[string]any{"status": "ok"})
-	w.answers("GET /admin/plan", 200, plan("registration", "password", "session"))
+	w.answers("GET /admin/plan", 200, map[string]any{"sign_in_after_registration": override.Standing{Stands: override.On}})
 	w.answers("GET /admin/stats", 200, hour(t, told))
 	return w
-}
-
-func plan(cells ...string) map[string]any {
-	rows := []map[string]any{}
-	for n := 0; n+2 < len(cells); n += 3 {
-		rows = append(rows, map[string]any{"flow": cells[n], "method": cells[n+1], "step": cells[n+2], "when": "last in the answer"})
-	}
-	return map[string]any{"rows": rows}
 }
 
 // hour is what a collector makes of a slot's members, told by a process with a name
@@ -124,15 +117,15 @@ func TestOverviewOfAnEmptyInstallation(t *testing.T) {
 func TestOverviewSaysHowRegistrationSignsIn(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		plan map[string]any
-		want []string
+		standing override.Standing
+		want     []string
 	}{
-		{plan("registration", "password", "session", "registration", "oidc", "session (bypasses verification, once)"), []string{">on<", "by oidc, password is signed in by the same answer"}},
-		{plan("registration", "oidc", "session (by itself)", "login", "password", "session"), []string{">off<", "has to sign in afterwards", "by oidc is signed in by itself"}},
-		{plan("registration", "password", "web_hook session"), []string{">off<"}},
+		{override.Standing{Stands: override.On}, []string{">on<", "signed in by the same answer"}},
+		{override.Standing{Stands: override.Off}, []string{">off<", "has to sign in afterwards"}},
+		{override.Standing{Stands: override.Partly, Methods: []string{"oidc"}}, []string{">partly<", "registers by oidc is signed in"}},
 	} {
 		w := newWorld(t)
-		w.answers("GET /admin/plan", 200, test.plan)
+		w.answers("GET /admin/plan", 200, map[string]any{"sign_in_after_registration": test.standing})
 		w.visit("bob", "/console/").wants(t, http.StatusOK, test.want...)
 	}
 }

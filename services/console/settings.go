@@ -198,7 +198,7 @@ func (s settingsView) shown(state override.State) string {
 			return c.to
 		}
 	}
-	return textOf(state.Kind, state.Value)
+	return standing(state)
 }
 
 // resets tells whether a setting is to be as the file says.

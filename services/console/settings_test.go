@@ -340,3 +340,22 @@ func TestRevisionsThatAreNotInForce(t *testing.T) {
 	p.lacks(t, "revert?to=1")
 	w.visit("bob", settingPage+"/revert?to=1").wants(t, http.StatusNotFound, "cannot be read any more")
 }
+
+// TestPartlyOn: neither is chosen, to press either is a change, to press none is not.
+func TestPartlyOn(t *testing.T) {
+	t.Parallel()
+	w, s := withSettings(t)
+	s.settings[0].Value, s.settings[0].Partly = false, []string{"oidc"}
+	w.visit("bob", settingPage).wants(t, http.StatusOK, "On for oidc only", "On for all", "Off for all", `name="was:sign_in_after_registration" value="partly"`)
+	form := func(value string) url.Values {
+		return url.Values{"revision": {"0"}, "was:sign_in_after_registration": {"partly"}, "value:sign_in_after_registration": {value}}
+	}
+	for value, want := range map[string]string{"": "", "partly": "", "true": `true`, "false": `false`} {
+		s.patched, s.revisions = nil, nil
+		w.submit("bob", settingPage, form(value))
+		got := strings.Join(s.patched, " ")
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("pressing %q sent %q, want %q", value, got, want)
+		}
+	}
+}

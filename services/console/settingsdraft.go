@@ -63,8 +63,11 @@ func (d draft) changes(states []override.State) (all []change) {
 		if !shown || s.Source == override.Locked {
 			continue
 		}
-		now := textOf(s.Kind, s.Value)
+		now := standing(s)
 		c := change{State: s, from: now, to: normal(s.Kind, d.want[s.Name])}
+		if now == override.Partly && d.want[s.Name] == "" {
+			c.to = now // neither was pressed
+		}
 		if slices.Contains(d.reset, s.Name) && s.Source == override.Saved {
 			c.to, c.reset = textOf(s.Kind, s.File), true
 		}
@@ -82,7 +85,7 @@ func (d draft) changes(states []override.State) (all []change) {
 // others are what somebody else has changed since the operator looked.
 func (d draft) others(states []override.State) (all []change) {
 	for _, s := range states {
-		now := textOf(s.Kind, s.Value)
+		now := standing(s)
 		if was, shown := d.was[s.Name]; shown && was != now {
 			all = append(all, change{State: s, from: was, to: now})
 		}
@@ -106,6 +109,14 @@ func wanted(changes []change) override.Change {
 	return w
 }
 
+// standing is what a setting stands at as forms hold it.
+func standing(s override.State) string {
+	if s.Kind == override.Switch && s.Stands() == override.Partly {
+		return override.Partly
+	}
+	return textOf(s.Kind, s.Value)
+}
+
 // textOf is a value as forms hold it.
 func textOf(kind override.Kind, value any) string {
 	if value == nil {
@@ -119,6 +130,9 @@ func textOf(kind override.Kind, value any) string {
 func normal(kind override.Kind, text string) string {
 	switch kind {
 	case override.Switch:
+		if text == override.Partly {
+			return text
+		}
 		return strconv.FormatBool(text == "true")
 	case override.Duration:
 		if d, ok := durationOf(text); ok {
@@ -156,9 +170,12 @@ func said(kind override.Kind, text string) string {
 	switch kind {
 	case override.Switch:
 		if text == "true" {
-			return "on"
+			return override.On
 		}
-		return "off"
+		if text == override.Partly {
+			return text
+		}
+		return override.Off
 	case override.Duration:
 		if d, ok := durationOf(text); ok && d < 10*time.Second && d%time.Second == 0 {
 			return fmt.Sprintf("%d s", d/time.Second) // nobody has measured it

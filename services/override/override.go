@@ -111,6 +111,34 @@ type State struct {
 	Value  any    `json:"value"`
 	File   any    `json:"file"` // what counts when nothing is saved
 	Source Source `json:"source"`
+	// Partly are the methods for which a switch is on though Value is false: the file
+	// has it in some lists. To save either value changes something then.
+	Partly []string `json:"partly,omitempty"`
+}
+
+// Names of what a switch stands at.
+const (
+	On     = "on"
+	Off    = "off"
+	Partly = "partly"
+)
+
+// Standing is what a switch stands at, for those that show nothing else of a setting.
+type Standing struct {
+	Stands string `json:"stands"`
+	// Methods are those for which it is on where it stands at [Partly].
+	Methods []string `json:"methods,omitempty"`
+}
+
+// Stands says what a switch stands at: [On], [Off] or [Partly].
+func (s State) Stands() string {
+	switch {
+	case s.Value == true:
+		return On
+	case len(s.Partly) > 0:
+		return Partly
+	}
+	return Off
 }
 
 // Revision is what was saved at one time. The zero Revision is that of an

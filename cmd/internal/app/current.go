@@ -87,7 +87,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	c.shown = PlansOf(cfg)
 	if former != nil {
 		c.settings.KeepLimits(former.settings)
-		c.shown.Revision = former.shown.Revision + 1
+		c.shown.Generation = former.shown.Generation + 1
 	}
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err

@@ -184,7 +184,7 @@ func (o *overrides) force(file *config.Config, values override.Values) error {
 	case o.reloads <- struct{}{}:
 	default:
 	}
-	o.log.Info("another configuration is in force", "changed", strings.Join(changed, ", "), "revision", o.live.now().shown.Revision)
+	o.log.Info("another configuration is in force", "changed", strings.Join(changed, ", "), "revision", o.live.now().shown.Generation)
 	return nil
 }
 

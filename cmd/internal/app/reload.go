@@ -96,5 +96,5 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Info("configuration read again; nothing has changed")
 		return
 	}
-	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Revision)
+	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
 }

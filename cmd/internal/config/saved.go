@@ -19,6 +19,8 @@ type saveable struct {
 	override.Setting
 	value func(*Config) any
 	apply func(*overlay, any)
+	// partly gives the methods for which a switch is on where it is not for all.
+	partly func(*Config) []string
 }
 
 // longest is how long what people have begun may last.
@@ -33,6 +35,9 @@ var saveables = []saveable{
 		},
 		value: func(c *Config) any { return c.signsIn() },
 		apply: func(o *overlay, v any) { o.signIn(v.(bool)) },
+		partly: func(c *Config) []string {
+			return c.having(hook.KindSession, map[string]string{"password": passwordHooks, "oidc": oidcHooks})
+		},
 	},
 	{
 		Setting: override.Setting{
@@ -49,6 +54,13 @@ var saveables = []saveable{
 		},
 		value: func(c *Config) any { return c.gated() },
 		apply: func(o *overlay, v any) { o.gate(v.(bool)) },
+		partly: func(c *Config) []string {
+			counting := map[string]string{}
+			for _, method := range c.Methods() {
+				counting[method] = c.gateOf(method)
+			}
+			return c.having(hook.KindRequireVerified, counting)
+		},
 	},
 	{
 		Setting: override.Setting{
@@ -134,8 +146,18 @@ func (c *Config) Settings(v override.Values) []override.State {
 		case ok:
 			states[n].Value, states[n].Source = saved, override.Saved
 		}
+		if s.partly != nil && states[n].Source != override.Saved && file == false {
+			states[n].Partly = s.partly(c)
+		}
 	}
 	return states
+}
+
+// SignIn is what "Sign In After Registration" stands at by the lists of c.
+func (c *Config) SignIn() override.Standing {
+	states := c.Settings(nil)
+	at := slices.IndexFunc(states, func(s override.State) bool { return s.Name == override.SignIn })
+	return override.Standing{Stands: states[at].Stands(), Methods: states[at].Partly}
 }
 
 func (c *Config) locks(name string) bool { return slices.Contains(c.Console.Locked, name) }
@@ -277,13 +299,29 @@ func (c *Config) gated() bool {
 func (c *Config) gates() []list {
 	var counting []string
 	for _, method := range c.Methods() {
-		own := map[string]string{"password": loginPassword, "oidc": loginOIDC}[method]
-		if len(c.LoginLists(method).Method) == 0 {
-			own = loginHooks
-		}
-		counting = append(counting, own)
+		counting = append(counting, c.gateOf(method))
 	}
 	return c.only(counting...)
+}
+
+// gateOf is the list that counts at a login with a method.
+func (c *Config) gateOf(method string) string {
+	if len(c.LoginLists(method).Method) == 0 {
+		return loginHooks
+	}
+	return map[string]string{"password": loginPassword, "oidc": loginOIDC}[method]
+}
+
+// having gives the methods in use whose list has a hook of a kind.
+func (c *Config) having(kind string, lists map[string]string) (methods []string) {
+	for _, method := range c.Methods() {
+		for _, l := range c.only(lists[method]) {
+			if l.has(kind) {
+				methods = append(methods, method)
+			}
+		}
+	}
+	return methods
 }
 
 // gate adds require_verified_address to the lists that count, or takes it out of all.

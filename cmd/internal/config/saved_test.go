@@ -129,6 +129,40 @@ func TestSignInWithSocialMethods(t *testing.T) {
 	}
 }
 
+// A switch that is on in some lists only says in which; once it is saved it is whole.
+func TestSwitchesThatArePartlyOn(t *testing.T) {
+	t.Parallel()
+	partly := withProviders(true, provider("")) + "  flows: {registration: {after: {password: {hooks: [{hook: show_verification_ui}]}, oidc: {hooks: [{hook: session}]}}}, verification: {enabled: true}}\n"
+	c, _ := load(t, config.Options{File: file(t, partly)})
+	for _, tt := range []struct {
+		saved  override.Values
+		stands string
+		lists  int
+	}{
+		{nil, override.Partly, 1},
+		{override.Values{override.SignIn: true}, override.On, 2},
+		{override.Values{override.SignIn: false}, override.Off, 0},
+	} {
+		s := c.Settings(tt.saved)[0]
+		if s.Stands() != tt.stands || (tt.stands == override.Partly) != slices.Equal(s.Partly, []string{"oidc"}) {
+			t.Errorf("with %v it stands at %s, %v; want %s", tt.saved, s.Stands(), s.Partly, tt.stands)
+		}
+		with, _, err := c.With(tt.saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists := 0
+		for _, method := range []string{"password", "oidc"} {
+			if slices.ContainsFunc(with.Lists(method).Method, func(h hook.Configured) bool { return h.Kind == hook.KindSession }) {
+				lists++
+			}
+		}
+		if lists != tt.lists {
+			t.Errorf("with %v %d lists have session, want %d", tt.saved, lists, tt.lists)
+		}
+	}
+}
+
 func TestSavedThatIsRefused(t *testing.T) {
 	t.Parallel()
 	base, _ := load(t, config.Options{File: file(t, hooked)})
