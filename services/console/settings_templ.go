@@ -113,7 +113,7 @@ func settingsPage(s settingsView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, " was saved and is not in force.</strong> What you see below is, and saving makes a new revision of it. ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, " was saved and is not in force.</strong> The configuration file alone is: that is what you see below, and what saving makes a new revision of. ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

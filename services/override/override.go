@@ -4,8 +4,8 @@
 //
 //	settings of a revision → preview (plans today, after) → save → every instance follows
 //
-// In force is the newest revision that holds with the file, see [Choose]: a function of
-// the file and the revisions, not of what a process was doing when they changed.
+// In force is the newest revision, or the file alone where that does not hold, see
+// [Choose]: a function of the two, not of what a process was doing when they changed.
 package override
 
 import (

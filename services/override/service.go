@@ -48,8 +48,8 @@ type Service struct {
 // Snapshot is all settings at one revision, and what they do.
 type Snapshot struct {
 	Revision Revision `json:"revision"`
-	// InForce is the number of the revision in force, see [InForce]. Settings and
-	// Effect are its.
+	// InForce is the number of the revision in force, 0 where it is the file alone,
+	// see [InForce]. Settings and Effect are its.
 	InForce  int64   `json:"in_force"`
 	Settings []State `json:"settings"`
 	Effect   Effect  `json:"effect"`

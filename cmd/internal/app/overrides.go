@@ -25,9 +25,8 @@ const followEvery = 5 * time.Second
 const lookLimit = 10 * time.Second
 
 // overrides lay what operators have saved over the configuration file, and put
-// both together in force: the newest revision that holds with the file, see
-// [override.Choose]. That follows from the file and the revisions alone, so that
-// processes agree, and a start makes the same of them as a process that was running
+// both together in force, see [override.Choose]. That follows from the file and the
+// newest revision alone, so that processes agree, and a start makes the same of them as a process that was running
 // when they changed. A file that goes no more with what was saved counts.
 type overrides struct {
 	*process
@@ -126,7 +125,7 @@ func (o *overrides) look(ctx context.Context) error {
 		file = o.file.Load()
 	}
 	var unusable error // the file alone
-	next, err := override.Choose(ctx, newest, o.store.SettingsBefore, config.Saveable, func(v override.Values) error {
+	next, err := override.Choose(newest, config.Saveable, func(v override.Values) error {
 		unusable = o.force(file, v)
 		return unusable
 	})
@@ -146,8 +145,8 @@ func (o *overrides) look(ctx context.Context) error {
 // tell says loudly what of the saved settings is not in force.
 func (o *overrides) tell(next override.InForce) {
 	if len(next.Refused) > 0 {
-		o.log.Error("the saved settings cannot be used and nothing was deleted; the newest revision that goes with the configuration file is in force, 0 is the file alone",
-			"revision", next.Newest.Number, "in_force", next.Number, "error", strings.Join(next.Refused, "; "))
+		o.log.Error("the saved settings cannot be used; nothing was deleted, and the configuration file alone is in force",
+			"revision", next.Newest.Number, "error", strings.Join(next.Refused, "; "))
 	}
 	if len(next.Unknown) > 0 {
 		o.log.Warn("saved settings that this version does not have are left out; the next save drops them",

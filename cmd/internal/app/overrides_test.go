@@ -156,9 +156,9 @@ func TestSettingsOverAFileThatChanges(t *testing.T) {
 	}
 }
 
-// What is in force follows from the file and the revisions, whichever changed last: a
-// process that ran then and one that starts go by the same. The file counts, with the
-// newest revision that goes with it; the next save is made from that.
+// What is in force follows from the file and the newest revision, whichever changed
+// last: a process that ran then and one that starts go by the same. Where the two do
+// not go together the file counts, alone; the next save is made from that.
 func TestSavedSettingsThatTheFileRefuses(t *testing.T) {
 	t.Parallel()
 	p, said := overlaid(t, nil)
@@ -176,24 +176,24 @@ func TestSavedSettingsThatTheFileRefuses(t *testing.T) {
 	}
 	for name, each := range map[string]*process{"running": p, "started": started} {
 		now, err := each.overrides.Follow(t.Context())
-		if err != nil || now.Number != 1 || now.Newest.Number != 2 || len(now.Refused) == 0 {
-			t.Errorf("%s: in force is %+v, %v; want revision 1 of 2, and why", name, now, err)
+		if err != nil || now.Number != 0 || now.Newest.Number != 2 || len(now.Refused) == 0 {
+			t.Errorf("%s: in force is %+v, %v; want the file alone, and why", name, now, err)
 		}
-		if in := each.live.now(); each.signsIn() || in.cfg.Session.Lifespan != 4*time.Hour || in.loginPlans["password"].RequireVerified {
-			t.Errorf("%s: session %v, lifespan %s; want the file's with revision 1 over it", name, each.signsIn(), in.cfg.Session.Lifespan)
+		if in := each.live.now(); !each.signsIn() || in.cfg.Session.Lifespan != 4*time.Hour || in.loginPlans["password"].RequireVerified {
+			t.Errorf("%s: session %v, lifespan %s; want the file's alone", name, each.signsIn(), in.cfg.Session.Lifespan)
 		}
 	}
 	if !strings.Contains(said.String(), "the saved settings cannot be used") {
 		t.Errorf("the log does not say it:\n%s", said)
 	}
 	now := p.save(t, 2, override.Values{"session.lifespan": "5h"})
-	if now.InForce != 3 || len(now.Refused) > 0 || len(now.Revision.Values) != 2 || p.signsIn() || p.live.now().cfg.Session.Lifespan != 5*time.Hour {
+	if now.InForce != 3 || len(now.Refused) > 0 || len(now.Revision.Values) != 1 || !p.signsIn() || p.live.now().cfg.Session.Lifespan != 5*time.Hour {
 		t.Errorf("saved upon what is in force: %+v, refused %q", now.Revision, now.Refused)
 	}
 	// The other order: the file as it was, and the same revisions.
 	file = former
 	p.reload(t.Context())
-	if now, err := p.overrides.Follow(t.Context()); err != nil || now.Number != 3 || p.signsIn() {
+	if now, err := p.overrides.Follow(t.Context()); err != nil || now.Number != 3 || !p.signsIn() {
 		t.Errorf("with the former file: %+v, %v", now, err)
 	}
 }
