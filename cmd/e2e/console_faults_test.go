@@ -18,7 +18,8 @@ func TestTwoSaveAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "parts", hooks(sessionHook))
 	for round := range 5 {
-		seen := savedAt(t, s.admins[0]).Revision.Number
+		before := savedAt(t, s.admins[0])
+		seen := before.Revision.Number
 		wanted := []settings{{signInAfter: round%2 == 1}, {"session.lifespan": fmt.Sprintf("%dh0m0s", 10+round)}}
 		answers := make([]*answer, len(wanted))
 		var wg sync.WaitGroup
@@ -55,8 +56,8 @@ func TestTwoSaveAtOnce(t *testing.T) {
 				}
 			}
 			for name, value := range wanted[lost] {
-				if now.value(name) == value {
-					t.Errorf("%s is %v, which was refused", name, value)
+				if now.value(name) != before.value(name) {
+					t.Errorf("%s is %v, want %v as before: %v was refused", name, now.value(name), before.value(name), value)
 				}
 			}
 		}
