@@ -47,7 +47,7 @@ func (g *global) withOperators(ctx context.Context, work func(operators) error) 
 		return err
 	}
 	defer func() { _ = s.Close() }() // the answer is more than that
-	service, err := app.NewOperators(s.Store, nil)
+	service, err := app.NewOperators(s.Store)
 	if err != nil {
 		return err
 	}

@@ -83,21 +83,20 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := kicking{p.store, p.wake}
 	o := api.Options{
 		Current:         func() api.InForce { return p.live.now().api },
 		Flows:           p.store,
-		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
+		Linker:          &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
 		Sessions:        sessions,
-		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
+		OwnSessions:     &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
 		Finder:          p.store,
 		Identities:      p.store,
-		Ledger:          stored,
+		Ledger:          p.store,
 		Messages:        p.store,
 		Grants:          p.store,
 		Audit:           auditLog{p.store},
 		AuditCheck:      p.auditCheck,
-		Journal:         stored,
+		Journal:         p.store,
 		Webhooks:        p.webhooks,
 		Errors:          p.store,
 		Events:          p.store,
@@ -117,7 +116,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		ObserveLimit:    p.metrics.limit,
 	}
 	if p.Parts.administers() {
-		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
 		o.Checker, o.Overrides = p.checker, p.settings()
 		o.Checker, o.Timelines = p.checker, p.timelines()
 		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
