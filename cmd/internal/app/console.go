@@ -36,9 +36,9 @@ func (p *process) console(admin http.Handler) (http.Handler, error) {
 	}
 	p.operators.Trouble, p.operators.Observe = p.trouble, p.metrics.operator
 	return console.New(console.Options{
-		Admin: func(actor string) http.Handler {
+		Admin: func(who operator.Session) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				admin.ServeHTTP(w, r.WithContext(api.ActingAs(r.Context(), actor)))
+				admin.ServeHTTP(w, r.WithContext(api.ActingAs(r.Context(), who.Actor(), who.Scope())))
 			})
 		},
 		Operators: p.operators,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -123,14 +124,18 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		o.Checker = p.checker
 		o.Stats = p.stats.hour
 	}
-	// The pages are a client of the contract: they ask the public handler.
-	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	// The pages and the console are clients of the contract: they ask the handlers, and
+	// share what the one server remembers.
+	server := api.New(o)
+	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	var operators http.Handler
 	if p.Parts.Console {
-		if o.Console, err = p.console(api.New(o).Admin()); err != nil {
+		if operators, err = p.console(server.Admin()); err != nil {
 			return nil, err
 		}
 	}
-	return api.New(o), nil
+	server.Mount(ui, operators)
+	return server, nil
 }
 
 // guarded tells whether the admin listener can be reached from other machines.
