@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -104,8 +105,10 @@ func asking(t *testing.T, h http.Handler, route, who string) (status int) {
 	rec := httptest.NewRecorder()
 	defer func() {
 		status = rec.Code
-		if cause := recover(); cause != nil && cause != http.ErrAbortHandler { // half an answer is one
-			panic(cause)
+		if cause := recover(); cause != nil {
+			if abort, ok := cause.(error); !ok || !errors.Is(abort, http.ErrAbortHandler) { // half an answer is one
+				panic(cause)
+			}
 		}
 	}()
 	h.ServeHTTP(rec, r)
