@@ -88,7 +88,7 @@ func (v *visit) answer(method, path string, query url.Values, body any) (*answer
 		return nil, err
 	}
 	a := &answer{header: http.Header{}}
-	v.Admin(v.who.Actor()).ServeHTTP(a, r)
+	v.Admin(v.who).ServeHTTP(a, r)
 	if a.status < http.StatusOK || a.status >= http.StatusMultipleChoices {
 		return nil, a.refusal()
 	}
@@ -101,7 +101,7 @@ func (v *visit) pass(path string, query url.Values) error {
 	if err != nil {
 		return err
 	}
-	v.Admin(v.who.Actor()).ServeHTTP(v.w, r)
+	v.Admin(v.who).ServeHTTP(v.w, r)
 	return nil
 }
 

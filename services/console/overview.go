@@ -72,7 +72,7 @@ func (v *visit) failing() ([]failing, error) {
 		return nil, err
 	}
 	a := &answer{header: http.Header{}}
-	v.Admin(v.who.Actor()).ServeHTTP(a, r)
+	v.Admin(v.who).ServeHTTP(a, r)
 	if a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
 		return nil, a.refusal()
 	}
