@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -67,6 +68,10 @@ var matrix = map[string]may{
 	"POST /console/identities/{id}/enable":                    operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/revoke":           operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/{session}/revoke": operators(http.StatusNotFound),
+	"GET /console/registrations":                              operators(http.StatusOK),
+	"POST /console/registrations":                             operators(http.StatusSeeOther),
+	"GET /console/registrations/stream":                       {http.StatusUnauthorized, http.StatusOK, http.StatusOK},
+	"GET /console/registrations/{id}":                         operators(http.StatusNotFound),
 	"GET /console/mail":                                       operators(http.StatusNotFound),
 	"GET /console/mail/{id}":                                  operators(http.StatusNotFound),
 	"GET /console/overview.json":                              operators(http.StatusNotFound),
@@ -107,6 +112,11 @@ func request(pattern string) *http.Request {
 		path = path[:from] + "x" + path[to+1:]
 	}
 	r := httptest.NewRequest(method, path, nil)
+	if strings.HasSuffix(path, "/stream") { // it goes on until whoever asked is gone
+		ctx, gone := context.WithCancel(r.Context())
+		time.AfterFunc(time.Second, gone)
+		r = r.WithContext(ctx)
+	}
 	if method != http.MethodGet {
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
