@@ -119,6 +119,14 @@ func (v *visit) explained(r *refusal) *refusal {
 	return r
 }
 
+// because is an error of the console's own store, with what does not answer; nil stays.
+func (v *visit) because(err error) error {
+	if _, ok := asRefusal(err); ok || err == nil {
+		return err
+	}
+	return v.explained(&refusal{Status: http.StatusServiceUnavailable})
+}
+
 func (v *visit) request(method, path string, query url.Values, body any) (*http.Request, error) {
 	sent := []byte{}
 	if body != nil {

@@ -351,7 +351,7 @@ func registrationsList(s *shown, now time.Time) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = code(r.IdentityID, 13).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = code(r.IdentityID, 8).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -18,7 +18,7 @@ const shownRevisions = 20
 type revisionView struct {
 	override.Revision
 	changes []change
-	// unknown says that the revision before it cannot be had or read: then it is not
+	// unknown says that the revision before it cannot be read: then it is not
 	// known what has changed.
 	unknown bool
 }
@@ -57,7 +57,7 @@ func (v *visit) settingsHistory() error {
 		}
 		h.revisions = append(h.revisions, revisionView{
 			Revision: r, changes: between(former.Values, r.Values, h.now.Settings),
-			unknown: former.Damaged || n+1 == len(list) && r.Number > 1, // older ones were removed
+			unknown: former.Damaged,
 		})
 	}
 	v.show(http.StatusOK, "History of the settings", pathSettings, historyPage(h))
