@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -104,13 +103,14 @@ func (v *visit) previewSettings() error {
 // drafted reads a form and holds it against what is in force.
 func (v *visit) drafted() (settingsView, error) {
 	view := settingsView{visit: v}
-	if err := v.r.ParseForm(); err != nil {
-		return view, &refusal{Status: http.StatusBadRequest, Reason: "This form cannot be read. Nothing was changed."}
+	form, err := v.form()
+	if err != nil {
+		return view, err
 	}
 	if err := v.get(adminSettings, nil, &view.now); err != nil {
 		return view, err
 	}
-	view.draft = readDraft(v.r.PostForm)
+	view.draft = readDraft(form)
 	view.changes = view.draft.changes(view.now.Settings)
 	view.others = view.draft.others(view.now.Settings)
 	return view, nil
@@ -139,11 +139,16 @@ func (v *visit) preview(view *settingsView) {
 
 // reasonsOf is why what was asked for cannot hold, nothing for other errors.
 func reasonsOf(err error) []string {
-	var refused *refusal
-	if !errors.As(err, &refused) || refused.Status != http.StatusBadRequest || refused.Reason == "" {
+	refused, ok := asRefusal(err)
+	switch {
+	case !ok || refused.Status != http.StatusBadRequest:
 		return nil
+	case len(refused.Reasons) > 0:
+		return refused.Reasons
+	case refused.Reason != "":
+		return []string{refused.Reason}
 	}
-	return []string{refused.Reason}
+	return nil
 }
 
 // saveSettings saves what was previewed. Where somebody else has saved since, or it
@@ -181,8 +186,8 @@ func (v *visit) saveSettings() error {
 
 // mendable tells whether an operator can mend a refusal on the page, and its status.
 func mendable(err error) (status int, ok bool) {
-	var refused *refusal
-	if !errors.As(err, &refused) {
+	refused, ok := asRefusal(err)
+	if !ok {
 		return 0, false
 	}
 	return refused.Status, refused.Status == http.StatusConflict || refused.Status == http.StatusBadRequest
