@@ -69,6 +69,11 @@ func (s *system) browse(t *testing.T, script string, env ...string) {
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "# /") { // what a script has measured of a page
+			t.Log(line)
+		}
+	}
 	t.Log(lines[len(lines)-1])
 	if err != nil {
 		t.Errorf("%s: %v\n%s", script, err, out)

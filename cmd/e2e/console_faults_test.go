@@ -18,7 +18,8 @@ func TestTwoSaveAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "parts", hooks(sessionHook))
 	for round := range 5 {
-		seen := savedAt(t, s.admins[0]).Revision.Number
+		before := savedAt(t, s.admins[0])
+		seen := before.Revision.Number
 		wanted := []settings{{signInAfter: round%2 == 1}, {"session.lifespan": fmt.Sprintf("%dh0m0s", 10+round)}}
 		answers := make([]*answer, len(wanted))
 		var wg sync.WaitGroup
@@ -55,8 +56,8 @@ func TestTwoSaveAtOnce(t *testing.T) {
 				}
 			}
 			for name, value := range wanted[lost] {
-				if now.value(name) == value {
-					t.Errorf("%s is %v, which was refused", name, value)
+				if now.value(name) != before.value(name) {
+					t.Errorf("%s is %v, want %v as before: %v was refused", name, now.value(name), before.value(name), value)
 				}
 			}
 		}
@@ -162,12 +163,18 @@ func TestTheConsoleWithPartsMissing(t *testing.T) {
 		}
 	}
 	all("nothing", nil)
-	for part, want := range map[string]map[string]string{"session": {"overview": "The session worker does not answer"}, "hooks": nil} {
+	for part, want := range map[string]map[string]string{
+		"session": {"overview": "The session worker does not answer"},
+		"hooks":   {"overview": "Nobody runs the background hooks"},
+	} {
 		for _, p := range s.named(part + "-") {
 			p.kill()
 		}
 		s.overviewSays(operator, want["overview"])
 		all("the "+part+" workers", want)
+		if part == "hooks" {
+			s.pageSays(operator, "/console/workers?look=true", "Nobody takes the events")
+		}
 		for _, p := range s.named(part + "-") {
 			s.restart(p.name)
 		}
@@ -179,7 +186,7 @@ func TestTheConsoleWithPartsMissing(t *testing.T) {
 	s.restart("nats")
 
 	back := d.stop()
-	all("the database", map[string]string{"every": " not ", "overview": "The database does not answer"})
+	all("the database", map[string]string{"every": "The database does not answer"})
 	back()
 	eventually(t, 30*time.Second, func() error {
 		a, err := operator.do("GET", "/console/identities", nil, nil)
@@ -193,9 +200,16 @@ func TestTheConsoleWithPartsMissing(t *testing.T) {
 // overviewSays waits until the overview has noticed something.
 func (s *system) overviewSays(operator *client, text string) {
 	s.t.Helper()
-	eventually(s.t, 10*time.Second, func() error {
-		if !strings.Contains(operator.page("/console/"), text) {
-			return fmt.Errorf("the overview does not say %q", text)
+	s.pageSays(operator, "/console/", text)
+}
+
+// pageSays waits until a page has noticed something: that a process is silent, it does
+// after half a minute.
+func (s *system) pageSays(operator *client, path, text string) {
+	s.t.Helper()
+	eventually(s.t, 50*time.Second, func() error {
+		if !strings.Contains(operator.page(path), text) {
+			return fmt.Errorf("page %s does not say %q", path, text)
 		}
 		return nil
 	})

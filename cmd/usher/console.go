@@ -24,7 +24,7 @@ var commandLine = audit.Author{Actor: "admin:local"}
 func consoleCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "console", Short: "Manage access to the console"}
 	user := &cobra.Command{Use: "user", Short: "Manage the operators who sign in to the console"}
-	user.AddCommand(userAddCommand(g), userListCommand(g), userRemoveCommand(g), userResetCommand(g))
+	user.AddCommand(userAddCommand(g), userListCommand(g), userRoleCommand(g), userRemoveCommand(g), userResetCommand(g))
 	cmd.AddCommand(user)
 	return cmd
 }
@@ -47,7 +47,7 @@ func (g *global) withOperators(ctx context.Context, work func(operators) error) 
 		return err
 	}
 	defer func() { _ = s.Close() }() // the answer is more than that
-	service, err := app.NewOperators(s.Store, nil)
+	service, err := app.NewOperators(s.Store)
 	if err != nil {
 		return err
 	}
@@ -194,6 +194,31 @@ a link that sets a new password: for one that is lost, or for a link that is ove
 				return g.printLink(cmd, o, args[0], link)
 			})
 		},
+	}
+}
+
+func userRoleCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "role NAME ROLE",
+		Short:   "Give an operator another role; they sign in again",
+		Example: "  usher console user role ann owner -c usher.yaml",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("role", args[1], roles); err != nil {
+				return err
+			}
+			return g.withOperators(cmd.Context(), func(o operators) error {
+				if err := o.ChangeRole(cmd.Context(), commandLine, args[0], operator.Role(args[1])); err != nil {
+					return explainOperator(err, args[0])
+				}
+				if g.json {
+					return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "role": args[1]})
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", args[0], args[1])
+				return nil
+			})
+		},
+		ValidArgsFunction: operatorNames(g),
 	}
 }
 

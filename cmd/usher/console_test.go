@@ -57,6 +57,17 @@ func TestConsoleUsers(t *testing.T) {
 	if _, errOut, code := usher("admin", "token", "new", "ann"); code == 0 || !strings.Contains(errOut, "audit trail") {
 		t.Errorf("a token with the name of an operator = %d %s, want a refusal", code, errOut)
 	}
+	for name, want := range map[string]string{"local": "command line", "ops@example.org": "audit trail", "o p": "letters"} {
+		if _, errOut, code := usher("admin", "token", "new", name); code == 0 || !strings.Contains(errOut, want) {
+			t.Errorf("a token with the name %q = %d %s, want a refusal with %q", name, code, errOut, want)
+		}
+	}
+	if _, errOut, code := usher("console", "user", "role", "ann", "operator"); code == 0 || !strings.Contains(errOut, "nobody else") {
+		t.Errorf("taking the last owner's role = %d %s, want a refusal", code, errOut)
+	}
+	if out, errOut, code := usher("console", "user", "role", "bob", "owner"); code != 0 || out != "bob is owner\n" {
+		t.Errorf("role = %d %s%s", code, out, errOut)
+	}
 	if out, errOut, code := usher("console", "user", "remove", "bob"); code != 0 || out != "removed bob\n" {
 		t.Errorf("remove = %d %s%s", code, out, errOut)
 	}

@@ -121,9 +121,10 @@ func eventsListCommand(g *global) *cobra.Command {
 
 func eventsShowCommand(g *global) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show ID",
-		Short: "Print one event with its place in the log and the hashes that bind it",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show ID",
+		Short:   "Print one event with its place in the log and the hashes that bind it",
+		Example: "  usher events show 0193600d-7d8b-7000-8000-000000000001",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.client()
 			if err != nil {

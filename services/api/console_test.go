@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/operator"
 )
 
 // TestConsoleIsMounted is S88: the console answers on the admin listener alone. It
@@ -47,7 +48,7 @@ func TestAnOperatorActsWithoutAToken(t *testing.T) {
 	admin := w.server.Admin()
 	r := httptest.NewRequest(http.MethodGet, "/admin/identities", nil)
 	rec := httptest.NewRecorder()
-	admin.ServeHTTP(rec, r.WithContext(api.ActingAs(t.Context(), "admin:ann")))
+	admin.ServeHTTP(rec, r.WithContext(api.ActingAs(t.Context(), "admin:ann", operator.ScopeOperator)))
 	if rec.Code != http.StatusOK {
 		t.Errorf("GET as an operator = %d, want 200: %s", rec.Code, rec.Body)
 	}
@@ -56,6 +57,29 @@ func TestAnOperatorActsWithoutAToken(t *testing.T) {
 	}
 	if got := answer(admin, "/admin/identities", "127.0.0.1:4434"); got != http.StatusUnauthorized {
 		t.Errorf("GET without either = %d, want 401", got)
+	}
+}
+
+// TestWhatIsMountedSharesTheServer: what was asked by the console, or by anybody else,
+// is told of once, as the server remembers it.
+func TestWhatIsMountedSharesTheServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, ann := annas(t, w.admin())
+	timeline := "/admin/identities/" + ann + "/timeline"
+	asked := w.server.Admin()
+	w.server.Mount(nil, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.URL.Path = timeline
+		asked.ServeHTTP(rw, r)
+	}))
+	for _, path := range []string{"/console/", timeline, "/console/"} {
+		if got := answer(w.server.Admin(), path, "127.0.0.1:4434"); got != http.StatusOK {
+			t.Errorf("GET %s = %d, want 200", path, got)
+		}
+	}
+	if acts := w.journal.acts(); len(acts) != 1 {
+		t.Errorf("events = %q, want one of what the server was asked by all", acts)
 	}
 }
 

@@ -37,6 +37,7 @@ var (
 	errFlowID         = errors.New("flow id is missing or malformed")
 	errNoToken        = errors.New("no admin token")
 	errScope          = errors.New("admin token lacks the scope")
+	errOwner          = errors.New("operator is no owner")
 	errNoProvider     = errors.New("unknown provider")
 	errNoExchange     = errors.New("no session to exchange a code for")
 	errOnlyRegistered = errors.New("registered without a session")
@@ -83,6 +84,7 @@ var table = []struct {
 	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
 	{errNotTheirs, problem{status: 403, id: "security_identity_mismatch", reason: "These are the settings of somebody else than who is signed in."}},
 	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
+	{errOwner, problem{status: 403, reason: "Only an owner may do this."}},
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
 	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},

@@ -259,6 +259,10 @@ func New(o Options) *Server {
 	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches()}
 }
 
+// Mount mounts the pages and the console of a server, as [Options] has them, which ask
+// its own handlers. It comes before the handlers that are served.
+func (s *Server) Mount(ui, console http.Handler) { s.Pages, s.Console = ui, console }
+
 // Routes that are named elsewhere too.
 const (
 	routeLogout        = "/self-service/logout"
@@ -306,10 +310,10 @@ func (s *Server) Public() http.Handler {
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded)
+	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded|secretive)
 	rt.add(routeIdentities+"/{id}", methods{
 		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
-	}, guarded)
+	}, guarded|secretive)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
 	if s.Timelines != nil {
@@ -355,11 +359,11 @@ func (s *Server) Admin() http.Handler {
 // addHooks adds what declares hooks and looks after them.
 func (s *Server) addHooks(rt *router) {
 	one := routeHooks + "/{name}"
-	rt.add(routeHooks, methods{http.MethodGet: s.listHooks, http.MethodPost: s.createHook}, guarded)
-	rt.add(one, methods{http.MethodGet: s.showHook, http.MethodDelete: s.removeHook}, guarded)
+	rt.add(routeHooks, methods{http.MethodGet: s.listHooks, http.MethodPost: s.createHook}, guarded|owned)
+	rt.add(one, methods{http.MethodGet: s.showHook, http.MethodDelete: s.removeHook}, guarded|owned)
 	rt.add(one+"/pause", methods{http.MethodPost: s.pauseHook}, guarded)
 	rt.add(one+"/resume", methods{http.MethodPost: s.resumeHook}, guarded)
-	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded)
+	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded|owned)
 	rt.add(one+"/replay", methods{http.MethodPost: s.replayHook}, guarded)
 	rt.add(one+"/check", methods{http.MethodPost: s.checkHook}, guarded)
 	rt.add(routeLetters, get(s.listLetters), guarded)

@@ -8,13 +8,19 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
+	"strings"
 )
 
 // refusal is what the admin API, or the console, says no with.
 type refusal struct {
 	Status int
 	Reason string
+	// Reasons are those of a list, where there are several.
+	Reasons []string
+	// Cause says which part of this installation does not answer, where that is why.
+	Cause string
+	// Said tells that Reason says what is safe to repeat.
+	Said bool
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Reason) }
@@ -88,21 +94,37 @@ func (v *visit) answer(method, path string, query url.Values, body any) (*answer
 		return nil, err
 	}
 	a := &answer{header: http.Header{}}
-	v.Admin(v.who.Actor()).ServeHTTP(a, r)
+	v.Admin(v.who).ServeHTTP(a, r)
 	if a.status < http.StatusOK || a.status >= http.StatusMultipleChoices {
-		return nil, a.refusal()
+		return nil, v.explained(a.refusal())
 	}
 	return a, nil
 }
 
-// pass lets the admin API answer the browser itself.
-func (v *visit) pass(path string, query url.Values) error {
-	r, err := v.request(http.MethodGet, path, query, nil)
-	if err != nil {
+// explained says of a refusal that is nobody's fault what does not answer.
+func (v *visit) explained(r *refusal) *refusal {
+	if r.Status < http.StatusInternalServerError {
+		return r
+	}
+	v.ill.Do(func() {
+		all, err := v.failing()
+		if err != nil {
+			return // what failed says what there is to say
+		}
+		for _, f := range all {
+			v.cause = strings.TrimSpace(v.cause + " The " + f.name + " does not answer.")
+		}
+	})
+	r.Cause = v.cause
+	return r
+}
+
+// because is an error of the console's own store, with what does not answer; nil stays.
+func (v *visit) because(err error) error {
+	if _, ok := asRefusal(err); ok || err == nil {
 		return err
 	}
-	v.Admin(v.who.Actor()).ServeHTTP(v.w, r)
-	return nil
+	return v.explained(&refusal{Status: http.StatusServiceUnavailable})
 }
 
 func (v *visit) request(method, path string, query url.Values, body any) (*http.Request, error) {
@@ -138,10 +160,13 @@ func (a *answer) refusal() *refusal {
 		Error struct {
 			Message string `json:"message"`
 			Reason  string `json:"reason"`
+			Details struct {
+				Refused []string `json:"refused"`
+			} `json:"details"`
 		} `json:"error"`
 	}
 	_ = json.Unmarshal(a.body.Bytes(), &envelope) // what is no envelope says nothing
-	r := &refusal{Status: a.status, Reason: envelope.Error.Reason}
+	r := &refusal{Status: a.status, Reason: envelope.Error.Reason, Reasons: envelope.Error.Details.Refused}
 	if r.Reason == "" {
 		r.Reason = envelope.Error.Message
 	}
@@ -170,26 +195,9 @@ func asRefusal(err error) (*refusal, bool) {
 	return refused, errors.As(err, &refused)
 }
 
-// list asks for a page of a list, and gives the page_token of the next one, empty
-// if there is none.
-func (v *visit) list(path string, query url.Values, into any) (next string, err error) {
-	a, err := v.answer(http.MethodGet, path, query, nil)
-	if err != nil {
-		return "", err
-	}
-	if err := json.Unmarshal(a.body.Bytes(), into); err != nil {
-		return "", fmt.Errorf("answer to GET %s: %w", path, err)
-	}
-	found := nextPage.FindStringSubmatch(a.header.Get("Link"))
-	if found == nil {
-		return "", nil
-	}
-	to, err := url.Parse(found[1])
-	if err != nil {
-		return "", fmt.Errorf("next page of %s: %w", path, err)
-	}
-	return to.Query().Get("page_token"), nil
+// mine tells whether an error is a refusal of what was asked for: then no page is
+// shown around it.
+func mine(err error) bool {
+	refused, ok := asRefusal(err)
+	return ok && refused.Status < http.StatusInternalServerError
 }
-
-// nextPage is the next page in a Link header.
-var nextPage = regexp.MustCompile(`<([^>]*)>; rel="next"`)

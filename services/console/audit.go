@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -52,14 +54,21 @@ type event struct {
 	Data        json.RawMessage `json:"data"`
 }
 
-// gist is what an event says besides its type, in a line.
+// telling are the members that say most of an event, the first of them first.
+var telling = []string{"action", "method", "provider", "flow_type", "hook", "reason", "setting", "target", "name", "role", "kind"}
+
+// gist is what an event says besides its type, in a line: what tells most first.
 func (e event) gist() string {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(e.Data, &members) != nil {
 		return ""
 	}
+	names := slices.SortedFunc(maps.Keys(members), func(a, b string) int {
+		return cmp.Or(cmp.Compare(placeOf(a), placeOf(b)), cmp.Compare(a, b))
+	})
 	var all []string
-	for name, raw := range members {
+	for _, name := range names {
+		raw := members[name]
 		var text string
 		switch {
 		case name == "identity_id" || len(raw) == 0 || raw[0] == '{' || raw[0] == '[':
@@ -67,12 +76,33 @@ func (e event) gist() string {
 		case json.Unmarshal(raw, &text) != nil:
 			text = string(raw)
 		}
+		if uuid.Validate(text) == nil {
+			text = text[:8] + "…"
+		}
 		if text != "" {
 			all = append(all, name+" "+text)
 		}
 	}
-	slices.Sort(all)
 	return strings.Join(all, " · ")
+}
+
+// placeOf is the place of a member among the others: ids stand last.
+func placeOf(member string) int {
+	if at := slices.Index(telling, member); at >= 0 {
+		return at
+	}
+	if strings.HasSuffix(member, "_id") || member == "id" {
+		return len(telling) + 1
+	}
+	return len(telling)
+}
+
+// looked tells whether somebody has only looked at something.
+func (e event) looked() bool {
+	var data struct {
+		Action string `json:"action"`
+	}
+	return e.Type == "admin.acted" && json.Unmarshal(e.Data, &data) == nil && (strings.HasSuffix(data.Action, ".list") || strings.HasSuffix(data.Action, ".read"))
 }
 
 // trace is the id of the trace that the event belongs to, empty for none.
@@ -129,7 +159,7 @@ func (f auditFilter) asked(after string) (url.Values, error) {
 		if q.Get(name) == "" {
 			continue
 		}
-		t, err := parseMinute(q.Get(name))
+		t, err := readTime(q.Get(name))
 		if err != nil {
 			return nil, &refusal{Status: http.StatusBadRequest, Reason: fmt.Sprintf("%s must be a time such as 2026-11-26T12:00", name)}
 		}
@@ -141,14 +171,6 @@ func (f auditFilter) asked(after string) (url.Values, error) {
 		q.Set("after", after)
 	}
 	return q, nil
-}
-
-// parseMinute reads what a field for a time gives: with seconds or without.
-func parseMinute(text string) (time.Time, error) {
-	if t, err := time.Parse("2006-01-02T15:04", text); err == nil {
-		return t, nil
-	}
-	return time.Parse("2006-01-02T15:04:05", text)
 }
 
 // exportable are the filters that an export takes.
@@ -335,6 +357,5 @@ func (v *visit) checkpoints() error {
 // exportAudit lets the admin API answer with the log as a file.
 func (v *visit) exportAudit() error {
 	name := "usher-audit-" + v.Now().UTC().Format("20060102-150405") + ".jsonl"
-	v.w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	return v.pass(apiAudit+"/export", filterOf(v.r.URL.Query()).exportable())
+	return v.download(name, apiAudit+"/export", filterOf(v.r.URL.Query()).exportable())
 }

@@ -122,3 +122,16 @@ func TestExportIsAFile(t *testing.T) {
 		t.Errorf("Content-Disposition = %s, the API was asked by %q", got, *asked)
 	}
 }
+
+// TestARefusedExportIsNoFile: the browser shows why instead of saving it.
+func TestARefusedExportIsNoFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.answers("GET /admin/audit/export", 503, object{"error": object{"reason": "the store is away"}})
+	w.answers("GET /admin/health/ready", 503, object{"errors": object{"database": "unavailable"}})
+	p := w.visit("bob", "/console/audit/export")
+	p.wants(t, 503, "The store is away.", "The database does not answer.", "safe to try again")
+	if got := p.Header.Get("Content-Disposition"); got != "" {
+		t.Errorf("Content-Disposition = %q of a refusal", got)
+	}
+}

@@ -13,9 +13,9 @@ import (
 
 // Options are what the console is made of. All fields are needed.
 type Options struct {
-	// Admin gives the admin API as it answers an actor, such as "admin:ann". It is
-	// asked for nothing below /console.
-	Admin     func(actor string) http.Handler
+	// Admin gives the admin API as it answers an operator: it knows what their role may
+	// do. It is asked for nothing below /console.
+	Admin     func(who operator.Session) http.Handler
 	Operators Operators
 	// Client is the address of whoever sent a request.
 	Client func(*http.Request) string

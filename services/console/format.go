@@ -1,11 +1,9 @@
 package console
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +26,23 @@ func sentence(text string) string {
 
 // reason is what an operator is told of an error.
 func reason(err error) string {
-	var refused *refusal
-	if errors.As(err, &refused) && refused.Reason != "" && refused.Status != http.StatusInternalServerError {
-		return refused.Reason
+	if refused, ok := asRefusal(err); ok && refused.Reason != "" && refused.Status != http.StatusInternalServerError {
+		return join(refused.Reason, refused.Cause)
+	} else if ok && refused.Cause != "" {
+		return refused.Cause
 	}
 	return "something it needs does not answer"
+}
+
+// join puts sentences behind each other.
+func join(sentences ...string) string {
+	var all []string
+	for _, text := range sentences {
+		if text != "" {
+			all = append(all, sentence(text))
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // ago is how long a time is past, or to come, as people say it.
@@ -80,6 +90,29 @@ func units(d, large time.Duration, largeName string, small time.Duration, smallN
 	return text
 }
 
+// plural is so many of something.
+func plural(n int64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return count(n) + " " + what
+}
+
+// pseudoVersion is what Go calls a build of a commit that has no tag: the commit tells
+// them apart.
+var pseudoVersion = regexp.MustCompile(`^(v?\d+\.\d+\.\d+)-(?:[\w.]*\.)?\d{14}-([0-9a-f]{7})[0-9a-f]*`)
+
+// shortVersion is a version in few letters.
+func shortVersion(text string) string {
+	if found := pseudoVersion.FindStringSubmatch(text); found != nil {
+		return found[1] + "-" + found[2]
+	}
+	if runes := []rune(text); len(runes) > 20 {
+		return string(runes[:19]) + "…"
+	}
+	return text
+}
+
 // count is a number with its thousands apart.
 func count(n int64) string {
 	text := strconv.FormatInt(n, 10)
@@ -92,9 +125,3 @@ func count(n int64) string {
 	}
 	return sign + text
 }
-
-// orElse is text, or other where it is empty.
-func orElse(text, other string) string { return cmp.Or(text, other) }
-
-// has tells whether a list holds a text.
-func has(list []string, text string) bool { return slices.Contains(list, text) }

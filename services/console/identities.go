@@ -18,8 +18,6 @@ const (
 	pathIdentities = base + "/identities"
 	apiIdentities  = "/admin/identities"
 
-	// listPage is how many rows a page of a list has.
-	listPage = 25
 	// maxSearch is longer than any address or user name.
 	maxSearch = 320
 )
@@ -47,15 +45,6 @@ func orderQuery(order string) string {
 		return ""
 	}
 	return "?" + url.Values{"order": {order}}.Encode()
-}
-
-// with is a query with one more parameter.
-func with(query url.Values, name, value string) url.Values {
-	more := url.Values{name: {value}}
-	for key, values := range query {
-		more[key] = values
-	}
-	return more
 }
 
 // person is an identity as the admin API shows it.
@@ -196,7 +185,7 @@ func (v *visit) newestIdentities(list *identityList, after string) error {
 
 func (v *visit) identitiesByID(list *identityList, after string) error {
 	var found []person
-	next, err := v.page(apiIdentities, url.Values{}, after, &found)
+	next, err := v.list(apiIdentities, url.Values{}, after, &found)
 	list.next = next
 	list.add(found)
 	return err
@@ -206,34 +195,6 @@ func (l *identityList) add(found []person) {
 	for n := range found {
 		l.rows = append(l.rows, identityRow{id: found[n].ID.String(), since: found[n].CreatedAt, person: &found[n]})
 	}
-}
-
-// page asks for a page of a list of the admin API, and gives the token of the next
-// one, empty for none.
-func (v *visit) page(path string, query url.Values, after string, into any) (next string, err error) {
-	query.Set("page_size", strconv.Itoa(listPage))
-	if after != "" {
-		query.Set("page_token", after)
-	}
-	a, err := v.answer(http.MethodGet, path, query, nil)
-	if err != nil {
-		return "", err
-	}
-	return nextToken(a.header.Get("Link")), json.Unmarshal(a.body.Bytes(), into)
-}
-
-// nextToken is the page_token of the next page that a Link header names.
-func nextToken(link string) string {
-	for part := range strings.SplitSeq(link, ",") {
-		target, rel, _ := strings.Cut(part, ">;")
-		if strings.TrimSpace(rel) != `rel="next"` {
-			continue
-		}
-		if u, err := url.Parse(strings.TrimPrefix(strings.TrimSpace(target), "<")); err == nil {
-			return u.Query().Get("page_token")
-		}
-	}
-	return ""
 }
 
 // searchIdentities leads to whom an id, an address or another identifier means. It

@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -47,8 +46,8 @@ type dossier struct {
 
 // gone tells whether there is no such identity, or no more.
 func (d dossier) gone() bool {
-	var refused *refusal
-	return errors.As(d.person.err, &refused) && refused.Status == http.StatusNotFound
+	refused, ok := asRefusal(d.person.err)
+	return ok && refused.Status == http.StatusNotFound
 }
 
 // name is the title of the page.

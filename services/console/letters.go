@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -97,32 +96,24 @@ const lettersPageSize = "50"
 type lettersSeen struct {
 	now    time.Time
 	filter letterFilter
-	// later tells whether this is another page than the first.
-	later bool
-	page  letterPage
+	first  bool
+	page   part[letterPage]
 }
 
 // letters shows what hooks have failed at, the oldest first.
 func (v *visit) letters() error {
 	query := v.r.URL.Query()
-	d := lettersSeen{now: v.Now(), filter: letterFilterOf(query), later: query.Get("after") != ""}
+	d := lettersSeen{now: v.Now(), filter: letterFilterOf(query), first: query.Get("after") == ""}
 	q := d.filter.query()
 	q.Set("limit", lettersPageSize)
-	if d.later {
+	if !d.first {
 		q.Set("after", query.Get("after"))
 	}
-	if err := v.get("/admin/dead-letters", q, &d.page); err != nil {
-		return err
+	if d.page = load[letterPage](v, "/admin/dead-letters", q); mine(d.page.err) {
+		return d.page.err
 	}
 	v.show(http.StatusOK, "Dead letters", pathLetters, lettersListPage(d))
 	return nil
-}
-
-// next is the address of the next page.
-func (d lettersSeen) next() string {
-	q := d.filter.query()
-	q.Set("after", d.page.Next)
-	return pathLetters + "?" + q.Encode()
 }
 
 // path is the page of one.
@@ -132,15 +123,6 @@ func (l deadLetter) path() string {
 
 // key says which it is, in a form.
 func (l deadLetter) key() string { return l.Hook + "/" + l.EventID }
-
-// pretty is the event with one member a line, as it was published where it is no JSON.
-func (l deadLetter) pretty() string {
-	var b bytes.Buffer
-	if json.Indent(&b, l.Event, "", "  ") != nil {
-		return string(l.Event)
-	}
-	return b.String()
-}
 
 // letterTone is the tone of the badge of a state.
 func letterTone(s delivery.State) string {
@@ -197,10 +179,10 @@ type lettersMeant struct {
 
 // meant reads the form.
 func (v *visit) meant(verb string) (m lettersMeant, sure bool, err error) {
-	if err := v.r.ParseForm(); err != nil {
-		return m, false, errForm
+	form, err := v.form()
+	if err != nil {
+		return m, false, err
 	}
-	form := v.r.PostForm
 	m = lettersMeant{filter: letterFilterOf(form), verb: verb, reason: strings.TrimSpace(form.Get("reason"))}
 	if form.Get("which") == "all" {
 		return m, form.Get("sure") == "true", nil
@@ -259,7 +241,7 @@ func (v *visit) change(m lettersMeant) error {
 		}
 		if err := v.ask(http.MethodPost, "/admin/dead-letters/"+m.verb, nil, body, &changed); err != nil {
 			if refused, ok := asRefusal(err); ok && done > 0 {
-				return &refusal{Status: refused.Status, Reason: fmt.Sprintf("%s after %d of them; doing it again is safe", reason(err), done)}
+				return &refusal{Status: refused.Status, Said: true, Reason: fmt.Sprintf("%s after %d of them; doing it again is safe", refused.Reason, done)}
 			}
 			return err
 		}

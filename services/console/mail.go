@@ -78,43 +78,31 @@ type mailsSeen struct {
 	now       time.Time
 	status    courier.Status
 	recipient string
-	later     bool
+	first     bool
 	all       []mailMessage
-	next      string // address of the next page
+	next      string
+	err       error
 }
 
-// mailbox tells whether this list shows what mails say.
-func (d mailsSeen) mailbox() bool {
-	for _, m := range d.all {
-		if m.shown() {
-			return true
+// kept are the filters that are set.
+func (d mailsSeen) kept() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{"status": string(d.status), "recipient": d.recipient} {
+		if value != "" {
+			q.Set(name, value)
 		}
 	}
-	return false
+	return q
 }
-
-// mailPageSize is how many a page shows.
-const mailPageSize = "50"
 
 // mails shows the mails, the newest first. Each look is an event of the log, so the
 // page does not look again by itself.
 func (v *visit) mails() error {
 	query := v.r.URL.Query()
-	d := mailsSeen{now: v.Now(), status: courier.Status(query.Get("status")), recipient: query.Get("recipient"), later: query.Get("page_token") != ""}
-	q := url.Values{"page_size": {mailPageSize}}
-	for _, name := range []string{"status", "recipient", "page_token"} {
-		if value := query.Get(name); value != "" {
-			q.Set(name, value)
-		}
-	}
-	token, err := v.list("/admin/courier/messages", q, &d.all)
-	if err != nil {
-		return err
-	}
-	if token != "" {
-		q.Set("page_token", token)
-		q.Del("page_size")
-		d.next = pathMail + "?" + q.Encode()
+	d := mailsSeen{now: v.Now(), status: courier.Status(query.Get("status")), recipient: query.Get("recipient"), first: query.Get("after") == ""}
+	d.next, d.err = v.list("/admin/courier/messages", d.kept(), query.Get("after"), &d.all)
+	if mine(d.err) {
+		return d.err
 	}
 	v.show(http.StatusOK, "Mail", pathMail, mailListPage(d))
 	return nil

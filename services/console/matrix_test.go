@@ -67,6 +67,10 @@ var matrix = map[string]may{
 	"POST /console/identities/{id}/enable":                    operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/revoke":           operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/{session}/revoke": operators(http.StatusNotFound),
+	"GET /console/registrations":                              operators(http.StatusOK),
+	"POST /console/registrations":                             operators(http.StatusSeeOther),
+	"GET /console/registrations/stream":                       {http.StatusUnauthorized, http.StatusOK, http.StatusOK},
+	"GET /console/registrations/{id}":                         operators(http.StatusNotFound),
 	"GET /console/mail":                                       operators(http.StatusNotFound),
 	"GET /console/mail/{id}":                                  operators(http.StatusNotFound),
 	"GET /console/overview.json":                              operators(http.StatusNotFound),
@@ -124,7 +128,9 @@ func TestWhoMayDoWhat(t *testing.T) {
 			if !ok {
 				t.Error("the route has no row in the matrix: say who may do this")
 			}
-			w := newWorld(t)
+			over := make(chan struct{})
+			close(over) // what moves by itself ends with the first answer
+			w := newWorld(t, func(w *world) { w.options.Draining = over })
 			p := w.real()
 			signedIn := map[string]*browser{
 				"nobody": w.browser(), "operator": w.signedIn(p, "bob", operator.RoleOperator), "owner": w.owner(p),

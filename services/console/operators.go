@@ -82,6 +82,7 @@ func (v *visit) showAccess(status int, a access) {
 	a.self, a.now = v.who.Name, v.Now()
 	a.operators.value, a.operators.err = v.Operators.List(v.r.Context())
 	a.tokens.value, a.tokens.err = v.Operators.ListTokens(v.r.Context())
+	a.operators.err, a.tokens.err = v.because(a.operators.err), v.because(a.tokens.err)
 	v.show(status, "Operators and tokens", pathOperators, operatorsPage(a))
 }
 

@@ -33,6 +33,9 @@ type overview struct {
 	assets assets
 }
 
+// partNow asks for what moves on the page, and not for the rest of it.
+const partNow = "now"
+
 // overview shows how the installation is. It asks nothing of the database but
 // whether that answers.
 func (v *visit) overview() error {
@@ -44,6 +47,10 @@ func (v *visit) overview() error {
 	o.signIn.value, o.signIn.err = v.signInAfterRegistration()
 	if o.hour.err == nil {
 		o.board = newBoard(o.hour.value)
+	}
+	if v.r.URL.Query().Get("part") == partNow {
+		v.draw(http.StatusOK, overviewNow(o))
+		return nil
 	}
 	v.show(http.StatusOK, "Overview", base+"/", overviewPage(o))
 	return nil
@@ -72,7 +79,7 @@ func (v *visit) failing() ([]failing, error) {
 		return nil, err
 	}
 	a := &answer{header: http.Header{}}
-	v.Admin(v.who.Actor()).ServeHTTP(a, r)
+	v.Admin(v.who).ServeHTTP(a, r)
 	if a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
 		return nil, a.refusal()
 	}
@@ -91,6 +98,15 @@ func (v *visit) failing() ([]failing, error) {
 		all = append(all, failing{name, false})
 	}
 	return all, nil
+}
+
+// lacksHooks tells whether it is known that no process runs the background hooks.
+func (o overview) lacksHooks() bool {
+	h := o.hour.value
+	known := o.hour.err == nil && h.Complete && len(h.Instances) > 0 && h.Until.Sub(h.From) >= silence
+	return known && !slices.ContainsFunc(h.Instances, func(i stats.Instance) bool {
+		return slices.Contains(i.Parts, "hooks") && o.now.Sub(i.SeenAt) <= silence
+	})
 }
 
 // meaning is what follows for people while it does not answer.
@@ -130,6 +146,9 @@ func since(h stats.Hour) string {
 	return "Collected since " + clock(h.From) + " UTC, until " + clock(h.Until) + " UTC: this process was started less than an hour ago."
 }
 
+// silence is how long a process may be silent before it counts as not heard.
+const silence = 3 * stats.Step
+
 // clock is a time of day. It is UTC.
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
 
@@ -140,7 +159,7 @@ func state(i stats.Instance, now time.Time) (tone, text string) {
 		return "bad", "clock is off"
 	case silent > time.Minute:
 		return "quiet", "ended or not heard"
-	case silent > 3*stats.Step:
+	case silent > silence:
 		return "warn", "not heard"
 	}
 	return "ok", "runs"

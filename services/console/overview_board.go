@@ -32,6 +32,9 @@ type chart struct {
 	rows            [][]string // the first cell is the time
 }
 
+// lasts is the unit of charts of durations: each value says its own.
+const lasts = "seconds"
+
 // rowLength is how long a row of a chart's table is.
 const rowLength = 5 * time.Minute
 
@@ -44,17 +47,17 @@ func newBoard(h stats.Hour) board {
 	b.tiles = append([]tile{
 		{"registered", "Registrations", count(registered), noted(count(denied)+" not accepted", c["registrations.no_session"], "without a session"), base + "/registrations"},
 		{"signed-in", "Logins", count(signedIn), count(wrong) + " not accepted", ""},
-		latency("hop-now", "Hop to the session worker, p99", h.Total.Times[stats.Hop]),
-		latency("hook-now", "Attempts of hooks, p99", h.Total.Times[stats.Hook]),
+		latency("hop-now", "Time to get a session", h.Total.Times[stats.Hop]),
+		latency("hook-now", "Time of a background hook", h.Total.Times[stats.Hook]),
 		{"failures", "Failed requests", count(c[stats.RequestErrors]), "of " + count(c[stats.Requests]), ""},
 		{"mails", "Mails sent", count(c[stats.MailsSent]), count(c[stats.MailsFailed]) + " attempts failed", base + "/mail"},
 	}, waiting(h.Now)...)
 	b.charts = []chart{
 		b.counted(h, "registrations", "Registrations and logins", "Registered", "Logged in", "Not accepted"),
-		b.lasted(h, "hop", "Hop to the session worker", h.Times[stats.Hop], h.Total.Times[stats.Hop]),
-		b.lasted(h, "hooks", "Attempts of background hooks", h.Times[stats.Hook], h.Total.Times[stats.Hook]),
+		b.lasted(h, "hop", "Time to get a session from the session worker", h.Times[stats.Hop], h.Total.Times[stats.Hop]),
+		b.lasted(h, "hooks", "Time of one attempt of a background hook", h.Times[stats.Hook], h.Total.Times[stats.Hook]),
 		b.outbox(h),
-		b.counted(h, "errors", "Errors", "Requests", "Session requests", "Attempts of hooks", "Rounds of the relay"),
+		b.counted(h, "errors", "Errors", "Requests", "Sessions", "Hook attempts", "Publishing"),
 	}
 	for n := range b.charts {
 		b.charts[n].rows = b.table(b.charts[n])
@@ -86,25 +89,23 @@ func noted(note string, n int64, what string) string {
 func latency(id, label string, s stats.Summary) tile {
 	t := tile{id: id, label: label, value: "–", note: "none yet"}
 	if s.P99 != nil && s.P50 != nil {
-		t.value, t.note = seconds(*s.P99), "p50 "+seconds(*s.P50)+", "+count(s.Count)+" in all"
+		t.value, t.note = seconds(*s.P50), "half of "+count(s.Count)+"; 99 of 100 within "+seconds(*s.P99)
 	}
 	return t
 }
 
 // waiting are the numbers of what waits now.
 func waiting(now *stats.Gauges) []tile {
-	outbox := tile{"outbox-now", "Outbox, now", "–", "nobody tells it just now", ""}
+	outbox := tile{"outbox-now", "Events not published yet", "–", "nobody tells it just now", ""}
 	dead := tile{"dead", "Dead letters, now", "–", "nobody tells it just now", base + "/dead-letters"}
-	retries := tile{"retries", "Wait for another attempt", "–", "nobody tells it just now", base + "/dead-letters?state=waiting"}
 	if now != nil {
 		outbox.value, outbox.note = count(now.OutboxDepth), "the oldest is "+seconds(now.OutboxOldest)+" old"
 		if now.OutboxDepth == 0 {
 			outbox.note = "everything is published"
 		}
-		dead.value, dead.note = count(now.DeadLetters), "events that hooks have given up"
-		retries.value, retries.note = count(now.Retries), "events that hooks have failed at"
+		dead.value, dead.note = count(now.DeadLetters), count(now.Retries)+" wait for another attempt"
 	}
-	return []tile{outbox, dead, retries}
+	return []tile{outbox, dead}
 }
 
 // seconds is a duration as people say it.
@@ -156,11 +157,11 @@ func lineOf(counter string) string {
 	case stats.RequestErrors:
 		return "errors Requests"
 	case stats.SessionErrors:
-		return "errors Session requests"
+		return "errors Sessions"
 	case stats.HooksFailed:
-		return "errors Attempts of hooks"
+		return "errors Hook attempts"
 	case stats.RelayErrors:
-		return "errors Rounds of the relay"
+		return "errors Publishing"
 	}
 	if strings.HasPrefix(counter, stats.Registrations) || strings.HasPrefix(counter, stats.Logins) {
 		return "registrations Not accepted"
@@ -170,7 +171,7 @@ func lineOf(counter string) string {
 
 // lasted makes a chart of durations.
 func (b board) lasted(h stats.Hour, id, title string, s stats.Series, total stats.Summary) chart {
-	c := chart{id: id, title: title, unit: "seconds", labels: []string{"p50", "p99"}, values: [][]*float64{s.P50, s.P99}, summary: "None within this time."}
+	c := chart{id: id, title: title, unit: lasts, labels: []string{"Half within", "99 of 100 within"}, values: [][]*float64{s.P50, s.P99}, summary: "None within this time."}
 	if total.P50 != nil && total.P99 != nil {
 		c.summary = fmt.Sprintf("%s in all: half of them took up to %s, 99 of 100 up to %s.", count(total.Count), seconds(*total.P50), seconds(*total.P99))
 	}
@@ -179,7 +180,7 @@ func (b board) lasted(h stats.Hour, id, title string, s stats.Series, total stat
 
 // outbox makes the chart of what waits for the relay.
 func (b board) outbox(h stats.Hour) chart {
-	c := chart{id: "outbox", title: "Age of the oldest event in the outbox", unit: "seconds", labels: []string{"Oldest"}, values: [][]*float64{h.Outbox.Oldest}, summary: "Nobody has told it within this time."}
+	c := chart{id: "outbox", title: "Age of the oldest event that is not published", unit: lasts, labels: []string{"Oldest"}, values: [][]*float64{h.Outbox.Oldest}, summary: "Nobody has told it within this time."}
 	oldest, known := 0.0, false
 	for _, age := range h.Outbox.Oldest {
 		if age != nil {
@@ -225,7 +226,7 @@ func (c chart) cell(values []*float64) string {
 	switch {
 	case !known:
 		return "–"
-	case c.unit == "seconds":
+	case c.unit == lasts:
 		return seconds(highest)
 	}
 	return count(int64(sum))

@@ -51,7 +51,7 @@ func TestOverview(t *testing.T) {
 	w := withOverview(t, counted)
 	p := w.visit("bob", "/console/")
 	p.wants(t, http.StatusOK,
-		"Everything works.", "Sign In After Registration", `href="/console/settings"`, "signed in by the same answer",
+		"This process has all it needs.", "Sign In After Registration", `href="/console/settings"`, "signed in by the same answer",
 		"1\u202f234", "34 without a session", "5 not accepted", "of 4\u202f000", "2.5 ms",
 		"Dead letters, now", `href="/console/dead-letters"`, "the oldest is 500 ms old",
 		"&lt;b&gt;one&lt;/b&gt;", "api, console", "Collected since 11:59:40 UTC", "https://id.example/ui/registration",
@@ -183,5 +183,30 @@ func TestOverviewIsForOperators(t *testing.T) {
 	}
 	if len(w.asked) > 0 {
 		t.Errorf("the admin API was asked: %q", w.asked)
+	}
+}
+
+// TestOverviewSaysThatNobodyRunsTheHooks: what a process has told that is not heard any
+// more does not count, and the page renews that without loading the rest.
+func TestOverviewSaysThatNobodyRunsTheHooks(t *testing.T) {
+	t.Parallel()
+	h := hour(t, counted)
+	h.From = h.From.Add(-time.Minute)
+	one := h.Instances[0]
+	one.Parts = []string{"hooks"}
+	h.Instances = append(h.Instances, one)
+	for silent, gone := range map[time.Duration]bool{5 * time.Second: false, 40 * time.Second: true} {
+		h.Instances[1].SeenAt = at.Add(-silent)
+		w := newWorld(t)
+		w.answers("GET /admin/stats", 200, h)
+		for _, path := range []string{"/console/", "/console/?part=now"} {
+			p := w.visit("bob", path)
+			if got := strings.Contains(p.text, "Nobody runs the background hooks"); got != gone {
+				t.Errorf("%s, %s silent: the page says so: %t, want %t", path, silent, got, gone)
+			}
+			if part := !strings.Contains(p.text, "<html"); part != strings.Contains(path, "part") {
+				t.Errorf("%s is a part: %t", path, part)
+			}
+		}
 	}
 }

@@ -32,7 +32,7 @@ func registrationsRoutes() []route {
 // registrations shows the newest registrations, and those that come while it is open.
 func (v *visit) registrations() error {
 	live := v.r.URL.Query().Get("live") != "off"
-	v.show(http.StatusOK, "Registrations", pathRegistrations, registrationsPage(v.newest(), live, search{}, v.Now()))
+	v.show(http.StatusOK, "Registrations", pathRegistrations, registrationsPage(v.newest(), live, search{}, v.Now(), v.assets.named["hx-sse.min.js"]))
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (v *visit) findRegistration() error {
 		return nil
 	}
 	s := search{who, "Nobody signs in with exactly this. Try the whole address, or the identity's id."}
-	v.show(http.StatusNotFound, "Registrations", pathRegistrations, registrationsPage(v.newest(), false, s, v.Now()))
+	v.show(http.StatusNotFound, "Registrations", pathRegistrations, registrationsPage(v.newest(), false, s, v.Now(), ""))
 	return nil
 }
 

@@ -298,7 +298,7 @@ func BenchmarkTimelinePage(b *testing.B) {
 	}
 	body, _ := json.Marshal(tl)
 	o := console.Options{
-		Admin: func(string) http.Handler {
+		Admin: func(operator.Session) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
 		},
 		Operators: fakeOperators{known: known{"bob": operator.RoleOperator}},

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,6 +68,9 @@ func (s signedIn) network() string {
 	if len(s.Devices) == 0 {
 		return ""
 	}
+	if host, _, err := net.SplitHostPort(s.Devices[0].Address); err == nil {
+		return host // the port says nothing
+	}
 	return s.Devices[0].Address
 }
 
@@ -93,7 +97,7 @@ func (v *visit) sessions() error {
 		query.Set("active", "true")
 	}
 	var err error
-	list.next, err = v.page(apiSessions, query, q.Get("after"), &list.sessions)
+	list.next, err = v.list(apiSessions, query, q.Get("after"), &list.sessions)
 	v.show(http.StatusOK, "Sessions", pathIdentities, sessionsPage(list, err))
 	return nil
 }

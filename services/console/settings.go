@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -87,13 +86,14 @@ func (v *visit) previewSettings() error {
 // drafted reads a form and holds it against what is in force.
 func (v *visit) drafted() (settingsView, error) {
 	view := settingsView{visit: v}
-	if err := v.r.ParseForm(); err != nil {
-		return view, &refusal{Status: http.StatusBadRequest, Reason: "This form cannot be read. Nothing was changed."}
+	form, err := v.form()
+	if err != nil {
+		return view, err
 	}
 	if err := v.get(adminSettings, nil, &view.now); err != nil {
 		return view, err
 	}
-	view.draft = readDraft(v.r.PostForm)
+	view.draft = readDraft(form)
 	view.changes = view.draft.changes(view.now.Settings)
 	view.others = view.draft.others(view.now.Settings)
 	return view, nil
@@ -122,11 +122,16 @@ func (v *visit) preview(view *settingsView) {
 
 // reasonsOf is why what was asked for cannot hold, nothing for other errors.
 func reasonsOf(err error) []string {
-	var refused *refusal
-	if !errors.As(err, &refused) || refused.Status != http.StatusBadRequest || refused.Reason == "" {
+	refused, ok := asRefusal(err)
+	switch {
+	case !ok || refused.Status != http.StatusBadRequest:
 		return nil
+	case len(refused.Reasons) > 0:
+		return refused.Reasons
+	case refused.Reason != "":
+		return []string{refused.Reason}
 	}
-	return []string{refused.Reason}
+	return nil
 }
 
 // saveSettings saves what was previewed. Where somebody else has saved since, or it
@@ -143,7 +148,7 @@ func (v *visit) saveSettings() error {
 	var saved override.Snapshot
 	err = v.ask(http.MethodPatch, adminSettings, nil, body, &saved)
 	if err == nil {
-		return v.done(pathSettings, savedNotice(saved.Revision.Number))
+		return v.done(pathSettings, savedNotice(saved))
 	}
 	status, ok := mendable(err)
 	if !ok {
@@ -163,15 +168,19 @@ func (v *visit) saveSettings() error {
 
 // mendable tells whether an operator can mend a refusal on the page, and its status.
 func mendable(err error) (status int, ok bool) {
-	var refused *refusal
-	if !errors.As(err, &refused) {
+	refused, ok := asRefusal(err)
+	if !ok {
 		return 0, false
 	}
 	return refused.Status, refused.Status == http.StatusConflict || refused.Status == http.StatusBadRequest
 }
 
-func savedNotice(revision int64) string {
-	return fmt.Sprintf("Saved as revision %d. Every instance follows within a second, or within ten where the bus is away.", revision)
+// savedNotice says what a save has come to in this process, which is what it knows.
+func savedNotice(saved override.Snapshot) string {
+	if len(saved.Refused) > 0 {
+		return fmt.Sprintf("Saved as revision %d, which is not in force here: %s", saved.Revision.Number, sentence(strings.Join(saved.Refused, "; ")))
+	}
+	return fmt.Sprintf("Saved as revision %d, and in force here. The other processes look within a second, or within ten where the bus is away.", saved.Revision.Number)
 }
 
 // stale tells whether somebody else has saved since the operator looked.

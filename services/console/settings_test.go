@@ -74,7 +74,7 @@ func TestSettingsPageShowsWhatIsInForce(t *testing.T) {
 	p := w.visit("bob", settingPage)
 	p.wants(t, http.StatusOK,
 		"Sign In After Registration", `role="switch"`, "anybody can tell an address that has an account", "security.account_enumeration.mitigate: true",
-		"Social sign-up stays on by itself", "From 1 s to 30 d.", `name="was:sign_in_after_registration" value="true"`,
+		"goes on to sign people in while it is off", "From 1 s to 30 d.", `name="was:sign_in_after_registration" value="true"`,
 		"As the file says: <span dir=\"auto\">24 h</span>", "console.locked", "degrade", "What happens today", "signed in",
 		`hx-post="/console/settings/preview"`, `action="/console/settings/preview#effect"`,
 	)
@@ -99,7 +99,7 @@ func TestPreview(t *testing.T) {
 		"sign in off": {
 			map[string]string{override.SignIn: "off"},
 			[]string{
-				"The steps, in order", `class="removed"`, "last in the answer", "Both answers, whole", "ory_st_EXAMPLE", "not signed in",
+				"The steps, in order", `class="removed"`, "last in the answer", "Fields, cookies and an example", "ory_st_EXAMPLE", "not signed in",
 				"stays on <strong>by itself</strong>", "Registration with a password", "Apps and browsers alike",
 			},
 			[]string{"New warnings"},
@@ -177,7 +177,7 @@ func TestSave(t *testing.T) {
 	for _, cookie := range p.Cookies() {
 		r.AddCookie(cookie)
 	}
-	w.send("bob", r).wants(t, http.StatusOK, "Saved as revision 2.")
+	w.send("bob", r).wants(t, http.StatusOK, "Saved as revision 2, and in force here.")
 }
 
 func TestWhatCannotHoldIsNotSaved(t *testing.T) {
@@ -191,9 +191,9 @@ func TestWhatCannotHoldIsNotSaved(t *testing.T) {
 	}
 	form := s.form(map[string]string{override.Gate: "on"})
 	p := w.preview(form, true)
-	p.wants(t, http.StatusOK, "cannot hold", "The gate needs &lt;b&gt;verification&lt;/b&gt;.")
+	p.wants(t, http.StatusOK, "cannot be saved", "The gate needs &lt;b&gt;verification&lt;/b&gt;.")
 	p.lacks(t, saveButton)
-	w.submit("bob", settingPage, form).wants(t, http.StatusBadRequest, "cannot hold", "The gate needs", `name="value:require_verified_address" value="true" checked`)
+	w.submit("bob", settingPage, form).wants(t, http.StatusBadRequest, "cannot be saved", "The gate needs", `name="value:require_verified_address" value="true" checked`)
 	if len(s.revisions) > 0 {
 		t.Errorf("saved %v", s.revisions)
 	}

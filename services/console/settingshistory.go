@@ -18,7 +18,7 @@ const shownRevisions = 20
 type revisionView struct {
 	override.Revision
 	changes []change
-	// unknown says that the revision before it cannot be had or read: then it is not
+	// unknown says that the revision before it cannot be read: then it is not
 	// known what has changed.
 	unknown bool
 }
@@ -57,7 +57,7 @@ func (v *visit) settingsHistory() error {
 		}
 		h.revisions = append(h.revisions, revisionView{
 			Revision: r, changes: between(former.Values, r.Values, h.now.Settings),
-			unknown: former.Damaged || n+1 == len(list) && r.Number > 1, // older ones were removed
+			unknown: former.Damaged,
 		})
 	}
 	v.show(http.StatusOK, "History of the settings", pathSettings, historyPage(h))
@@ -154,18 +154,19 @@ func back(states []override.State, to override.Values) (all []change) {
 
 // revertSettings takes a revision back, unless somebody else has saved since.
 func (v *visit) revertSettings() error {
-	if err := v.r.ParseForm(); err != nil {
-		return &refusal{Status: http.StatusBadRequest, Reason: "This form cannot be read. Nothing was changed."}
+	form, err := v.form()
+	if err != nil {
+		return err
 	}
-	seen, number := revisionOf(v.r.PostForm, "revision"), revisionOf(v.r.PostForm, "to")
+	seen, number := revisionOf(form, "revision"), revisionOf(form, "to")
 	var saved override.Snapshot
 	body := struct {
 		Revision int64 `json:"revision"`
 		To       int64 `json:"to"`
 	}{seen, number}
-	err := v.ask(http.MethodPost, adminSettings+"/revert", nil, body, &saved)
+	err = v.ask(http.MethodPost, adminSettings+"/revert", nil, body, &saved)
 	if err == nil {
-		return v.done(pathSettings, savedNotice(saved.Revision.Number))
+		return v.done(pathSettings, savedNotice(saved))
 	}
 	status, ok := mendable(err)
 	if !ok {

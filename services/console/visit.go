@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a-h/templ"
@@ -22,6 +23,9 @@ type visit struct {
 	r *http.Request
 	// who is the operator; zero where a page wants none.
 	who operator.Session
+	// ill finds out, once, what does not answer; cause says it.
+	ill   sync.Once
+	cause string
 }
 
 const (
@@ -81,19 +85,40 @@ var (
 
 // fail shows what went wrong.
 func (v *visit) fail(err error) {
-	var refused *refusal
+	refused, ok := asRefusal(err)
 	switch {
 	case v.r.Context().Err() != nil:
 		return // whoever asked is gone
 	case errors.Is(err, operator.ErrSignedOut):
 		v.signIn()
 		return
-	case errors.As(err, &refused):
-	default:
+	case !ok:
 		v.Log.ErrorContext(v.r.Context(), "console", "route", v.r.Pattern, "error", err)
-		refused = &refusal{Status: http.StatusServiceUnavailable, Reason: "The console could not do this just now. Nothing was changed; it is safe to try again."}
+		refused = v.explained(&refusal{Status: http.StatusServiceUnavailable, Reason: "The console could not do this just now."})
 	}
-	v.show(refused.Status, refused.title(), "", problem(refused))
+	v.show(refused.Status, refused.title(), v.place(), problem(refused, v.afterFailure(refused)))
+}
+
+// afterFailure says what is safe after a request that nobody refused and that failed:
+// what was posted may have been done before.
+func (v *visit) afterFailure(r *refusal) string {
+	switch {
+	case r.Status < http.StatusInternalServerError || r.Said:
+		return ""
+	case v.r.Method == http.MethodGet || v.r.Method == http.MethodHead:
+		return "Nothing was changed; it is safe to try again."
+	}
+	return "It is not known whether it was done: look before you do it again."
+}
+
+// place is the part of the navigation that the request belongs to, empty for none.
+func (v *visit) place() string {
+	for _, p := range places {
+		if p.path != base+"/" && strings.HasPrefix(v.r.URL.Path, p.path) {
+			return p.path
+		}
+	}
+	return ""
 }
 
 // signIn leads to the page for that, and from there back to where they wanted to go.

@@ -195,9 +195,6 @@ type replayed struct {
 	More  bool      `json:"more"`
 }
 
-// formTime is how a field for a date and a time has it.
-const formTime = "2006-01-02T15:04"
-
 func replayOf(form url.Values) replayWanted {
 	w := replayWanted{
 		Since: form.Get("since"), Until: form.Get("until"), Types: form["type"], PerSecond: form.Get("per_second"),
@@ -239,17 +236,6 @@ func (w replayWanted) body() (map[string]any, error) {
 	return body, nil
 }
 
-// readTime reads a field for a date and a time, in UTC, or the exact time of a
-// replay that goes on.
-func readTime(text string) (time.Time, error) {
-	for _, layout := range []string{formTime, formTime + ":05", time.RFC3339Nano} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("time %q: want %s", text, formTime)
-}
-
 // askReplay shows what a replay would do; nothing is done.
 func (v *visit) askReplay() error {
 	name, err := v.workerName()
@@ -272,10 +258,11 @@ func (v *visit) replayWorker() error {
 	if err != nil {
 		return err
 	}
-	if err := v.r.ParseForm(); err != nil {
-		return errForm
+	form, err := v.form()
+	if err != nil {
+		return err
 	}
-	w := replayOf(v.r.PostForm)
+	w := replayOf(form)
 	body, err := w.body()
 	if err != nil {
 		return err
@@ -293,6 +280,3 @@ func (v *visit) replayWorker() error {
 	v.show(http.StatusOK, "Replay to "+name, pathWorkers, replayedPage(name, w, r.More))
 	return nil
 }
-
-// errForm says that a form could not be read.
-var errForm = &refusal{Status: http.StatusBadRequest, Reason: "The form could not be read. Nothing was changed."}

@@ -153,6 +153,45 @@ func busAway(all []shownHook) bool {
 	return own && !slices.ContainsFunc(all, func(h shownHook) bool { return h.Consumer != nil })
 }
 
+// ownRun tells whether a process of Usher gives a hook its events.
+func (h *shownHook) ownRun() bool {
+	return h.Kind != delivery.Answer && (h.Declared == "fixed" || h.Kind == delivery.Webhook)
+}
+
+// unattended tells whether nobody takes the events of any hook that Usher itself runs:
+// each has a consumer, and none is asked for.
+func (d workersSeen) unattended() bool {
+	found := false
+	for n := range d.hooks.value {
+		h := &d.hooks.value[n]
+		if !h.ownRun() || h.Consumer == nil || h.Disabled != "" || !h.Consumer.PausedUntil.IsZero() {
+			continue
+		}
+		if found = true; h.Consumer.Waiting > 0 || len(h.Instances) > 0 {
+			return false
+		}
+	}
+	return d.looked && found
+}
+
+// waiting is how many events wait for somebody to take them.
+func (d workersSeen) waiting() (n int64) {
+	for _, h := range d.hooks.value {
+		if h.Consumer != nil {
+			n += h.Consumer.Pending + h.Consumer.AckPending
+		}
+	}
+	return n
+}
+
+// state is what is known of a hook on this page.
+func (d workersSeen) state(h *shownHook) hookState {
+	if d.unattended() && h.ownRun() && h.Consumer != nil && h.Disabled == "" && h.Consumer.PausedUntil.IsZero() {
+		return hookState{"bad", "not running", "No process of Usher runs the hooks; its events wait."}
+	}
+	return h.state(d.looked, busAway(d.hooks.value))
+}
+
 // hookState is a word about a hook, and the sentence behind it.
 type hookState struct{ tone, word, why string }
 

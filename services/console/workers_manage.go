@@ -36,10 +36,10 @@ func (v *visit) askNewWorker() error {
 
 // newWorker declares a worker or a webhook and shows what it connects with.
 func (v *visit) newWorker() error {
-	if err := v.r.ParseForm(); err != nil {
-		return errForm
+	form, err := v.form()
+	if err != nil {
+		return err
 	}
-	form := v.r.PostForm
 	n := newHook{
 		Name: strings.TrimSpace(form.Get("name")), Kind: form.Get("kind"), URL: strings.TrimSpace(form.Get("url")),
 		Traits: form.Get("traits"), Events: form["event"], Reuse: form.Get("reuse_name") == "true",

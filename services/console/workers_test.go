@@ -326,3 +326,21 @@ func TestReplay(t *testing.T) {
 		t.Errorf("the API got %q, want %q", *bodies, want)
 	}
 }
+
+// TestWorkersSaysThatNobodyTakesEvents: where no process runs Usher's own hooks their
+// events wait, and the page says so; where one does it does not.
+func TestWorkersSaysThatNobodyTakesEvents(t *testing.T) {
+	t.Parallel()
+	for asks, gone := range map[int]bool{0: true, 1: false} {
+		w := newWorld(t)
+		w.answers("GET /admin/hooks", 200, fields{"hooks": []fields{
+			{"name": "log", "kind": "worker", "declared": "fixed", "consumer": fields{"pending": 7, "waiting": asks}},
+			{"name": "billing", "kind": "webhook", "declared": "stored", "consumer": fields{"ack_pending": 2}},
+		}})
+		w.answers("GET /admin/session-workers", 200, fields{"session_workers": []fields{}})
+		p := w.visit("bob", "/console/workers?look=true")
+		if got := strings.Contains(p.text, "Nobody takes the events") && strings.Contains(p.text, "9 deliveries"); got != gone {
+			t.Errorf("asked for by %d: the page says that nobody takes events: %t, want %t", asks, got, gone)
+		}
+	}
+}

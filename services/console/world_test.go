@@ -36,10 +36,10 @@ func newWorld(t *testing.T, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, admin: http.NewServeMux(), now: at}
 	w.options = console.Options{
-		Admin: func(actor string) http.Handler {
+		Admin: func(who operator.Session) http.Handler {
 			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				w.mu.Lock()
-				w.asked, w.actors = append(w.asked, r.Method+" "+r.URL.Path), append(w.actors, actor)
+				w.asked, w.actors = append(w.asked, r.Method+" "+r.URL.Path), append(w.actors, who.Actor())
 				w.mu.Unlock()
 				w.admin.ServeHTTP(rw, r)
 			})

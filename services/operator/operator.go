@@ -54,6 +54,14 @@ type Session struct {
 // Actor is who acts, as events name it.
 func (s Session) Actor() string { return "admin:" + s.Name }
 
+// Scope is what they may ask the admin listener for.
+func (s Session) Scope() string {
+	if s.Role == RoleOwner {
+		return ScopeAdmin
+	}
+	return ScopeOperator
+}
+
 // Token is a token of the admin listener. The token itself is not in it.
 type Token struct {
 	Name      string    `json:"name"`
@@ -61,8 +69,16 @@ type Token struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
+// Scopes of the admin listener. What only an owner may do wants [ScopeAdmin].
+const (
+	ScopeAdmin    = "admin"
+	ScopeOperator = "operator" // of people alone: no token has it
+	ScopeEvents   = "events:read"
+	ScopeMetrics  = "metrics"
+)
+
 // Scopes are what a token of the admin listener may be for.
-func Scopes() []string { return []string{"admin", "events:read", "metrics"} }
+func Scopes() []string { return []string{ScopeAdmin, ScopeEvents, ScopeMetrics} }
 
 // Errors that callers tell apart.
 var (

@@ -46,11 +46,11 @@ type Store interface {
 	// none, or [ErrNotFound].
 	Operator(ctx context.Context, name string) (Operator, string, error)
 	// AddOperator stores one who is not set up and the digest of their link, or gives
-	// [ErrExists].
+	// [ErrExists], or [ErrTokenExists]: operators and tokens share their names.
 	AddOperator(ctx context.Context, o Operator, link Digest, told events.Event) error
 	// FirstOperator stores o as the only operator, or gives the one that is there a
 	// new link, unless somebody is set up, there is another operator, or a link was
-	// made after the given time. It tells whether it did.
+	// made after the given time. It tells whether it did, or gives [ErrTokenExists].
 	FirstOperator(ctx context.Context, o Operator, link Digest, after time.Time, told events.Event) (bool, error)
 	// RemoveOperator removes an operator with their sessions. It gives [ErrNotFound],
 	// or [ErrLastOwner] when no other owner could sign in.
@@ -83,7 +83,7 @@ type Store interface {
 // Tokens keeps the tokens of the admin listener.
 type Tokens interface {
 	AdminTokens(ctx context.Context) ([]Token, error)
-	// AddAdminToken gives [ErrTokenExists] when the name is taken.
+	// AddAdminToken gives [ErrTokenExists], or [ErrExists], when the name is taken.
 	AddAdminToken(ctx context.Context, name, scope string, digest Digest, told ...events.Event) error
 	// RemoveAdminToken tells whether there was one.
 	RemoveAdminToken(ctx context.Context, name string, told ...events.Event) (bool, error)

@@ -118,7 +118,7 @@ func (w *world) told() []string {
 	return all
 }
 
-// stored is a database that can be down, and maps what the program maps.
+// stored is a database that can be down.
 type stored struct {
 	*store.Store
 	down  bool
@@ -138,14 +138,6 @@ func (s *stored) OperatorSession(ctx context.Context, d operator.Digest) (operat
 		return operator.Session{}, errDown
 	}
 	return s.Store.OperatorSession(ctx, d)
-}
-
-func (s *stored) AddAdminToken(ctx context.Context, name, scope string, d operator.Digest, told ...events.Event) error {
-	err := s.Store.AddAdminToken(ctx, name, scope, d, told...)
-	if errors.Is(err, store.ErrExists) {
-		return operator.ErrTokenExists
-	}
-	return err
 }
 
 // counting counts the work.

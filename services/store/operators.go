@@ -60,21 +60,21 @@ func (s *Store) Operator(ctx context.Context, name string) (operator.Operator, s
 // AddOperator is [operator.Store.AddOperator].
 func (s *Store) AddOperator(ctx context.Context, o operator.Operator, link operator.Digest, told events.Event) error {
 	err := s.durable.commit(ctx, func(tx *tx) error {
+		if err := lockOperators(tx); err != nil { // before the name: so do all who want both
+			return err
+		}
 		if err := addOperator(tx, o, link); err != nil {
 			return err
 		}
 		return appendEvent(tx, told)
 	})
-	if takenColumn(err) == "operators.name" {
-		return operator.ErrExists
-	}
-	if err != nil {
-		return fmt.Errorf("add operator %s: %w", o.Name, err)
-	}
-	return nil
+	return s.named(ctx, "add operator", o.Name, err)
 }
 
 func addOperator(tx *tx, o operator.Operator, link operator.Digest) error {
+	if err := tx.insert(actorNames.insert(actorName{o.Name})); err != nil {
+		return err
+	}
 	at := moment{o.CreatedAt}
 	_, err := tx.exec(insertOperator, o.Name, string(o.Role), link[:], moment{o.SetUpUntil}, at, at)
 	return err
@@ -111,8 +111,8 @@ func (s *Store) FirstOperator(ctx context.Context, o operator.Operator, link ope
 	if errors.Is(err, errUnchanged) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("first operator: %w", err)
+	if err = s.named(ctx, "first operator", o.Name, err); err != nil {
+		return false, err
 	}
 	return true, nil
 }
@@ -133,8 +133,10 @@ func (s *Store) RemoveOperator(ctx context.Context, name string, told events.Eve
 		if err := ownerStays(tx, was); err != nil {
 			return err
 		}
-		_, err := tx.exec(`DELETE FROM operators WHERE name = ?`, name) // the sessions go with it
-		return err
+		if _, err := tx.exec(`DELETE FROM operators WHERE name = ?`, name); err != nil { // the sessions go with it
+			return err
+		}
+		return freeName(tx, name)
 	})
 }
 

@@ -173,9 +173,48 @@ async function twoAtOnce(browser) {
   for (const page of [first, second]) await page.context().close();
 }
 
+/** What a page holds: nodes of the document, listeners, and bytes of the heap. */
+async function holds(page, devtools) {
+  await devtools.send('HeapProfiler.collectGarbage');
+  const { nodes, jsEventListeners } = await devtools.send('Memory.getDOMCounters');
+  const { usedSize } = await devtools.send('Runtime.getHeapUsage');
+  return { nodes, listeners: jsEventListeners, heap: usedSize };
+}
+
+/** A tab that is open for long does not grow: 60 renewals by a clock that is fast. */
+async function staysSmall(browser) {
+  for (const [path, step] of [['/console/', 30_000], ['/console/registrations', 1_000], ['/console/audit', 2_000]]) {
+    const page = await open(browser);
+    await check(`${path} does not grow in 60 renewals`, async () => {
+      await signIn(page);
+      await page.clock.install();
+      await visit(page, path);
+      const devtools = await page.context().newCDPSession(page);
+      let asked = 0;
+      page.on('response', (r) => r.url().includes('/console/') && asked++);
+      const renew = async (times) => {
+        for (let n = 0; n < times; n++) {
+          await Promise.all([register(apis[n % apis.length]), page.clock.runFor(step)]);
+          await pause(path.endsWith('registrations') ? 1000 : 150);
+        }
+      };
+      await renew(10); // until the list is as long as it may be
+      const before = await holds(page, devtools);
+      await renew(60);
+      const after = await holds(page, devtools);
+      console.log(`# ${path}: ${asked} answers, before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
+      assert.ok(after.nodes < before.nodes * 1.5 + 2500, 'nodes of the document');
+      assert.ok(after.listeners < before.listeners * 1.5 + 200, 'listeners');
+      assert.ok(after.heap < before.heap * 1.5 + 2e6, 'bytes of the heap');
+    });
+    await page.context().close();
+  }
+}
+
 await main(async (browser) => {
   await walks(browser);
   await withKeyboard(browser);
   await withoutJavaScript(browser);
   await twoAtOnce(browser);
+  await staysSmall(browser);
 });

@@ -158,7 +158,7 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
+	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
 		return err
 	}
 	p.hooks = p.newCatalogue()
@@ -260,17 +260,22 @@ func Migrate(ctx context.Context, cfg *config.Config) error {
 // OpenStore opens the database of a configuration as it is. In development mode
 // it makes the secrets that are missing.
 func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
+	return openStore(ctx, cfg, log, nil)
+}
+
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
 	if err := cfg.MakeSecrets(); err != nil {
 		return nil, err
 	}
 	return store.Open(ctx, store.Options{
-		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log,
+		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended,
 	})
 }
 
 // openMigrated opens a database of this version; development mode makes it one.
-func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	s, err := OpenStore(ctx, cfg, log)
+// Appended is that of [store.Options].
+func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
+	s, err := openStore(ctx, cfg, log, appended)
 	if err != nil {
 		return nil, err
 	}

@@ -61,17 +61,17 @@ type auditor struct {
 }
 
 func newAuditor(p *process) *auditor {
-	log, kicking := auditLog{p.store}, kicking{p.store, p.wake}
+	log := auditLog{p.store}
 	return &auditor{
 		log:    log,
-		signer: audit.Signer{Log: crashHeads(kicking), Keys: log.signingKeys, Now: time.Now},
+		signer: audit.Signer{Log: crashHeads(p.store), Keys: log.signingKeys, Now: time.Now},
 		live:   p.live,
 		say:    p.log,
 		counts: p.metrics.checkpoints,
 		many:   make(chan struct{}, 1),
 		signed: make(chan struct{}, 1),
 		sink:   audit.Sink{Log: log},
-		pruned: kicking,
+		pruned: p.store,
 	}
 }
 

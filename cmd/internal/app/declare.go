@@ -26,7 +26,7 @@ func (p *process) askDelivery(ctx context.Context) error {
 // newCatalogue makes what knows all hooks.
 func (p *process) newCatalogue() *delivery.Catalogue {
 	return &delivery.Catalogue{
-		Table: kicking{p.store, p.wake},
+		Table: p.store,
 		Fixed: p.fixedHooks,
 		Bus:   durables{p},
 		Log:   p.log,
@@ -65,8 +65,8 @@ func (p *process) declarations() *delivery.Declarations {
 		Presence:  presence{p.adminAuth, p.adminEvents},
 		Minter:    minting{p.bus},
 		Counts:    p.store,
-		Ledger:    kicking{p.store, p.wake},
-		Names:     kicking{p.store, p.wake},
+		Ledger:    p.store,
+		Names:     p.store,
 	}
 }
 

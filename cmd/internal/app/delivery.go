@@ -30,16 +30,15 @@ func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
 		return nil, err
 	}
 	p.consumers = bus
-	stored := kicking{p.store, p.wake}
-	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: stored, Golden: golden, Now: time.Now}
+	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: p.store, Golden: golden, Now: time.Now}
 	p.delivery = delivery.New(delivery.Options{
-		Failures:  stored,
+		Failures:  p.store,
 		Declared:  p.hooks,
 		EventLog:  p.store,
 		History:   history{p.store},
 		Publisher: noting{bus, p.deliveries, time.Now},
 		Consumers: bus,
-		Ledger:    stored,
+		Ledger:    p.store,
 		Log:       p.log,
 		Now:       time.Now,
 		Observe:   p.metrics,

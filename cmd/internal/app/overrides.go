@@ -213,7 +213,6 @@ func (p *process) settings() *override.Service {
 		Configuration: p.overrides,
 		Follower:      p.overrides,
 		Saved: func() {
-			p.wake()
 			_ = p.events.Publish(events.SubjectSettingsChanged, nil) // one that is lost is made up for by the poll
 		},
 		Now: time.Now,

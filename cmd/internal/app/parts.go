@@ -46,7 +46,6 @@ func (p *process) startSession(ctx context.Context) error {
 		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},
 		Version: p.Version,
 		Log:     p.log,
-		Kick:    p.wake,
 		Observe: p.metrics.issue,
 	}
 	p.stages.start(ctx, "session worker", func(ctx context.Context) error { return workersession.Run(ctx, nc, options) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -83,21 +84,20 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := kicking{p.store, p.wake}
 	o := api.Options{
 		Current:         func() api.InForce { return p.live.now().api },
 		Flows:           p.store,
-		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
+		Linker:          &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
 		Sessions:        sessions,
-		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
+		OwnSessions:     &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
 		Finder:          p.store,
 		Identities:      p.store,
-		Ledger:          stored,
+		Ledger:          p.store,
 		Messages:        p.store,
 		Grants:          p.store,
 		Audit:           auditLog{p.store},
 		AuditCheck:      p.auditCheck,
-		Journal:         stored,
+		Journal:         p.store,
 		Webhooks:        p.webhooks,
 		Errors:          p.store,
 		Events:          p.store,
@@ -117,21 +117,25 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		ObserveLimit:    p.metrics.limit,
 	}
 	if p.Parts.administers() {
-		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
 		o.Checker, o.Overrides = p.checker, p.settings()
 		o.Checker, o.Timelines = p.checker, p.timelines()
 		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
 		o.Checker = p.checker
 		o.Stats = p.stats.hour
 	}
-	// The pages are a client of the contract: they ask the public handler.
-	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	// The pages and the console are clients of the contract: they ask the handlers, and
+	// share what the one server remembers.
+	server := api.New(o)
+	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	var operators http.Handler
 	if p.Parts.Console {
-		if o.Console, err = p.console(api.New(o).Admin()); err != nil {
+		if operators, err = p.console(server.Admin()); err != nil {
 			return nil, err
 		}
 	}
-	return api.New(o), nil
+	server.Mount(ui, operators)
+	return server, nil
 }
 
 // guarded tells whether the admin listener can be reached from other machines.

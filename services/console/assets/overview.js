@@ -67,9 +67,10 @@
   // points gives a chart what it draws: the times, and the values of each line.
   function points(place) {
     const lines = data.charts[place.dataset.chart] ?? [];
-    const length = Math.max(0, ...lines.map((line) => line?.length ?? 0));
+    // The last piece is not told by all yet: it would look like a collapse.
+    const length = Math.max(0, ...lines.map((line) => (line?.length ?? 0) - 1));
     const times = Array.from({ length }, (_, n) => data.from + n * data.step);
-    return [times, ...lines.map((line) => line ?? [])];
+    return [times, ...lines.map((line) => (line ?? []).slice(0, length))];
   }
 
   function draw() {
