@@ -402,14 +402,8 @@ func spoken(v any) string {
 
 // shorter leaves out of a duration what is zero: 24h0m0s is 24h.
 func shorter(text string) string {
-	if _, err := time.ParseDuration(text); err != nil {
-		return text
-	}
-	if whole, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = whole + "m"
-	}
-	if whole, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = whole + "h"
+	if d, err := time.ParseDuration(text); err == nil {
+		return override.ShortDuration(d)
 	}
 	return text
 }

@@ -17,6 +17,7 @@ const pathMail = base + "/mail"
 func mailRoutes() []route {
 	return []route{
 		{"GET " + pathMail, operator.RoleOperator, (*visit).mails},
+		{"POST " + pathMail, operator.RoleOperator, (*visit).searchMails},
 		{"GET " + pathMail + "/{id}", operator.RoleOperator, (*visit).mail},
 	}
 }
@@ -99,6 +100,20 @@ func (d mailsSeen) kept() url.Values {
 // page does not look again by itself.
 func (v *visit) mails() error {
 	query := v.r.URL.Query()
+	query.Del("recipient") // an address stands in no URL
+	return v.listMails(query)
+}
+
+// searchMails shows those that a form asks for.
+func (v *visit) searchMails() error {
+	query, err := v.form()
+	if err != nil {
+		return err
+	}
+	return v.listMails(query)
+}
+
+func (v *visit) listMails(query url.Values) error {
 	d := mailsSeen{now: v.Now(), status: courier.Status(query.Get("status")), recipient: query.Get("recipient"), first: query.Get("after") == ""}
 	d.next, d.err = v.list("/admin/courier/messages", d.kept(), query.Get("after"), &d.all)
 	if mine(d.err) {

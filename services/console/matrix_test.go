@@ -72,6 +72,7 @@ var matrix = map[string]may{
 	"GET /console/registrations/stream":                       {http.StatusUnauthorized, http.StatusOK, http.StatusOK},
 	"GET /console/registrations/{id}":                         operators(http.StatusNotFound),
 	"GET /console/mail":                                       operators(http.StatusNotFound),
+	"POST /console/mail":                                      operators(http.StatusNotFound),
 	"GET /console/mail/{id}":                                  operators(http.StatusNotFound),
 	"GET /console/overview.json":                              operators(http.StatusNotFound),
 	"GET /console/sessions":                                   operators(http.StatusOK),

@@ -32,7 +32,7 @@ type savedSettings struct {
 func setting(name, label string, kind override.Kind, value any, choices ...string) override.State {
 	wanted := ""
 	if kind == override.Duration {
-		wanted = "1s to 720h0m0s"
+		wanted = "1s to 720h"
 	}
 	return override.State{
 		Range:   wanted,

@@ -135,32 +135,10 @@ func normal(kind override.Kind, text string) string {
 		}
 		return strconv.FormatBool(text == "true")
 	case override.Duration:
-		if d, ok := durationOf(text); ok {
-			return shortDuration(d)
+		if d, err := override.ParseDuration(text); err == nil {
+			return override.ShortDuration(d)
 		}
 	case override.Choice:
-	}
-	return text
-}
-
-// durationOf reads a duration as Go writes it, or in days.
-func durationOf(text string) (time.Duration, bool) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.Atoi(days)
-		return time.Duration(n) * 24 * time.Hour, err == nil && n >= 0 && n <= 36500
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil
-}
-
-// shortDuration is d without the units that are zero.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = rest + "m"
-	}
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = rest + "h"
 	}
 	return text
 }
@@ -177,9 +155,9 @@ func said(kind override.Kind, text string) string {
 		}
 		return override.Off
 	case override.Duration:
-		if d, ok := durationOf(text); ok && d < 10*time.Second && d%time.Second == 0 {
+		if d, err := override.ParseDuration(text); err == nil && d < 10*time.Second && d%time.Second == 0 {
 			return fmt.Sprintf("%d s", d/time.Second) // nobody has measured it
-		} else if ok {
+		} else if err == nil {
 			return span(d)
 		}
 	case override.Choice:

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -63,8 +64,30 @@ func (s Setting) Wanted() string {
 	case Choice:
 		return strings.Join(s.Choices, " or ")
 	default:
-		return s.Min.String() + " to " + s.Max.String()
+		return ShortDuration(s.Min) + " to " + ShortDuration(s.Max)
 	}
+}
+
+// ParseDuration reads a duration as [time.ParseDuration] does, or in days such as 7d.
+func ParseDuration(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 36500 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	return time.ParseDuration(text)
+}
+
+// ShortDuration is d without the units that are zero: 24h, not 24h0m0s.
+func ShortDuration(d time.Duration) string {
+	text := d.String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
 }
 
 // Accept gives a value as it is kept, or an error that says what is wanted.
@@ -83,12 +106,12 @@ func (s Setting) Accept(v any) (any, error) {
 		}
 		return text, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := ParseDuration(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w, such as 1h30m", wrong)
+		return nil, fmt.Errorf("%w, such as 1h30m or 7d", wrong)
 	}
 	if d < s.Min || d > s.Max {
-		return nil, fmt.Errorf("%w, not %s", wrong, d)
+		return nil, fmt.Errorf("%w, not %s", wrong, ShortDuration(d))
 	}
 	return d.String(), nil
 }

@@ -122,10 +122,11 @@ func TestAccept(t *testing.T) {
 		{choice, "fail", "fail"},
 		{choice, "Fail", "want degrade or fail"},
 		{choice, []any{"fail"}, "want degrade or fail"},
+		{life, "0d", "want 1s to 1h"},
 		{life, "90s", "1m30s"},
 		{life, "1h", "1h0m0s"},
-		{life, "61m", "want 1s to 1h0m0s, not 1h1m0s"},
-		{life, "-1s", "want 1s to 1h0m0s"},
+		{life, "61m", "want 1s to 1h, not 1h1m"},
+		{life, "-1s", "want 1s to 1h"},
 		{life, "", "such as 1h30m"},
 		{life, map[string]any{}, "such as 1h30m"},
 	} {

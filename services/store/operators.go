@@ -87,7 +87,7 @@ func (s *Store) FirstOperator(ctx context.Context, o operator.Operator, link ope
 			return err
 		}
 		var others []operatorRow
-		if err := tx.list(&others, `SELECT `+operators.list()+` FROM operators LIMIT 2`); err != nil {
+		if err := tx.list(&others, `SELECT `+operators.list()+` FROM operators WHERE role = ? OR name = ? LIMIT 2`, operator.RoleOwner, o.Name); err != nil {
 			return err
 		}
 		switch {

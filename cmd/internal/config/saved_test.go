@@ -175,7 +175,7 @@ func TestSavedThatIsRefused(t *testing.T) {
 		"unknown":     {base, override.Values{"session.lifespam": "1h"}, "session.lifespam: this is no setting"},
 		"kind":        {base, override.Values{override.SignIn: "yes"}, "sign_in_after_registration: want true or false"},
 		"choice":      {base, override.Values{"session.issue.on_failure": "later"}, "session.issue.on_failure: want degrade or fail"},
-		"range":       {base, override.Values{"session.lifespan": "1ms"}, "session.lifespan: want 1s to 720h0m0s, not 1ms"},
+		"range":       {base, override.Values{"session.lifespan": "1ms"}, "session.lifespan: want 1s to 720h, not 1ms"},
 		"no time":     {base, override.Values{"session.lifespan": "soon"}, "such as 1h30m"},
 		"number":      {base, override.Values{"session.lifespan": 7.0}, "such as 1h30m"},
 		"nobody":      {base, override.Values{override.Gate: true, "selfservice.flows.verification.enabled": false}, "nobody could sign in again"},
