@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/api/apitest"
 	"github.com/usher-auth/usher/services/operator"
 )
 
@@ -66,6 +67,14 @@ func TestScopesOfAllRoutes(t *testing.T) {
 				t.Errorf("%s as %q = %d, want it answered: %t", route, who, status, may)
 			}
 		}
+	}
+}
+
+// TestTheDocumentNamesOwnersRoutes, so that who reads it knows before they are refused.
+func TestTheDocumentNamesOwnersRoutes(t *testing.T) {
+	t.Parallel()
+	if got, want := apitest.OwnersOperations(), slices.Sorted(slices.Values(ownersRoutes)); !slices.Equal(got, want) {
+		t.Errorf("schemas/openapi.yaml gives owners alone %q, want %q", got, want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/services/api"
@@ -59,6 +60,9 @@ func (p *process) firstOperator(ctx context.Context, at *Addresses) error {
 	if p.operators == nil {
 		return nil
 	}
+	if !p.live.now().cfg.Console.SetUpLink {
+		return p.unannounced(ctx)
+	}
 	link, made, err := p.operators.First(ctx, p.store.Embedded())
 	if err != nil || !made {
 		return err
@@ -66,6 +70,26 @@ func (p *process) firstOperator(ctx context.Context, at *Addresses) error {
 	at.SetUp = console.SetUpURL(p.live.now().cfg.AdminURL(), link)
 	if p.Output != nil {
 		fmt.Fprintf(p.Output, "\nSet up the console (this link works once, within %.0f hours):\n  %s\n\n", operator.LinkLife.Hours(), at.SetUp)
+	}
+	return nil
+}
+
+// unannounced makes the first operator where there is none, and shows their link to
+// nobody: whoever has the configuration makes another. One who is there is left as
+// they are, since such a link may be on its way.
+func (p *process) unannounced(ctx context.Context) error {
+	all, err := p.operators.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		if _, _, err := p.operators.First(ctx, p.store.Embedded()); err != nil {
+			return err
+		}
+	}
+	if !slices.ContainsFunc(all, func(o operator.Operator) bool { return o.SetUp }) {
+		p.log.Warn("nobody can sign in to the console yet, and console.setup_link keeps the set-up link from being printed",
+			"mend", "'usher console user list' shows who there is, 'usher console user reset NAME' prints their link")
 	}
 	return nil
 }

@@ -97,6 +97,8 @@ type Config struct {
 		LegacyRequireVerifiedLoginError bool `yaml:"legacy_require_verified_login_error"`
 	} `yaml:"feature_flags"`
 	Console struct {
+		// SetUpLink prints the link that sets up the first operator at the start.
+		SetUpLink bool `yaml:"setup_link"`
 		// Locked names the settings that operators cannot save, see [Config.Settings].
 		Locked []string `yaml:"locked"`
 	} `yaml:"console"`
