@@ -70,7 +70,6 @@ func TestDamagedSettings(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]string{
 		"no object":     `[1]`,
-		"no setting":    `{"no_such_setting":true}`,
 		"no such value": `{"sign_in_after_registration":"perhaps"}`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func TestWalkTheConsole(t *testing.T) {
 	})
 
 	walk := map[string]walked{
-		"/console/{$}":                         {"/console/", []string{"Registrations 2", "2 in all", "Everything works"}, 0},
+		"/console/{$}":                         {"/console/", []string{"Registrations 2", "2 in all", "This process has all it needs"}, 0},
 		"/console/overview.json":               {"/console/overview.json", nil, 0},
 		"/console/sign-in":                     {"/console/sign-in", nil, http.StatusOK},
 		"/console/set-up":                      {"/console/set-up", nil, http.StatusGone},

@@ -47,3 +47,13 @@ func TestEveryAnswerCarriesThePolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherCookieOfTheNameHidesNothing: a program on another port of the host, or
+// below a longer path, can set one.
+func TestAnotherCookieOfTheNameHidesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := httptest.NewRequest(http.MethodGet, "https://admin.example/console/", nil)
+	r.AddCookie(&http.Cookie{Name: "usher_console", Value: "planted"})
+	w.send("bob", r).wants(t, http.StatusOK, "Overview")
+}

@@ -54,11 +54,8 @@ func (v *visit) enter(role operator.Role) error {
 	if role == "" {
 		return nil
 	}
-	cookie, err := v.r.Cookie(sessionCookie)
-	if err != nil {
-		return operator.ErrSignedOut
-	}
-	if v.who, err = v.Operators.Recognize(v.r.Context(), cookie.Value); err != nil {
+	var err error
+	if v.who, err = v.recognized(); err != nil {
 		return err
 	}
 	if !v.who.Role.Covers(role) {
@@ -76,6 +73,24 @@ func (v *visit) endWithSession() context.CancelFunc {
 	ctx, cancel := context.WithTimeout(v.r.Context(), v.who.ExpiresAt.Sub(v.Now()))
 	v.r = v.r.WithContext(ctx)
 	return cancel
+}
+
+// maxCookies is how many cookies of the session's name are tried.
+const maxCookies = 4
+
+// recognized finds out who comes. Another program on this host may have set a cookie
+// of the same name, which must not hide ours.
+func (v *visit) recognized() (who operator.Session, err error) {
+	err = operator.ErrSignedOut
+	for n, cookie := range v.r.CookiesNamed(sessionCookie) {
+		if n == maxCookies {
+			break
+		}
+		if who, err = v.Operators.Recognize(v.r.Context(), cookie.Value); !errors.Is(err, operator.ErrSignedOut) {
+			return who, err
+		}
+	}
+	return operator.Session{}, err
 }
 
 var (

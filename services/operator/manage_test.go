@@ -158,7 +158,7 @@ func TestNames(t *testing.T) {
 	w := newWorld(t)
 	var invalid *operator.Invalid
 	for name, reason := range map[string]string{
-		"": "letters", "ann@example.org": "audit trail", "-ann": "begins", "ann smith": "letters", "local": "command line",
+		"": "letters", "ann@example.org": "audit trail", "-ann": "begins", "ann smith": "letters", "local": "command line", "console": "console's own",
 		strings.Repeat("a", 65): "1 to 64", "<b>": "letters", "änn": "letters", "ann:owner": "letters",
 	} {
 		if _, err := w.Add(t.Context(), by, name, operator.RoleOperator); !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, reason) {

@@ -147,6 +147,8 @@ func checkName(name string) error {
 		return &Invalid{"a name is no address: it stays in the audit trail for ever; use one such as ann"}
 	case !named.MatchString(name):
 		return &Invalid{"a name has 1 to 64 of the letters a to z, digits, '.', '_' and '-', and begins and ends with a letter or digit"}
+	case name == "console": // its own reads of the audit trail
+		return &Invalid{"the name " + name + " is the console's own"}
 	case name == reserved:
 		return &Invalid{"the name " + reserved + " is that of the command line"}
 	}

@@ -106,6 +106,9 @@ func (s *Service) Preview(ctx context.Context, c Change) (Preview, error) {
 	if err == nil {
 		p.After, err = s.Configuration.Effect(ctx, values)
 	}
+	if err == nil {
+		err = sameHooks(p.Today, p.After)
+	}
 	var refused *Refused
 	switch {
 	case errors.As(err, &refused):
@@ -139,7 +142,41 @@ func (s *Service) Save(ctx context.Context, seen int64, c Change, by audit.Autho
 	if err != nil {
 		return Snapshot{}, err
 	}
+	today, err := s.Configuration.Effect(ctx, now.Values)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("effect of settings: %w", err)
+	}
+	after, err := s.Configuration.Effect(ctx, values)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("save settings: %w", err)
+	}
+	if err := sameHooks(today, after); err != nil {
+		return Snapshot{}, err
+	}
 	return s.save(ctx, "saved", now.Newest, values, by)
+}
+
+// sameHooks refuses what would change which hooks run from events: no setting may,
+// but a list of hooks that a setting empties may let another list count.
+func sameHooks(today, after Effect) error {
+	var reasons []string
+	for method, hooks := range after.Background {
+		for _, hook := range hooks {
+			if !slices.Contains(today.Background[method], hook) {
+				reasons = append(reasons, fmt.Sprintf("with %s, %s would run, which does not today: the list of hooks for that method would be empty, and the one for all methods would count; change the lists in the file instead", method, hook))
+			}
+		}
+		for _, hook := range today.Background[method] {
+			if !slices.Contains(hooks, hook) {
+				reasons = append(reasons, fmt.Sprintf("with %s, %s would run no more: change the lists in the file instead", method, hook))
+			}
+		}
+	}
+	if len(reasons) > 0 {
+		slices.Sort(reasons)
+		return &Refused{reasons}
+	}
+	return nil
 }
 
 // Revert makes a new revision with the values of an earlier one; 0 is nothing

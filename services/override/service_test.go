@@ -19,6 +19,8 @@ type desk struct {
 	following error // what Follow answers
 	once      bool  // it answers well the first time
 	overtake  bool  // another saves between the look and the commit
+	moves     bool  // the switch moves a background hook
+	locked    bool
 }
 
 func (d *desk) SaveSettings(_ context.Context, r override.Revision, _ events.Event) error {
@@ -54,11 +56,18 @@ func (d *desk) Settings(v override.Values) []override.State {
 	if value, ok := v[override.SignIn]; ok {
 		on.Value, on.Source = value, override.Saved
 	}
+	if d.locked {
+		on.Source = override.Locked
+	}
 	return []override.State{on}
 }
 
-func (d *desk) Effect(context.Context, override.Values) (override.Effect, error) {
-	return override.NoEffect(), nil
+func (d *desk) Effect(_ context.Context, v override.Values) (override.Effect, error) {
+	e := override.NoEffect()
+	if d.moves && v[override.SignIn] == false {
+		e.Background["password"] = []string{"web_hook tell"}
+	}
+	return e, nil
 }
 
 func (d *desk) service() *override.Service {
@@ -69,6 +78,38 @@ var (
 	off = override.Change{Set: override.Values{override.SignIn: false}}
 	ann = audit.Author{Actor: "admin:ann"}
 )
+
+// No setting may change which hooks run from events (P5), nor what the file keeps to
+// itself, and none is saved upon a revision that is not there yet.
+func TestWhatNoSaveMayDo(t *testing.T) {
+	t.Parallel()
+	var refused *override.Refused
+	var stale *override.Stale
+	d := &desk{moves: true}
+	if _, err := d.service().Save(t.Context(), 0, off, ann); !errors.As(err, &refused) || !strings.Contains(err.Error(), "web_hook tell") {
+		t.Errorf("Save that adds a background hook = %v, want it refused by name", err)
+	}
+	if p, err := d.service().Preview(t.Context(), off); err != nil || len(p.Refused) != 1 {
+		t.Errorf("Preview of it = %q, %v, want it refused", p.Refused, err)
+	}
+	d.locked, d.moves = true, false
+	if _, err := d.service().Save(t.Context(), 0, off, ann); !errors.As(err, &refused) {
+		t.Errorf("Save of what is locked = %v, want it refused", err)
+	}
+	d.locked = false
+	for _, seen := range []int64{1, -1} {
+		if _, err := d.service().Save(t.Context(), seen, off, ann); !errors.As(err, &stale) {
+			t.Errorf("Save upon revision %d = %v, want that it is not the newest", seen, err)
+		}
+	}
+	if len(d.rows) != 0 {
+		t.Errorf("%d revisions were stored", len(d.rows))
+	}
+	d.rows = []override.Revision{{Number: 1, Damaged: true}}
+	if _, err := d.service().Revert(t.Context(), 1, 1, ann); !errors.Is(err, override.ErrDamaged) || len(d.rows) != 1 {
+		t.Errorf("Revert to what cannot be read = %v, want %v", err, override.ErrDamaged)
+	}
+}
 
 // It is saved then: to call it an error would have the operator save once more.
 func TestSavedThoughTheProcessCannotFollow(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/override"
@@ -24,6 +25,9 @@ var savedSettings = tableOf[settingsRow]("settings")
 // revision is what the row holds. Values that somebody has damaged by hand are none.
 func (r settingsRow) revision() override.Revision {
 	found := override.Revision{Number: r.Revision, Actor: r.Actor, At: r.SavedAt.Time}
+	if year := found.At.Year(); year < 1970 || year > 9999 { // JSON cannot say it
+		found.At, r.Saved = time.Time{}, nil
+	}
 	if len(r.Saved) > override.MaxSize || json.Unmarshal(r.Saved, &found.Values) != nil || found.Values == nil {
 		found.Values, found.Damaged = override.Values{}, true
 	}

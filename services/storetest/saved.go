@@ -103,6 +103,13 @@ func testSavedSettingsDamaged(t *testing.T, s *suite) {
 			t.Errorf("history with %.20s = %+v, %v", text, all, err)
 		}
 	}
+	for _, at := range []string{"-9000000000000000000", "9000000000000000000"} { // no time that JSON can say
+		s.exec(`DELETE FROM settings`)
+		s.exec(`INSERT INTO settings (revision, saved, actor, saved_at) VALUES (7, '{"a":true}', 'nobody', ` + at + `)`)
+		if newest, err := st.NewestSettings(s.ctx()); err != nil || !newest.Damaged || len(newest.Values) != 0 || !newest.At.IsZero() {
+			t.Errorf("newest of the time %s = %+v, %v, want that it is damaged", at, newest, err)
+		}
+	}
 	r, e := s.saved(8, "1h0m0s")
 	s.must(st.SaveSettings(s.ctx(), r, e))
 	s.wantSaved(st, 8)
