@@ -4,10 +4,10 @@ GO ?= go
 LINT = $(GO) tool -modfile=.ci/tools.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check bench soak generate build demo fuzz security
+.PHONY: help setup test check bench soak generate build demo fuzz security screenshots
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/usher
 	CGO_ENABLED=0 $(GO) build -o bin/usher ./cmd/usher
@@ -26,6 +26,9 @@ check: ## format, vet, lint, layout, generated files unchanged, pure Go
 
 bench: ## measure, floors and goals beside; PART=outbox one part
 	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e
+
+screenshots: ## take every page of the console into SCREENSHOTS (default bin/screenshots)
+	USHER_TEST_SCREENSHOTS=$(abspath $(or $(SCREENSHOTS),bin/screenshots)) $(GO) test -run '^TestScreenshots$$' -count=1 -timeout=15m -v ./cmd/e2e
 
 soak: ## kill parts 100 times under load, and see that nothing is lost
 	USHER_TEST_SOAK=1 $(GO) test -run '^TestSoak$$' -count=1 -timeout=60m -v ./cmd/e2e

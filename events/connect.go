@@ -177,7 +177,13 @@ type watcher struct {
 	user string
 	log  *slog.Logger
 	last string // why the bus is away
+	// denied are the rights that were found missing, by what the bus says. What is
+	// tried every few seconds, by credentials of a former version, is said once.
+	denied map[string]bool
 }
+
+// maxDenied bounds what is remembered: subjects may have names in them.
+const maxDenied = 1000
 
 // away is told of each failed try; it logs each reason once.
 func (w *watcher) away(err error) {
@@ -206,6 +212,13 @@ var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subsc
 
 func (w *watcher) report(sub *nats.Subscription, err error) {
 	if found := violation.FindStringSubmatch(err.Error()); found != nil {
+		if w.denied[found[0]] {
+			return
+		}
+		if w.denied == nil || len(w.denied) >= maxDenied {
+			w.denied = map[string]bool{}
+		}
+		w.denied[found[0]] = true
 		w.log.Error("bus: no right", "to", found[1], "subject", found[2], "mend", Mend(w.user))
 		return
 	}

@@ -155,6 +155,9 @@ type ackSample struct {
 	Consumer   string `json:"consumer"`
 	StreamSeq  uint64 `json:"stream_seq"`
 	Deliveries int    `json:"deliveries"`
+	// When the bus got the ack, and how long after the delivery, in nanoseconds.
+	Timestamp time.Time     `json:"timestamp"`
+	AckTime   time.Duration `json:"ack_time"`
 }
 
 // ackSampleType tells it from what somebody has the bus send to its subject.
@@ -183,3 +186,31 @@ func AckSamples(nc *nats.Conn, acked func(durable string, streamSeq uint64, deli
 	}
 	return sub, nil
 }
+
+// Acked is an ack as the bus has seen it.
+type Acked struct {
+	Durable   string
+	StreamSeq uint64
+	// Deliveries counts those of this message.
+	Deliveries int
+	At         time.Time
+	// Took is from the last delivery to the ack.
+	Took time.Duration
+}
+
+// ShareAcks is [AckSamples] for several processes: of all that listen this way
+// one is told of each ack.
+func ShareAcks(nc *nats.Conn, acked func(Acked)) (*nats.Subscription, error) {
+	sub, err := nc.QueueSubscribe(subjectAcks+"*", queueAcks, func(m *nats.Msg) {
+		if s, ok := ackSampleOf(m.Subject, m.Data); ok {
+			acked(Acked{s.Consumer, s.StreamSeq, s.Deliveries, s.Timestamp, s.AckTime})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("share acks: %w", err)
+	}
+	return sub, nil
+}
+
+// queueAcks is the queue group of those that share acks.
+const queueAcks = "deliveries"

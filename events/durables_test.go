@@ -242,26 +242,31 @@ func TestInstances(t *testing.T) {
 	b.provision(events.StreamOptions{}, declared...)
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		nc := b.connect(events.UserHooks)
-		service, err := micro.AddService(nc, micro.Config{Name: "crm-sync", Version: version})
+		service, err := micro.AddService(nc, micro.Config{
+			Name: "crm-sync", Version: version, StatsHandler: func(*micro.Endpoint) any { return map[string]int64{"done": 7} },
+		})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := service.AddEndpoint("events", micro.HandlerFunc(func(micro.Request) {}), micro.WithEndpointSubject("_INBOX_hooks.x"+version)); err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = service.Stop() }()
 		flush(t, nc)
 	}
 	found, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"crm-sync", "nobody"}, 500*time.Millisecond)
-	if got := found["crm-sync"]; err != nil || len(got) != 2 || got[0].ID == got[1].ID || got[0].Started.IsZero() || len(found) != 1 {
+	if got := found["crm-sync"]; err != nil || len(got) != 2 || got[0].ID == got[1].ID || got[0].Started.IsZero() || got[1].Counts["done"] != 7 || got[1].RoundTrip <= 0 || len(found) != 1 {
 		t.Errorf("Instances = %+v, %v, want two of crm-sync", found, err)
 	}
 	rude := b.connect(events.UserHooks)
 	if _, err := rude.Subscribe("$SRV.STATS.mail", func(m *nats.Msg) {
-		_ = m.Respond([]byte(`{"id":"x\u001b[2J","version":"1.0.0\u001b[31m` + strings.Repeat("9", 1000) + `"}`))
+		_ = m.Respond([]byte(`{"id":"x\u001b[2J","version":"1.0.0\u001b[31m` + strings.Repeat("9", 1000) + `","endpoints":[{"data":{"done":"many"}}]}`))
 	}); err != nil {
 		t.Fatal(err)
 	}
 	flush(t, rude)
 	found, err = events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"mail"}, 500*time.Millisecond)
-	if got := found["mail"]; err != nil || len(got) != 1 || strings.Contains(got[0].ID+got[0].Version, "\x1b") || len(got[0].Version) > 250 {
+	if got := found["mail"]; err != nil || len(got) != 1 || strings.Contains(got[0].ID+got[0].Version, "\x1b") || len(got[0].Version) > 250 || len(got[0].Counts) > 0 {
 		t.Errorf("Instances = %+v, %v, want one that a terminal can show", found, err)
 	}
 	if _, err := events.Instances(t.Context(), b.connect(events.UserAdminEvents), []string{"*"}, time.Second); err == nil {
@@ -324,6 +329,51 @@ func TestAckSamples(t *testing.T) {
 	}
 	if len(samples) > 0 {
 		t.Errorf("%d samples more, want none of a nak or of others", len(samples))
+	}
+}
+
+// TestSharedAcksAreToldOnce: of two processes one is told of each, with its times.
+func TestSharedAcksAreToldOnce(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.provision(events.StreamOptions{}, declared...)
+	const all = 20
+	published := messages(1, all)
+	publish(t, b, published...)
+	told := make(chan events.Acked, 3*all)
+	for range 2 {
+		nc := b.connectTCP(events.UserDelivery)
+		if _, err := events.ShareAcks(nc, func(a events.Acked) { told <- a }); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, nc)
+	}
+	js, err := jetstream.New(b.connectTCP(events.UserHooks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(t.Context(), events.Stream, "crm-sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint64]bool{}
+	for range all {
+		m, err := consumer.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a := <-told
+		if a.Durable != "crm-sync" || a.Deliveries != 1 || seen[a.StreamSeq] || a.Took <= 0 || a.At.Before(before.Add(-time.Second)) {
+			t.Errorf("ack %+v, want each once, with its times", a)
+		}
+		seen[a.StreamSeq] = true
+	}
+	if len(told) > 0 {
+		t.Errorf("%d acks were told twice", len(told))
 	}
 }
 

@@ -58,6 +58,7 @@ var payloads = []events.Payload{
 		Seq: 1000, Head: strings.Repeat("0a", 32), At: "2026-11-24T17:05:03Z", KeyID: "k1",
 		Signature: base64.StdEncoding.EncodeToString(make([]byte, 64)),
 	},
+	events.SettingsChanged{Action: "saved", Revision: 4, Changed: []string{"session.lifespan", "sign_in_after_registration"}},
 	events.AdminActed{Action: "hook.create", Target: "crm-sync"},
 }
 

@@ -220,6 +220,19 @@ type AuditCheckpoint struct {
 // EventType is "audit.checkpoint".
 func (AuditCheckpoint) EventType() string { return "audit.checkpoint" }
 
+// SettingsChanged says that an operator has saved settings, which lie over the
+// configuration file. Who stands in the event's actor.
+type SettingsChanged struct {
+	Action string `json:"action"` // "saved", "reverted"
+	// Revision is what every instance follows from now on.
+	Revision int64 `json:"revision"`
+	// Changed are the settings that this revision has otherwise than the one before, by name.
+	Changed []string `json:"changed"`
+}
+
+// EventType is "settings.changed".
+func (SettingsChanged) EventType() string { return "settings.changed" }
+
 // AdminActed says what an administrator did, or read of persons. Who stands in
 // the event's actor.
 type AdminActed struct {

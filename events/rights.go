@@ -15,9 +15,13 @@ const (
 	UserSession = "session"
 	// UserAdminAuth discovers services in account AUTH.
 	UserAdminAuth = "admin-auth"
-	// UserSessionEvents wakes the relay when the session service has committed an event.
+	// UserSessionEvents wakes the relay when the session service has committed an event,
+	// and hears when settings have changed, as UserAPIEvents and UserHooks do.
+	// UserSessionEvents wakes the relay when the session service has committed an
+	// event, and tells what its process has counted.
 	UserSessionEvents = "session-events"
-	// UserAPIEvents publishes events, as the relay, and wakes and empties caches.
+	// UserAPIEvents publishes events, as the relay, wakes and empties caches, and
+	// hears what all processes have counted.
 	UserAPIEvents = "api-events"
 	// UserProvision declares the stream and its durable consumers.
 	UserProvision = "provision"
@@ -78,12 +82,13 @@ var rights = []right{
 	},
 	{
 		user: UserSessionEvents, account: accountEvents,
-		publish: []string{SubjectOutboxKick},
+		publish:   []string{SubjectOutboxKick, SubjectStats},
+		subscribe: []string{SubjectSettingsChanged},
 	},
 	{
 		user: UserAPIEvents, account: accountEvents,
-		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
-		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated},
+		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
+		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
 	},
 	{
 		user: UserProvision, account: accountEvents,
@@ -92,13 +97,13 @@ var rights = []right{
 	{
 		user: UserHooks, account: accountEvents,
 		publish:   append(consume("*"), SubjectHookFailed("*"), SubjectIdentityGet("*"), SubjectOutboxKick),
-		subscribe: presence("*"),
+		subscribe: append(presence("*"), SubjectSettingsChanged),
 		answers:   ofAll,
 	},
 	{
 		user: UserDelivery, account: accountEvents,
 		publish: []string{
-			RetrySubject("*"), SubjectOutboxKick,
+			RetrySubject("*"), SubjectOutboxKick, SubjectStats,
 			"$JS.API.STREAM.INFO." + Stream,
 			"$JS.API.CONSUMER.LIST." + Stream,
 			"$JS.API.CONSUMER.INFO." + Stream + ".*",

@@ -12,6 +12,11 @@ const (
 	// messages hold a session's or identity's id.
 	SubjectSessionRevoked  = "usher.ctl.v1.session.revoked"
 	SubjectIdentityUpdated = "usher.ctl.v1.identity.updated"
+	// SubjectSettingsChanged says that operators have saved settings; its messages
+	// are empty.
+	SubjectSettingsChanged = "usher.ctl.v1.settings.changed"
+	// SubjectStats is where each process tells what it has counted.
+	SubjectStats = "usher.ctl.v1.stats"
 
 	// subjectAcks is followed by the name of a durable consumer: what the bus says of each ack.
 	subjectAcks = "$JS.EVENT.METRIC.CONSUMER.ACK." + Stream + "."

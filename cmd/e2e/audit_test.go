@@ -57,6 +57,18 @@ func (s *system) signed(sink string, behind int64) (all []audit.Checkpoint) {
 	return all
 }
 
+// makeCheckpointDue fills the event log: the next checkpoint is due a minute after
+// the former or behind so many records.
+func (s *system) makeCheckpointDue() {
+	for range audit.SignRecords {
+		resp, err := http.Get(s.admins[0] + "/admin/identities?page_size=1") // each read is an event
+		if err != nil {
+			return // it has died of it
+		}
+		resp.Body.Close()
+	}
+}
+
 // TestAuditTrail is what an operator does with the event log: verify, export,
 // keep keys, and see that somebody has changed it.
 func TestAuditTrail(t *testing.T) {
@@ -78,6 +90,8 @@ func TestAuditTrail(t *testing.T) {
 			if said, code = s.verify("--database"); code != 0 || !strings.Contains(said, "intact") || !strings.Contains(said, "cut off cannot be seen") {
 				t.Errorf("verify --database = %d: %s, want it intact, and what cannot be seen", code, said)
 			}
+
+			s.verifiesItself()
 
 			// An export goes on where the former one ended.
 			export, cursor := filepath.Join(s.dir, "export.jsonl"), filepath.Join(s.dir, "cursor")
@@ -136,9 +150,17 @@ func TestKilledAroundACheckpoint(t *testing.T) {
 				t.Parallel()
 				sink := filepath.Join(t.TempDir(), "checkpoints.jsonl")
 				s := newSystem(t, shape, withSink(sink))
-				s.crash(point, "api") // nothing was signed before
+				behind := int64(0)
+				if shape != "parts" { // where a console has begun the log
+					s.signed(sink, 0)
+					behind = audit.SignRecords
+				}
+				s.crash(point, "api") // nothing behind that was signed
 				address := newAddress()
 				status, _ := registerOnce(t, s.api(0))
+				if behind > 0 {
+					s.makeCheckpointDue()
+				}
 				if s.reviveDead(20*time.Second) == 0 {
 					t.Fatalf("nobody died at %s; the registration was answered with %d", point, status)
 				}
@@ -147,7 +169,7 @@ func TestKilledAroundACheckpoint(t *testing.T) {
 					return err
 				})
 				newApp(t, s.api(0)).register(address)
-				signed := s.signed(sink, 0)
+				signed := s.signed(sink, behind)
 				said, code := s.verify("--checkpoint", sink)
 				if code != 0 || !strings.Contains(said, fmt.Sprintf(" %d checkpoint", len(signed))) || !strings.Contains(said, ", intact") {
 					t.Errorf("verify = %d: %s, want %d checkpoints, intact", code, said, len(signed))
@@ -448,5 +470,36 @@ func (s *system) durable(types []string) func(context.Context, func([]byte) bool
 			}
 		}
 		return ctx.Err()
+	}
+}
+
+// verifiesItself has a running server verify its log, and reads what it proves it by.
+func (s *system) verifiesItself() {
+	s.t.Helper()
+	admin := newApp(s.t, s.admins[0])
+	if a := admin.must("POST", "/admin/audit/verify", map[string]string{"Content-Type": "application/json"}, []byte(`{"last":0}`)); a.status != 202 {
+		s.t.Fatalf("verify = %d: %s", a.status, a.body)
+	}
+	var check struct {
+		State  string
+		Report struct{ Records int64 }
+	}
+	for end := time.Now().Add(20 * time.Second); check.State != "intact" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		admin.must("GET", "/admin/audit/verify", nil, nil).json(s.t, &check)
+	}
+	var signed struct{ Checkpoints []struct{ Seq int64 } }
+	admin.must("GET", "/admin/audit/checkpoints", nil, nil).json(s.t, &signed)
+	var newest struct{ Events []struct{ ID string } }
+	admin.must("GET", "/admin/events?order=newest&limit=1", nil, nil).json(s.t, &newest)
+	if check.Report.Records == 0 || len(signed.Checkpoints) == 0 || len(newest.Events) == 0 {
+		s.t.Fatalf("verify = %+v, %d checkpoints, %d events", check, len(signed.Checkpoints), len(newest.Events))
+	}
+	var record struct {
+		Seq  int64
+		Hash string
+	}
+	admin.must("GET", "/admin/events/"+newest.Events[0].ID, nil, nil).json(s.t, &record)
+	if record.Seq < check.Report.Records || len(record.Hash) != 64 {
+		s.t.Errorf("the newest record = %+v", record)
 	}
 }

@@ -44,6 +44,8 @@ func TestBench(t *testing.T) {
 		{"verify", b.verification},
 		{"revoke", b.revocation},
 		{"pages", b.pagesOfLists},
+		{"console", b.console},
+		{"console-tabs", b.consoleTabs},
 		{"memory", b.memory},
 	} {
 		t.Run(part.name, func(t *testing.T) {

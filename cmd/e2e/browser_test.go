@@ -9,8 +9,28 @@ import (
 
 // TestPagesInABrowser drives the built-in pages in Chromium: register, sign in,
 // verify and log out by typing, sign up and in at a provider, mistakes at their
-// fields, keyboard only, light and dark, axe.
+// fields, keyboard only, light and dark, axe; and the console, where an operator
+// toggles Sign In After Registration.
 func TestPagesInABrowser(t *testing.T) {
+	needsBrowser(t)
+	t.Run("registration", func(t *testing.T) { browse(t, "registration.mjs", hooks(sessionHook)) })
+	t.Run("login", func(t *testing.T) { browse(t, "login.mjs", mustVerify()) })
+	t.Run("social", func(t *testing.T) {
+		p := newProvider(t)
+		config := merge(hooks(sessionHook), providers(p.oidcProvider(example, settings{"label": "Example"})))
+		browse(t, "social.mjs", config, "USHER_PROVIDER_URL="+p.issuer)
+	})
+	t.Run("console", func(t *testing.T) {
+		background := newEndpoint(t)
+		s := newSystem(t, "parts", hooks(background.webHook("crm", settings{"ignore": true})))
+		base := s.startConsole()
+		s.browse(t, "console.mjs", "USHER_CONSOLE_URL="+base, "USHER_SETUP_LINK="+s.setUpLink(), "USHER_APIS="+strings.Join(s.apis, ","))
+	})
+}
+
+// needsBrowser leaves a test out where there is no Chromium, or no driver of it.
+func needsBrowser(t *testing.T) {
+	t.Helper()
 	for _, needed := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(needed); err != nil {
 			leftOut(t, "no "+needed+" on this machine")
@@ -19,13 +39,6 @@ func TestPagesInABrowser(t *testing.T) {
 	if _, err := os.Stat("browser/node_modules/playwright-core"); err != nil {
 		leftOut(t, "cmd/e2e/browser has no node_modules: npm ci makes them")
 	}
-	t.Run("registration", func(t *testing.T) { browse(t, "registration.mjs", hooks(sessionHook)) })
-	t.Run("login", func(t *testing.T) { browse(t, "login.mjs", mustVerify()) })
-	t.Run("social", func(t *testing.T) {
-		p := newProvider(t)
-		config := merge(hooks(sessionHook), providers(p.oidcProvider(example, settings{"label": "Example"})))
-		browse(t, "social.mjs", config, "USHER_PROVIDER_URL="+p.issuer)
-	})
 }
 
 // mustVerify is a configuration in which people must verify before they sign in,
@@ -44,13 +57,23 @@ func mustVerify() settings {
 // browse runs a script of the browser folder against a system of its own.
 func browse(t *testing.T, script string, config settings, env ...string) {
 	t.Helper()
-	s := newSystem(t, "sqlite", config)
+	newSystem(t, "sqlite", config).browse(t, script, env...)
+}
+
+// browse runs a script of the browser folder against this system.
+func (s *system) browse(t *testing.T, script string, env ...string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Dir = "browser"
 	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0], "USHER_SCREENSHOTS="+t.TempDir())
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "# /") { // what a script has measured of a page
+			t.Log(line)
+		}
+	}
 	t.Log(lines[len(lines)-1])
 	if err != nil {
 		t.Errorf("%s: %v\n%s", script, err, out)

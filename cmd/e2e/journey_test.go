@@ -372,4 +372,12 @@ func (j *journey) grant(ts *testscript.TestScript, _ bool, args []string) {
 	if got := fmt.Sprint(grants[0][args[1]]); got != args[2] {
 		ts.Fatalf("%s of the grant is %s, want %s", args[1], got, args[2])
 	}
+	var timeline struct {
+		FlowID string `json:"flow_id"`
+		Answer []struct{ Name string }
+	}
+	stdout, stderr, exit = usher(j.t, j.adminEnv(), "timeline", args[0], "--json", "--admin", j.admins[0])
+	if exit != 0 || json.Unmarshal([]byte(stdout), &timeline) != nil || timeline.FlowID != grants[0]["flow_id"] || len(timeline.Answer) < 3 {
+		ts.Fatalf("usher timeline %s = %d %s%s, want that of the grant", args[0], exit, stdout, stderr)
+	}
 }

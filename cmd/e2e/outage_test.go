@@ -61,6 +61,16 @@ type database struct {
 
 func newSystemWithDatabase(t *testing.T) (*system, *endpoint, *database) {
 	t.Helper()
+	d := newDatabase(t)
+	background := newEndpoint(t)
+	over := signInAndTell(background)
+	over["dsn"] = d.dsn
+	return newSystem(t, "postgres", over), background, d
+}
+
+// newDatabase starts a PostgreSQL of the test's own.
+func newDatabase(t *testing.T) *database {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the server is another user's
 		t.Fatal(err)
@@ -70,11 +80,7 @@ func newSystemWithDatabase(t *testing.T) (*system, *endpoint, *database) {
 		leftOut(t, "no PostgreSQL on this machine: "+err.Error())
 	}
 	t.Cleanup(stop)
-	background := newEndpoint(t)
-	over := signInAndTell(background)
-	over["dsn"] = dsn
-	s := newSystem(t, "postgres", over)
-	return s, background, &database{t: t, dir: dir, dsn: dsn}
+	return &database{t: t, dir: dir, dsn: dsn}
 }
 
 // postmaster is the server's main process.

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/usher-auth/usher/cmd/internal/app"
-	"github.com/usher-auth/usher/services/store"
+	"github.com/usher-auth/usher/services/operator"
 )
-
-// scopes are what an admin token may be for.
-var scopes = []string{"admin", "events:read", "metrics"}
 
 func adminCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "admin", Short: "Manage access to the admin listener"}
@@ -36,31 +31,27 @@ is stored.`,
 		Example: "  usher admin token new grafana --scope metrics -c usher.yaml",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(scopes, scope) {
-				return fmt.Errorf("--scope %q: want one of %q", scope, scopes)
-			}
-			s, err := g.store(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }() // the answer is more than that
-			token := app.NewAdminToken()
-			if err := s.AddAdminToken(cmd.Context(), args[0], scope, sha256.Sum256([]byte(token)), acted("token.create", args[0])); err != nil {
-				if errors.Is(err, store.ErrExists) {
+			return g.withOperators(cmd.Context(), func(o operators) error {
+				token, err := o.AddToken(cmd.Context(), commandLine, args[0], scope)
+				switch {
+				case errors.Is(err, operator.ErrExists):
+					return fmt.Errorf("an operator of the console has the name %q: the audit trail could not tell them apart", args[0])
+				case errors.Is(err, operator.ErrTokenExists):
 					return fmt.Errorf("there is a token %q already: 'usher admin token list' shows all", args[0])
+				case err != nil:
+					return err
 				}
-				return err
-			}
-			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "scope": scope, "token": token})
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), token)
-			fmt.Fprintf(cmd.ErrOrStderr(), "this is the token %q, for servers of the database %s; it is not shown again\n", args[0], s.name)
-			return nil
+				if g.json {
+					return printJSON(cmd.OutOrStdout(), map[string]string{"name": args[0], "scope": scope, "token": token.Reveal()})
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
+				fmt.Fprintf(cmd.ErrOrStderr(), "this is the token %q, for servers of the database %s; it is not shown again\n", args[0], o.name)
+				return nil
+			})
 		},
 	}
-	cmd.Flags().StringVar(&scope, "scope", "admin", "what the token is for: admin, events:read or metrics")
-	_ = cmd.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions(scopes, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&scope, "scope", operator.ScopeAdmin, "what the token is for: "+strings.Join(operator.Scopes(), ", "))
+	_ = cmd.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions(operator.Scopes(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -100,23 +91,20 @@ func tokenRemoveCommand(g *global) *cobra.Command {
 		Example: "  usher admin token remove grafana -c usher.yaml",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := g.store(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }() // the answer is more than that
-			removed, err := s.RemoveAdminToken(cmd.Context(), args[0], acted("token.remove", args[0]))
-			if err != nil {
-				return err
-			}
-			if !removed {
-				return errors.New("there is no token " + args[0])
-			}
-			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
-			return nil
+			return g.withOperators(cmd.Context(), func(o operators) error {
+				err := o.RemoveToken(cmd.Context(), commandLine, args[0])
+				if errors.Is(err, operator.ErrNoToken) {
+					return fmt.Errorf("there is no token %q: 'usher admin token list' shows all", args[0])
+				}
+				if err != nil {
+					return err
+				}
+				if g.json {
+					return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "removed", args[0])
+				return nil
+			})
 		},
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +16,7 @@ import (
 
 func auditCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Verify the event log, and manage the keys that sign it"}
-	cmd.AddCommand(auditVerifyCommand(g), auditKeysCommand(g))
+	cmd.AddCommand(auditVerifyCommand(g), auditKeysCommand(g), auditCheckpointsCommand(g))
 	return cmd
 }
 
@@ -46,6 +48,43 @@ still verify what they signed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "make a new key, which signs from now on")
+	return cmd
+}
+
+func auditCheckpointsCommand(g *global) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "checkpoints",
+		Short:   "List the signed heads of the event log of a running server, newest first",
+		Example: "  usher audit checkpoints --limit 1 --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			var page struct {
+				Checkpoints []struct {
+					Seq       int64     `json:"seq"`
+					Head      string    `json:"head"`
+					At        time.Time `json:"at"`
+					KeyID     string    `json:"key_id"`
+					Signature string    `json:"signature"`
+				} `json:"checkpoints"`
+			}
+			if err := c.get(cmd.Context(), "/admin/audit/checkpoints", url.Values{"limit": {strconv.Itoa(limit)}}, &page); err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), page.Checkpoints)
+			}
+			for _, c := range page.Checkpoints {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s  %10d  %s  key %s\n", c.At.Format("2006-01-02 15:04:05"), c.Seq, c.Head, c.KeyID)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many at most, up to 1000")
 	return cmd
 }
 

@@ -24,6 +24,8 @@ func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
 		{"admin", "token", "new", "siem"},
 		{"admin", "token", "list"},
 		{"admin", "token", "remove", "siem"},
+		{"console", "user", "list"},
+		{"console", "user", "reset", "owner"},
 		{"audit", "keys"},
 		{"audit", "verify", "--database"},
 	} {

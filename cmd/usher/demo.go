@@ -131,9 +131,10 @@ Try it yourself, in another terminal:
 
 or in a browser: %[1]s/ui/registration
 The code that a page asks for:  usher mail show --code --admin %[2]s
+The operators' console, set up by this link: %[3]s
 Events as they are logged (Ctrl-C ends):
 
-`, d.at.Public, d.at.Admin)
+`, d.at.Public, d.at.Admin, d.at.SetUp)
 	var all filter
 	c := &adminClient{base: d.at.Admin}
 	err := all.tail(ctx, c, latest, tailWait, func(page eventPage) error { return printEvents(d.out, page.Events, false) })

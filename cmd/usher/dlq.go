@@ -16,6 +16,8 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 func dlqCommand(g *global) *cobra.Command {
@@ -76,8 +78,33 @@ const lettersPath = "/admin/dead-letters"
 // letterStates are the states of what a hook has failed at.
 var letterStates = []string{"dead", "waiting", "discarded", "done"}
 
+// letterFilter narrows which dead letters a command is about.
+type letterFilter struct{ eventType, reason string }
+
+func (f *letterFilter) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.eventType, "type", "", "only those of events of this type")
+	cmd.Flags().StringVar(&f.reason, "reason-contains", "", "only those whose reason holds this text")
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(delivery.EventTypes(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// set gives what is filtered by, as the server names it, or says what is wrong.
+func (f *letterFilter) set() (map[string]string, error) {
+	set := map[string]string{}
+	if f.eventType != "" {
+		set["type"] = f.eventType
+		if err := oneOf("type", f.eventType, delivery.EventTypes()); err != nil {
+			return nil, err
+		}
+	}
+	if f.reason != "" {
+		set["reason_contains"] = f.reason
+	}
+	return set, nil
+}
+
 func dlqListCommand(g *global) *cobra.Command {
 	var name, state string
+	var filter letterFilter
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -92,6 +119,10 @@ func dlqListCommand(g *global) *cobra.Command {
 			if err := oneOf("state", state, letterStates); err != nil {
 				return err
 			}
+			narrow, err := filter.set()
+			if err != nil {
+				return err
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
@@ -99,6 +130,9 @@ func dlqListCommand(g *global) *cobra.Command {
 			q := url.Values{"limit": {strconv.Itoa(limit)}, "state": {state}}
 			if name != "" {
 				q.Set("hook", name)
+			}
+			for key, value := range narrow {
+				q.Set(key, value)
 			}
 			var page letterPage
 			if err := c.get(cmd.Context(), lettersPath, q, &page); err != nil {
@@ -127,6 +161,7 @@ func dlqListCommand(g *global) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "hook", "", "only those of this worker or webhook")
+	filter.flags(cmd)
 	cmd.Flags().StringVar(&state, "state", "dead", "state: "+strings.Join(letterStates, ", "))
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
@@ -199,29 +234,40 @@ func hookAndEvent(g *global) cobra.CompletionFunc {
 
 // chosen are the dead letters that a command is about.
 type chosen struct {
-	hook string
-	all  bool
-	sure consent
+	hook   string
+	all    bool
+	filter letterFilter
+	sure   consent
 }
 
 // body is what the server is asked about them.
 func (s *chosen) body(cmd *cobra.Command, args []string) (map[string]any, error) {
+	narrow, err := s.filter.set()
+	if err != nil {
+		return nil, err
+	}
+	var body map[string]any
 	switch {
-	case len(args) == 2 && s.hook == "" && !s.all:
+	case len(args) == 2 && s.hook == "" && !s.all && len(narrow) == 0:
 		return map[string]any{"hook": args[0], "event": args[1]}, nil
 	case len(args) == 0 && s.hook != "" && !s.all:
-		return map[string]any{"hook": s.hook}, nil
+		body = map[string]any{"hook": s.hook}
 	case len(args) == 0 && s.hook == "" && s.all:
-		return map[string]any{"all": true}, nil
+		body = map[string]any{"all": true}
 	default:
-		return nil, fmt.Errorf("want one of: HOOK EVENT, --hook NAME, --all: %s", cmd.UseLine())
+		return nil, fmt.Errorf("want one of: HOOK EVENT, --hook NAME, --all, the last two with --type or --reason-contains if you like: %s", cmd.UseLine())
 	}
+	for key, value := range narrow {
+		body[key] = value
+	}
+	return body, nil
 }
 
 func (s *chosen) flags(g *global, cmd *cobra.Command) {
 	cmd.ValidArgsFunction = hookAndEvent(g)
 	cmd.Flags().StringVar(&s.hook, "hook", "", "all of this worker or webhook")
 	cmd.Flags().BoolVar(&s.all, "all", false, "all that there are")
+	s.filter.flags(cmd)
 	s.sure.flags(cmd)
 	cmd.Flags().Lookup("yes").Usage = "do not ask before --all (needed where there is no terminal to ask on)"
 	_ = cmd.RegisterFlagCompletionFunc("hook", hookNames(g))
@@ -295,7 +341,7 @@ func dlqRedeliverCommand(g *global) *cobra.Command {
 		Short: "Give dead letters to the hook that failed, and to no other, once more",
 		Long: `Gives dead letters once more to the hook that failed, and to no other: the same
 event with the same id, and a new round of attempts.`,
-		Example: "  usher dlq redeliver --hook hello\n  usher dlq redeliver hello 0193600d-7d8b-7000-8000-000000000001",
+		Example: "  usher dlq redeliver --hook hello\n  usher dlq redeliver --all --reason-contains 'connection refused'\n  usher dlq redeliver hello 0193600d-7d8b-7000-8000-000000000001",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.change(g, cmd, args, "redeliver", "redelivered", "")
 		},

@@ -18,7 +18,7 @@ import (
 
 func eventsCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "events", Short: "Read the event log of a running server, and replay it"}
-	cmd.AddCommand(eventsListCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
+	cmd.AddCommand(eventsListCommand(g), eventsShowCommand(g), eventsTailCommand(g), eventsReplayCommand(g), eventsExportCommand(g))
 	return cmd
 }
 
@@ -26,6 +26,9 @@ func eventsCommand(g *global) *cobra.Command {
 type filter struct {
 	types   []string
 	subject string
+	order   string // empty is that of the log
+
+	actor, since, until string // with the newest first
 }
 
 func (f *filter) flags(cmd *cobra.Command) {
@@ -47,7 +50,7 @@ func (f *filter) check() error {
 // query selects the events behind a cursor.
 func (f *filter) query(after string) url.Values {
 	q := url.Values{"type": f.types}
-	for key, value := range map[string]string{"after": after, "subject": f.subject} {
+	for key, value := range map[string]string{"after": after, "subject": f.subject, "order": f.order, "actor": f.actor, "since": f.since, "until": f.until} {
 		if value != "" {
 			q.Set(key, value)
 		}
@@ -75,11 +78,12 @@ type eventPage struct {
 func eventsListCommand(g *global) *cobra.Command {
 	var f filter
 	var limit int
+	var newest bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List events in the order of the log, oldest first",
-		Long:    "Lists events in the order of the log, oldest first. With --json each line is one\nCloudEvent.",
-		Example: "  usher events list --type identity.created --json",
+		Long:    "Lists events in the order of the log, oldest first, or with --newest backwards\nfrom its end. With --json each line is one CloudEvent.",
+		Example: "  usher events list --type identity.created --json\n  usher events list --newest --limit 20\n  usher events list --newest --actor admin:ann --since 2026-11-26T12:00:00Z",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
@@ -92,29 +96,67 @@ func eventsListCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			after, left := "", limit
-			for left > 0 {
-				page, err := f.page(cmd.Context(), c, after, min(left, 1000), 0)
-				if err != nil {
-					return err
-				}
-				if err := printEvents(cmd.OutOrStdout(), page.Events, g.json); err != nil {
-					return err
-				}
-				left -= len(page.Events)
-				if after = page.Next; after == "" || len(page.Events) == 0 {
-					return nil
-				}
+			which := "oldest"
+			if !newest && f.actor+f.since+f.until != "" {
+				return errors.New("--actor, --since and --until go with --newest")
 			}
-			if more, err := f.page(cmd.Context(), c, after, 1, 0); err == nil && len(more.Events) > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the oldest %d; there are more, see --limit\n", limit)
+			if newest {
+				f.order, which = "newest", "newest"
 			}
-			return nil
+			more, err := f.list(cmd, c, limit, g.json)
+			if err == nil && more {
+				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the %s %d; there are more, see --limit\n", which, limit)
+			}
+			return err
 		},
 	}
 	f.flags(cmd)
+	cmd.Flags().BoolVar(&newest, "newest", false, "list the newest first")
+	cmd.Flags().StringVar(&f.actor, "actor", "", "with --newest: only what this actor did, such as admin:ann")
+	cmd.Flags().StringVar(&f.since, "since", "", "with --newest: only what was logged at this time (2026-11-26T12:00:00Z) or later")
+	cmd.Flags().StringVar(&f.until, "until", "", "with --newest: only what was logged before this time")
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	return cmd
+}
+
+func eventsShowCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Print one event with its place in the log and the hashes that bind it",
+		Example: "  usher events show 0193600d-7d8b-7000-8000-000000000001",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			var record json.RawMessage
+			if err := c.get(cmd.Context(), "/admin/events/"+url.PathEscape(args[0]), nil, &record); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), record)
+		},
+	}
+}
+
+// list prints so many events at most, and tells whether there are more.
+func (f *filter) list(cmd *cobra.Command, c *adminClient, limit int, asJSON bool) (more bool, err error) {
+	after := ""
+	for left := limit; left > 0; {
+		page, err := f.page(cmd.Context(), c, after, min(left, 1000), 0)
+		if err != nil {
+			return false, err
+		}
+		if err := printEvents(cmd.OutOrStdout(), page.Events, asJSON); err != nil {
+			return false, err
+		}
+		left -= len(page.Events)
+		if after = page.Next; after == "" || len(page.Events) == 0 && f.order == "" {
+			return false, nil // backwards a page may be empty with more behind it
+		}
+	}
+	page, err := f.page(cmd.Context(), c, after, 1, 0)
+	return err == nil && len(page.Events) > 0, nil // that there are more is a hint
 }
 
 func eventsTailCommand(g *global) *cobra.Command {

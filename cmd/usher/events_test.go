@@ -57,3 +57,54 @@ func TestTailFromTheStart(t *testing.T) {
 		t.Errorf("the server was asked for what is behind %q, want all", asked)
 	}
 }
+
+func TestListNewestFirst(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		asked = append(asked, q.Get("order")+" "+q.Get("after")+" "+q.Get("limit"))
+		switch q.Get("after") {
+		case "":
+			_, _ = w.Write([]byte(`{"events":[{"n":4},{"n":3}],"next":"three"}`))
+		default:
+			_, _ = w.Write([]byte(`{"events":[{"n":2}],"next":"two"}`))
+		}
+	}))
+	defer s.Close()
+	var out, errOut bytes.Buffer
+	code := execute(t.Context(), []string{"events", "list", "--newest", "--json", "--limit", "3", "--admin", s.URL}, &out, &errOut)
+	if code != 0 || out.String() != "{\"n\":4}\n{\"n\":3}\n{\"n\":2}\n" || !strings.Contains(errOut.String(), "these are the newest 3; there are more") {
+		t.Errorf("usher events list --newest = %d\n%s%s", code, &out, &errOut)
+	}
+	if want := "newest  3, newest three 1, newest two 1"; strings.Join(asked, ", ") != want {
+		t.Errorf("the server was asked %q, want %q", asked, want)
+	}
+}
+
+// TestListAnActor: a page of the newest may be empty where there are older ones.
+func TestListAnActor(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := r.URL.Query(); {
+		case q.Get("actor") != "admin:ann" || q.Get("until") != "2026-11-26T12:00:00Z":
+			w.WriteHeader(http.StatusBadRequest)
+		case q.Get("after") == "":
+			_, _ = w.Write([]byte(`{"events":[],"next":"further"}`))
+		default:
+			_, _ = w.Write([]byte(`{"events":[{"n":1}],"next":""}`))
+		}
+	}))
+	defer s.Close()
+	for _, c := range []struct {
+		newest string
+		code   int
+		out    string
+	}{{"--newest", 0, "{\"n\":1}\n"}, {"--newest=false", 1, ""}} {
+		var out, errOut bytes.Buffer
+		code := execute(t.Context(), []string{"events", "list", c.newest, "--actor", "admin:ann", "--until", "2026-11-26T12:00:00Z", "--json", "--admin", s.URL}, &out, &errOut)
+		if code != c.code || out.String() != c.out {
+			t.Errorf("usher events list %s = %d\n%s%s", c.newest, code, &out, &errOut)
+		}
+	}
+}

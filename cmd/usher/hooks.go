@@ -66,7 +66,7 @@ func (g *global) plan(cmd *cobra.Command, live bool) (p shownPlan, err error) {
 			return p, err
 		}
 		err = c.get(cmd.Context(), "/admin/plan", nil, &p.Plans)
-		p.Configuration = fmt.Sprintf("in force at %s, revision %d", c.base, p.Revision)
+		p.Configuration = fmt.Sprintf("in force at %s, revision %d", c.base, p.Generation)
 		return p, err
 	}
 	o := g.options()

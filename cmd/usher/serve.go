@@ -27,6 +27,7 @@ external bus (bus.url) and in PostgreSQL.`,
 		{"api", "Serve the HTTP API, the pages and the relay", app.Parts{API: true}},
 		{"session", "Serve the session worker", app.Parts{Session: true}},
 		{"hooks", "Serve the background hooks", app.Parts{Hooks: true}},
+		{"console", "Serve the operators' pages", app.Parts{Console: true}},
 	} {
 		cmd.AddCommand(&cobra.Command{
 			Use:     part.use,

@@ -59,12 +59,20 @@ func oneOf(flag, value string, known []string) error {
 		return nil
 	}
 	err := fmt.Errorf("--%s %q is not known: want %s", flag, value, strings.Join(known, ", "))
-	for _, name := range known {
-		if levenshtein.ComputeDistance(value, name) <= 2 {
-			return fmt.Errorf("%w; did you mean %s?", err, name)
-		}
+	if near := nearestName(value, known); near != "" {
+		return fmt.Errorf("%w; did you mean %s?", err, near)
 	}
 	return err
+}
+
+// nearestName gives the first name that value could be a misspelling of, or "".
+func nearestName(value string, known []string) string {
+	for _, name := range known {
+		if levenshtein.ComputeDistance(value, name) <= 2 {
+			return name
+		}
+	}
+	return ""
 }
 
 var (

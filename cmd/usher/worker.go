@@ -25,7 +25,7 @@ a worker fails at comes again, and is a dead letter in the end ('usher dlq').`,
 	}
 	cmd.AddCommand(
 		workerNewCommand(g), workerRunCommand(g), workerCheckCommand(g), workerListCommand(g), workerShowCommand(g),
-		workerPauseCommand(g), workerResumeCommand(g), workerRotateCommand(g), workerRemoveCommand(g),
+		workerPauseCommand(g), workerResumeCommand(g), workerRotateCommand(g), workerRemoveCommand(g), workerSessionsCommand(g),
 	)
 	return cmd
 }
@@ -204,4 +204,49 @@ failed at is gone. Its folder stays.`,
 	}
 	sure.flags(cmd)
 	return cmd
+}
+
+// sessionWorker is one of an answer of /admin/session-workers.
+type sessionWorker struct {
+	ID        string     `json:"id"`
+	Version   string     `json:"version"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	RoundTrip float64    `json:"round_trip_ms"`
+	Answered  int64      `json:"answered"`
+	Refused   int64      `json:"refused"`
+	Late      int64      `json:"late"`
+	Failed    int64      `json:"failed"`
+	Running   int64      `json:"running"`
+	Average   float64    `json:"average_ms"`
+}
+
+func workerSessionsCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:     "sessions",
+		Short:   "List the session workers that answer now, and how quickly",
+		Example: "  usher worker sessions --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			var list struct {
+				Workers []sessionWorker `json:"session_workers"`
+			}
+			if err := c.get(cmd.Context(), "/admin/session-workers", nil, &list); err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), list.Workers)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tVERSION\tSTARTED\tROUND TRIP\tANSWERED\tREFUSED\tLATE\tFAILED\tAVERAGE")
+			for _, s := range list.Workers {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%.1f ms\t%d\t%d\t%d\t%d\t%.1f ms\n",
+					s.ID, s.Version, when(s.StartedAt), s.RoundTrip, s.Answered, s.Refused, s.Late, s.Failed, s.Average)
+			}
+			return w.Flush()
+		},
+	}
 }

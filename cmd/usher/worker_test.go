@@ -379,3 +379,32 @@ func TestReplayGoesOnWhereItStopped(t *testing.T) {
 		}
 	}
 }
+
+func TestDeadLettersOfATypeAndReason(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{"POST /admin/dead-letters/redeliver": {`{"count":2,"more":false}`}})
+	out, errOut, code := run(t, "dlq", "redeliver", "--all", "--yes", "--type", "identity.created", "--reason-contains", "50%", "--admin", a.url)
+	want := `POST /admin/dead-letters/redeliver {"all":true,"limit":200,"reason_contains":"50%","type":"identity.created"}`
+	if code != 0 || out != "redelivered 2\n" || len(a.sent) != 1 || a.sent[0] != want {
+		t.Errorf("usher dlq redeliver = %d %s%s, sent %q, want %s", code, out, errOut, a.sent, want)
+	}
+	for _, args := range [][]string{
+		{"dlq", "redeliver", "hello", "e", "--type", "identity.created"},
+		{"dlq", "redeliver", "--reason-contains", "x"},
+		{"dlq", "redeliver", "--all", "--yes", "--type", "identity.creatd"},
+		{"dlq", "list", "--type", "identity.creatd"},
+	} {
+		if out, errOut, code := run(t, append(args, "--admin", a.url)...); code == 0 || len(a.sent) != 1 {
+			t.Errorf("usher %q = %d %s%s, sent %q, want it refused", args, code, out, errOut, a.sent)
+		}
+	}
+}
+
+func TestSessionWorkersList(t *testing.T) {
+	t.Parallel()
+	a := newAdminStub(t, map[string][]string{"GET /admin/session-workers": {`{"session_workers":[{"id":"S1","version":"1.0.0","round_trip_ms":1.25,"answered":9}]}`}})
+	out, errOut, code := run(t, "worker", "sessions", "--admin", a.url)
+	if code != 0 || !strings.Contains(out, "S1") || !strings.Contains(out, "1.2 ms") {
+		t.Errorf("usher worker sessions = %d %s%s, want S1", code, out, errOut)
+	}
+}

@@ -14,7 +14,7 @@ type Journal interface {
 }
 
 // What administrators do that has no event but admin.acted: they read of persons,
-// one event for each request, and let sessions last longer.
+// one event for each request, let sessions last longer, and verify the log.
 const (
 	readIdentity   = "identity.read"
 	listIdentities = "identity.list"
@@ -24,7 +24,9 @@ const (
 	readMessage    = "message.read"
 	listMessages   = "message.list"
 	readGrants     = "grant.list"
+	readTimeline   = "timeline.read"
 	exportAudit    = "audit.export"
+	verifyAudit    = "audit.verify"
 )
 
 // telling tells what an administrator is about to do before it is done: what

@@ -73,10 +73,13 @@ func reasons(form flow.Form) string {
 	return strings.Join(all, " ")
 }
 
+// includeCredential asks for the credentials of some kinds besides.
+const includeCredential = "include_credential"
+
 // viewForAdmin is an identity with its credentials, their secrets where the
 // query asks for them.
 func (x *exchange) viewForAdmin(i *identity.Identity) adminView {
-	secret := x.r.URL.Query()["include_credential"]
+	secret := x.r.URL.Query()[includeCredential]
 	return adminView{
 		identityView:  x.settings.viewIdentity(i),
 		Credentials:   viewCredentials(i.Credentials, func(kind string) bool { return slices.Contains(secret, kind) }),
@@ -118,7 +121,7 @@ func (s *Server) listIdentities(x *exchange) error {
 	if err != nil {
 		return fmt.Errorf("list identities: %w", err)
 	}
-	withCredentials := filter == byIdentifier || len(x.r.URL.Query()["include_credential"]) > 0
+	withCredentials := filter == byIdentifier || len(x.r.URL.Query()[includeCredential]) > 0
 	views := make([]adminView, len(found))
 	for n := range found {
 		views[n] = x.viewForAdmin(&found[n])
@@ -186,7 +189,7 @@ func (s *Server) identitiesBehind(x *exchange) ([]identity.Identity, error) {
 		found = found[:size]
 		next = keyToken(found[size-1].ID)
 	}
-	x.linkKeyPages(size, next, "include_credential")
+	x.linkKeyPages(size, next, includeCredential)
 	return found, nil
 }
 
@@ -200,6 +203,6 @@ func (s *Server) numberedIdentities(x *exchange) ([]identity.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.linkNumberedPages(page, total, "include_credential")
+	x.linkNumberedPages(page, total, includeCredential)
 	return found, nil
 }

@@ -13,6 +13,7 @@ import (
 // Hooks declares hooks while everything runs, see [delivery.Declarations].
 type Hooks interface {
 	List(ctx context.Context) ([]delivery.Shown, error)
+	Declared(ctx context.Context) ([]delivery.Shown, error)
 	Show(ctx context.Context, name string) (delivery.Shown, error)
 	Create(ctx context.Context, h delivery.Hook, by delivery.Author) (delivery.Shown, delivery.Credential, error)
 	Rotate(ctx context.Context, name string, by delivery.Author) (delivery.Shown, delivery.Credential, error)
@@ -40,6 +41,25 @@ type instanceView struct {
 	ID        string `json:"id"`
 	Version   string `json:"version"`
 	StartedAt *stamp `json:"started_at,omitempty"`
+	// Work is what it says that it has done since it started, if it does.
+	Work *workView `json:"work,omitempty"`
+}
+
+// workView counts attempts at events by what became of them.
+type workView struct {
+	Done    int64 `json:"done"`
+	Skipped int64 `json:"skipped"`
+	Retry   int64 `json:"retry"`
+	Dead    int64 `json:"dead"`
+	Running int64 `json:"running"`
+}
+
+func viewInstance(i delivery.Instance) instanceView {
+	v := instanceView{ID: i.ID, Version: i.Version, StartedAt: happened(i.Started)}
+	if _, counts := i.Counts["done"]; counts {
+		v.Work = &workView{i.Counts["done"], i.Counts["skipped"], i.Counts["retry"], i.Counts["dead"], i.Counts["running"]}
+	}
+	return v
 }
 
 type consumerView struct {
@@ -65,7 +85,7 @@ func viewHook(s delivery.Shown) hookView {
 		Instances: make([]instanceView, len(s.Instances)),
 	}
 	for n, i := range s.Instances {
-		v.Instances[n] = instanceView{i.ID, i.Version, happened(i.Started)}
+		v.Instances[n] = viewInstance(i)
 	}
 	switch {
 	case s.InFile:
@@ -116,7 +136,15 @@ func usedName(err error) error {
 }
 
 func (s *Server) listHooks(x *exchange) error {
-	all, err := s.Hooks.List(x.r.Context())
+	look, err := x.choice("instances")
+	if err != nil {
+		return err
+	}
+	list := s.Hooks.List
+	if look != nil && !*look {
+		list = s.Hooks.Declared
+	}
+	all, err := list(x.r.Context())
 	if err != nil {
 		return hookError("list hooks", err)
 	}

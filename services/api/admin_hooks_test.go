@@ -35,7 +35,7 @@ type hookDesk struct {
 func withHooks(d *hookDesk) func(*world) {
 	return func(w *world) {
 		w.options.Hooks, w.options.Failures, w.options.Redeliverer, w.options.BusURL = d, d, d, "tls://bus.example"
-		w.options.Checker = d
+		w.options.Checker, w.options.SessionWorkers = d, seenWorkers{}
 	}
 }
 
@@ -48,7 +48,7 @@ func (d *hookDesk) shown(what, name string) (delivery.Shown, error) {
 		Hook:     delivery.Hook{Name: name, Kind: delivery.Worker, Types: []string{"identity.created"}, URL: d.url, CreatedAt: noon, Secrets: []webhook.Secret{webhook.NewSecret("whsec_stored")}},
 		Consumer: &delivery.Consumer{Pending: 7, PausedUntil: noon},
 
-		Instances: []delivery.Instance{{ID: "one", Version: "1.0.0", Started: noon}, {ID: "two"}},
+		Instances: []delivery.Instance{{ID: "one", Version: "1.0.0", Started: noon, Counts: map[string]int64{"done": 5, "retry": 2, "running": 1}}, {ID: "two"}},
 		Failures:  map[delivery.State]int64{delivery.Dead: 3},
 	}, d.err
 }
@@ -58,6 +58,12 @@ var shownOnce = webhook.NewSecret("creds-4711")
 func (d *hookDesk) List(context.Context) ([]delivery.Shown, error) {
 	s, err := d.shown("list", "crm")
 	return []delivery.Shown{s, {Hook: delivery.Hook{Name: "built", Kind: delivery.Worker}}}, err
+}
+
+func (d *hookDesk) Declared(context.Context) ([]delivery.Shown, error) {
+	s, err := d.shown("declared", "crm")
+	s.Instances = nil
+	return []delivery.Shown{s}, err
 }
 
 func (d *hookDesk) Show(_ context.Context, name string) (delivery.Shown, error) {

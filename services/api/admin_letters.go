@@ -58,14 +58,17 @@ type letterView struct {
 func viewLetter(f delivery.Failure) letterView {
 	return letterView{
 		Hook: f.Hook, EventID: f.EventID, State: f.State, Attempts: f.Attempts, Round: f.Round, Reason: f.Reason,
-		FirstAt: stamp(f.FirstAt), LastAt: stamp(f.LastAt), NextAt: happened(f.NextAt),
+		FirstAt: stamp(f.FirstAt), LastAt: stamp(f.LastAt), NextAt: happened(f.NextAt), EventType: f.EventType,
 	}
 }
 
 // listLetters gives what hooks have failed at, the oldest first; dead letters
 // unless the query asks for another state.
 func (s *Server) listLetters(x *exchange) error {
-	q := delivery.FailureQuery{Hook: x.query("hook"), EventID: x.query("event"), State: delivery.State(x.query("state"))}
+	q := delivery.FailureQuery{
+		Hook: x.query("hook"), EventID: x.query("event"), EventType: x.query("type"), Reason: x.query("reason_contains"),
+		State: delivery.State(x.query("state")),
+	}
 	states := []delivery.State{delivery.Dead, delivery.Waiting, delivery.Discarded, delivery.Done}
 	if q.State == "" {
 		q.State = delivery.Dead
@@ -78,7 +81,10 @@ func (s *Server) listLetters(x *exchange) error {
 			return refuse("event is no id")
 		}
 	}
-	var err error
+	err := knownType(q.EventType)
+	if err != nil {
+		return err
+	}
 	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
 		return err
 	}
@@ -128,6 +134,8 @@ func (s *Server) showLetter(x *exchange) error {
 type lettersWanted struct {
 	Hook   string `json:"hook"`
 	Event  string `json:"event"`
+	Type   string `json:"type"`
+	Holds  string `json:"reason_contains"`
 	All    bool   `json:"all"`
 	Reason string `json:"reason"`
 	Limit  int    `json:"limit"`
@@ -138,8 +146,8 @@ func (x *exchange) lettersWanted() (in lettersWanted, q delivery.FailureQuery, e
 		return in, q, err
 	}
 	switch {
-	case in.Hook == "" && in.Event == "" && !in.All:
-		return in, q, refuse("say which: a hook, an event, or all")
+	case in.Hook == "" && in.Event == "" && in.Type == "" && in.Holds == "" && !in.All:
+		return in, q, refuse("say which: a hook, an event, a type of events, a text of the reason, or all")
 	case in.Limit < 0 || in.Limit > maxLetters:
 		return in, q, refuse("limit must be a number from 1 to %d", maxLetters)
 	}
@@ -151,7 +159,15 @@ func (x *exchange) lettersWanted() (in lettersWanted, q delivery.FailureQuery, e
 	if in.Limit == 0 {
 		in.Limit = maxLetters
 	}
-	return in, delivery.FailureQuery{Hook: in.Hook, EventID: in.Event, Limit: in.Limit}, nil
+	return in, delivery.FailureQuery{Hook: in.Hook, EventID: in.Event, EventType: in.Type, Reason: in.Holds, Limit: in.Limit}, knownType(in.Type)
+}
+
+// knownType refuses an event type that there is not; none is fine.
+func knownType(name string) error {
+	if name == "" {
+		return nil
+	}
+	return refuseUnknown("event type", []string{name}, delivery.EventTypes())
 }
 
 func (s *Server) redeliverLetters(x *exchange) error {

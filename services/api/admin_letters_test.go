@@ -11,7 +11,7 @@ import (
 )
 
 func (d *hookDesk) failure() delivery.Failure {
-	return delivery.Failure{N: 9, Hook: "crm", EventID: d.event.String(), State: delivery.Dead, Attempts: 5, Reason: "it is down", FirstAt: noon, LastAt: noon}
+	return delivery.Failure{N: 9, Hook: "crm", EventID: d.event.String(), State: delivery.Dead, Attempts: 5, Reason: "it is down", EventType: "identity.created", FirstAt: noon, LastAt: noon}
 }
 
 func (d *hookDesk) Failure(_ context.Context, hook string, id uuid.UUID) (delivery.Failure, error) {
@@ -63,6 +63,11 @@ func TestDeadLetters(t *testing.T) {
 		{"GET", "/admin/dead-letters", "", 200, `"next":""`},
 		{"GET", "/admin/dead-letters?limit=1", "", 200, `"next":"9"`},
 		{"GET", "/admin/dead-letters?state=waiting&hook=crm&after=9&event=" + id.String(), "", 200, `"dead_letters":[{`},
+		{"GET", "/admin/dead-letters?type=identity.created&reason_contains=down", "", 200, `"event_type":"identity.created"`},
+		{"GET", "/admin/dead-letters?type=identity.creatd", "", 400, "did you mean identity.created?"},
+		{"POST", "/admin/dead-letters/redeliver", `{"type":"identity.created"}`, 200, `"count":2`},
+		{"POST", "/admin/dead-letters/redeliver", `{"reason_contains":"down"}`, 200, `"count":2`},
+		{"POST", "/admin/dead-letters/discard", `{"type":"identity.creatd","reason":"old"}`, 400, "did you mean identity.created?"},
 		{"GET", "/admin/dead-letters?state=lost", "", 400, "state"},
 		{"GET", "/admin/dead-letters?event=x", "", 400, "event"},
 		{"GET", "/admin/dead-letters?after=-1", "", 400, "cursor"},
@@ -97,6 +102,25 @@ func TestDeadLetters(t *testing.T) {
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)
 		if g.status != r.status || !strings.Contains(g.body, r.has) {
 			t.Errorf("%s %s %s = %d %s, want %d with %s", r.method, r.path, r.body, g.status, g.body, r.status, r.has)
+		}
+	}
+}
+
+// TestDeadLettersByTypeAndReason: what is changed is what was shown.
+func TestDeadLettersByTypeAndReason(t *testing.T) {
+	t.Parallel()
+	d := &hookDesk{event: uuid.New()}
+	c := newWorld(t, withHooks(d)).admin()
+	want := delivery.FailureQuery{Hook: "crm", EventType: "identity.created", Reason: "50%", State: delivery.Dead, Limit: 100}
+	if c.get("/admin/dead-letters?hook=crm&type=identity.created&reason_contains=50%25"); d.query != want {
+		t.Errorf("the list asks for %+v, want %+v", d.query, want)
+	}
+	want.State, want.Limit = "", 500 // who changes them asks for dead ones
+	for path, reason := range map[string]string{"redeliver": "", "discard": `,"reason":"old"`} {
+		d.query = delivery.FailureQuery{}
+		c.do("POST", "/admin/dead-letters/"+path, `{"hook":"crm","type":"identity.created","reason_contains":"50%"`+reason+`}`, "Content-Type", asJSON)
+		if d.query != want {
+			t.Errorf("%s asks for %+v, want %+v", path, d.query, want)
 		}
 	}
 }

@@ -23,6 +23,7 @@ var adminRoutes = []struct {
 	{"PATCH", "/admin/identities/{identity}", `[{"op":"add","path":"/metadata_public","value":1}]`, 200, 404},
 	{"GET", "/admin/identities/{identity}/sessions", "", 200, 200},
 	{"GET", "/admin/identities/{identity}/grants", "", 200, 404},
+	{"GET", "/admin/identities/{identity}/timeline", "", 200, 404},
 	{"GET", "/admin/sessions/{session}", "", 200, 404},
 	{"PATCH", "/admin/sessions/{session}/extend", "", 200, 404},
 	{"GET", "/admin/courier/messages/{message}", "", 200, 404},
@@ -79,7 +80,7 @@ func checkAdmin(t *testing.T, c *client, method, path, body string, want int) {
 // scope where the listener can be reached, and none is on the public listener.
 func TestAdminGuardEverywhere(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.options.Guarded = true })
+	w := newWorld(t, withSettings(&settingsDesk{}), func(w *world) { w.options.Guarded = true })
 	c, public := w.admin(), w.app()
 	for _, route := range append(adminRoutes, []struct {
 		method, path, body string
@@ -89,6 +90,11 @@ func TestAdminGuardEverywhere(t *testing.T) {
 		{method: "POST", path: "/admin/identities", body: `{"traits":{"email":"a@b.example"}}`},
 		{method: "GET", path: "/admin/sessions"},
 		{method: "GET", path: "/admin/courier/messages"},
+		{method: "GET", path: "/admin/settings"},
+		{method: "PATCH", path: "/admin/settings", body: `{"revision":0,"set":{"sign_in_after_registration":false}}`},
+		{method: "POST", path: "/admin/settings/preview", body: `{"set":{"sign_in_after_registration":false}}`},
+		{method: "GET", path: "/admin/settings/history"},
+		{method: "POST", path: "/admin/settings/revert", body: `{"revision":1,"to":0}`},
 		{method: "GET", path: "/admin/webhooks"},
 		{method: "POST", path: "/admin/webhooks", body: wantedWebhook},
 		{method: "GET", path: "/admin/webhooks/crm"},

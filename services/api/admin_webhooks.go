@@ -156,11 +156,11 @@ func (s *Server) testWebhook(x *exchange) error {
 // addWebhookRoutes adds what administrators do with webhooks.
 func (s *Server) addWebhookRoutes(rt *router) {
 	one := routeWebhooks + "/{name}"
-	rt.add(routeWebhooks, methods{http.MethodGet: s.listWebhooks, http.MethodPost: s.addWebhook}, guarded)
-	rt.add(one, methods{http.MethodGet: s.showWebhook, http.MethodDelete: s.changeWebhook(s.removeWebhook)}, guarded)
+	rt.add(routeWebhooks, methods{http.MethodGet: s.listWebhooks, http.MethodPost: s.addWebhook}, guarded|owned)
+	rt.add(one, methods{http.MethodGet: s.showWebhook, http.MethodDelete: s.changeWebhook(s.removeWebhook)}, guarded|owned)
 	rt.add(one+"/test", methods{http.MethodPost: s.testWebhook}, guarded)
-	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateWebhook}, guarded)
-	rt.add(one+"/rotate/finish", methods{http.MethodPost: s.changeWebhook(s.finishRotation)}, guarded)
+	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateWebhook}, guarded|owned)
+	rt.add(one+"/rotate/finish", methods{http.MethodPost: s.changeWebhook(s.finishRotation)}, guarded|owned)
 	rt.add(one+"/enable", methods{http.MethodPost: s.changeWebhook(s.enableWebhook)}, guarded)
 }
 

@@ -7,14 +7,20 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/services/audit"
 )
 
 // Audit is the event log with what proves it.
 type Audit interface {
-	audit.Source
 	// AuditKeys gives the keys that checkpoints are verified with.
-	AuditKeys(ctx context.Context) ([]audit.PublicKey, error)
+	audit.Provable
+	// EventRecord gives the record of an event, or [delivery.ErrNoEvent].
+	EventRecord(ctx context.Context, id uuid.UUID) (audit.Record, error)
+	// NewestCheckpoints gives at most limit before the given seq, the newest first; 0
+	// means from the last on.
+	NewestCheckpoints(ctx context.Context, before int64, limit int) ([]audit.Checkpoint, error)
 }
 
 var errDraining = errors.New("this process ends")

@@ -262,16 +262,19 @@ func (s *Server) joined(x *exchange, b back, result *registration.Result, err er
 		return s.unregistered(x, b, err)
 	}
 	s.warnOfMissing(x, result)
+	return s.greetProven(x, b.flow.Type, result, b.next)
+}
+
+// greetProven answers a registration that began at a provider: an app comes for its
+// session, and there is nothing else for it.
+func (s *Server) greetProven(x *exchange, t flow.Type, r *registration.Result, next csrfSecret) error {
 	switch {
-	case b.flow.Type == flow.Browser:
-		if err := s.leaveCSRF(x, result, b.next); err != nil {
-			return err
-		}
-		return s.registered(x, result, identity.MethodOIDC)
-	case result.Session == nil:
+	case t == flow.Browser:
+		return s.greet(x, r, identity.MethodOIDC, next)
+	case r.Session == nil:
 		return errOnlyRegistered
 	}
-	return s.exchanged(x, result.Session, result.Identity, result.Token)
+	return s.exchanged(x, r.Session, r.Identity, r.Token)
 }
 
 // vouched are the addresses that the provider's word verifies, canonical.

@@ -22,6 +22,16 @@ func (x *exchange) client() flow.Client {
 	}
 }
 
+// ClientAddr is the address, without a port, of whoever sent a request that came to
+// one of the listeners: the peer's, or what a trusted proxy says.
+func (c *Compiled) ClientAddr(r *http.Request) string {
+	addr := clientAddr(r.RemoteAddr, r.Header["X-Forwarded-For"], c.TrustedProxies)
+	if ip, ok := parseAddr(addr); ok {
+		return ip.String()
+	}
+	return addr
+}
+
 // shown is what hook bodies may see of the request.
 func (x *exchange) shown() webhook.Request {
 	header := make(http.Header, len(x.settings.headers))

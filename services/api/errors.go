@@ -11,11 +11,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/oidc"
+	"github.com/usher-auth/usher/services/override"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -35,6 +37,7 @@ var (
 	errFlowID         = errors.New("flow id is missing or malformed")
 	errNoToken        = errors.New("no admin token")
 	errScope          = errors.New("admin token lacks the scope")
+	errOwner          = errors.New("operator is no owner")
 	errNoProvider     = errors.New("unknown provider")
 	errNoExchange     = errors.New("no session to exchange a code for")
 	errOnlyRegistered = errors.New("registered without a session")
@@ -54,12 +57,16 @@ var table = []struct {
 	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
 	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{override.ErrNoRevision, problem{status: 404, reason: "There is no such revision of the settings."}},
+	{override.ErrDamaged, problem{status: 409, reason: "What was saved under this revision cannot be read."}},
 	{delivery.ErrNoHook, problem{status: 404, reason: "There is no hook of this kind with this name."}},
 	{delivery.ErrHookExists, problem{status: 409, reason: "A hook has this name already."}},
 	{delivery.ErrUnready, problem{status: 409, reason: "The hook is declared, and the bus does not have it yet. Try again shortly."}},
 	{delivery.ErrFixed, problem{status: 409, reason: "The hook is built in, or declared in the configuration file: only there it is changed."}},
 	{delivery.ErrRotating, problem{status: 409, reason: "The webhook rotates its secret already: finish that first, with 'usher webhook rotate NAME --finish', once the endpoint has the newest one."}},
 	{delivery.ErrNoFailure, problem{status: 404, reason: "The hook has not failed at this event."}},
+	{delivery.ErrNoEvent, problem{status: 404, reason: "The event log holds no event with this id: not yet, or not any more."}},
+	{audit.ErrChecking, problem{status: 409, reason: "The event log is being verified already: see how far it is with GET /admin/audit/verify."}},
 	{errNoSchema, problem{status: 404, reason: "There is no identity schema with this id."}},
 	{session.ErrNotFound, problem{status: 401, reason: "No active session was found in this request."}},
 	{errNoProvider, problem{status: 404, reason: "There is no provider with this id to sign in with."}},
@@ -77,6 +84,7 @@ var table = []struct {
 	{errCSRF, problem{status: 403, id: "security_csrf_violation", reason: "The request does not come from the page that this browser was given: the CSRF token or cookie is missing or wrong."}},
 	{errNotTheirs, problem{status: 403, id: "security_identity_mismatch", reason: "These are the settings of somebody else than who is signed in."}},
 	{errNoToken, problem{status: 401, reason: "This needs the token of an administrator: Authorization: Bearer " + AdminTokenPrefix + "…"}},
+	{errOwner, problem{status: 403, reason: "Only an owner may do this."}},
 	{errScope, problem{status: 403, reason: "The scope of the token does not cover this."}},
 	{errHost, problem{status: 421, reason: "The admin listener does not answer under this host name, or not to other origins."}},
 	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},

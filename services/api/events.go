@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -20,9 +21,8 @@ const (
 	latest    = "latest" // the cursor at the end of the log
 )
 
-// eventQuery reads what events are asked for; a cursor given apart from the
-// query wins.
-func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err error) {
+// selection reads what events are asked for, but for where to begin.
+func (s *Server) selection(x *exchange) (q audit.Query, err error) {
 	q = audit.Query{Types: x.queryAll("type"), Subject: x.query("subject")}
 	if len(q.Types) > maxTypes {
 		return q, refuse("type may be given %d times at most", maxTypes)
@@ -30,7 +30,22 @@ func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err erro
 	if err := refuseUnknown("type", q.Types, delivery.EventTypes()); err != nil {
 		return q, err
 	}
-	if q.Limit, err = x.limit("limit", 100, maxEvents); err != nil {
+	q.Limit, err = x.limit("limit", 100, maxEvents)
+	return q, err
+}
+
+// eventQuery reads what events are asked for in the order of the log; a cursor
+// given apart from the query wins.
+func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err error) {
+	if newest, err := x.newest(); newest || err != nil {
+		return q, cmp.Or(err, refuse("here the order is that of the log"))
+	}
+	for _, name := range []string{"actor", "since", "until"} {
+		if x.query(name) != "" {
+			return q, refuse("%s goes with order=%s at %s", name, newestFirst, routeEvents)
+		}
+	}
+	if q, err = s.selection(x); err != nil {
 		return q, err
 	}
 	if cursor == "" {
@@ -47,6 +62,9 @@ func (s *Server) eventQuery(x *exchange, cursor string) (q audit.Query, err erro
 // events gives the event log in order, from behind a cursor. The cursor in
 // the answer is always good for going on, also when nothing new is there yet.
 func (s *Server) events(x *exchange) error {
+	if newest, err := x.newest(); newest && err == nil {
+		return s.newestEvents(x)
+	}
 	q, err := s.eventQuery(x, "")
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
@@ -63,17 +81,10 @@ func (s *Server) events(x *exchange) error {
 		return fmt.Errorf("events: %w", err)
 	}
 
-	// The payloads are stored as canonical JSON and go out as they are.
 	var b bytes.Buffer
-	b.WriteString(`{"events":[`)
-	for n, r := range records {
-		if n > 0 {
-			b.WriteByte(',')
-		}
-		b.Write(r.Payload)
-	}
+	writeEvents(&b, records)
 	next := formatCursor(end)
-	b.WriteString(`],"next":"` + next + `"}`)
+	b.WriteString(`,"next":"` + next + `"}`)
 	if len(records) == q.Limit {
 		x.w.Header()["Link"] = []string{"<" + routeEvents + "?" + onward(q, next).Encode() + `>; rel="next"`}
 	}

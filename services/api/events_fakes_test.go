@@ -2,13 +2,17 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
+	"github.com/usher-auth/usher/services/delivery"
 )
 
 // journal keeps what administrators did.
@@ -72,7 +76,14 @@ func (m *memoryLog) head() int64 {
 func (m *memoryLog) Events(_ context.Context, q audit.Query) (page []audit.Record, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.records {
+	records := slices.Clone(m.records)
+	if q.Newest {
+		slices.Reverse(records)
+	}
+	for _, r := range records {
+		if q.Newest && (r.Seq >= q.Before || !q.Until.IsZero() && !r.LoggedAt.Before(q.Until) || r.LoggedAt.Before(q.Since)) {
+			continue
+		}
 		if r.Seq > q.After && len(page) < q.Limit && (q.Subject == "" || q.Subject == r.Subject) &&
 			(len(q.Types) == 0 || slices.Contains(q.Types, r.Type)) {
 			page = append(page, r)
@@ -111,4 +122,21 @@ func (a auditMemory) Checkpoints(ctx context.Context, after int64, _ int) ([]aud
 
 func (a auditMemory) AuditKeys(context.Context) ([]audit.PublicKey, error) {
 	return []audit.PublicKey{auditKey().Public()}, a.broken
+}
+
+func (a auditMemory) NewestCheckpoints(ctx context.Context, before int64, limit int) ([]audit.Checkpoint, error) {
+	c, err := a.LastCheckpoint(ctx)
+	if before != 0 && before <= c.Seq || err != nil {
+		return nil, err
+	}
+	return []audit.Checkpoint{c}[:min(1, limit)], nil
+}
+
+func (a auditMemory) EventRecord(_ context.Context, id uuid.UUID) (audit.Record, error) {
+	for _, r := range a.memory.records {
+		if r.EventID == id.String() {
+			return r, a.broken
+		}
+	}
+	return audit.Record{}, cmp.Or(a.broken, delivery.ErrNoEvent)
 }

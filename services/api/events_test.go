@@ -35,6 +35,7 @@ func withLog(w *world) {
 type eventsPage struct {
 	Events []struct{ ID, Type, Subject string }
 	Next   string
+	Latest string
 }
 
 func (c *client) events(query string) (p eventsPage) {
@@ -265,12 +266,14 @@ var acted = []struct{ method, path, action string }{
 	{"GET", "/admin/identities/{id}", "identity.read"},
 	{"GET", "/admin/identities/{id}/sessions", "session.list"},
 	{"GET", "/admin/identities/{id}/grants", "grant.list"},
+	{"GET", "/admin/identities/{id}/timeline", "timeline.read"},
 	{"GET", "/admin/sessions", "session.list"},
 	{"GET", "/admin/sessions/{id}", "session.read"},
 	{"PATCH", "/admin/sessions/{id}/extend", "session.extend"},
 	{"GET", "/admin/courier/messages", "message.list"},
 	{"GET", "/admin/courier/messages/{id}", "message.read"},
 	{"GET", "/admin/audit/export", "audit.export"},
+	{"POST", "/admin/audit/verify", "audit.verify"},
 }
 
 // untold are the routes of administrators that read of no person, or whose
@@ -279,11 +282,15 @@ var untold = []string{
 	"POST /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
 	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
 	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",
+	"GET /admin/settings", "PATCH /admin/settings", "POST /admin/settings/preview", "GET /admin/settings/history", "POST /admin/settings/revert",
+	"GET /admin/events", "GET /admin/events/stream", "GET /admin/events/{id}", "GET /admin/audit/checkpoints", "GET /admin/audit/verify", "GET /schemas", "GET /schemas/{id}", "GET /version",
 	"GET /admin/webhooks", "GET /admin/webhooks/{name}", "POST /admin/webhooks", "DELETE /admin/webhooks/{name}",
 	"POST /admin/webhooks/{name}/test", "POST /admin/webhooks/{name}/rotate", "POST /admin/webhooks/{name}/rotate/finish",
 	"POST /admin/webhooks/{name}/enable",
 	"GET /admin/hooks", "GET /admin/hooks/{name}", "POST /admin/hooks", "DELETE /admin/hooks/{name}",
 	"POST /admin/hooks/{name}/pause", "POST /admin/hooks/{name}/resume", "POST /admin/hooks/{name}/rotate", "POST /admin/hooks/{name}/check",
+	"GET /admin/session-workers",
+	"GET /admin/stats",
 	"GET /admin/dead-letters", "GET /admin/dead-letters/{hook}/{event}", "POST /admin/dead-letters/redeliver", "POST /admin/dead-letters/discard",
 	"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready",
 }
@@ -291,7 +298,7 @@ var untold = []string{
 // TestEveryActIsTold is S82 for administrators: each of their routes has an event.
 func TestEveryActIsTold(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withLog, func(w *world) { w.options.Guarded = true })
+	w := newWorld(t, withLog, withSettings(&settingsDesk{}), func(w *world) { w.options.Guarded = true })
 	c := w.admin()
 	id, known := uuid.NewString(), untold
 	for _, a := range acted {
@@ -353,4 +360,77 @@ func TestEventsScope(t *testing.T) {
 		}
 	}
 	c.stream("", token...).close()
+}
+
+// newest is a page of the newest events, and whether there is an older one.
+func (c *client) newest(query string) (p eventsPage, older bool) {
+	c.t.Helper()
+	g := c.get("/admin/events?order=newest&" + query)
+	if err := json.Unmarshal([]byte(g.body), &p); err != nil || g.status != 200 {
+		c.t.Fatalf("the newest events?%s = %d %s", query, g.status, g.body)
+	}
+	if link := g.header.Get("Link"); (link != "") != (p.Next != "") || !strings.Contains(link, p.Next) {
+		c.t.Errorf("the newest events?%s: Link %q, next %q", query, link, p.Next)
+	}
+	return p, p.Next != ""
+}
+
+func TestNewestEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withLog)
+	c := w.admin()
+	p, _ := c.newest("limit=4")
+	p.is(t, "the first page", "6", "5", "4", "3")
+	w.memory.add("session.issued", bob)
+	end, older := c.newest("limit=4&after=" + p.Next)
+	if end.is(t, "the last page", "2", "1"); older {
+		t.Error("behind the first record there is another page")
+	}
+	c.events("after="+p.Latest).is(t, "what came meanwhile", "7")
+	for query, seqs := range map[string][]string{
+		"":                                    {"7", "6", "5", "4", "3", "2", "1"},
+		"after=latest&limit=1":                {"7"},
+		"type=identity.created":               {"5", "3", "1"},
+		"type=identity.created&limit=2":       {"5", "3"},
+		"subject=" + bob:                      {"7", "4", "3"},
+		"type=session.refused&subject=" + bob: {"4"},
+		"type=mail.sent":                      nil,
+		"actor=client&limit=2":                {"7", "6"},
+		"actor=admin:ann":                     nil,
+		"until=2026-11-24T12:00:00Z":          nil,
+		"since=2026-11-24T12:00:00Z&until=2026-11-24T13:00:00%2b00:30": {"7", "6", "5", "4", "3", "2", "1"},
+	} {
+		page, _ := c.newest(query)
+		page.is(t, query, seqs...)
+	}
+	for _, query := range []string{
+		"order=best", "order=newest&wait=1", "order=newest&after=x", "order=newest&after=" + api.FormatCursor(0), "order=newest&limit=0",
+		"order=newest&type=a", "order=newest&since=yesterday", "order=newest&until=1", "actor=client", "since=2026-11-24T12:00:00Z",
+	} {
+		if g := c.get("/admin/events?" + query); g.status != 400 {
+			t.Errorf("events?%s = %d, want 400", query, g.status)
+		}
+	}
+	for _, path := range []string{"/admin/events/stream", "/admin/audit/export"} {
+		if g := c.get(path + "?order=newest"); g.status != 400 {
+			t.Errorf("%s?order=newest = %d, want 400", path, g.status)
+		}
+	}
+}
+
+// TestAnActorIsLookedForInBounds: who did something has no index.
+func TestAnActorIsLookedForInBounds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withLog)
+	for range 7000 {
+		w.memory.add("session.issued", bob)
+	}
+	c := w.admin()
+	p, older := c.newest("actor=admin:ann")
+	if seq, _ := api.ParseCursor(p.Next); !older || len(p.Events) != 0 || seq != 7006-5000+1 {
+		t.Errorf("none found: %d events, next before %d, want none and 5,000 looked through", len(p.Events), seq)
+	}
+	if p, older = c.newest("actor=admin:ann&after=" + p.Next); older || len(p.Events) != 0 {
+		t.Errorf("the rest holds %d events, more: %t, want none", len(p.Events), older)
+	}
 }

@@ -38,7 +38,10 @@ const (
 	readsEvents                   // scope events:read will do
 	readsMetrics                  // scope metrics will do
 	acts                          // GET does something, so HEAD is not answered like it
+	operators                     // of the console, which knows who comes
 	foreign                       // another package's handler, with headers of its own
+	owned                         // changing it is for owners alone
+	secretive                     // shows credentials when asked, to owners alone
 )
 
 // router collects endpoints.

@@ -102,12 +102,17 @@ func (s *Server) submitRegistration(x *exchange) error {
 		return s.mend(x, f, err, in.transient)
 	}
 	s.warnOfMissing(x, result)
-	if f.Type == flow.Browser {
-		if err := s.leaveCSRF(x, result, next); err != nil {
+	return s.greet(x, result, in.method, next)
+}
+
+// greet answers a registration and leaves a browser its next secret.
+func (s *Server) greet(x *exchange, r *registration.Result, method string, next csrfSecret) error {
+	if r.FlowType == flow.Browser {
+		if err := s.leaveCSRF(x, r, next); err != nil {
 			return err
 		}
 	}
-	return s.registered(x, result, in.method)
+	return s.registered(x, r, method)
 }
 
 // leaveCSRF gives the browser its next secret. Without the session that was planned

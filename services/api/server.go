@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -15,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/services/verification"
 )
 
@@ -35,13 +37,14 @@ type Options struct {
 	Errors      Errors
 	Events      Events
 	Tokens      Tokens
-	// Ledger, Messages, Grants, Audit, Journal and Webhooks are for
+	// Ledger, Messages, Grants, Audit, AuditCheck, Journal and Webhooks are for
 	// the admin listener.
-	Ledger   session.Ledger
-	Messages Messages
-	Grants   Grants
-	Audit    Audit
-	Journal  Journal
+	Ledger     session.Ledger
+	Messages   Messages
+	Grants     Grants
+	Audit      Audit
+	AuditCheck AuditCheck
+	Journal    Journal
 	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
 	// after them; without Hooks their routes are left out. BusURL is where workers
 	// find the bus.
@@ -49,13 +52,23 @@ type Options struct {
 	Failures    Failures
 	Redeliverer Redeliverer
 	Checker     Checker
-	BusURL      string
-	Webhooks    Webhooks
+	// Overrides are the settings that operators save; without them their routes are
+	// left out.
+	Overrides Overrides
+	BusURL    string
+	Webhooks  Webhooks
+	// Timelines tells what became of registrations; nil leaves its route out.
+	Timelines Timelines
+	// SessionWorkers is left out with its route where it is nil.
+	SessionWorkers SessionWorkers
+	// Stats gives the last hour of all processes; nil leaves its route out.
+	Stats func() stats.Hour
 	// Checks make up /health/ready; may be empty.
 	Checks []Check
-	// Pages is mounted under /ui/ of the public listener, Plan and Metrics at
-	// /admin/plan and /metrics of the admin one; nil leaves them out.
-	Pages, Plan, Metrics http.Handler
+	// Pages is mounted under /ui/ of the public listener, Console under /console/,
+	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
+	// out. The console knows by itself who comes.
+	Pages, Console, Plan, Metrics http.Handler
 	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
 	CSRFKey []byte
 	// Guarded says that the admin listener can be reached from other machines:
@@ -238,12 +251,17 @@ type Server struct {
 	csrf    csrfKey
 	submits turns
 	logEnd  logEnd
+	watches *otter.Cache[watch, struct{}]
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, csrf: csrfKey(o.CSRFKey)}
+	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches()}
 }
+
+// Mount mounts the pages and the console of a server, as [Options] has them, which ask
+// its own handlers. It comes before the handlers that are served.
+func (s *Server) Mount(ui, console http.Handler) { s.Pages, s.Console = ui, console }
 
 // Routes that are named elsewhere too.
 const (
@@ -255,10 +273,14 @@ const (
 	routeAdminSessions = "/admin/sessions"
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
-	routeExport        = "/admin/audit/export"
+	routeAudit         = "/admin/audit"
+	routeExport        = routeAudit + "/export"
 	routeHooks         = "/admin/hooks"
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
+	routeOverrides     = "/admin/settings"
+
+	routeSessionWorkers = "/admin/session-workers"
 )
 
 // Public is the handler of the listener that everybody may reach.
@@ -288,12 +310,15 @@ func (s *Server) Public() http.Handler {
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded)
+	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded|secretive)
 	rt.add(routeIdentities+"/{id}", methods{
 		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
-	}, guarded)
+	}, guarded|secretive)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
+	if s.Timelines != nil {
+		rt.add(routeIdentities+"/{id}/timeline", get(s.showTimeline), guarded)
+	}
 	rt.add(routeAdminSessions, get(s.telling(listSessions, s.listSessions)), guarded)
 	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.telling(readSession, s.showSession), http.MethodDelete: s.revokeSession}, guarded)
 	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.telling(extendSession, s.extendSession)}, guarded)
@@ -303,16 +328,29 @@ func (s *Server) Admin() http.Handler {
 	if s.Hooks != nil {
 		s.addHooks(&rt)
 	}
+	if s.SessionWorkers != nil {
+		rt.add(routeSessionWorkers, get(s.listSessionWorkers), guarded)
+	}
 	s.addWebhookRoutes(&rt)
+	if s.Overrides != nil {
+		s.addOverrides(&rt)
+	}
+	if s.Stats != nil {
+		rt.add("/admin/stats", get(s.showStats), guarded)
+	}
 	rt.add(routeSchemas, get(s.schemas), guarded)
 	rt.add(routeSchemas+"/{id}", get(s.schema), guarded)
 	rt.add(routeEvents+"/stream", get(s.streamEvents), guarded|readsEvents|acts)
+	rt.add(routeEvents+"/{id}", get(s.showEvent), guarded|readsEvents)
+	rt.add(routeAudit+"/checkpoints", get(s.listCheckpoints), guarded|readsEvents)
+	rt.add(routeAudit+"/verify", methods{http.MethodGet: s.showAuditCheck, http.MethodPost: s.telling(verifyAudit, s.verifyAudit)}, guarded)
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet)
 		rt.add(prefix+"/health/ready", get(s.ready), quiet)
 	}
+	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
 	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
 	return rt.done(guarded)
@@ -321,11 +359,11 @@ func (s *Server) Admin() http.Handler {
 // addHooks adds what declares hooks and looks after them.
 func (s *Server) addHooks(rt *router) {
 	one := routeHooks + "/{name}"
-	rt.add(routeHooks, methods{http.MethodGet: s.listHooks, http.MethodPost: s.createHook}, guarded)
-	rt.add(one, methods{http.MethodGet: s.showHook, http.MethodDelete: s.removeHook}, guarded)
+	rt.add(routeHooks, methods{http.MethodGet: s.listHooks, http.MethodPost: s.createHook}, guarded|owned)
+	rt.add(one, methods{http.MethodGet: s.showHook, http.MethodDelete: s.removeHook}, guarded|owned)
 	rt.add(one+"/pause", methods{http.MethodPost: s.pauseHook}, guarded)
 	rt.add(one+"/resume", methods{http.MethodPost: s.resumeHook}, guarded)
-	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded)
+	rt.add(one+"/rotate", methods{http.MethodPost: s.rotateHook}, guarded|owned)
 	rt.add(one+"/replay", methods{http.MethodPost: s.replayHook}, guarded)
 	rt.add(one+"/check", methods{http.MethodPost: s.checkHook}, guarded)
 	rt.add(routeLetters, get(s.listLetters), guarded)

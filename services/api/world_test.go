@@ -12,12 +12,14 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
+	"github.com/usher-auth/usher/services/stats"
 )
 
 const personSchema = `{
@@ -99,9 +101,10 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.options = api.Options{
 		Current: func() api.InForce { now := w.inForce; now.Settings = w.compiled; return now },
 		Flows:   w, Sessions: w, OwnSessions: w, Finder: w, Identities: w, Errors: w, Events: w, Tokens: w,
-		Audit: auditMemory{w}, Journal: &w.journal,
-		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(),
+		Audit: auditMemory{w}, AuditCheck: audit.NewCheck(auditMemory{w}, time.Now), Journal: &w.journal,
+		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(), Timelines: timelines{},
 		CSRFKey: []byte("a csrf key that is long enough.."),
+		Stats:   func() stats.Hour { return stats.NewCollector(time.Now).Hour() },
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
 		Now:     time.Now,

@@ -41,8 +41,11 @@ var ErrNoRecord = errors.New("audit: the event log holds no record with that seq
 // Query selects records. The zero Query selects all, from the start.
 type Query struct {
 	After   int64    // Seq
+	Before  int64    // Seq; 0 means no bound
 	Types   []string // any of them; none means all
 	Subject string
 	Since   time.Time // LoggedAt, at or after
+	Until   time.Time // LoggedAt, before; zero means no bound
+	Newest  bool      // the newest first, instead of the oldest
 	Limit   int       // at most; 0 means 100
 }

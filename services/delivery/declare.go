@@ -224,6 +224,9 @@ func (d *Declarations) List(ctx context.Context) ([]Shown, error) {
 	return list, err
 }
 
+// Declared is [Declarations.List] without the programs: it does not wait for them.
+func (d *Declarations) Declared(ctx context.Context) ([]Shown, error) { return d.list(ctx) }
+
 // see adds the programs that run.
 func (d *Declarations) see(ctx context.Context, list []Shown) {
 	all := make([]Hook, len(list))

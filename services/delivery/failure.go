@@ -27,7 +27,10 @@ type Failure struct {
 	N       int64
 	Hook    string
 	EventID string
-	State   State
+	// EventType is only given where failures are listed, as long as the event log
+	// holds the event.
+	EventType string
+	State     State
 	// Attempts counts those of this round; a redelivery of a dead letter begins
 	// the next round.
 	Attempts, Round int
@@ -46,6 +49,10 @@ type FailureQuery struct {
 	After   int64 // N
 	Hook    string
 	EventID string
-	State   State
-	Limit   int // 0 means 100
+	// EventType selects those whose event is still in the event log and of that type.
+	EventType string
+	// Reason is a text that the reason holds, however it is capitalised.
+	Reason string
+	State  State
+	Limit  int // 0 means 100
 }

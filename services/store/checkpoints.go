@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/usher-auth/usher/services/audit"
 )
@@ -59,11 +60,29 @@ func (s *Store) Checkpoints(ctx context.Context, after int64, limit int) ([]audi
 	if err != nil {
 		return nil, fmt.Errorf("checkpoints: %w", err)
 	}
+	return checkpointsOf(rows), nil
+}
+
+// NewestCheckpoints gives at most limit checkpoints before the given seq, the newest
+// first; 0 means from the last on.
+func (s *Store) NewestCheckpoints(ctx context.Context, before int64, limit int) ([]audit.Checkpoint, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	var rows []checkpointRow
+	err := s.reads.list(ctx, &rows, `SELECT `+checkpoints.list()+` FROM checkpoints WHERE seq < ? ORDER BY seq DESC LIMIT ?`, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("newest checkpoints: %w", err)
+	}
+	return checkpointsOf(rows), nil
+}
+
+func checkpointsOf(rows []checkpointRow) []audit.Checkpoint {
 	all := make([]audit.Checkpoint, len(rows))
 	for n, r := range rows {
 		all[n] = r.checkpoint()
 	}
-	return all, nil
+	return all
 }
 
 // LastCheckpoint gives the one with the highest seq, zero when there is none.

@@ -38,6 +38,14 @@ func BenchmarkEvents(b *testing.B) {
 				{"none", audit.Query{After: after, Types: []string{"no.such"}}},
 				{"subject", audit.Query{After: after, Subject: "subject7"}},
 				{"subject-type", audit.Query{After: after, Subject: "subject7", Types: []string{"identity.created"}}},
+				{"newest-all", audit.Query{Newest: true, Before: records - after}},
+				{"newest-until", audit.Query{Newest: true, Until: at(records - after)}},
+				{"newest-common", audit.Query{Newest: true, Before: records - after, Types: []string{"identity.created"}}},
+				{"newest-rare", audit.Query{Newest: true, Before: records - after, Types: []string{"hook.dead"}}},
+				{"newest-rare-common", audit.Query{Newest: true, Before: records - after, Types: []string{"hook.dead", "session.issued", "no.such"}}},
+				{"newest-none", audit.Query{Newest: true, Before: records - after, Types: []string{"no.such"}}},
+				{"newest-subject", audit.Query{Newest: true, Before: records - after, Subject: "subject7"}},
+				{"newest-subject-type", audit.Query{Newest: true, Before: records - after, Subject: "subject7", Types: []string{"identity.created"}}},
 			} {
 				b.Run(fmt.Sprintf("%s-after-%d", c.name, after), func(b *testing.B) {
 					for b.Loop() {

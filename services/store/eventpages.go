@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -42,19 +43,15 @@ func (s *Store) EventSpan(ctx context.Context) (first, last int64, err error) {
 // Events gives the records that q selects, by seq. A page costs the same
 // wherever it is, with filters too; each type adds the cost of a page.
 func (s *Store) Events(ctx context.Context, q audit.Query) ([]audit.Record, error) {
-	if !q.Since.IsZero() {
-		before, err := s.loggedBefore(ctx, q.Since)
-		if err != nil {
-			return nil, fmt.Errorf("events: %w", err)
-		}
-		q.After = max(q.After, before)
+	if err := s.boundByTime(ctx, &q); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
 	}
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
 	condition, args := s.eventsWhere(q)
 	var rows []eventRow
-	err := s.reads.list(ctx, &rows, `SELECT `+eventLog.list()+` FROM event_log WHERE `+condition+` ORDER BY seq LIMIT ?`, append(args, q.Limit)...)
+	err := s.reads.list(ctx, &rows, `SELECT `+eventLog.list()+` FROM event_log WHERE `+condition+` ORDER BY seq`+descending(q)+` LIMIT ?`, append(args, q.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
@@ -65,23 +62,64 @@ func (s *Store) Events(ctx context.Context, q audit.Query) ([]audit.Record, erro
 	return records, nil
 }
 
+// boundByTime makes the times of q seqs.
+func (s *Store) boundByTime(ctx context.Context, q *audit.Query) error {
+	if !q.Since.IsZero() {
+		before, err := s.loggedBefore(ctx, q.Since)
+		if err != nil {
+			return err
+		}
+		q.After = max(q.After, before)
+	}
+	if !q.Until.IsZero() {
+		last, err := s.loggedBefore(ctx, q.Until)
+		if err != nil {
+			return err
+		}
+		if q.Before == 0 || q.Before > last+1 {
+			q.Before = last + 1
+		}
+	}
+	return nil
+}
+
+// descending is what makes an order the one of q.
+func descending(q audit.Query) string {
+	if q.Newest {
+		return ` DESC`
+	}
+	return ``
+}
+
 // eventsWhere gives the condition of q but for its limit.
 func (s *Store) eventsWhere(q audit.Query) (condition string, args []any) {
 	types := slices.Compact(slices.Sorted(slices.Values(q.Types)))
-	switch {
-	case q.Subject != "":
-		condition, args = `subject = ? AND seq > ?`, []any{q.Subject, q.After}
-		if len(types) > 0 {
-			condition += ` AND type || '' IN (` + marks(len(types)) + `)` // by the index of the subject, which selects more
-			for _, t := range types {
-				args = append(args, t)
-			}
-		}
-		return condition, args
-	case len(types) == 0:
-		return `seq > ?`, []any{q.After}
+	if q.Subject == "" && len(types) > 0 {
+		return s.anyType(q, types)
 	}
-	return s.anyType(types, q.After, q.Limit)
+	condition, args = `seq > ?`, []any{q.After}
+	if q.Newest || q.Before != 0 {
+		condition, args = condition+` AND seq < ?`, append(args, before(q))
+	}
+	if q.Subject == "" {
+		return condition, args
+	}
+	condition, args = `subject = ? AND `+condition, append([]any{q.Subject}, args...)
+	if len(types) > 0 {
+		condition += ` AND type || '' IN (` + marks(len(types)) + `)` // by the index of the subject, which selects more
+		for _, t := range types {
+			args = append(args, t)
+		}
+	}
+	return condition, args
+}
+
+// before is the seq that the records of q are before.
+func before(q audit.Query) int64 {
+	if q.Before == 0 {
+		return math.MaxInt64
+	}
+	return q.Before
 }
 
 // anyType selects the first page of each type: the page that is wanted is among
@@ -89,18 +127,28 @@ func (s *Store) eventsWhere(q audit.Query) (condition string, args []any) {
 // rare, or how long the page is: then it would rather read the log in its order
 // until it has found enough. So the length is in the text, and the order is one
 // that only the index of types has.
-func (s *Store) anyType(types []string, after int64, limit int) (condition string, args []any) {
+func (s *Store) anyType(q audit.Query, types []string) (condition string, args []any) {
 	length := 64
-	for length < limit { // few lengths, few statements to prepare
+	for length < q.Limit { // few lengths, few statements to prepare
 		length *= 4
 	}
+	bounded := q.Newest || q.Before != 0
 	pages := make([]string, len(types))
 	for n, t := range types {
-		first, of := `(type, seq) > (?, ?) AND type <= ? ORDER BY type, seq`, []any{t, after, t}
-		if s.Embedded() { // SQLite needs no help, and reads that form from the type's start
-			first, of = `type = ? AND seq > ? ORDER BY seq`, of[:2]
+		// SQLite needs no help, and reads rows that are compared from the type's start.
+		where, order, of := `type = ? AND seq > ?`, `seq`+descending(q), []any{t, q.After}
+		if bounded {
+			where, of = where+` AND seq < ?`, append(of, before(q))
 		}
-		pages[n] = fmt.Sprintf(`SELECT seq FROM (SELECT seq FROM event_log WHERE %s LIMIT %d) AS page%d`, first, length, n)
+		if !s.Embedded() {
+			where, order, of = `(type, seq) > (?, ?)`, `type`+descending(q)+`, seq`+descending(q), []any{t, q.After}
+			if bounded {
+				where, of = where+` AND (type, seq) < (?, ?)`, append(of, t, before(q))
+			} else {
+				where, of = where+` AND type <= ?`, append(of, t)
+			}
+		}
+		pages[n] = fmt.Sprintf(`SELECT seq FROM (SELECT seq FROM event_log WHERE %s ORDER BY %s LIMIT %d) AS page%d`, where, order, length, n)
 		args = append(args, of...)
 	}
 	return `seq IN (` + strings.Join(pages, ` UNION ALL `) + `)`, args
@@ -135,6 +183,19 @@ func (s *Store) EventPayload(ctx context.Context, id uuid.UUID) (payload []byte,
 		return nil, "", fmt.Errorf("payload of event %s: %w", id, err)
 	}
 	return row.Payload, row.Type, nil
+}
+
+// EventRecord gives the record of an event, or [delivery.ErrNoEvent].
+func (s *Store) EventRecord(ctx context.Context, id uuid.UUID) (audit.Record, error) {
+	var row eventRow
+	err := s.reads.get(ctx, &row, `SELECT `+eventLog.list()+` FROM event_log WHERE event_id = ?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return audit.Record{}, delivery.ErrNoEvent
+	}
+	if err != nil {
+		return audit.Record{}, fmt.Errorf("record of event %s: %w", id, err)
+	}
+	return row.record(), nil
 }
 
 func (r eventRow) record() audit.Record {

@@ -36,6 +36,12 @@ type foundFailure struct {
 	failureRow
 }
 
+// listedFailure is one of a list, which tells the type of the event.
+type listedFailure struct {
+	foundFailure
+	EventType string `db:"event_type"`
+}
+
 // published is the condition of a failure that is in the stream again and was
 // not reported since.
 const published = `state = 'waiting' AND next_at IS NULL`
@@ -249,17 +255,33 @@ func (s *Store) Failures(ctx context.Context, q delivery.FailureQuery) ([]delive
 		}
 		where, args = append(where, `event_id = ?`), append(args, id)
 	}
+	if q.EventType != "" {
+		where, args = append(where, `EXISTS (SELECT 1 FROM event_log e WHERE e.event_id = hook_failures.event_id AND e.type = ?)`), append(args, q.EventType)
+	}
+	if q.Reason != "" {
+		where, args = append(where, `lower(reason) LIKE lower(?) ESCAPE '!'`), append(args, "%"+likeText.Replace(q.Reason)+"%")
+	}
 	limit := q.Limit
 	if limit <= 0 {
 		limit = 100
 	}
-	var rows []foundFailure
-	err := s.reads.list(ctx, &rows, `SELECT n, `+failures.list()+` FROM hook_failures WHERE `+strings.Join(where, ` AND `)+` ORDER BY n LIMIT ?`, append(args, limit)...)
+	var rows []listedFailure
+	err := s.reads.list(ctx, &rows, `SELECT n, `+failures.list()+`,
+		COALESCE((SELECT type FROM event_log e WHERE e.event_id = hook_failures.event_id), '') AS event_type
+		FROM hook_failures WHERE `+strings.Join(where, ` AND `)+` ORDER BY n LIMIT ?`, append(args, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("failures: %w", err)
 	}
-	return failuresOf(rows), nil
+	found := make([]delivery.Failure, len(rows))
+	for n, r := range rows {
+		found[n] = r.failure()
+		found[n].EventType = r.EventType
+	}
+	return found, nil
 }
+
+// likeText makes a text stand for itself in a LIKE that escapes with "!".
+var likeText = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
 // FailureCounts counts the failures by hook and state, but for those that are
 // done: it reads through the others.

@@ -5,8 +5,6 @@ import "errors"
 // Errors of this package. Those that use cases tell apart are theirs:
 // identity.ErrExists, registration.ErrFlowUsed, session.ErrGrantUsed and so on.
 var (
-	// ErrExists says that the name is taken.
-	ErrExists = errors.New("store: name is taken")
 	// ErrNotMigrated says that the database has no keys yet: see [Store.Migrate].
 	ErrNotMigrated = errors.New("store: the database is not migrated")
 	// ErrSecret says that none of the given secrets opens the keys that are stored.

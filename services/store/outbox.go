@@ -50,6 +50,15 @@ func (s *Store) Append(ctx context.Context, e events.Event) error {
 	return nil
 }
 
+func appendAll(tx *tx, all []events.Event) error {
+	for _, e := range all {
+		if err := appendEvent(tx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func appendEvent(tx *tx, e events.Event) error {
 	if subject, err := uuid.Parse(e.Subject); err == nil && e.Sequence == "" {
 		if e.Sequence, err = nextSequence(tx, subject); err != nil {

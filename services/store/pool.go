@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,8 @@ type pool struct {
 	// before and after are run around each transaction, see [pool.around].
 	before, after string
 	prepared      *statements
+	// appended, unless nil, is called after each commit that has an event.
+	appended func()
 }
 
 func newPool(db *sqlx.DB, b backend, size int) *pool {
@@ -141,7 +144,20 @@ func (p *pool) commit(ctx context.Context, work func(*tx) error) error {
 	if err := work(t); err != nil {
 		return err
 	}
-	return p.explain(t.tx.Commit())
+	if err := t.tx.Commit(); err != nil {
+		return p.explain(err)
+	}
+	if t.appends {
+		p.tell()
+	}
+	return nil
+}
+
+// tell tells that there are events to be published.
+func (p *pool) tell() {
+	if p.appended != nil {
+		p.appended()
+	}
 }
 
 // insert runs inserts in their order, all or none. On PostgreSQL that is one
@@ -150,6 +166,9 @@ func (p *pool) insert(ctx context.Context, inserts ...insert) error {
 	if !p.backend.embedded() {
 		parts := inserting(inserts)
 		_, err := p.exec(ctx, "WITH "+parts.query+" SELECT 1", parts.args...)
+		if err == nil && slices.ContainsFunc(inserts, insert.appends) {
+			p.tell()
+		}
 		return err
 	}
 	return p.commit(ctx, func(tx *tx) error { return tx.insert(inserts...) })
@@ -186,6 +205,8 @@ type tx struct {
 	pool   *pool
 	tx     *sqlx.Tx
 	missed []string
+	// appends tells whether events were put into the outbox.
+	appends bool
 }
 
 func (t *tx) get(row any, query string, args ...any) error {
@@ -207,6 +228,7 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 // insert runs inserts in their order.
 func (t *tx) insert(inserts ...insert) error {
 	for _, in := range inserts {
+		t.appends = t.appends || in.appends()
 		for _, s := range in.statements() {
 			if _, err := t.exec(s.query, s.args...); err != nil {
 				return err

@@ -49,6 +49,7 @@ func (s *Store) issueDirect(jobs []*issueJob) error {
 	if _, err := s.durable.exec(context.Background(), query, args...); err != nil {
 		return err
 	}
+	s.durable.tell()
 	for _, j := range jobs {
 		stored := j.Session
 		j.stored = &stored

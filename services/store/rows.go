@@ -86,6 +86,9 @@ type insert struct {
 	rows    [][]any
 }
 
+// appends tells whether events are inserted that wait to be published.
+func (in insert) appends() bool { return in.table == "outbox" && len(in.rows) > 0 }
+
 // maxParameters is what one statement may have in both databases.
 const maxParameters = 32_000
 

@@ -35,6 +35,9 @@ type Options struct {
 	Now func() time.Time
 	// Log is told what nobody is there to be told by an error; nil means nobody.
 	Log *slog.Logger
+	// Appended is called after each commit that has put events into the outbox, once
+	// however many they are; it must not wait for anything. Nil means nobody is told.
+	Appended func()
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -111,6 +114,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
+	}
+	for _, p := range []*pool{s.durable, s.relaxed} {
+		p.appended = o.Appended
 	}
 	s.registrations = newCollector(s.registerTogether, s.registerAlone)
 	s.issues = newCollector(s.issueTogether, s.issueAlone)

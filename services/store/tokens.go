@@ -5,17 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/operator"
 )
 
 // AdminToken is a token of the admin listener. The token itself is not stored.
-type AdminToken struct {
-	Name      string    `json:"name"`
-	Scope     string    `json:"scope"`
-	CreatedAt time.Time `json:"created_at"`
-}
+type AdminToken = operator.Token
 
 type tokenRow struct {
 	Name      string `db:"name"`
@@ -27,24 +23,17 @@ type tokenRow struct {
 var tokens = tableOf[tokenRow]("admin_tokens")
 
 // AddAdminToken stores a token by its digest together with events that tell of
-// it, or gives [ErrExists] when the name is taken.
+// it. It gives [operator.ErrTokenExists] or [operator.ErrExists] when another token, or
+// an operator, has the name.
 func (s *Store) AddAdminToken(ctx context.Context, name, scope string, digest [32]byte, told ...events.Event) error {
-	inserts := []insert{tokens.insert(tokenRow{Name: name, Scope: scope, Digest: digest[:], CreatedAt: moment{s.now()}})}
-	for _, e := range told {
-		row, err := newOutboxRow(e)
-		if err != nil {
+	err := s.durable.commit(ctx, func(tx *tx) error {
+		row := tokenRow{Name: name, Scope: scope, Digest: digest[:], CreatedAt: moment{s.now()}}
+		if err := tx.insert(actorNames.insert(actorName{name}), tokens.insert(row)); err != nil {
 			return err
 		}
-		inserts = append(inserts, outbox.insert(row))
-	}
-	err := s.durable.insert(ctx, inserts...)
-	if takenColumn(err) != "" {
-		return ErrExists
-	}
-	if err != nil {
-		return fmt.Errorf("add admin token %s: %w", name, err)
-	}
-	return nil
+		return appendAll(tx, told)
+	})
+	return s.named(ctx, "add admin token", name, err)
 }
 
 // AdminToken gives the name and scope of the token with a digest; false when
@@ -82,12 +71,10 @@ func (s *Store) RemoveAdminToken(ctx context.Context, name string, told ...event
 		if removed, err = tx.exec(`DELETE FROM admin_tokens WHERE name = ?`, name); err != nil || removed == 0 {
 			return err
 		}
-		for _, e := range told {
-			if err := appendEvent(tx, e); err != nil {
-				return err
-			}
+		if err := freeName(tx, name); err != nil {
+			return err
 		}
-		return nil
+		return appendAll(tx, told)
 	})
 	if err != nil {
 		return false, fmt.Errorf("remove admin token %s: %w", name, err)

@@ -64,6 +64,16 @@ func testCheckpoints(t *testing.T, s *suite) {
 			t.Errorf("Checkpoints(%d, %d): %v, want(-) got(+):\n%s", c.after, c.limit, err, diff)
 		}
 	}
+	for _, c := range []struct {
+		before int64
+		limit  int
+		want   []audit.Checkpoint
+	}{{0, 10, []audit.Checkpoint{all[2], all[1], all[0]}}, {0, 2, []audit.Checkpoint{all[2], all[1]}}, {6, 10, all[:1]}, {3, 10, nil}} {
+		got, err := st.NewestCheckpoints(s.ctx(), c.before, c.limit)
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("NewestCheckpoints(%d, %d): %v, want(-) got(+):\n%s", c.before, c.limit, err, diff)
+		}
+	}
 	if got, err := st.LastCheckpoint(s.ctx()); err != nil || !cmp.Equal(all[2], got) {
 		t.Errorf("LastCheckpoint = %+v, %v, want %+v", got, err, all[2])
 	}
@@ -188,10 +198,16 @@ func testEventPayload(t *testing.T, s *suite) {
 	if err != nil || eventType != "identity.created" || string(payload) != string(rows[0].Payload) {
 		t.Errorf("EventPayload = %s, %s, %v, want %s, identity.created", payload, eventType, err, rows[0].Payload)
 	}
+	if got, err := st.EventRecord(s.ctx(), id); err != nil || got.Seq != 1 || got.EventID != id.String() || audit.Next(got.Former, got.Payload) != got.Hash {
+		t.Errorf("EventRecord = %+v, %v, want the first record", got, err)
+	}
 	s.must(st.SaveCheckpoint(s.ctx(), s.checkpoint(st, 1)))
 	_, err = st.PruneEvents(s.ctx(), 1, 10)
 	s.must(err)
 	none("of an event that was pruned")
+	if _, err := st.EventRecord(s.ctx(), id); !errors.Is(err, delivery.ErrNoEvent) {
+		t.Errorf("EventRecord of an event that was pruned: %v, want %v", err, delivery.ErrNoEvent)
+	}
 	if _, _, err := st.EventPayload(s.ctx(), uuid.New()); !errors.Is(err, delivery.ErrNoEvent) {
 		t.Errorf("EventPayload of none: %v, want %v", err, delivery.ErrNoEvent)
 	}
@@ -227,6 +243,59 @@ func testEventsByType(_ *testing.T, s *suite) {
 	s.wantSeqs(st, "all three", audit.Query{Types: []string{acted, refused, created}}, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 	s.wantSeqs(st, "none", audit.Query{Types: []string{"no.such"}})
 	s.wantSeqs(st, "of a person", audit.Query{Types: []string{refused, acted}, Subject: bob.Identity.ID.String(), After: 4}, 7, 10)
+	s.wantSeqs(st, "before", audit.Query{Types: []string{refused}, After: 3, Before: 9}, 4, 6, 7)
+}
+
+func testEventsNewest(_ *testing.T, s *suite) {
+	st := s.store(nil)
+	begin := s.clock()
+	s.wantSeqs(st, "of nothing", audit.Query{Newest: true, Until: begin})
+	ann := s.registered(st, "ann@example.org") // 1
+	for n := range 4 {                         // 2 and 3 in the first minute, up to 9
+		s.must(st.Append(s.ctx(), newRefused(s.clock(), ann)))
+		s.must(st.Append(s.ctx(), s.acted("x", fmt.Sprint(n))))
+		s.must(st.Move(s.ctx(), s.publish(st, 100)))
+		s.advance(time.Minute)
+	}
+	at := func(minute float64) time.Time { return begin.Add(time.Duration(minute * float64(time.Minute))) }
+	refused, acted, annID := "session.refused", "admin.acted", ann.Identity.ID.String()
+	for name, c := range map[string]struct {
+		query audit.Query
+		want  []int64
+	}{
+		"all":               {audit.Query{}, []int64{9, 8, 7, 6, 5, 4, 3, 2, 1}},
+		"a page":            {audit.Query{Limit: 2}, []int64{9, 8}},
+		"the next":          {audit.Query{Limit: 2, Before: 8}, []int64{7, 6}},
+		"the last":          {audit.Query{Before: 2}, []int64{1}},
+		"behind it":         {audit.Query{Before: 1}, nil},
+		"down to a seq":     {audit.Query{Before: 6, After: 3}, []int64{5, 4}},
+		"a type":            {audit.Query{Types: []string{refused}, Limit: 3}, []int64{8, 6, 4}},
+		"a type, the next":  {audit.Query{Types: []string{refused}, Before: 4}, []int64{2}},
+		"a type, bounded":   {audit.Query{Types: []string{acted}, Before: 9, After: 3}, []int64{7, 5}},
+		"two types":         {audit.Query{Types: []string{refused, acted}, Before: 9, Limit: 3}, []int64{8, 7, 6}},
+		"no such type":      {audit.Query{Types: []string{"no.such"}}, nil},
+		"a person":          {audit.Query{Subject: annID, Before: 8}, []int64{6, 4, 2, 1}},
+		"a type of a":       {audit.Query{Subject: annID, Types: []string{"identity.created"}}, []int64{1}},
+		"until":             {audit.Query{Until: at(2)}, []int64{5, 4, 3, 2, 1}},
+		"until, and before": {audit.Query{Until: at(2), Before: 4}, []int64{3, 2, 1}},
+		"between":           {audit.Query{Since: at(1), Until: at(2.5)}, []int64{7, 6, 5, 4}},
+		"of a time":         {audit.Query{Types: []string{acted}, Since: at(1), Until: at(2.5)}, []int64{7, 5}},
+		"until long ago":    {audit.Query{Until: at(-1)}, nil},
+		"since to come":     {audit.Query{Since: at(9)}, nil},
+	} {
+		c.query.Newest = true
+		s.wantSeqs(st, name, c.query, c.want...)
+		slices.Reverse(c.want)
+		if c.query.Newest = false; c.query.Limit == 0 {
+			s.wantSeqs(st, name+", the oldest first", c.query, c.want...)
+		}
+	}
+
+	s.must(st.SaveCheckpoint(s.ctx(), s.checkpoint(st, 5)))
+	_, err := st.PruneEvents(s.ctx(), 5, 100)
+	s.must(err)
+	s.wantSeqs(st, "of a pruned log", audit.Query{Newest: true}, 9, 8, 7, 6)
+	s.wantSeqs(st, "until what was pruned", audit.Query{Newest: true, Until: at(1)})
 }
 
 func testEventsSince(t *testing.T, s *suite) {

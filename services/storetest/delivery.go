@@ -326,6 +326,9 @@ func testFailures(t *testing.T, s *suite) {
 	for n := range 9 {
 		f := s.failure([]string{"crm", "erp"}[n%2])
 		f.State = states[n%3]
+		if n == 8 {
+			f.Reason = "it has had 50% of a_B! and more"
+		}
 		s.save(st, nil, f)
 		all = append(all, f)
 	}
@@ -342,6 +345,9 @@ func testFailures(t *testing.T, s *suite) {
 		"state":      {delivery.FailureQuery{State: delivery.Dead}, []int{1, 4, 7}},
 		"both":       {delivery.FailureQuery{Hook: "crm", State: delivery.Waiting, After: first.N}, []int{6}},
 		"event":      {delivery.FailureQuery{EventID: all[4].EventID}, []int{4}},
+		"reason":     {delivery.FailureQuery{Reason: "50% of A_b!", Hook: "crm"}, []int{8}},
+		"no pattern": {delivery.FailureQuery{Reason: "50% of %"}, nil},
+		"not logged": {delivery.FailureQuery{EventType: "identity.created"}, nil},
 		"no event":   {delivery.FailureQuery{EventID: "none"}, nil},
 		"not theirs": {delivery.FailureQuery{EventID: all[4].EventID, Hook: "erp"}, nil},
 	} {
@@ -362,6 +368,29 @@ func testFailures(t *testing.T, s *suite) {
 	}
 	if diff := cmp.Diff(want, counts); err != nil || diff != "" {
 		t.Errorf("FailureCounts: %v, want(-) got(+):\n%s", err, diff)
+	}
+}
+
+// testFailuresByType: as soon as the log has the event, it tells the type.
+func testFailuresByType(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	f := s.failure("crm")
+	f.EventID = r.Grant.EventID.String()
+	s.save(st, nil, f)
+	s.save(st, nil, s.failure("crm"))
+	s.must(st.Move(s.ctx(), s.publish(st, 1)))
+	for eventType, want := range map[string]int{"": 2, "identity.created": 1, "identity.deleted": 0} {
+		got, err := st.Failures(s.ctx(), delivery.FailureQuery{EventType: eventType})
+		if err != nil || len(got) != want {
+			t.Errorf("Failures of type %q: %d, %v, want %d", eventType, len(got), err, want)
+			continue
+		}
+		for _, f := range got {
+			if logged := f.EventID == r.Grant.EventID.String(); logged != (f.EventType == "identity.created") {
+				t.Errorf("Failures of type %q: %+v, want the type of the event that is logged alone", eventType, f)
+			}
+		}
 	}
 }
 

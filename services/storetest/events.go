@@ -243,6 +243,7 @@ func testIndexes(t *testing.T, s *suite) {
 	for index, query := range map[string]string{
 		"hook_inputs_created_at_idx": `SELECT event_id FROM hook_inputs WHERE created_at < 5 ORDER BY created_at LIMIT 10`,
 		"event_log_type_idx":         `SELECT payload FROM event_log WHERE seq > 0 AND type = 'mail.abandoned' ORDER BY seq LIMIT 10`,
+		"deliveries_event_id_idx":    `SELECT took FROM deliveries WHERE event_id IN ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002')`,
 		"flows_exchange_idx":         `SELECT id FROM flows WHERE exchange = '\x07' AND exchange_return = '\x09'`,
 	} {
 		if index == "flows_exchange_idx" && s.Driver != "postgres" {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/operator"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -233,8 +234,8 @@ func testAdminTokens(t *testing.T, s *suite) {
 	one, two := [32]byte{1}, [32]byte{2}
 	s.must(st.AddAdminToken(s.ctx(), "ops", "admin", one, s.acted("token.create", "ops")))
 	s.must(st.AddAdminToken(s.ctx(), "grafana", "metrics", two))
-	if err := st.AddAdminToken(s.ctx(), "ops", "metrics", [32]byte{3}, s.acted("token.create", "ops")); !errors.Is(err, store.ErrExists) {
-		t.Errorf("AddAdminToken with a taken name: %v, want %v", err, store.ErrExists)
+	if err := st.AddAdminToken(s.ctx(), "ops", "metrics", [32]byte{3}, s.acted("token.create", "ops")); !errors.Is(err, operator.ErrTokenExists) {
+		t.Errorf("AddAdminToken with a taken name: %v, want %v", err, operator.ErrTokenExists)
 	}
 	if name, scope, ok, err := st.AdminToken(s.ctx(), two); name != "grafana" || scope != "metrics" || !ok || err != nil {
 		t.Errorf("AdminToken = %s, %s, %t, %v, want grafana, metrics", name, scope, ok, err)

@@ -38,6 +38,9 @@ type Options struct {
 	Ready   func()
 }
 
+// Name is the service's on the bus.
+const Name = "session"
+
 const (
 	usualConcurrency = 16
 	usualPending     = 1024
@@ -53,7 +56,7 @@ func Run(ctx context.Context, nc *nats.Conn, o Options) error {
 		o.Pending = usualPending
 	}
 	return events.Serve(ctx, nc, events.Service{
-		Name:        "session",
+		Name:        Name,
 		Version:     o.Version,
 		Subject:     events.SubjectSessionIssue,
 		Concurrency: o.Concurrency,

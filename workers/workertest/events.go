@@ -55,6 +55,7 @@ func golden() []events.Payload {
 			Seq: 1000, Head: strings.Repeat("0a", 32), At: "2026-11-24T17:05:03Z", KeyID: "k1",
 			Signature: strings.Repeat("A", 86) + "==",
 		},
+		events.SettingsChanged{Action: "saved", Revision: 4, Changed: []string{"session.lifespan", "sign_in_after_registration"}},
 		events.AdminActed{Action: "hook.create", Target: "crm-sync"},
 	}
 }

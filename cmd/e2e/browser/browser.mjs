@@ -3,6 +3,7 @@
 //
 //   USHER_URL          base URL of the public listener
 //   USHER_ADMIN_URL    base URL of the admin listener, where a script reads mails
+//   USHER_CONSOLE_URL  base URL of the listener with the console
 //   USHER_SCREENSHOTS  folder for screenshots; without it none are taken
 //   CHROMIUM           the browser, default /usr/bin/chromium
 
@@ -71,7 +72,8 @@ export async function open(browser, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.complaints = [];
-  const ours = (url) => !url || url.startsWith(process.env.USHER_URL);
+  const bases = [process.env.USHER_URL, process.env.USHER_CONSOLE_URL].filter(Boolean);
+  const ours = (url) => !url || bases.some((base) => url.startsWith(base));
   page.on('console', (m) => m.type() === 'error' && ours(m.location().url) && page.complaints.push(m.text()));
   page.on('pageerror', (err) => page.complaints.push(String(err)));
   page.on('response', (r) => r.status() >= 500 && page.complaints.push(`${r.status()} ${r.url()}`));

@@ -12,17 +12,22 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/operator"
 	"github.com/usher-auth/usher/services/store"
 	workersession "github.com/usher-auth/usher/workers/session"
 )
 
 // Parts are what a process runs.
-type Parts struct{ API, Session, Hooks bool }
+type Parts struct{ API, Session, Hooks, Console bool }
 
 // Everything is all parts in one process.
-var Everything = Parts{API: true, Session: true, Hooks: true}
+var Everything = Parts{API: true, Session: true, Hooks: true, Console: true}
+
+// administers tells whether the parts look after hooks, workers and settings.
+func (p Parts) administers() bool { return p.API || p.Console }
 
 // Options say what to serve. Load and Parts are needed.
 type Options struct {
@@ -42,7 +47,12 @@ type Options struct {
 
 // Addresses are where the parts of a process can be reached; Public is empty
 // for a process without the API.
-type Addresses struct{ Public, Admin, Bus string }
+type Addresses struct {
+	Public, Admin, Bus string
+	// SetUp is the link that sets up the first operator of the console, once. It is a
+	// secret; empty unless this start made it.
+	SetUp string
+}
 
 // process is one running process and what its parts share.
 type process struct {
@@ -62,12 +72,18 @@ type process struct {
 	reused              map[string]bool // names that were warned of, see warnOfReused
 	// kicker wakes the relay of another process, in one without the API.
 	kicker *nats.Conn
+	// hears is told when settings have changed, in a process without the API.
+	hears *nats.Conn
 	// hooks knows all hooks, webhooks declares webhooks.
 	hooks    *delivery.Catalogue
 	webhooks *delivery.Webhooks
 	// delivery keeps what hooks fail at; nil in a process that has neither hooks nor API.
 	delivery *delivery.Service
 	checker  *delivery.Checks
+	// deliveries are what hooks were given, as this process has seen it; consumers
+	// are their durable consumers.
+	deliveries *deliveries
+	consumers  delivery.Consumers
 	// adminAuth and adminEvents discover the workers of the two accounts; nil where
 	// they may not.
 	adminAuth, adminEvents *nats.Conn
@@ -82,9 +98,15 @@ type process struct {
 	reloads, reconfigured chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
+	auditCheck   *audit.Check
+	// operators are those of the console; nil in a process without it.
+	operators *operator.Service
 	// draining is closed when this process is to end.
 	draining chan struct{}
 	audit    *auditor
+	// overrides put the file with what operators have saved in force.
+	overrides *overrides
+	stats     *statistics
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -97,6 +119,7 @@ func Serve(ctx context.Context, o Options) error {
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
 		metrics:      newMetrics(o.Version),
+		stats:        &statistics{},
 		live:         &live{},
 		kicks:        make(chan struct{}, 1),
 		reloads:      make(chan struct{}, 1),
@@ -135,14 +158,15 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.store, err = openMigrated(ctx, p.cfg, p.log); err != nil {
+	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
 		return err
 	}
 	p.hooks = p.newCatalogue()
+	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
-	if p.Parts.API {
+	if p.Parts.administers() {
 		if err := p.connectAPI(ctx); err != nil {
 			return err
 		}
@@ -162,7 +186,7 @@ func (p *process) start(ctx context.Context) error {
 
 // startParts starts what works behind the listeners.
 func (p *process) startParts(ctx context.Context) error {
-	if err := p.compile(p.cfg); err != nil {
+	if err := p.startOverrides(ctx); err != nil {
 		return err
 	}
 	p.webhooks = &delivery.Webhooks{Catalogue: p.hooks, Sender: liveSender{p.live}}
@@ -171,7 +195,7 @@ func (p *process) startParts(ctx context.Context) error {
 		part   func(context.Context) error
 	}{
 		{p.Parts.Session, p.startSession},
-		{p.Parts.API && !p.Parts.Hooks, p.askDelivery},
+		{p.Parts.administers() && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.API, p.startProviders},
 		{p.Parts.Hooks, p.startDelivery},
@@ -183,13 +207,18 @@ func (p *process) startParts(ctx context.Context) error {
 			}
 		}
 	}
+	if err := p.startStats(ctx); err != nil {
+		return err
+	}
 	p.stages.start(ctx, "reload", p.followConfig)
+	p.stages.start(ctx, "settings", func(ctx context.Context) error { return p.followSettings(ctx, followEvery) })
 	return nil
 }
 
 // stop drains what start has started.
 func (p *process) stop() error {
 	errs := []error{p.stages.stop()}
+	p.stats.tell()
 	if c := p.live.now(); c != nil {
 		c.hooks.Close()
 	}
@@ -231,17 +260,22 @@ func Migrate(ctx context.Context, cfg *config.Config) error {
 // OpenStore opens the database of a configuration as it is. In development mode
 // it makes the secrets that are missing.
 func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
+	return openStore(ctx, cfg, log, nil)
+}
+
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
 	if err := cfg.MakeSecrets(); err != nil {
 		return nil, err
 	}
 	return store.Open(ctx, store.Options{
-		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log,
+		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended,
 	})
 }
 
 // openMigrated opens a database of this version; development mode makes it one.
-func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	s, err := OpenStore(ctx, cfg, log)
+// Appended is that of [store.Options].
+func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
+	s, err := openStore(ctx, cfg, log, appended)
 	if err != nil {
 		return nil, err
 	}

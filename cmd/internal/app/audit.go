@@ -42,12 +42,7 @@ func (l auditLog) signingKeys(ctx context.Context) ([]audit.Key, error) {
 }
 
 // AuditLog is the event log of a store with its public keys, for [audit.Walk].
-func AuditLog(s *store.Store) interface {
-	audit.Source
-	AuditKeys(ctx context.Context) ([]audit.PublicKey, error)
-} {
-	return auditLog{s}
-}
+func AuditLog(s *store.Store) audit.Provable { return auditLog{s} }
 
 // auditor signs heads of the event log and sends what was signed to the sink,
 // where this process leads. Neither ever holds up anything else.
@@ -66,17 +61,17 @@ type auditor struct {
 }
 
 func newAuditor(p *process) *auditor {
-	log, kicking := auditLog{p.store}, kicking{p.store, p.wake}
+	log := auditLog{p.store}
 	return &auditor{
 		log:    log,
-		signer: audit.Signer{Log: crashHeads(kicking), Keys: log.signingKeys, Now: time.Now},
+		signer: audit.Signer{Log: crashHeads(p.store), Keys: log.signingKeys, Now: time.Now},
 		live:   p.live,
 		say:    p.log,
 		counts: p.metrics.checkpoints,
 		many:   make(chan struct{}, 1),
 		signed: make(chan struct{}, 1),
 		sink:   audit.Sink{Log: log},
-		pruned: kicking,
+		pruned: p.store,
 	}
 }
 

@@ -87,7 +87,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	c.shown = PlansOf(cfg)
 	if former != nil {
 		c.settings.KeepLimits(former.settings)
-		c.shown.Revision = former.shown.Revision + 1
+		c.shown.Generation = former.shown.Generation + 1
 	}
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err
@@ -182,14 +182,14 @@ func (o opener) Open(ctx context.Context, i *identity.Identity, a identity.Addre
 
 // compile puts a configuration in force, at the ports that were listened on.
 func (p *process) compile(cfg *config.Config) error {
-	stored, former := kicking{p.store, p.wake}, p.live.now()
+	former := p.live.now()
 	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), foundation{
-		registrations:  crashRegistrations(stored),
-		administration: stored,
-		ledger:         stored,
-		logins:         stored,
-		verifications:  crashVerifications(stored),
-		messages:       crashMessages(stored),
+		registrations:  crashRegistrations(p.store),
+		administration: p.store,
+		ledger:         p.store,
+		logins:         p.store,
+		verifications:  crashVerifications(p.store),
+		messages:       crashMessages(p.store),
 		sessions:       p.issuer,
 		workers:        p.answers,
 		log:            p.log,

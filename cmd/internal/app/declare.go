@@ -26,7 +26,7 @@ func (p *process) askDelivery(ctx context.Context) error {
 // newCatalogue makes what knows all hooks.
 func (p *process) newCatalogue() *delivery.Catalogue {
 	return &delivery.Catalogue{
-		Table: kicking{p.store, p.wake},
+		Table: p.store,
 		Fixed: p.fixedHooks,
 		Bus:   durables{p},
 		Log:   p.log,
@@ -65,8 +65,8 @@ func (p *process) declarations() *delivery.Declarations {
 		Presence:  presence{p.adminAuth, p.adminEvents},
 		Minter:    minting{p.bus},
 		Counts:    p.store,
-		Ledger:    kicking{p.store, p.wake},
-		Names:     kicking{p.store, p.wake},
+		Ledger:    p.store,
+		Names:     p.store,
 	}
 }
 
@@ -162,7 +162,8 @@ func (p *process) undeclared(ctx context.Context, d events.DurableState, now tim
 	return events.RemoveDurable(ctx, p.provisioner, d.Name)
 }
 
-// keepProvisioned provisions now and then until ctx ends.
+// keepProvisioned provisions when other hooks are in force, and now and then, until
+// ctx ends.
 func (p *process) keepProvisioned(ctx context.Context) {
 	tick := time.NewTicker(provisionEvery)
 	defer tick.Stop()
@@ -171,6 +172,7 @@ func (p *process) keepProvisioned(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-p.overrides.newHooks:
 		}
 		if err := p.provision(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn("the bus does not have all that is declared", "error", err)

@@ -29,16 +29,16 @@ func (p *process) connectDelivery(ctx context.Context) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := kicking{p.store, p.wake}
-	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: stored, Golden: golden, Now: time.Now}
+	p.consumers = bus
+	p.checker = &delivery.Checks{Declared: p.hooks, Bus: bus, Reports: p.store, Ledger: p.store, Golden: golden, Now: time.Now}
 	p.delivery = delivery.New(delivery.Options{
-		Failures:  stored,
+		Failures:  p.store,
 		Declared:  p.hooks,
 		EventLog:  p.store,
 		History:   history{p.store},
-		Publisher: bus,
+		Publisher: noting{bus, p.deliveries, time.Now},
 		Consumers: bus,
-		Ledger:    stored,
+		Ledger:    p.store,
 		Log:       p.log,
 		Now:       time.Now,
 		Observe:   p.metrics,
@@ -57,6 +57,7 @@ func (p *process) startDelivery(ctx context.Context) error {
 		p.kicker = nc
 	}
 	p.metrics.failures(p.store, p.delivery.Paused, time.Now)
+	p.stages.start(ctx, "deliveries", func(ctx context.Context) error { return p.deliveries.run(ctx, nc) })
 	options := workerdelivery.Options{Service: p.delivery, Version: p.Version, Log: p.log}
 	p.stages.start(ctx, "delivery", func(ctx context.Context) error { return workerdelivery.Run(ctx, nc, options) })
 	identities := workeridentity.Options{Declarations: p.hooks, Identities: p.store, Version: p.Version, Log: p.log}

@@ -29,6 +29,7 @@ func (p *process) startHooks(ctx context.Context) error {
 	if p.kicker == nil && !p.Parts.API {
 		p.kicker = nc
 	}
+	p.hears = nc
 	p.startCourier(ctx, nc)
 	h := hookWorkers{
 		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,

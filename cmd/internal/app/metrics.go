@@ -15,16 +15,21 @@ import (
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/settings"
+	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/workers"
 )
 
 // metrics are what this process tells Prometheus. No label holds an id or an address.
 type metrics struct {
-	registry      *prometheus.Registry
+	registry *prometheus.Registry
+	// counted are those of them that the last hour is made of: to read them asks
+	// nothing of the database.
+	counted       *prometheus.Registry
 	requests      *prometheus.HistogramVec
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
 	settings      *prometheus.CounterVec
+	operators     *prometheus.CounterVec
 	swept         *prometheus.CounterVec
 	providers     *prometheus.CounterVec
 	limited       *prometheus.CounterVec
@@ -39,7 +44,7 @@ type metrics struct {
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
-var buckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}
+var buckets = stats.Bounds[:]
 
 // liveHeap is what the last garbage collection found in use.
 var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
@@ -53,6 +58,7 @@ func newMetrics(version string) *metrics {
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		counted:  prometheus.NewRegistry(),
 		requests: histogram("http_request_duration_seconds", "HTTP requests by route, method and status.", "route", "method", "status"),
 		registrations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "registrations_total",
@@ -70,6 +76,10 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "settings_total",
 			Help: "Changes of settings by what they change (link, unlink) and outcome.",
 		}, []string{"change", "outcome"}),
+		operators: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "console_sign_ins_total",
+			Help: "Tries to sign in to the console by outcome: ok, wrong, busy, error.",
+		}, []string{"outcome"}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "swept_total",
 			Help: "Rows that were over and were deleted, by kind.",
@@ -99,12 +109,13 @@ func newMetrics(version string) *metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.providers, m.settings, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
 		}, func() float64 { return 1 }),
 	)
+	m.counted.MustRegister(m.requests, m.registrations, m.logins, m.steps, m.published, m.relayErrors, m.deliveries, m.issued)
 	return m
 }
 
@@ -133,6 +144,8 @@ func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.
 
 func (m *metrics) setting(o settings.Outcome) { m.settings.WithLabelValues(o.Change, o.Result).Inc() }
 
+func (m *metrics) operator(outcome string) { m.operators.WithLabelValues(outcome).Inc() }
+
 func (m *metrics) relay(s relay.Stats) {
 	m.published.Add(float64(s.Published))
 	if s.Err != nil {
@@ -153,6 +166,23 @@ func (m *metrics) hashQueue(waiting func() int) {
 		Namespace: "usher", Name: "hash_queue_depth",
 		Help: "Passwords that wait for a place in the hash pool.",
 	}, func() float64 { return float64(waiting()) }))
+}
+
+// overrides adds what became of the newest saved settings.
+func (m *metrics) overrides(outcome func() (revision int64, refused bool)) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "settings_revision",
+		Help: "Newest revision of the saved settings that this process has looked at.",
+	}, func() float64 { revision, _ := outcome(); return float64(revision) }))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "settings_refused",
+		Help: "1 while that revision cannot be used: then this process goes by what was in force before, or by the file alone.",
+	}, func() float64 {
+		if _, refused := outcome(); refused {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // outbox adds the depth and age of the outbox, asked for at each scrape.

@@ -40,12 +40,12 @@ func (p *process) startSession(ctx context.Context) error {
 		if p.kicker, err = p.bus.connect(ctx, events.UserSessionEvents); err != nil {
 			return err
 		}
+		p.hears = p.kicker
 	}
 	options := workersession.Options{
 		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},
 		Version: p.Version,
 		Log:     p.log,
-		Kick:    p.wake,
 		Observe: p.metrics.issue,
 	}
 	p.stages.start(ctx, "session worker", func(ctx context.Context) error { return workersession.Run(ctx, nc, options) })
@@ -101,7 +101,7 @@ func (p *process) lead(ctx context.Context) (release func(), lost <-chan struct{
 		release()
 		return nil, nil, err
 	}
-	end = whileLeading(ctx, lost, p.sweep, p.keepProvisioned, p.audit.sign, p.audit.send)
+	end = whileLeading(ctx, lost, p.sweep, p.keepProvisioned, p.audit.sign, p.audit.send, p.watchWaiting)
 	return release, lost, nil
 }
 

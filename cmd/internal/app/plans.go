@@ -11,13 +11,17 @@ import (
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/override"
 )
 
 // Plans is what "usher hooks plan" and /admin/plan show.
 type Plans struct {
-	// Revision counts the configurations that this process had in force.
-	Revision int       `json:"revision"`
-	Rows     []PlanRow `json:"rows"`
+	// Generation counts the configurations that this process had in force: each
+	// process counts its own, unlike the revisions of saved settings.
+	Generation int       `json:"revision"`
+	Rows       []PlanRow `json:"rows"`
+	// SignIn is what the switch of the settings stands at, by the lists in force.
+	SignIn override.Standing `json:"sign_in_after_registration"`
 	// Notes say where the written order differs from the plan's; "--check"
 	// fails when there are any.
 	Notes []hook.Note `json:"notes"`
@@ -46,7 +50,7 @@ type PlanRow struct {
 
 // PlansOf compiles the plans of a configuration.
 func PlansOf(cfg *config.Config) Plans {
-	p := Plans{Rows: []PlanRow{}, Notes: []hook.Note{}, Warnings: []string{}, Undeclared: cfg.UndeclaredAnswers()}
+	p := Plans{Rows: []PlanRow{}, Notes: []hook.Note{}, Warnings: []string{}, Undeclared: cfg.UndeclaredAnswers(), SignIn: cfg.SignIn()}
 	for _, method := range cfg.Methods() {
 		plan := hook.Compile(method, cfg.Lists(method))
 		p.add(flow.Registration, method, plan.Rows())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	workersession "github.com/usher-auth/usher/workers/session"
 )
 
 // presenceWait is how long running workers are listened for: longer than an
@@ -53,6 +54,18 @@ func (p presence) Instances(ctx context.Context, all []delivery.Hook) (map[strin
 		found[name] = list
 	}
 	return found, errors.Join(err1, err2)
+}
+
+// errNotSeen says why session workers are not seen.
+var errNotSeen = errors.New("the bus is away, or there is no credential " + events.UserAdminAuth)
+
+// SessionWorkers is that of [api.SessionWorkers].
+func (p presence) SessionWorkers(ctx context.Context) ([]delivery.Instance, error) {
+	if p.auth == nil || !p.auth.IsConnected() {
+		return nil, errNotSeen
+	}
+	found, err := events.Instances(ctx, p.auth, []string{workersession.Name}, presenceWait)
+	return found[workersession.Name], err
 }
 
 func instances(ctx context.Context, nc *nats.Conn, names []string) (map[string][]delivery.Instance, error) {

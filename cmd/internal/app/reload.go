@@ -75,10 +75,10 @@ func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, clo
 	return w.Events, w.Errors, func() { _ = w.Close() }, nil
 }
 
-// reload puts the configuration as it is now in force, or says why it cannot
-// and leaves the former one.
+// reload puts the configuration as it is now in force, with the saved settings
+// over it, or says why it cannot and leaves the former one.
 func (p *process) reload(ctx context.Context) {
-	cfg, warnings, err := p.Load()
+	cfg, _, err := p.Load()
 	if err != nil {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
@@ -87,24 +87,14 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Warn("these keys take effect at the next start", "keys", strings.Join(restart, ", "))
 	}
 	cfg.Dev = p.cfg.Dev // what is allowed in development is not switched on in passing
-	changed, _ := config.Diff(p.live.now().cfg, cfg)
+	changed, _ := config.Diff(p.overrides.file.Load(), cfg)
+	if err := p.overrides.reread(ctx, cfg); err != nil {
+		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+		return
+	}
 	if len(changed) == 0 {
 		p.log.Info("configuration read again; nothing has changed")
 		return
 	}
-	if err := p.compile(cfg); err != nil {
-		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
-		return
-	}
-	say(p.log, cfg, warnings)
-	if p.leading.Load() {
-		if err := p.provision(ctx); err != nil {
-			p.log.Error("the bus does not know the new hooks yet", "error", err)
-		}
-	}
-	select {
-	case p.reloads <- struct{}{}:
-	default:
-	}
-	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Revision)
+	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
 }

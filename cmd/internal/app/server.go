@@ -2,13 +2,14 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
@@ -45,10 +46,12 @@ func (l listeners) close() {
 
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
+	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
 	}
+	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
 	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
 	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
@@ -61,6 +64,9 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 		listens = append(listens, "public", at.Public)
 	}
 	p.log.Info("ready", listens...)
+	if err := p.firstOperator(ctx, &at); err != nil {
+		return err
+	}
 	if p.Ready != nil {
 		p.Ready(at)
 	}
@@ -78,20 +84,20 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := kicking{p.store, p.wake}
 	o := api.Options{
 		Current:         func() api.InForce { return p.live.now().api },
 		Flows:           p.store,
-		Linker:          &settings.Service{Store: stored, Now: time.Now, Observe: p.metrics.setting},
+		Linker:          &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
 		Sessions:        sessions,
-		OwnSessions:     &session.Service{Store: p.store, Ledger: stored, Now: time.Now},
+		OwnSessions:     &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
 		Finder:          p.store,
 		Identities:      p.store,
-		Ledger:          stored,
+		Ledger:          p.store,
 		Messages:        p.store,
 		Grants:          p.store,
 		Audit:           auditLog{p.store},
-		Journal:         stored,
+		AuditCheck:      p.auditCheck,
+		Journal:         p.store,
 		Webhooks:        p.webhooks,
 		Errors:          p.store,
 		Events:          p.store,
@@ -110,13 +116,26 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		ObserveProvider: p.metrics.provider,
 		ObserveLimit:    p.metrics.limit,
 	}
-	if p.Parts.API {
-		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), stored, p.delivery, p.bus.url()
+	if p.Parts.administers() {
+		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
+		o.Checker, o.Overrides = p.checker, p.settings()
+		o.Checker, o.Timelines = p.checker, p.timelines()
+		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
 		o.Checker = p.checker
+		o.Stats = p.stats.hour
 	}
-	// The pages are a client of the contract: they ask the public handler.
-	o.Pages = pages.New(pages.Options{Public: api.New(o).Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
-	return api.New(o), nil
+	// The pages and the console are clients of the contract: they ask the handlers, and
+	// share what the one server remembers.
+	server := api.New(o)
+	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
+	var operators http.Handler
+	if p.Parts.Console {
+		if operators, err = p.console(server.Admin()); err != nil {
+			return nil, err
+		}
+	}
+	server.Mount(ui, operators)
+	return server, nil
 }
 
 // guarded tells whether the admin listener can be reached from other machines.
@@ -135,9 +154,6 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 	}
 	return true, nil
 }
-
-// NewAdminToken makes a token for the admin listener.
-func NewAdminToken() string { return api.AdminTokenPrefix + rand.Text() + rand.Text() }
 
 // checks are what this process needs to be ready. The session worker is shown,
 // and needed only where a registration fails without it.

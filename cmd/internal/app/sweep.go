@@ -53,9 +53,11 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 		{"flows", func() (int, error) { return p.store.DeleteExpiredFlows(ctx, sweepBatch) }},
 		{"errors", func() (int, error) { return p.store.DeleteErrors(ctx, now.Add(-errorLife), sweepBatch) }},
 		{"sessions", func() (int, error) { return p.store.DeleteExpiredSessions(ctx, now.Add(-sessionLife), sweepBatch) }},
+		{"operator sessions", func() (int, error) { return p.store.DeleteOperatorSessions(ctx, now.Add(-sessionLife), sweepBatch) }},
 		{"codes", func() (int, error) { return p.store.DeleteExpiredCodes(ctx, now.Add(-codeLife), sweepBatch) }},
 		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
 		{"hook failures", func() (int, error) { return p.store.DeleteFailures(ctx, now.Add(-failureLife), sweepBatch) }},
+		{"deliveries", func() (int, error) { return p.store.DeleteDeliveries(ctx, now.Add(-deliveryLife), sweepBatch) }},
 		{"events", func() (int, error) { return p.audit.prune(ctx, now) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {

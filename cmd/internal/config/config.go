@@ -96,12 +96,20 @@ type Config struct {
 		// verification with a message in the flow.
 		LegacyRequireVerifiedLoginError bool `yaml:"legacy_require_verified_login_error"`
 	} `yaml:"feature_flags"`
+	Console struct {
+		// SetUpLink prints the link that sets up the first operator at the start.
+		SetUpLink bool `yaml:"setup_link"`
+		// Locked names the settings that operators cannot save, see [Config.Settings].
+		Locked []string `yaml:"locked"`
+	} `yaml:"console"`
 	Log struct {
 		Level  string `yaml:"level"`  // trace, debug, info, warn, error, fatal or panic
 		Format string `yaml:"format"` // text or json
 	} `yaml:"log"`
 
 	lines map[string]int // in the file, of the entries of hook lists by their keys
+	// reading is what it comes from. It holds secrets, which a function does not show.
+	reading func() *loader
 }
 
 // CORS says which pages of other origins may use the public listener.

@@ -58,6 +58,7 @@ func defaults() map[string]any {
 		},
 		"audit.retention":       "0s",
 		"audit.checkpoint.sink": "",
+		"console.setup_link":    true,
 		"log.level":             "info",
 		"log.format":            "text",
 	}

@@ -131,18 +131,11 @@ type hookList struct {
 }
 
 // hookLists are the hook lists of all flows.
-func (c *Config) hookLists() []hookList {
-	r := &c.SelfService.Flows.Registration
-	return []hookList{
-		{beforeHooks, r.Before.Hooks},
-		{globalHooks, r.After.Hooks},
-		{passwordHooks, r.After.Password.Hooks},
-		{oidcHooks, r.After.OIDC.Hooks},
-		{loginHooks, c.SelfService.Flows.Login.After.Hooks},
-		{loginPassword, c.SelfService.Flows.Login.After.Password.Hooks},
-		{loginOIDC, c.SelfService.Flows.Login.After.OIDC.Hooks},
-		{verifiedHooks, c.SelfService.Flows.Verification.After.Hooks},
+func (c *Config) hookLists() (all []hookList) {
+	for _, l := range c.lists() {
+		all = append(all, hookList{l.key, *l.hooks})
 	}
+	return all
 }
 
 // keyedHook is a web_hook of a list, and the key of its configuration.

@@ -48,6 +48,7 @@ func Load(o Options) (*Config, []Warning, error) {
 		return nil, nil, l.problems.sorted()
 	}
 	l.warnAll(c)
+	c.reading = func() *loader { return l }
 	return c, l.warnings, nil
 }
 

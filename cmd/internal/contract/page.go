@@ -180,7 +180,7 @@ func (w *writer) messages(c channel) {
 
 func (w *writer) body(p payload) {
 	if p.Ref == "" {
-		w.linef("\nBody: %s %s.", p.Type, p.Format)
+		w.linef("\nBody: %s.", strings.TrimSpace(p.Type+" "+p.Format))
 		return
 	}
 	if p.Ref == "events/envelope.schema.json" {

@@ -134,6 +134,21 @@ func Operations(l Listener) (all []string) {
 	return all
 }
 
+// OwnersOperations are those of [Operations] of the admin listener that the document
+// gives to owners alone.
+func OwnersOperations() (all []string) {
+	owners := description().spec.Components.Responses["owners"].Value
+	for _, p := range description().paths[Admin] {
+		for method, o := range p.item.Operations() {
+			if refused := o.Responses.Status(http.StatusForbidden); refused != nil && refused.Value == owners {
+				all = append(all, method+" "+p.template)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 var documentRules = []rule{
 	{"documented", undocumented},
 	{"schema", unlikeSchema},

@@ -19,7 +19,7 @@ var secretRules = []rule{
 	}},
 	{"token in a body", func(x *exchange) string {
 		for _, found := range token.FindAllString(string(x.Body), -1) {
-			if prefix := found[:len("ory_st_")]; !handedOut(x, prefix) {
+			if prefix := found[:len("ory_st_")]; !handedOut(x, prefix) && !strings.Contains(found, example) {
 				return "there is one that begins with " + prefix
 			}
 		}
@@ -68,6 +68,9 @@ var (
 	trace = regexp.MustCompile(`goroutine \d+|\.go:\d+|runtime error|panic:`)
 	cause = regexp.MustCompile(`(?i)\bsqlstate\b|\bpq: |\bsqlite\b|\bnats: |\bselect .* from\b|\binsert into\b|\bupdate \w+ set\b|no such table|dial tcp|connection refused|/(home|root|tmp|var)/`)
 )
+
+// example is in the token of the answers that settings are shown with; nobody has it.
+const example = "EXAMPLEexample"
 
 // handedOut tells whether the contract has a token of this kind in this body.
 func handedOut(x *exchange, prefix string) bool {
