@@ -153,7 +153,7 @@ func (s *Service) Save(ctx context.Context, seen int64, c Change, by audit.Autho
 	if err := sameHooks(today, after); err != nil {
 		return Snapshot{}, err
 	}
-	return s.save(ctx, "saved", now.Newest, values, by)
+	return s.save(ctx, "saved", now.Newest, values, after, by)
 }
 
 // sameHooks refuses what would change which hooks run from events: no setting may,
@@ -200,7 +200,11 @@ func (s *Service) Revert(ctx context.Context, seen, to int64, by audit.Author) (
 		earlier = found[0]
 	}
 	values, _ := earlier.Values.split(s.known)
-	return s.save(ctx, "reverted", newest, values, by)
+	effect, err := s.Configuration.Effect(ctx, values)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("revert settings: %w", err)
+	}
+	return s.save(ctx, "reverted", newest, values, effect, by)
 }
 
 // History gives revisions below a number, the newest first; 0 is above all.
@@ -224,12 +228,8 @@ func (s *Service) newest(ctx context.Context, seen int64) (Revision, error) {
 	return newest, nil
 }
 
-// save stores values behind a revision and follows.
-func (s *Service) save(ctx context.Context, action string, newest Revision, values Values, by audit.Author) (Snapshot, error) {
-	effect, err := s.Configuration.Effect(ctx, values)
-	if err != nil {
-		return Snapshot{}, fmt.Errorf("save settings: %w", err)
-	}
+// save stores values, which have an effect, behind a revision and follows.
+func (s *Service) save(ctx context.Context, action string, newest Revision, values Values, effect Effect, by audit.Author) (Snapshot, error) {
 	if text, err := json.Marshal(values); err != nil || len(text) > MaxSize {
 		return Snapshot{}, &Refused{[]string{fmt.Sprintf("want %d bytes at most", MaxSize)}}
 	}
