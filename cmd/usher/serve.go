@@ -43,7 +43,6 @@ external bus (bus.url) and in PostgreSQL.`,
 func (g *global) serve(cmd *cobra.Command, parts app.Parts) error {
 	return app.Serve(cmd.Context(), app.Options{
 		Load:    func() (*config.Config, []config.Warning, error) { return config.Load(g.options()) },
-		Watch:   g.file,
 		Parts:   parts,
 		Version: version(),
 		Output:  cmd.ErrOrStderr(),

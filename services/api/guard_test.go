@@ -23,6 +23,7 @@ var (
 	ownersRoutes = []string{
 		"POST /admin/hooks", "DELETE /admin/hooks/{name}", "POST /admin/hooks/{name}/rotate",
 		"POST /admin/webhooks", "DELETE /admin/webhooks/{name}", "POST /admin/webhooks/{name}/rotate", "POST /admin/webhooks/{name}/rotate/finish",
+		"GET /debug/pprof/{profile}",
 	}
 	eventsRoutes = []string{
 		"GET /admin/events", "GET /admin/events/{id}", "GET /admin/events/stream", "GET /admin/audit/checkpoints", "GET /admin/audit/export",
@@ -40,7 +41,7 @@ func TestScopesOfAllRoutes(t *testing.T) {
 	t.Parallel()
 	mounted := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	w := newWorld(t, withHooks(&hookDesk{}), withSettings(&settingsDesk{}), func(w *world) {
-		w.options.Guarded, w.options.Console, w.options.Plan, w.options.Metrics = true, mounted, mounted, mounted
+		w.options.Guarded, w.options.Console, w.options.Plan, w.options.Metrics, w.options.Profiles = true, mounted, mounted, mounted, mounted
 	})
 	admin := w.server.Admin()
 	routes := api.Routes(admin)

@@ -40,7 +40,7 @@ const (
 	acts                          // GET does something, so HEAD is not answered like it
 	operators                     // of the console, which knows who comes
 	foreign                       // another package's handler, with headers of its own
-	owned                         // changing it is for owners alone
+	owned                         // changing it, or what acts, is for owners alone
 	secretive                     // shows credentials when asked, to owners alone
 )
 
@@ -63,13 +63,18 @@ func (rt *router) mount(route string, h http.Handler, k kind) {
 	if h == nil {
 		return
 	}
-	serve := func(x *exchange) error {
-		h.ServeHTTP(&recorder{x.w, x}, x.r)
-		return nil
-	}
+	serve := answeredBy(h)
 	rt.add(route, every(serve), k|foreign)
 	if base, below := strings.CutSuffix(route, "/"); below {
 		rt.add(base, every(serve), k|foreign)
+	}
+}
+
+// answeredBy lets a handler of another package answer.
+func answeredBy(h http.Handler) action {
+	return func(x *exchange) error {
+		h.ServeHTTP(&recorder{x.w, x}, x.r)
+		return nil
 	}
 }
 
@@ -194,7 +199,7 @@ func (e *endpoint) headers(x *exchange) {
 	h["X-Request-Id"] = []string{x.id}
 	h["X-Content-Type-Options"] = headerNoSniff
 	h["Cache-Control"] = headerNoStore
-	if x.settings.secure && e.kind&public != 0 {
+	if x.settings.secure && e.kind&public != 0 || x.r.TLS != nil {
 		h["Strict-Transport-Security"] = headerTLSOnly
 	}
 	if e.kind&foreign == 0 {

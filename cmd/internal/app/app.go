@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -31,11 +33,9 @@ func (p Parts) administers() bool { return p.API || p.Console }
 
 // Options say what to serve. Load and Parts are needed.
 type Options struct {
-	// Load reads the configuration; it is called again at a reload.
-	Load func() (*config.Config, []config.Warning, error)
-	// Watch is the file whose changes are followed, empty for none. SIGHUP is
-	// followed in any case.
-	Watch   string
+	// Load reads the configuration. It is called again at SIGHUP, and when one of its
+	// files changes, see [config.Config.Files].
+	Load    func() (*config.Config, []config.Warning, error)
 	Parts   Parts
 	Version string
 	// Log takes the log; nil writes to Output as the configuration says.
@@ -101,9 +101,14 @@ type process struct {
 	auditCheck   *audit.Check
 	// operators are those of the console; nil in a process without it.
 	operators *operator.Service
-	// draining is closed when this process is to end.
+	// leaving is set when this process is to end, draining closed when it takes no more.
+	leaving  atomic.Bool
 	draining chan struct{}
-	audit    *auditor
+	// certificates are those of the listeners.
+	certificates *certificates
+	// sealed are the secrets that the keys in the database are sealed with.
+	sealed []string
+	audit  *auditor
 	// overrides put the file with what operators have saved in force.
 	overrides *overrides
 	stats     *statistics
@@ -139,15 +144,35 @@ func Serve(ctx context.Context, o Options) error {
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			p.log.Info("draining")
+			err = p.leave()
 		case err = <-p.stages.failed:
 			p.log.Error("a part has failed; draining", "error", err)
 		}
 	}
+	p.leaving.Store(true)
+	p.notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
 	close(p.draining)
 	err = errors.Join(err, p.stop())
 	p.log.Info("stopped")
 	return err
+}
+
+// leave goes on serving for serve.drain_delay while /health/ready says that this process
+// is to end: balancers look there, and send it no more before it closes.
+func (p *process) leave() error {
+	p.leaving.Store(true)
+	delay := p.live.now().cfg.Serve.DrainDelay
+	p.log.Info("draining", "delay", delay)
+	if delay == 0 {
+		return nil
+	}
+	p.notify(daemon.SdNotifyStopping + "\nSTATUS=waiting for balancers to look elsewhere")
+	select {
+	case <-time.After(delay):
+		return nil
+	case err := <-p.stages.failed:
+		return err
+	}
 }
 
 // start starts everything, in the order in which one thing stands on another.
@@ -161,6 +186,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
 		return err
 	}
+	p.sealed = p.cfg.CipherSecrets()
 	p.hooks = p.newCatalogue()
 	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {

@@ -41,6 +41,7 @@ type metrics struct {
 	reports       *prometheus.CounterVec
 	retries       *prometheus.CounterVec
 	checkpoints   *prometheus.CounterVec
+	certificates  *prometheus.GaugeVec
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
@@ -104,12 +105,16 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "audit_checkpoints_total",
 			Help: "Checkpoints of the event log by step (sign, send) and outcome (ok, error).",
 		}, []string{"step", "outcome"}),
+		certificates: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "tls_certificate_expiry_timestamp_seconds",
+			Help: "When the certificate that a listener uses is over, in seconds since 1970.",
+		}, []string{"listener"}),
 		issued: histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints, m.certificates,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -134,6 +139,10 @@ func (m *metrics) registration(o registration.Outcome) {
 			m.steps.WithLabelValues(step).Observe(d.Seconds())
 		}
 	}
+}
+
+func (m *metrics) certificate(listener string, expires time.Time) {
+	m.certificates.WithLabelValues(listener).Set(float64(expires.Unix()))
 }
 
 func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }

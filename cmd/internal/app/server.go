@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
@@ -21,6 +24,13 @@ import (
 type listeners struct{ public, admin net.Listener }
 
 func (p *process) listen(ctx context.Context) (l listeners, err error) {
+	served := config.Listeners[:]
+	if !p.Parts.API {
+		served = []string{"admin"}
+	}
+	if p.certificates, err = newCertificates(p.cfg, served, p.log, p.metrics.certificate); err != nil {
+		return l, err
+	}
 	if l.admin, err = listen(ctx, "admin", p.cfg.Serve.Admin.Host, p.cfg.Serve.Admin.Port); err != nil {
 		return l, err
 	}
@@ -53,11 +63,11 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	}
 	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
-	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
-	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
+	at := Addresses{Admin: p.certificates.url("admin", admin.Addr()), Bus: p.bus.url()}
+	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.certificates.of("admin"), &p.leaving, p.log))
 	if public != nil {
-		at.Public = "http://" + public.Addr().String()
-		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.log))
+		at.Public = p.certificates.url("public", public.Addr())
+		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.certificates.of("public"), &p.leaving, p.log))
 	}
 	listens := []any{"admin", at.Admin, "bus", at.Bus}
 	if at.Public != "" {
@@ -70,7 +80,8 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	if p.Ready != nil {
 		p.Ready(at)
 	}
-	return nil
+	p.notify(daemon.SdNotifyReady + "\nSTATUS=serving")
+	return p.startWatchdog(ctx, admin.Addr())
 }
 
 // newServer builds the handlers. A process without the API serves only the
@@ -105,6 +116,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Checks:          p.checks(),
 		Plan:            p.plan(),
 		Metrics:         p.metrics.handler(),
+		Profiles:        profiles(),
 		CSRFKey:         p.store.Key(store.KeyCSRF),
 		Guarded:         guarded,
 		ShowMails:       p.cfg.Dev,
@@ -159,7 +171,7 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 // and needed only where a registration fails without it.
 func (p *process) checks() []api.Check {
 	always := func() bool { return true }
-	checks := []api.Check{{Name: "database", Run: p.store.Ping}}
+	checks := []api.Check{{Name: "process", Run: p.stays}, {Name: "database", Run: p.store.Ping}}
 	if p.bus.embedded != nil {
 		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
 	}
@@ -170,6 +182,14 @@ func (p *process) checks() []api.Check {
 		})
 	}
 	return checks
+}
+
+// stays tells whether this process is not to end.
+func (p *process) stays(context.Context) error {
+	if p.leaving.Load() {
+		return errors.New("it is draining")
+	}
+	return nil
 }
 
 // pingSession asks for a session worker by the bus's own discovery.
