@@ -17,8 +17,12 @@ var shapes = []string{"sqlite", "postgres", "parts"}
 // settings are a configuration as nested maps; JSON is YAML too.
 type settings = map[string]any
 
-// cluster is one more: one process with PostgreSQL, on a bus of three servers.
-const cluster = "cluster"
+// More shapes: one process with PostgreSQL on a bus of three servers, and many
+// processes on one.
+const (
+	cluster = "cluster"
+	many    = "many"
+)
 
 // system is a running Usher: one process or many, each of which may be
 // stopped, killed and frozen by name.
@@ -41,6 +45,15 @@ type system struct {
 // newSystem starts a system in the given shape. What is in extra lies over the
 // configuration of the tests.
 func newSystem(t *testing.T, shape string, extra settings) *system {
+	t.Helper()
+	s := declareSystem(t, shape, extra)
+	s.launch()
+	return s
+}
+
+// declareSystem is newSystem before anything but the bus runs: a test may still
+// change the environment of single processes.
+func declareSystem(t *testing.T, shape string, extra settings) *system {
 	t.Helper()
 	s := &system{
 		t: t, shape: shape, dir: t.TempDir(),
@@ -68,7 +81,7 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 	switch shape {
 	case "parts":
 		s.startBus(base)
-	case cluster:
+	case cluster, many:
 		s.startCluster(base)
 	default:
 		base["bus"] = settings{"listen": fmt.Sprintf("127.0.0.1:%d", freePort(t))}
@@ -76,29 +89,39 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 	s.base = base
 	s.config = s.write(merge(base, extra))
 
-	if shape == "parts" {
+	if s.apart() {
 		for i := range 2 {
 			s.add(fmt.Sprintf("api-%d", i+1), "api", publicPort)
 			s.add(fmt.Sprintf("session-%d", i+1), "session", 0)
 			s.add(fmt.Sprintf("hooks-%d", i+1), "hooks", 0)
 			publicPort = freePort(t)
 		}
-		if _, stderr, code := usher(t, s.env, "migrate", "--dev", "-c", s.config); code != 0 {
-			t.Fatalf("usher migrate: exit %d: %s", code, stderr)
-		}
 	} else {
 		s.add("serve", "", publicPort)
 	}
 	t.Cleanup(s.stop)
+	return s
+}
+
+// apart tells whether the parts are processes of their own.
+func (s *system) apart() bool { return s.shape == "parts" || s.shape == many }
+
+// launch starts what is declared and waits until all is ready.
+func (s *system) launch() {
+	s.t.Helper()
+	if s.apart() {
+		if _, stderr, code := usher(s.t, s.env, "migrate", "--dev", "-c", s.config); code != 0 {
+			s.t.Fatalf("usher migrate: exit %d: %s", code, stderr)
+		}
+	}
 	for _, name := range s.order {
 		if s.processes[name].cmd == nil {
-			s.processes[name].start(t)
+			s.processes[name].start(s.t)
 		}
 	}
 	for _, name := range s.order {
 		s.waitReady(name)
 	}
-	return s
 }
 
 // startBus starts a nats-server of its own, with the configuration and
