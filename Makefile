@@ -4,7 +4,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=.ci/tools.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check bench soak generate build demo fuzz security screenshots
+.PHONY: help setup test check check-deploy bench soak generate build demo fuzz security screenshots
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ test: ## run all tests, with what they need
 
 check: ## format, vet, lint, layout, generated files unchanged, pure Go
 	.ci/check
+
+check-deploy: ## what deploy/ holds: parsed, rendered, started, and broken copies refused
+	$(GO) -C deploy/check mod tidy -diff
+	$(GO) -C deploy/check vet ./...
+	$(GO) -C deploy/check test -timeout=20m ./...
 
 bench: ## measure, floors and goals beside; PART=outbox one part
 	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e

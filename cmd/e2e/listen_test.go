@@ -277,20 +277,21 @@ func (s *secured) leaves() {
 	}
 }
 
-// balancer sends requests to those that are ready, as it has last seen.
-type balancer struct {
-	backends []*backend
+// simpleBalancer sends requests to those that are ready, as it has last seen, and never
+// tries another.
+type simpleBalancer struct {
+	backends []*simpleBackend
 	mu       sync.Mutex
 	turn     int
 }
 
-type backend struct {
+type simpleBackend struct {
 	url, health string
 	up          bool
 }
 
 // look asks all backends how they are, until stop is closed.
-func (b *balancer) look(stop <-chan struct{}) {
+func (b *simpleBalancer) look(stop <-chan struct{}) {
 	for tick := time.Tick(100 * time.Millisecond); ; {
 		for _, one := range b.backends {
 			resp, err := http.Get(one.health)
@@ -310,7 +311,7 @@ func (b *balancer) look(stop <-chan struct{}) {
 	}
 }
 
-func (b *balancer) next() string {
+func (b *simpleBalancer) next() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for range b.backends {
@@ -327,9 +328,9 @@ func (b *balancer) next() string {
 func TestDrainFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "parts", merge(hooks(sessionHook), settings{"serve": settings{"drain_delay": "1s"}}))
-	b := &balancer{}
+	b := &simpleBalancer{}
 	for i, api := range s.apis {
-		b.backends = append(b.backends, &backend{url: api, health: s.health[fmt.Sprintf("api-%d", i+1)], up: true})
+		b.backends = append(b.backends, &simpleBackend{url: api, health: s.health[fmt.Sprintf("api-%d", i+1)], up: true})
 	}
 	stop := make(chan struct{})
 	var all sync.WaitGroup

@@ -47,6 +47,16 @@ func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
 	if code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(errOut, none+"/usher.db") {
 		t.Errorf("usher admin token new = %d %s%s, want the token, and the database that has it", code, out, errOut)
 	}
+	const chosen = "usher_at_0123456789abcdef0123456789abcdef"
+	for _, want := range []string{"stored", "is there already"} {
+		out, errOut, code = run(t, "admin", "token", "new", "scraper", "--scope", "metrics", "--from", write(t, chosen+"\n"), "-c", there)
+		if code != 0 || !strings.Contains(out, want) || strings.Contains(out+errOut, chosen) {
+			t.Errorf("usher admin token new --from = %d %s%s, want %q, and not the token", code, out, errOut, want)
+		}
+	}
+	if out, errOut, code = run(t, "admin", "token", "new", "other", "--from", write(t, chosen), "-c", there); code == 0 || !strings.Contains(errOut, "another name") {
+		t.Errorf("usher admin token new --from of another's token = %d %s%s, want a refusal", code, out, errOut)
+	}
 }
 
 func TestDatabaseIsNamedWithoutASecret(t *testing.T) {

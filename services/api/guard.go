@@ -13,7 +13,7 @@ import (
 )
 
 // AdminTokenPrefix begins every token of an administrator.
-const AdminTokenPrefix = "usher_at_"
+const AdminTokenPrefix = operator.TokenPrefix
 
 const (
 	maxAdminToken = 128

@@ -79,6 +79,7 @@ func (p *process) startRelay(ctx context.Context) error {
 			p.bus.revive(ctx, s.Stalled, s.Err)
 		},
 	}
+	p.metrics.leads(p.leading.Load)
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
 	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
 	p.stages.start(ctx, "relay", r.Run)

@@ -134,8 +134,10 @@ func (w *watch) close() {
 // former stays. It gives the files to follow from here on.
 func (p *process) reload(ctx context.Context) []string {
 	defer p.reloading()()
+	p.bus.refresh()
 	former := p.overrides.file.Load()
 	cfg, _, err := p.Load()
+	p.metrics.reload(err == nil, time.Now())
 	if err != nil {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		p.certificates.renew(former)
@@ -145,6 +147,7 @@ func (p *process) reload(ctx context.Context) []string {
 	renewed := p.certificates.renew(cfg)
 	changed, _ := config.Diff(former, cfg)
 	if err := p.force(ctx, cfg); err != nil {
+		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return cfg.Files()
 	}

@@ -57,6 +57,7 @@ func (l listeners) close() {
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
+	p.metrics.connections(p.bus.open)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
@@ -64,10 +65,10 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
 	at := Addresses{Admin: p.certificates.url("admin", admin.Addr()), Bus: p.bus.url()}
-	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.certificates.of("admin"), &p.leaving, p.log))
+	p.stages.start(ctx, "admin listener", serveHTTP(admin, p.metrics.during("admin", server.Admin()), p.certificates.of("admin"), &p.leaving, p.log))
 	if public != nil {
 		at.Public = p.certificates.url("public", public.Addr())
-		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.certificates.of("public"), &p.leaving, p.log))
+		p.stages.start(ctx, "public listener", serveHTTP(public, p.metrics.during("public", server.Public()), p.certificates.of("public"), &p.leaving, p.log))
 	}
 	listens := []any{"admin", at.Admin, "bus", at.Bus}
 	if at.Public != "" {
@@ -176,9 +177,10 @@ func (p *process) checks() []api.Check {
 		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
 	}
 	if p.issuer != nil {
+		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
 		checks = append(checks, api.Check{
-			Name: "session worker", Run: p.pingSession,
-			Optional: func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail },
+			Name: "session worker", Optional: optional,
+			Run: func(ctx context.Context) error { return p.pingSession(ctx, optional()) },
 		})
 	}
 	return checks
@@ -192,9 +194,15 @@ func (p *process) stays(context.Context) error {
 	return nil
 }
 
-// pingSession asks for a session worker by the bus's own discovery.
-func (p *process) pingSession(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// pingSession asks for a session worker by the bus's own discovery. Where it is
+// only a warning, a balancer must not be kept waiting for a bus that is silent:
+// it would take that for a frozen process.
+func (p *process) pingSession(ctx context.Context, optional bool) error {
+	patience := time.Second
+	if optional {
+		patience = 150 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := p.issuer.Conn.RequestWithContext(ctx, "$SRV.PING.session", nil)
 	return err

@@ -19,6 +19,19 @@ func (l *loader) beside(path string) string {
 	return path
 }
 
+// readsBus notes what the connections to an external bus are made with.
+func (l *loader) readsBus(b *Bus) {
+	if b.URL == "" {
+		return
+	}
+	credentials, _ := filepath.Glob(filepath.Join(b.Credentials, "*.creds")) // fails at no folder
+	for _, path := range append(credentials, b.TLS.CA, b.TLS.Cert, b.TLS.Key) {
+		if path != "" {
+			l.reads(path)
+		}
+	}
+}
+
 // reads notes that the configuration depends on a file.
 func (l *loader) reads(path string) {
 	if !slices.Contains(l.files, path) {

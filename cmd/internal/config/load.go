@@ -182,6 +182,7 @@ func (l *loader) complete(c *Config) {
 		s := &c.Identity.Schemas[i]
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
+	l.readsBus(&c.Bus)
 	l.completeTemplates(c)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)
