@@ -155,25 +155,33 @@ func newSecured(t *testing.T) *secured {
 		name: "serve", bin: usherBin, args: []string{"serve", "--dev", "-c", s.file}, log: filepath.Join(s.dir, "serve.log"),
 		env: []string{
 			"USHER_SECRETS__COOKIE_FILE=" + write(t, filepath.Join(s.dir, "cookie"), "Vj2mWq8Zt5Rk1Xn7\n"),
+			"USHER_SECRETS__CIPHER_FILE=" + write(t, filepath.Join(s.dir, "cipher"), "Rk1Xn7Vj2mWq8Zt5\n"),
 			"NOTIFY_SOCKET=" + s.manager.path, "WATCHDOG_USEC=400000",
 		},
 	}
-	s.start(t)
+	s.begin()
 	t.Cleanup(func() {
 		if s.running() {
 			s.kill()
 		}
 	})
-	eventually(t, 20*time.Second, func() error {
+	return s
+}
+
+// begin starts the process and waits until it says that it is ready.
+func (s *secured) begin() {
+	s.t.Helper()
+	before := s.manager.count("STATUS=serving")
+	s.start(s.t)
+	eventually(s.t, 20*time.Second, func() error {
 		if !s.running() {
-			t.Fatalf("serve ended: %s", s.tail())
+			s.t.Fatalf("serve ended: %s", s.tail())
 		}
-		if s.manager.count("READY=1") == 0 {
+		if s.manager.count("STATUS=serving") == before {
 			return fmt.Errorf("the service manager was not told")
 		}
 		return nil
 	})
-	return s
 }
 
 // says waits until the log says something, and tells how often.
@@ -216,7 +224,27 @@ func TestListenersSpeakTLS(t *testing.T) {
 		}
 	}
 	s.renews(c)
+	s.rotates()
 	s.leaves()
+	if _, errOut, code := usher(t, nil, "config", "check", "--dev", "-c", s.file); code == 0 || !strings.Contains(errOut, "serve.public.tls.key") {
+		t.Errorf("usher config check with a broken key = %d %s, want a refusal", code, errOut)
+	}
+	certificate(t, s.dir)
+	s.begin() // with the new cipher secret alone
+}
+
+// rotates goes over to another cipher secret and forgets the former.
+func (s *secured) rotates() {
+	s.t.Helper()
+	for i, secrets := range []string{"Rk1Xn7Vj2mWq8Zt5\nBc4Hf9Lp3Ds6Ga0Y\n", "Bc4Hf9Lp3Ds6Ga0Y\nRk1Xn7Vj2mWq8Zt5\n", "Bc4Hf9Lp3Ds6Ga0Y\n"} {
+		write(s.t, filepath.Join(s.dir, "cipher"), secrets)
+		eventually(s.t, 10*time.Second, func() error {
+			if n := strings.Count(s.output(), `"configuration read again" changed=secrets.cipher`); n <= i {
+				return fmt.Errorf("the cipher secrets were read anew %d times: %s", n, s.tail())
+			}
+			return nil
+		})
+	}
 }
 
 // renews replaces the certificate, then breaks it, then changes a secret.

@@ -298,8 +298,14 @@ func (l *live) background() map[string][]string {
 }
 
 // Check compiles all of a configuration that can be compiled without a
-// database or a bus: schemas, hooks and their templates, URLs.
+// database or a bus: schemas, hooks and their templates, URLs. It reads the listeners'
+// certificates.
 func Check(cfg *config.Config) error {
+	for _, listener := range config.Listeners {
+		if _, _, err := cfg.Certificate(listener, time.Now()); err != nil {
+			return err
+		}
+	}
 	c, err := compile(sealed(cfg), foundation{}, nil)
 	if err != nil {
 		return err
