@@ -42,6 +42,18 @@ func (b *bench) growth() {
 			fmt.Sprintf("with 10,000: %s, database %s", ms(f.server), ms(f.database)), fmt.Sprintf("%.2f ×", m.server.Seconds()/f.server.Seconds()), "≤ 1.2 ×")
 		b.row("  p50", ms(m.p50), ms(f.p50), fmt.Sprintf("%.2f ×", m.p50.Seconds()/f.p50.Seconds()), "≤ 1.2 ×")
 	}
+	for what, tables := range map[string]string{"identity, with credential, address, grant and one session": "'identities','credentials','addresses','grants','sessions'", "event": "'event_log'"} {
+		var bytes, rows float64
+		for text, into := range map[string]*float64{
+			`SELECT sum(pg_total_relation_size(t)) FROM unnest(ARRAY[` + tables + `]::regclass[]) t`: &bytes,
+			`SELECT reltuples FROM pg_class WHERE oid = (ARRAY[` + tables + `]::regclass[])[1]`:      &rows,
+		} {
+			if err := large.s.query(text, into); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		b.row("disk for each "+what, fmt.Sprintf("%.0f bytes, indexes included", bytes/rows), "", "", "")
+	}
 	b.t.Logf("plans with %d identities:\n%s", large.people, strings.Join(large.plans(), "\n"))
 }
 
