@@ -32,6 +32,7 @@ func (b *bench) split() {
 // costs measures what each kind of request costs each part of a system in parts: CPU,
 // what the database writes and syncs, and what goes over the bus.
 func (b *bench) costs() {
+	b.row("hash of a password", "Argon2id, 19 MiB, 2 iterations: "+ms(defaultHashCPU()), "bcrypt 12: "+ms(hashCPU(12)), "", "")
 	plain := b.newCounted(hooks(sessionHook))
 	defer plain.stop()
 	const n = 3000
