@@ -97,7 +97,9 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 			return true, err
 		}
 		counts.passed, counts.failed, counts.skipped = counts.passed+n.passed, counts.failed+n.failed, counts.skipped+n.skipped
+		counts.slow = append(counts.slow, n.slow...)
 	}
+	counts.tellSlow()
 	fmt.Printf("%d passed, %d failed, %d skipped\n", counts.passed, counts.failed, counts.skipped)
 	if len(left) > 0 {
 		fmt.Println("left out: " + strings.Join(left, "; "))
@@ -200,7 +202,13 @@ func foundPostgreSQL() bool {
 	return len(found) > 0
 }
 
-type counts struct{ passed, failed, skipped int }
+type counts struct {
+	passed, failed, skipped int
+	slow                    []line // tests that took a while
+}
+
+// aWhile is what a test may take without being named at the end.
+const aWhile = 15 // seconds
 
 // line is one line of go test -json.
 type line struct {
@@ -262,6 +270,17 @@ func report(out io.Reader) (n counts, err error) {
 	return n, scanner.Err()
 }
 
+// tellSlow names what took longest, since that is what the whole run waits for.
+func (n *counts) tellSlow() {
+	slices.SortFunc(n.slow, func(a, b line) int { return int(b.Elapsed - a.Elapsed) })
+	for i, l := range n.slow {
+		if i == 20 {
+			break
+		}
+		fmt.Printf("slow  %5.1fs %s\n", l.Elapsed, l.Test)
+	}
+}
+
 func (n *counts) add(l line, output []string) {
 	if l.Test == "" {
 		if l.Action != "skip" {
@@ -274,6 +293,9 @@ func (n *counts) add(l line, output []string) {
 			}
 		}
 		return
+	}
+	if l.Elapsed > aWhile && !strings.Contains(l.Test, "/") {
+		n.slow = append(n.slow, l)
 	}
 	switch l.Action {
 	case "pass":
