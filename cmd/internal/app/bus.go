@@ -39,6 +39,14 @@ type connection struct {
 	sum   [sha256.Size]byte
 }
 
+// open gives the connections of this process.
+func (b *bus) open() (conns []*nats.Conn) {
+	for _, c := range b.conns {
+		conns = append(conns, c.Conn)
+	}
+	return conns
+}
+
 // openBus starts the embedded server, or only remembers where the other is.
 func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, error) {
 	b := &bus{cfg: cfg, log: log}

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/audit"
@@ -49,7 +47,7 @@ func (l listeners) close() {
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
-	p.metrics.connections(func() []*nats.Conn { return p.bus.conns })
+	p.metrics.connections(p.bus.open)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
