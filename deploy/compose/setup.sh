@@ -30,8 +30,8 @@ give() {
 }
 give api api-auth.creds api-events.creds provision.creds delivery.creds admin-auth.creds admin-events.creds mint.json
 give session session.creds session-events.creds
-give hooks hooks.creds
-give console admin-auth.creds admin-events.creds
+give hooks hooks.creds delivery.creds
+give console api-auth.creds api-events.creds provision.creds delivery.creds admin-auth.creds admin-events.creds # not mint.json
 
 # An authority of this system's own, and what it signs. The key of the authority is not kept.
 authority=$(mktemp -d)
