@@ -28,6 +28,7 @@ func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
 		{"console", "user", "reset", "owner"},
 		{"audit", "keys"},
 		{"audit", "verify", "--database"},
+		{"database", "backup", filepath.Join(empty, "copy.db")},
 	} {
 		for file, want := range map[string]string{elsewhere: "no database " + none, unready: "the database " + empty + "/usher.db is not of this version"} {
 			_, errOut, code := run(t, append(args, "-c", file)...)
@@ -70,5 +71,39 @@ func TestDatabaseIsNamedWithoutASecret(t *testing.T) {
 		if got, _ := databaseOf(cfg); got != want {
 			t.Errorf("database of %s = %q, want %q", dsn, got, want)
 		}
+	}
+}
+
+// TestBackup writes what can take the database's place, once.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	there := write(t, "dev: true\ndata_dir: "+dir+"\n")
+	for _, args := range [][]string{{"migrate"}, {"console", "user", "add", "ann"}} {
+		if _, errOut, code := run(t, append(args, "-c", there)...); code != 0 {
+			t.Fatal(errOut)
+		}
+	}
+	other := t.TempDir()
+	file := filepath.Join(other, "usher.db")
+	if out, errOut, code := run(t, "database", "backup", file, "-c", there); code != 0 || !strings.Contains(out, file) {
+		t.Fatalf("usher database backup = %d %s%s", code, out, errOut)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy: %v %v, want one that others cannot read", info, err)
+	}
+	secrets, err := os.ReadFile(filepath.Join(dir, "dev-secrets.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "dev-secrets.json"), secrets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied := write(t, "dev: true\ndata_dir: "+other+"\n")
+	if out, errOut, code := run(t, "console", "user", "list", "-c", copied); code != 0 || !strings.Contains(out, "ann") {
+		t.Errorf("usher console user list of the copy = %d %s%s, want ann", code, out, errOut)
+	}
+	if _, errOut, code := run(t, "database", "backup", file, "-c", there); code == 0 || !strings.Contains(errOut, "exists") {
+		t.Errorf("usher database backup over a file = %d %s, want a refusal", code, errOut)
 	}
 }

@@ -78,6 +78,7 @@ func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, clo
 // reload puts the configuration as it is now in force, with the saved settings
 // over it, or says why it cannot and leaves the former one.
 func (p *process) reload(ctx context.Context) {
+	p.bus.refresh()
 	cfg, _, err := p.Load()
 	p.metrics.reload(err == nil, time.Now())
 	if err != nil {
