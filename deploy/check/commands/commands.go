@@ -22,7 +22,7 @@ func Of(program string) (*Command, error) { return ask(program, nil) }
 
 var (
 	flagLine = regexp.MustCompile(`^\s+(?:(-\w), )?(--[\w-]+)(?: (\w+))?(?:\s{2,}|$)`)
-	kidLine  = regexp.MustCompile(`^  ([\w-]+)\s{2,}`)
+	kidLine  = regexp.MustCompile(`^  ([\w-]+) +\S`)
 )
 
 func ask(program string, path []string) (*Command, error) {
