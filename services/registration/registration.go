@@ -273,12 +273,12 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 	}
 
 	// The account exists from here on: what follows does not end with the request.
-	ctx = context.WithoutCancel(ctx)
+	lasting := context.WithoutCancel(ctx)
 	var opened *flow.Flow
 	if record.Verification != nil {
 		opened = record.Verification.Flow
 	}
-	return s.answer(ctx, plan, made{i, record.Grant, opened}, in, &t)
+	return s.answer(lasting, plan, made{i, record.Grant, opened}, in, &t)
 }
 
 // Repeat answers a submit of a flow that has made an identity already, see
@@ -353,10 +353,8 @@ func (s *Service) answer(ctx context.Context, plan hook.Plan, m made, in Submit,
 		return result, nil
 	}
 
-	hopping, hop := tracing.Start(ctx, "registration.session")
 	var err error
-	result.Session, result.Token, err = s.issue(hopping, i, g, in)
-	tracing.End(hop, err)
+	result.Session, result.Token, err = s.issue(ctx, i, g, in)
 	t.step(&t.outcome.Hop)
 	if err == nil {
 		return result, nil

@@ -25,12 +25,21 @@ var unrecorded trace.Span = noop.Span{}
 
 // Start begins a step of what ctx is about; [End] ends it. Where that is not recorded
 // ctx comes back as it is, and the span does nothing.
-func Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+func Start(ctx context.Context, name string) (context.Context, trace.Span) {
+	return start(ctx, name, trace.SpanKindInternal)
+}
+
+// StartCall is [Start] for a step in which another is asked, and its answer waited for.
+func StartCall(ctx context.Context, name string) (context.Context, trace.Span) {
+	return start(ctx, name, trace.SpanKindClient)
+}
+
+func start(ctx context.Context, name string, kind trace.SpanKind) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return ctx, unrecorded
 	}
-	return parent.TracerProvider().Tracer(scope).Start(ctx, name, options...)
+	return parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind))
 }
 
 // End ends a span, as failed if err is not nil.

@@ -68,9 +68,9 @@ func (c *Client) send(ctx context.Context, t *target, body []byte, call *Call, t
 func (c *Client) attempt(ctx context.Context, endpoint string, timeout time.Duration, exchange func(context.Context) (answer, error)) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
-	ctx, span := tracing.Start(ctx, "webhook", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String("usher.hook", endpoint)))
+	ctx, span := tracing.StartCall(ctx, "webhook")
 	a, err := exchange(ctx)
-	record(span, a, err)
+	record(span, endpoint, a, err)
 	if c.closed.Load() {
 		c.dropIdle()
 	}
@@ -88,12 +88,15 @@ func (c *Client) attempt(ctx context.Context, endpoint string, timeout time.Dura
 }
 
 // record ends the span of an attempt. It has neither the URL nor what was answered.
-func record(span trace.Span, a answer, err error) {
-	if err == nil {
-		span.SetAttributes(attribute.Int("http.response.status_code", a.status))
-	}
-	if err == nil && a.status >= http.StatusBadRequest {
-		span.SetStatus(codes.Error, "")
+func record(span trace.Span, endpoint string, a answer, err error) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("usher.hook", endpoint))
+		if err == nil {
+			span.SetAttributes(attribute.Int("http.response.status_code", a.status))
+		}
+		if a.status >= http.StatusBadRequest {
+			span.SetStatus(codes.Error, "")
+		}
 	}
 	tracing.End(span, err)
 }
