@@ -113,7 +113,7 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 	if strings.Contains(strings.ToLower(log), "canary") || strings.Contains(log, f.ID) {
 		t.Errorf("log holds what clients sent:\n%s", log)
 	}
-	for _, want := range []string{`"route":"/self-service/registration"`, `"method":"POST"`, `"status":200`, `"request_id":"`, `"trace_id":"`, `"took":`, `"method":"other"`} {
+	for _, want := range []string{`"route":"/self-service/registration"`, `"method":"POST"`, `"status":200`, `"request_id":"`, `"trace_id":"`, `"took":`, `"method":"other"`, `"bytes":`, `"network":"127.0.0.0/24"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("log lacks %s:\n%s", want, log)
 		}
@@ -211,7 +211,7 @@ func TestMountedHandlers(t *testing.T) {
 	seen := map[string]int{}
 	w := newWorld(t, func(w *world) {
 		w.options.Pages, w.options.Plan, w.options.Metrics = page, page, page
-		w.options.Observe = func(route, method string, status int, d time.Duration) {
+		w.options.Observe = func(_ context.Context, route, method string, status int, d time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[route] = status

@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 // settleTimeout bounds storing what became of an attempt, which goes on when the
@@ -204,7 +205,8 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	}
 	useful, err := s.Store.Useful(ctx, m, r.FlowID)
 	if err == nil && useful {
-		if err = s.Sender.Send(ctx, m); err != nil && ctx.Err() == nil {
+		err = tracing.Do(ctx, "mail", func(ctx context.Context) error { return s.Sender.Send(ctx, m) })
+		if err != nil && ctx.Err() == nil {
 			s.noteFailure(ctx, m, err)
 		}
 	}

@@ -35,6 +35,7 @@ const (
 type postgres struct {
 	config           pq.Config
 	durable, relaxed *pool
+	openDB           func(driver.Connector) *sql.DB // that of [Options]
 }
 
 func (s *Store) openPostgres(o Options) error {
@@ -42,7 +43,7 @@ func (s *Store) openPostgres(o Options) error {
 	if err != nil {
 		return err
 	}
-	b := &postgres{config: config}
+	b := &postgres{config: config, openDB: o.OpenDB}
 	relaxed := max(1, limits.conns/4)
 	b.durable, err = b.open(limits, limits.conns-relaxed, nil)
 	if err != nil {
@@ -83,7 +84,7 @@ func (b *postgres) connect(statement time.Duration, settings map[string]string) 
 		return nil, err
 	}
 	connector.Dialer(dialer{silence: statement})
-	return sql.OpenDB(connector), nil
+	return b.openDB(connector), nil
 }
 
 func (*postgres) embedded() bool { return false }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +62,7 @@ type process struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	metrics *metrics
+	traces  *traces // nil where nothing is traced
 	store   *store.Store
 	bus     *bus
 	// issuer asks the session worker, answers the answering workers; provisioner
@@ -183,7 +186,10 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
+	if p.traces, err = newTraces(ctx, p.cfg, p.Parts, p.Version, p.log); err != nil {
+		return err
+	}
+	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake, p.traces.openDB()); err != nil {
 		return err
 	}
 	p.sealed = p.cfg.CipherSecrets()
@@ -254,7 +260,7 @@ func (p *process) stop() error {
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.traces.close())...)
 }
 
 // say tells at the start and after a reload what an operator should know.
@@ -286,22 +292,22 @@ func Migrate(ctx context.Context, cfg *config.Config) error {
 // OpenStore opens the database of a configuration as it is. In development mode
 // it makes the secrets that are missing.
 func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	return openStore(ctx, cfg, log, nil)
+	return openStore(ctx, cfg, log, nil, nil)
 }
 
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func(), openDB func(driver.Connector) *sql.DB) (*store.Store, error) {
 	if err := cfg.MakeSecrets(); err != nil {
 		return nil, err
 	}
 	return store.Open(ctx, store.Options{
-		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended,
+		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended, OpenDB: openDB,
 	})
 }
 
 // openMigrated opens a database of this version; development mode makes it one.
-// Appended is that of [store.Options].
-func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
-	s, err := openStore(ctx, cfg, log, appended)
+// Appended and openDB are those of [store.Options].
+func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func(), openDB func(driver.Connector) *sql.DB) (*store.Store, error) {
+	s, err := openStore(ctx, cfg, log, appended, openDB)
 	if err != nil {
 		return nil, err
 	}

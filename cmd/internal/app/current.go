@@ -57,7 +57,7 @@ type foundation struct {
 	sessions       session.Issuer
 	workers        answers
 	log            *slog.Logger
-	observe        func(registration.Outcome)
+	observe        func(context.Context, registration.Outcome)
 	observeLogin   func(login.Outcome)
 	observeMail    func(outcome string)
 	failedLogins   *login.Failures

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
@@ -175,15 +177,32 @@ func (m *metrics) reload(ok bool, now time.Time) {
 
 func (m *metrics) mail(outcome string) { m.mails.WithLabelValues(outcome).Inc() }
 
-func (m *metrics) request(route, method string, status int, d time.Duration) {
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(d.Seconds())
+func (m *metrics) request(ctx context.Context, route, method string, status int, d time.Duration) {
+	observe(m.requests.WithLabelValues(route, method, strconv.Itoa(status)), d, traceID(ctx))
 }
 
-func (m *metrics) registration(o registration.Outcome) {
+// observe observes a duration, with a trace as its example unless that is empty.
+func observe(h prometheus.Observer, d time.Duration, traceID string) {
+	if with, ok := h.(prometheus.ExemplarObserver); ok && traceID != "" {
+		with.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	h.Observe(d.Seconds())
+}
+
+// traceID is that of a trace that is recorded, else empty.
+func traceID(ctx context.Context) string {
+	if c := trace.SpanContextFromContext(ctx); c.IsSampled() {
+		return c.TraceID().String()
+	}
+	return ""
+}
+
+func (m *metrics) registration(ctx context.Context, o registration.Outcome) {
 	m.registrations.WithLabelValues(o.Method, o.Result).Inc()
 	for step, d := range map[string]time.Duration{"check": o.Check, "hash": o.Hash, "commit": o.Commit, "wait": o.Wait, "hop": o.Hop} {
 		if d > 0 {
-			m.steps.WithLabelValues(step).Observe(d.Seconds())
+			observe(m.steps.WithLabelValues(step), d, traceID(ctx))
 		}
 	}
 }
@@ -214,5 +233,5 @@ func (m *metrics) issue(outcome string, took time.Duration) {
 }
 
 func (m *metrics) attempt(hook string, a workers.Attempt) {
-	m.deliveries.WithLabelValues(hook, string(a.Outcome)).Observe(a.Took.Seconds())
+	observe(m.deliveries.WithLabelValues(hook, string(a.Outcome)), a.Took, a.TraceID)
 }

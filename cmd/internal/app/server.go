@@ -125,6 +125,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Version:         p.Version,
 		Log:             p.log,
 		Now:             time.Now,
+		Tracer:          p.traces.tracer(),
 		Observe:         p.metrics.request,
 		ObserveProvider: p.metrics.provider,
 		ObserveLimit:    p.metrics.limit,

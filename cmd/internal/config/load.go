@@ -183,6 +183,7 @@ func (l *loader) complete(c *Config) {
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
 	l.readsBus(&c.Bus)
+	c.collectorByEnv = l.collectorInEnv()
 	l.completeTemplates(c)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)
