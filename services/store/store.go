@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/pressly/goose/v3"
 
-	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/registration"
 )
@@ -62,6 +60,7 @@ type Store struct {
 	flows flowCap
 	// fresh are flows that this process made and nobody has submitted here.
 	fresh *otter.Cache[uuid.UUID, flow.Flow]
+	log   *slog.Logger
 	// logHead spares the relay a question, see moveDirect.
 	logHead logHead
 }
@@ -96,12 +95,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{seal: seal, now: o.Now, flows: flowCap{max: o.MaxFlows}}
-	if s.now == nil {
-		s.now = time.Now
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{seal: seal, now: o.Now, log: o.Log, flows: flowCap{max: o.MaxFlows}}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	if s.fresh, err = otter.New(&otter.Options[uuid.UUID, flow.Flow]{MaximumSize: maxFresh}); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -131,54 +130,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
 	return s, nil
-}
-
-// Migrate brings the database to this version and makes the keys that are
-// missing. Several processes may do it at once: one does, the others wait.
-func (s *Store) Migrate(ctx context.Context) error {
-	err := s.backend.exclusively(ctx, func(db *sql.DB) error {
-		migrations, err := s.migrations(db)
-		if err != nil {
-			return err
-		}
-		if _, err := migrations.Up(ctx); err != nil {
-			return err
-		}
-		return s.makeKeys(ctx)
-	})
-	if err != nil {
-		return fmt.Errorf("migrate: %w", s.durable.explain(err))
-	}
-	return nil
-}
-
-// Migrated tells whether the database is of this version, or of a later one,
-// and has its keys.
-func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	if err := s.loadKeys(ctx); err != nil {
-		return false, fmt.Errorf("migrated: %w", err)
-	}
-	if !s.keys.Load().complete() {
-		return false, nil
-	}
-	migrations, err := s.migrations(s.reads.db.DB)
-	if err != nil {
-		return false, fmt.Errorf("migrated: %w", err)
-	}
-	pending, err := migrations.HasPending(ctx)
-	if err != nil {
-		return false, fmt.Errorf("migrated: %w", s.reads.explain(err))
-	}
-	return !pending, nil
-}
-
-func (s *Store) migrations(db *sql.DB) (*goose.Provider, error) {
-	dialect, folder := s.backend.goose()
-	files, err := fs.Sub(schemas.SQL, "sql/"+folder)
-	if err != nil {
-		return nil, err
-	}
-	return goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
 }
 
 // Ping tells whether the database answers.

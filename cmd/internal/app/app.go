@@ -266,9 +266,10 @@ func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 	}
 }
 
-// Migrate brings the database of a configuration to this version.
-func Migrate(ctx context.Context, cfg *config.Config) error {
-	s, err := OpenStore(ctx, cfg, nil)
+// Migrate brings the database of a configuration to this version, and logs to out
+// what takes time.
+func Migrate(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	s, err := openStore(ctx, cfg, store.Options{Part: "migrate", Log: newLog(cfg, out)})
 	if err != nil {
 		return err
 	}
