@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -93,6 +94,7 @@ type submitted struct {
 	took   time.Duration
 	status int    // 0 where no answer came
 	id     string // of who was registered
+	token  string // of the session
 	clear  bool   // a refusal that says when to try again
 }
 
@@ -112,7 +114,7 @@ func (s *system) crowd(clients int, pause time.Duration) *crowd {
 	for n := range clients {
 		l.clients.Go(func() {
 			for {
-				l.try(newApp(s.t, s.api(n)))
+				l.try(newApp(s.t, s.listening(n)))
 				select {
 				case <-l.ended:
 					return
@@ -123,6 +125,18 @@ func (s *system) crowd(clients int, pause time.Duration) *crowd {
 	}
 	s.t.Cleanup(l.stop)
 	return l
+}
+
+// listening is an api that takes connections, as what is in front of them would pick it.
+func (s *system) listening(n int) string {
+	for i := range s.apis {
+		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(s.api(n+i), "http://"), time.Second)
+		if err == nil {
+			conn.Close()
+			return s.api(n + i)
+		}
+	}
+	return s.api(n)
 }
 
 func (l *crowd) try(app *client) {
@@ -139,7 +153,7 @@ func (l *crowd) try(app *client) {
 		one.clear = a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != ""
 		var r registered
 		if a.status == http.StatusOK && json.Unmarshal(a.body, &r) == nil {
-			one.id = r.Identity.ID
+			one.id, one.token = r.Identity.ID, r.SessionToken
 		}
 	}
 	l.mu.Lock()
