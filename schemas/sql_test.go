@@ -96,7 +96,7 @@ func stumblingBlock(s string, made map[string]bool, server, alone bool) string {
 			return ""
 		case unique:
 			return "what must be unique now may be written twice by others"
-		case server && !(concurrently && repeatable && alone):
+		case server && (!concurrently || !repeatable || !alone):
 			return "it holds up all writers: CREATE INDEX CONCURRENTLY IF NOT EXISTS, alone in a migration with -- +goose NO TRANSACTION"
 		}
 		return ""

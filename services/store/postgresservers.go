@@ -171,6 +171,9 @@ func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (d
 	}
 	if others {
 		err = c.look(ctx, conn, host)
+		if pq.As(err) != nil {
+			err = nil // services in front of a PostgreSQL may not say
+		}
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -181,16 +184,13 @@ func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (d
 	return conn, nil
 }
 
-// look asks a server which data it has. Some services in front of a PostgreSQL do not say.
+// look asks a server which data it has, and whether that may be used.
 func (c *connector) look(ctx context.Context, conn driver.Conn, host pq.Config) error {
 	rows, err := conn.(driver.QueryerContext).QueryContext(ctx,
 		`SELECT (SELECT system_identifier::text FROM pg_control_system()), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`, nil)
 	row := make([]driver.Value, 2)
 	if err == nil {
 		err = errors.Join(rows.Next(row), rows.Close())
-	}
-	if pq.As(err) != nil {
-		return nil
 	}
 	if err != nil {
 		return err
