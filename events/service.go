@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 )
 
 // Service is a service on the bus that discovery shows ($SRV, "nats micro ls").
-// All fields but Askers, Observe and Ready are needed.
+// All fields but Askers, Tracer, Observe and Ready are needed.
 type Service struct {
 	Name    string // "session"
 	Version string // a semantic version, as in "1.2.3"; Serve refuses others
@@ -42,9 +44,12 @@ type Service struct {
 	Concurrency, Pending int
 	// Handle answers one request. A [*Refused] reaches whoever asks; any other
 	// error is logged and reaches them as [CodeError]. The context ends at the
-	// request's deadline, not when Serve is told to end.
+	// request's deadline, not when Serve is told to end. It has the trace context of
+	// whoever asks.
 	Handle func(ctx context.Context, r Request) ([]byte, error)
 	Log    *slog.Logger
+	// Tracer records a span for each request, a child of whoever asks.
+	Tracer trace.Tracer
 	// Observe is told of each answer: "ok" or the code of the refusal, and how
 	// long it took since a place was free.
 	Observe func(outcome string, took time.Duration)
@@ -186,7 +191,7 @@ func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 	started := time.Now()
 	reply := &nats.Msg{Subject: r.Reply()}
 	outcome := "ok"
-	data, err := v.handle(ctx, r, name, started)
+	data, err := v.traced(ctx, r, func(ctx context.Context) ([]byte, error) { return v.handle(ctx, r, name, started) })
 	if err == nil {
 		reply.Data = data
 	} else {
@@ -202,6 +207,22 @@ func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 	if v.Observe != nil {
 		v.Observe(outcome, took)
 	}
+}
+
+// traced records a span of an answer, where there is a tracer.
+func (v *serving) traced(ctx context.Context, r micro.Request, answer func(context.Context) ([]byte, error)) ([]byte, error) {
+	ctx = WithTraceParent(ctx, r.Headers().Get(HeaderTraceParent))
+	if v.Tracer == nil {
+		return answer(ctx)
+	}
+	ctx, span := v.Tracer.Start(ctx, v.Name+" answer", trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+	data, err := answer(ctx)
+	var refused *Refused
+	if err != nil && !errors.As(err, &refused) {
+		span.SetStatus(codes.Error, "") // its text may quote what was asked
+	}
+	return data, err
 }
 
 // handle calls Handle unless it is too late, and turns a panic into an error.

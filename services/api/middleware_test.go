@@ -211,7 +211,7 @@ func TestMountedHandlers(t *testing.T) {
 	seen := map[string]int{}
 	w := newWorld(t, func(w *world) {
 		w.options.Pages, w.options.Plan, w.options.Metrics = page, page, page
-		w.options.Observe = func(route, method string, status int, d time.Duration) {
+		w.options.Observe = func(_ context.Context, route, method string, status int, d time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[route] = status

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -85,9 +86,11 @@ type Options struct {
 	Version   string
 	Log       *slog.Logger
 	Now       func() time.Time
-	// Observe is told of each answer; nil is fine. The route is a pattern, never
-	// a path; a method that HTTP does not know is "other".
-	Observe func(route, method string, status int, d time.Duration)
+	// Tracer records a span for each request, but those for health and metrics; nil is none.
+	Tracer trace.Tracer
+	// Observe is told of each answer, with the request's context; nil is fine. The
+	// route is a pattern, never a path; a method that HTTP does not know is "other".
+	Observe func(ctx context.Context, route, method string, status int, d time.Duration)
 	// ObserveProvider is told what became of each attempt at a provider that began or
 	// came back: "started", "proven", "denied", "unavailable", "refused", "stray",
 	// which belongs to no attempt, or "error", which is this side's; nil is fine.
@@ -301,8 +304,8 @@ func (s *Server) Public() http.Handler {
 	rt.add("/sessions/whoami", every(s.whoami), public|quiet)
 	rt.add(routeSchemas, get(s.schemas), public|withCSRF)
 	rt.add(routeSchemas+"/{id}", get(s.schema), public|withCSRF)
-	rt.add("/health/alive", get(s.alive), public|quiet)
-	rt.add("/health/ready", get(s.ready), public|quiet)
+	rt.add("/health/alive", get(s.alive), public|quiet|unwatched)
+	rt.add("/health/ready", get(s.ready), public|quiet|unwatched)
 	rt.mount("/ui/", s.Pages, public)
 	return rt.done(public | withCSRF)
 }
@@ -347,12 +350,12 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {
-		rt.add(prefix+"/health/alive", get(s.alive), quiet)
-		rt.add(prefix+"/health/ready", get(s.ready), quiet)
+		rt.add(prefix+"/health/alive", get(s.alive), quiet|unwatched)
+		rt.add(prefix+"/health/ready", get(s.ready), quiet|unwatched)
 	}
 	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
-	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
+	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet|unwatched)
 	return rt.done(guarded)
 }
 

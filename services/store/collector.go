@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // maxCollected is how many jobs share a commit at most.
@@ -19,8 +21,8 @@ type collector[J any] struct {
 	// together does jobs in one commit; any error means that nothing was done.
 	// alone does one. refuse, if set, says of a job whose turn has come why it is
 	// not to be done any more.
-	together func([]J) error
-	alone    func(J) error
+	together func(context.Context, []J) error
+	alone    func(context.Context, J) error
 	refuse   func(J) error
 
 	mu      sync.Mutex
@@ -35,7 +37,7 @@ type collected[J any] struct {
 	done chan struct{}
 }
 
-func newCollector[J any](together func([]J) error, alone func(J) error) *collector[J] {
+func newCollector[J any](together func(context.Context, []J) error, alone func(context.Context, J) error) *collector[J] {
 	return &collector[J]{together: together, alone: alone}
 }
 
@@ -92,6 +94,25 @@ func (c *collector[J]) drain() {
 	}
 }
 
+// endless is a context that does not end, with the trace of ctx where that is recorded.
+func endless(ctx context.Context) context.Context {
+	if trace.SpanContextFromContext(ctx).IsSampled() {
+		return context.WithoutCancel(ctx)
+	}
+	return context.Background()
+}
+
+// shared is the context of a commit that is shared: it has the trace of one that is
+// recorded, if there is any.
+func shared[J any](all []*collected[J]) context.Context {
+	for _, w := range all {
+		if trace.SpanContextFromContext(w.ctx).IsSampled() {
+			return endless(w.ctx)
+		}
+	}
+	return context.Background()
+}
+
 // finish does a batch. When it cannot be done together, each is done alone, so
 // that one that must fail takes nobody with it.
 func (c *collector[J]) finish(batch []*collected[J]) {
@@ -108,11 +129,11 @@ func (c *collector[J]) finish(batch []*collected[J]) {
 		}
 		jobs, begun = append(jobs, w.job), append(begun, w)
 	}
-	shared, stuck := false, error(nil)
+	done, stuck := false, error(nil)
 	if len(jobs) > 1 {
 		at := time.Now()
-		err := c.together(jobs)
-		shared = err == nil
+		err := c.together(shared(begun), jobs)
+		done = err == nil
 		var down *unavailable
 		if errors.As(err, &down) && time.Since(at) > patience {
 			stuck = err // each alone would wait as long once more
@@ -120,13 +141,13 @@ func (c *collector[J]) finish(batch []*collected[J]) {
 	}
 	var all sync.WaitGroup
 	for _, w := range begun {
-		if shared || stuck != nil {
+		if done || stuck != nil {
 			w.err = stuck
 			close(w.done)
 			continue
 		}
 		all.Go(func() {
-			w.err = c.alone(w.job)
+			w.err = c.alone(endless(w.ctx), w.job)
 			close(w.done)
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -47,6 +48,8 @@ type postgres struct {
 	servers          *servers
 	durable, relaxed *pool
 	log              *slog.Logger
+	openDB           func(driver.Connector) *sql.DB // that of [Options]
+	stopWatch        func()
 }
 
 func (s *Store) openPostgres(o Options) error {
@@ -55,13 +58,27 @@ func (s *Store) openPostgres(o Options) error {
 		return err
 	}
 	config.ApplicationName = cmp.Or(config.ApplicationName, strings.TrimSuffix("usher-"+o.Part, "-"))
-	b := &postgres{log: o.Log}
+	b := &postgres{log: o.Log, openDB: o.OpenDB}
 	b.servers = newServers(config, b.drop)
 	relaxed := max(1, limits.conns/4)
 	b.durable = b.open(limits, limits.conns-relaxed, nil)
 	b.relaxed = b.open(limits, relaxed, map[string]string{"synchronous_commit": "off"})
+	b.watch(len(config.Multi) > 0)
 	s.backend, s.durable, s.relaxed, s.reads = b, b.durable, b.relaxed, b.durable
 	return nil
+}
+
+// watch has the other hosts looked at, if there are any, until stopWatch.
+func (b *postgres) watch(others bool) {
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	if others {
+		watching.Go(func() { b.servers.watch(stop) })
+	}
+	b.stopWatch = sync.OnceFunc(func() {
+		close(stop)
+		watching.Wait()
+	})
 }
 
 func (b *postgres) open(l limits, conns int, settings map[string]string) *pool {
@@ -80,7 +97,7 @@ func (b *postgres) open(l limits, conns int, settings map[string]string) *pool {
 func (b *postgres) connect(statement time.Duration, settings map[string]string) *sql.DB {
 	session := map[string]string{"statement_timeout": fmt.Sprint(statement.Milliseconds())}
 	maps.Copy(session, settings)
-	return sql.OpenDB(&connector{servers: b.servers, settings: session, silence: statement})
+	return b.openDB(&connector{servers: b.servers, settings: session, silence: statement})
 }
 
 // drop closes the connections that are idle. Those in use end by themselves: a
@@ -98,7 +115,10 @@ func (*postgres) goose() (goose.Dialect, string) { return goose.DialectPostgres,
 
 func (b *postgres) withFlows(_ context.Context, work func(*pool) error) error { return work(b.relaxed) }
 
-func (b *postgres) close() error { return errors.Join(b.relaxed.close(), b.durable.close()) }
+func (b *postgres) close() error {
+	b.stopWatch()
+	return errors.Join(b.relaxed.close(), b.durable.close())
+}
 
 func (b *postgres) exclusively(ctx context.Context, work func(*sql.DB) error) error {
 	// A change of a table waits for whoever uses it, and everybody for the change:

@@ -46,20 +46,20 @@ func TestALostServerIsTriedLast(t *testing.T) {
 func TestAFormerPrimaryIsRefused(t *testing.T) {
 	t.Parallel()
 	s, one, two, dropped := twoServers(t)
-	if err := s.accept(one, history{"a", 1}); err != nil || *dropped != 0 {
+	if _, err := s.accept(one, history{"a", 1}); err != nil || *dropped != 0 {
 		t.Fatalf("accept = %v, dropped %d times", err, *dropped)
 	}
-	if err := s.accept(two, history{"a", 2}); err != nil || *dropped != 1 || s.hosts()[0].Port != two.Port {
+	if _, err := s.accept(two, history{"a", 2}); err != nil || *dropped != 1 || s.hosts()[0].Port != two.Port {
 		t.Errorf("accept of the new primary = %v, dropped %d times, first is %d", err, *dropped, s.hosts()[0].Port)
 	}
-	err := s.accept(one, history{"a", 1})
+	_, err := s.accept(one, history{"a", 1})
 	if err == nil || !strings.Contains(err.Error(), "former primary") || s.hosts()[0].Port != two.Port {
 		t.Errorf("accept of the former primary = %v", err)
 	}
-	if err := s.accept(one, history{"a", 3}); err != nil {
+	if _, err := s.accept(one, history{"a", 3}); err != nil {
 		t.Errorf("accept of one that was promoted again = %v", err)
 	}
-	if err := s.accept(two, history{"b", 1}); err != nil {
+	if _, err := s.accept(two, history{"b", 1}); err != nil {
 		t.Errorf("accept of another cluster = %v", err)
 	}
 }

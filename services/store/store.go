@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,9 @@ type Options struct {
 	// Appended is called after each commit that has put events into the outbox, once
 	// however many they are; it must not wait for anything. Nil means nobody is told.
 	Appended func()
+	// OpenDB makes the pools of connections, so that statements can be observed; nil
+	// is [sql.OpenDB].
+	OpenDB func(driver.Connector) *sql.DB
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -94,6 +98,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	seal, err := newSealer(o.CipherSecrets)
 	if err != nil {
 		return nil, err
+	}
+	if o.OpenDB == nil {
+		o.OpenDB = sql.OpenDB
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

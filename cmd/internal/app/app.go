@@ -77,6 +77,7 @@ type process struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	metrics *metrics
+	traces  *traces // nil where nothing is traced
 	store   *store.Store
 	bus     *bus
 	// issuer asks the session worker, answers the answering workers; provisioner
@@ -175,6 +176,9 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
+	if p.traces, err = newTraces(ctx, p.cfg, p.Parts, p.Version, p.log); err != nil {
+		return err
+	}
 	if p.store, err = openMigrated(ctx, p.cfg, p.storeOptions()); err != nil {
 		return err
 	}
@@ -246,7 +250,7 @@ func (p *process) stop() error {
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.traces.close())...)
 }
 
 // say tells at the start and after a reload what an operator should know.
@@ -293,7 +297,7 @@ func openStore(ctx context.Context, cfg *config.Config, o store.Options) (*store
 
 // storeOptions are those of a process that serves.
 func (p *process) storeOptions() store.Options {
-	return store.Options{Part: p.Parts.String(), Log: p.log, Appended: p.wake}
+	return store.Options{Part: p.Parts.String(), Log: p.log, Appended: p.wake, OpenDB: p.traces.openDB()}
 }
 
 // openMigrated opens a database of this version or a later one; development mode

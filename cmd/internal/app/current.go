@@ -57,8 +57,9 @@ type foundation struct {
 	sessions       session.Issuer
 	workers        answers
 	log            *slog.Logger
-	observe        func(registration.Outcome)
+	observe        func(context.Context, registration.Outcome)
 	observeLogin   func(login.Outcome)
+	observeMail    func(outcome string)
 	failedLogins   *login.Failures
 	trouble        func(error)
 }
@@ -194,6 +195,7 @@ func (p *process) compile(cfg *config.Config) error {
 		workers:        p.answers,
 		log:            p.log,
 		observe:        p.metrics.registration,
+		observeMail:    p.metrics.mail,
 		observeLogin:   p.observeLogin,
 		failedLogins:   &p.failedLogins,
 		trouble:        p.trouble,

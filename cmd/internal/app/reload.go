@@ -79,6 +79,7 @@ func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, clo
 // over it, or says why it cannot and leaves the former one.
 func (p *process) reload(ctx context.Context) {
 	cfg, _, err := p.Load()
+	p.metrics.reload(err == nil, time.Now())
 	if err != nil {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
@@ -89,6 +90,7 @@ func (p *process) reload(ctx context.Context) {
 	cfg.Dev = p.cfg.Dev // what is allowed in development is not switched on in passing
 	changed, _ := config.Diff(p.overrides.file.Load(), cfg)
 	if err := p.overrides.reread(ctx, cfg); err != nil {
+		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/audit"
@@ -47,6 +49,7 @@ func (l listeners) close() {
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
+	p.metrics.connections(func() []*nats.Conn { return p.bus.conns })
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
@@ -54,10 +57,10 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
 	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
-	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
+	p.stages.start(ctx, "admin listener", serveHTTP(admin, p.metrics.during("admin", server.Admin()), p.log))
 	if public != nil {
 		at.Public = "http://" + public.Addr().String()
-		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.log))
+		p.stages.start(ctx, "public listener", serveHTTP(public, p.metrics.during("public", server.Public()), p.log))
 	}
 	listens := []any{"admin", at.Admin, "bus", at.Bus}
 	if at.Public != "" {
@@ -112,6 +115,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Version:         p.Version,
 		Log:             p.log,
 		Now:             time.Now,
+		Tracer:          p.traces.tracer(),
 		Observe:         p.metrics.request,
 		ObserveProvider: p.metrics.provider,
 		ObserveLimit:    p.metrics.limit,

@@ -31,6 +31,7 @@ func (l *loader) check(c *Config) {
 	l.checkRateLimits(c)
 	l.checkWorkers(c)
 	l.checkAudit(c)
+	l.checkTracing(c)
 	l.checkLocked(c)
 	l.oneOf("ciphers.algorithm", c.Ciphers.Algorithm, "noop", "xchacha20-poly1305", "aes")
 	l.oneOf("session.issue.on_failure", c.Session.Issue.OnFailure, OnFailureDegrade, OnFailureFail)

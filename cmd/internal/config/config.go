@@ -102,10 +102,13 @@ type Config struct {
 		// Locked names the settings that operators cannot save, see [Config.Settings].
 		Locked []string `yaml:"locked"`
 	} `yaml:"console"`
-	Log struct {
+	Tracing Tracing `yaml:"tracing"`
+	Log     struct {
 		Level  string `yaml:"level"`  // trace, debug, info, warn, error, fatal or panic
 		Format string `yaml:"format"` // text or json
 	} `yaml:"log"`
+
+	collectorByEnv bool // see [Config.Traces]
 
 	lines map[string]int // in the file, of the entries of hook lists by their keys
 	// reading is what it comes from. It holds secrets, which a function does not show.

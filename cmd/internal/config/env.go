@@ -76,7 +76,7 @@ func parseVariable(k *key, text string) (any, error) {
 			return nil, nil
 		}
 		return []any{text}, nil
-	case k.typ != nil && k.typ.Kind() != reflect.Bool && k.typ.Kind() != reflect.Int:
+	case k.typ != nil && k.typ.Kind() != reflect.Bool && k.typ.Kind() != reflect.Int && k.typ.Kind() != reflect.Float64:
 		return text, nil
 	}
 	var v any

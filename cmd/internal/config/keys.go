@@ -136,6 +136,12 @@ func (k *key) accept(v any) (any, error) {
 		if _, ok := v.(bool); !ok {
 			return nil, errors.New("want true or false")
 		}
+	case k.typ.Kind() == reflect.Float64:
+		switch v.(type) {
+		case int, float64:
+		default:
+			return nil, errors.New("want a number")
+		}
 	case k.typ.Kind() == reflect.Int:
 		if _, ok := v.(int); !ok {
 			return nil, errors.New("want a whole number")

@@ -180,6 +180,7 @@ func (l *loader) complete(c *Config) {
 		s := &c.Identity.Schemas[i]
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
+	c.collectorByEnv = l.collectorInEnv()
 	l.completeTemplates(c)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)

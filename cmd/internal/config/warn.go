@@ -31,6 +31,7 @@ func (l *loader) warnAll(c *Config) {
 		}
 	}
 	l.warnOIDC(c)
+	l.warnTracing(c)
 	if c.Serve.Public.BaseURL == "" && !c.Dev {
 		l.warn("serve.public.base_url", fmt.Sprintf("not set: all links lead to %s", c.PublicURL()))
 	}
