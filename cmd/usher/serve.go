@@ -71,7 +71,7 @@ func migrateCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := app.Migrate(cmd.Context(), cfg); err != nil {
+			if err := app.Migrate(cmd.Context(), cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			if g.json {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/workers"
 )
 
@@ -41,6 +42,7 @@ func ofEveryPart() *metrics {
 	m.overrides(nil)
 	m.leads(nil)
 	m.connections(func() []*nats.Conn { return nil })
+	m.database(func() []store.Pool { return nil })
 	m.outbox(nil, time.Now)
 	m.hashQueue(nil)
 	m.failures(nil, func() int { return 0 }, time.Now)
@@ -72,7 +74,7 @@ func document(t *testing.T, all []prometheus.Collector) (table []documented) {
 			}
 			labels := constant.ReplaceAllString(parts[3], "$1")
 			labels = strings.Trim(labels+","+parts[4], ",")
-			table = append(table, documented{name, kindOf(c), strings.ReplaceAll(labels, ",", ", "), help})
+			table = append(table, documented{name, kindOf(c, name), strings.ReplaceAll(labels, ",", ", "), help})
 		}
 	}
 	slices.SortFunc(table, func(a, b documented) int { return cmp.Compare(a.name, b.name) })
@@ -81,8 +83,9 @@ func document(t *testing.T, all []prometheus.Collector) (table []documented) {
 
 var constant = regexp.MustCompile(`(\w+)="[^"]*"`)
 
-// kindOf is the type that Prometheus knows a collector by. Our own collectors have gauges.
-func kindOf(c prometheus.Collector) string {
+// kindOf is the type that Prometheus knows a collector by. Our own collectors have
+// gauges, and counters that are called so.
+func kindOf(c prometheus.Collector, name string) string {
 	switch c.(type) {
 	case *prometheus.HistogramVec:
 		return "histogram"
@@ -91,6 +94,9 @@ func kindOf(c prometheus.Collector) string {
 	case prometheus.Gauge:
 		return "gauge"
 	case prometheus.Counter:
+		return "counter"
+	}
+	if strings.HasSuffix(name, "_total") {
 		return "counter"
 	}
 	return "gauge"

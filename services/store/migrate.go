@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/usher-auth/usher/schemas"
+)
+
+// Migrate brings the database to this version and makes the keys that are
+// missing. Several processes may do it at once: one does, the others wait. A
+// database of a later version stays as it is.
+func (s *Store) Migrate(ctx context.Context) error {
+	err := s.backend.exclusively(ctx, func(db *sql.DB) error {
+		migrations, err := s.migrations(db)
+		if err != nil {
+			return err
+		}
+		done, err := migrations.Up(ctx)
+		for _, m := range done {
+			s.log.Info("migrated", "to", m.Source.Version, "took", m.Duration)
+		}
+		if err != nil {
+			return err
+		}
+		return s.makeKeys(ctx)
+	})
+	if err == nil {
+		_, err = s.schema(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("migrate: %w", s.durable.explain(err))
+	}
+	return nil
+}
+
+// Migrated tells whether the database is of this version, or of a later one that
+// this program may use, and has its keys. Its error says that the database is of
+// a version that this program is too old for.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	if err := s.loadKeys(ctx); err != nil {
+		return false, fmt.Errorf("migrated: %w", err)
+	}
+	if !s.keys.Load().complete() {
+		return false, nil
+	}
+	v, err := s.schema(ctx)
+	if err != nil {
+		return false, fmt.Errorf("migrated: %w", s.reads.explain(err))
+	}
+	if v.database > v.program {
+		s.log.Info("the database is of a later version, which this program may use", "database", v.database, "program", v.program)
+	}
+	return !v.pending, nil
+}
+
+// versions are numbers of migrations.
+type versions struct {
+	database, program int64 // the newest of each
+	pending           bool
+}
+
+// schema gives the versions, or an error when the program is too old for the database.
+func (s *Store) schema(ctx context.Context) (v versions, err error) {
+	migrations, err := s.migrations(s.reads.db.DB)
+	if err != nil {
+		return v, err
+	}
+	if v.pending, err = migrations.HasPending(ctx); err != nil {
+		return v, err
+	}
+	if v.database, v.program, err = migrations.GetVersions(ctx); err != nil {
+		return v, err
+	}
+	var least int64
+	err = s.reads.get(ctx, &least, `SELECT coalesce(max(version), 0) FROM schema_minimum`)
+	if s.backend.missing(err) { // it is older than that table
+		err = nil
+	}
+	if err == nil && least > v.program {
+		err = fmt.Errorf("the database is made for a later version of usher: it needs one that knows migration %d, this one knows %d; update this program", least, v.program)
+	}
+	return v, err
+}
+
+func (s *Store) migrations(db *sql.DB) (*goose.Provider, error) {
+	dialect, folder := s.backend.goose()
+	files, err := fs.Sub(schemas.SQL, "sql/"+folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+}
