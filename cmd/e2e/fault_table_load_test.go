@@ -23,8 +23,9 @@ import (
 const (
 	// patience is how long a person waits for one request.
 	patience = 10 * time.Second
-	// The balancer asks each api this often, and waits this long: two times
-	// without an answer, and what is under way there is given up.
+	// The balancer asks each api this often whether it is ready, and waits this
+	// long. One that is not even alive two times is frozen: what is under way there
+	// is given up.
 	pollEvery, pollWait, pollFall = 250 * time.Millisecond, 400 * time.Millisecond, 2
 )
 
@@ -45,14 +46,14 @@ type balancer struct {
 }
 
 type backend struct {
-	host, health string
-	up           atomic.Bool
-	mu           sync.Mutex
-	life         context.Context // of what is under way there
-	giveUp       context.CancelCauseFunc
+	host, ready, alive string
+	up                 atomic.Bool
+	mu                 sync.Mutex
+	life               context.Context // of what is under way there
+	giveUp             context.CancelCauseFunc
 }
 
-func newBalancer(t testing.TB, apis, health []string) *balancer {
+func newBalancer(t testing.TB, apis, admins []string) *balancer {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	b := &balancer{
@@ -68,7 +69,7 @@ func newBalancer(t testing.TB, apis, health []string) *balancer {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := &backend{host: u.Host, health: health[i]}
+		at := &backend{host: u.Host, ready: admins[i] + "/health/ready", alive: admins[i] + "/health/alive"}
 		at.renew()
 		at.up.Store(true)
 		b.backends = append(b.backends, at)
@@ -94,19 +95,21 @@ func (b *balancer) watch(ctx context.Context, at *backend) {
 			return
 		case <-tick.C:
 		}
-		resp, err := b.poll.Get(at.health)
+		resp, err := b.poll.Get(at.ready)
 		if err == nil {
 			silent = 0
 			at.up.Store(resp.StatusCode == http.StatusOK)
 			resp.Body.Close()
 			continue
 		}
+		at.up.Store(false)
 		if !isTimeout(err) {
-			at.up.Store(false)
 			continue
 		}
-		if silent++; silent >= pollFall {
-			at.up.Store(false)
+		if resp, err := b.poll.Get(at.alive); err == nil { // not ready is not frozen
+			resp.Body.Close()
+			silent = 0
+		} else if silent++; silent >= pollFall {
 			at.giveUp(errGivenUp)
 			at.renew()
 		}

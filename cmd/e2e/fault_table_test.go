@@ -113,11 +113,7 @@ func newField(t *testing.T, rate int, one fault) *field {
 	f.streamInSync()
 	k.system.webhook("add", "customers", k.webhook.URL, "--events", "identity.created")
 	f.steady()
-	var health []string
-	for _, admin := range f.admins {
-		health = append(health, admin+"/health/ready")
-	}
-	f.balancer = newBalancer(t, f.apis, health)
+	f.balancer = newBalancer(t, f.apis, f.admins)
 	// Everything has been used once before anything is measured.
 	for range 4 {
 		eventually(t, 30*time.Second, func() error {
