@@ -42,7 +42,7 @@ func faults() []fault {
 		{
 			name: "PostgreSQL primary killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Kill())
+				f.must(f.pair.Primary.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -51,7 +51,7 @@ func faults() []fault {
 		{ // It is fenced only when the other leads already.
 			name: "PostgreSQL primary frozen", goal: goalDatabase, hold: 12 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Freeze())
+				f.must(f.pair.Primary.Freeze())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -60,7 +60,7 @@ func faults() []fault {
 		{
 			name: "PostgreSQL standby killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.KillStandby())
+				f.must(f.pair.Standby.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Alone())
 			},

@@ -185,8 +185,8 @@ func (v comer) unclear() bool {
 	return !v.registered() && !v.lost && !v.late && (v.status < 500 || !v.retryAfter)
 }
 
-// crowd has people register at a fixed rate, whatever becomes of those before.
-type crowd struct {
+// openLoop has people register at a fixed rate, whatever becomes of those before.
+type openLoop struct {
 	client *http.Client
 	rate   int
 	stop   chan struct{}
@@ -210,8 +210,8 @@ func faultRate(t testing.TB, usual int) int {
 	return rate
 }
 
-func startCrowd(b *balancer, rate int) *crowd {
-	l := &crowd{client: &http.Client{Transport: b, CheckRedirect: stay, Timeout: patience}, rate: rate, stop: make(chan struct{})}
+func startLoop(b *balancer, rate int) *openLoop {
+	l := &openLoop{client: &http.Client{Transport: b, CheckRedirect: stay, Timeout: patience}, rate: rate, stop: make(chan struct{})}
 	l.ended.Go(func() {
 		began := time.Now()
 		for n := 0; ; n++ {
@@ -232,14 +232,14 @@ func startCrowd(b *balancer, rate int) *crowd {
 }
 
 // end stops the load, waits for those under way and gives all.
-func (l *crowd) end() []comer {
+func (l *openLoop) end() []comer {
 	close(l.stop)
 	l.ended.Wait()
 	return l.comers
 }
 
 // comes registers one person: a flow, and its submission.
-func (l *crowd) comes() (v comer) {
+func (l *openLoop) comes() (v comer) {
 	v.sent = time.Now()
 	defer func() { v.took = time.Since(v.sent) }()
 	var f flowView
@@ -254,7 +254,7 @@ func (l *crowd) comes() (v comer) {
 }
 
 // ask sends a request and decodes its answer if it is 200.
-func (l *crowd) ask(v *comer, method, path string, body []byte, into any) bool {
+func (l *openLoop) ask(v *comer, method, path string, body []byte, into any) bool {
 	req, err := http.NewRequest(method, "http://balancer"+path, bytes.NewReader(body))
 	if err != nil {
 		panic(err)

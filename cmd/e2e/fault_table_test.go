@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -126,24 +125,6 @@ func newField(t *testing.T, rate int, one fault) *field {
 	return f
 }
 
-// newPair starts a primary and a synchronous standby.
-func newPair(t *testing.T) *storetest.Pair {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the server is another user's
-		t.Fatal(err)
-	}
-	p, err := storetest.StartPair(dir)
-	if errors.Is(err, storetest.ErrNoPostgreSQL) {
-		leftOut(t, "no PostgreSQL on this machine: "+err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	return p
-}
-
 // steady starts a custom worker that never fails.
 func (f *field) steady() {
 	f.t.Helper()
@@ -160,7 +141,7 @@ func (f *field) steady() {
 func (f *field) suffer(one fault, before, after time.Duration) result {
 	f.t.Helper()
 	f.leader = f.streamInSync()
-	l := startCrowd(f.balancer, f.rate)
+	l := startLoop(f.balancer, f.rate)
 	time.Sleep(before)
 	at := time.Now()
 	one.inflict(f)

@@ -83,7 +83,7 @@ func apartOn(t *testing.T, v *volume) *powered {
 // cutOff cuts once under load, starts all again and looks.
 func (p *powered) cutOff(n int) {
 	p.t.Helper()
-	l := startCrowd(newBalancer(p.t, p.apis, p.admins), faultRate(p.t, 50))
+	l := startLoop(newBalancer(p.t, p.apis, p.admins), faultRate(p.t, 50))
 	time.Sleep(500*time.Millisecond + rand.N(time.Second))
 	before := time.Now() // what comes later, no person would have got
 	p.volume.powerOff()
