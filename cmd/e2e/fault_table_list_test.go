@@ -18,7 +18,7 @@ const notice = 2 * time.Second
 
 // faults are all that are inflicted, in the order of the table.
 func faults() []fault {
-	return []fault{
+	all := []fault{
 		killed("api", "api-1", goalProcess),
 		frozen("api", "api-1", goalProcess),
 		killed("session worker", "session-1", goalProcess),
@@ -73,6 +73,9 @@ func faults() []fault {
 		withoutSession(linked("api to NATS: silent", toBus, swallowing, 0)),
 		linked("api to NATS: 50 ms longer each way", toBus, sound, 50*time.Millisecond),
 	}
+	all = append(all, fullDisks()...)
+	all = append(all, wrongClocks()...)
+	return append(all, rollingRestart())
 }
 
 func (f *field) must(err error) {

@@ -297,9 +297,11 @@ func (f *field) sessionsAreValid() {
 			tokens[v.token] = v.id
 		}
 	}
-	app, invalid := newApp(f.t, f.api(0)), 0
+	apps, invalid := []*client{newApp(f.t, f.api(0)), newApp(f.t, f.api(1))}, 0
+	n := 0
 	for token, id := range tokens {
-		if status, s := app.whoami(token); status != http.StatusOK || s.Identity.ID != id {
+		n++
+		if status, s := apps[n%2].whoami(token); status != http.StatusOK || s.Identity.ID != id {
 			invalid++
 		}
 	}
