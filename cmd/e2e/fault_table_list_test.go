@@ -73,6 +73,7 @@ func faults() []fault {
 		withoutSession(linked("api to NATS: silent", toBus, swallowing, 0)),
 		linked("api to NATS: 50 ms longer each way", toBus, sound, 50*time.Millisecond),
 	}
+	all = append(all, vanished())
 	all = append(all, fullDisks()...)
 	all = append(all, wrongClocks()...)
 	return append(all, rollingRestart())
