@@ -185,7 +185,10 @@ func (p *process) keepProvisioned(ctx context.Context) {
 type durables struct{ p *process }
 
 func (p *process) streamOptions() events.StreamOptions {
-	return events.StreamOptions{Replicas: p.cfg.Bus.Replicas}
+	b := p.cfg.Bus
+	return events.StreamOptions{
+		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
+	}
 }
 
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")
