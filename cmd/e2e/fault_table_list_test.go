@@ -66,12 +66,12 @@ func faults() []fault {
 			},
 			mend: func(f *field) { f.must(f.pair.Rejoin()) },
 		},
-		linked("api to PostgreSQL: cut", toDatabase, cut, 0),
-		linked("api to PostgreSQL: silent", toDatabase, swallowing, 0),
-		linked("api to PostgreSQL: 200 ms longer each way", toDatabase, sound, 200*time.Millisecond),
-		withoutSession(linked("api to NATS: cut", toBus, cut, 0)),
-		withoutSession(linked("api to NATS: silent", toBus, swallowing, 0)),
-		linked("api to NATS: 50 ms longer each way", toBus, sound, 50*time.Millisecond),
+		linked("api to PostgreSQL: cut", goalProcess, toDatabase, cut, 0),
+		linked("api to PostgreSQL: silent", goalProcess, toDatabase, swallowing, 0),
+		linked("api to PostgreSQL: 200 ms longer each way", goalProcess, toDatabase, sound, 200*time.Millisecond),
+		withoutSession(linked("api to NATS: cut", goalNATS, toBus, cut, 0)),
+		withoutSession(linked("api to NATS: silent", goalNATS, toBus, swallowing, 0)),
+		linked("api to NATS: 50 ms longer each way", goalNATS, toBus, sound, 50*time.Millisecond),
 	}
 	all = append(all, vanished())
 	all = append(all, fullDisks()...)
@@ -100,9 +100,9 @@ func (f *field) again(part string) {
 
 // linked is something that happens to the cables between api-1 and the servers
 // that lead prepares, for four seconds.
-func linked(name string, lead func(f *field), state linkState, delay time.Duration) fault {
+func linked(name string, goal time.Duration, lead func(f *field), state linkState, delay time.Duration) fault {
 	return fault{
-		name: name, goal: goalProcess, hold: 4 * time.Second, prepare: lead,
+		name: name, goal: goal, hold: 4 * time.Second, prepare: lead,
 		inflict: func(f *field) { f.setLinks(state, delay) },
 		mend:    func(f *field) { f.setLinks(sound, 0) },
 	}
