@@ -18,7 +18,7 @@ const notice = 2 * time.Second
 
 // faults are all that are inflicted, in the order of the table.
 func faults() []fault {
-	return []fault{
+	all := []fault{
 		killed("api", "api-1", goalProcess),
 		frozen("api", "api-1", goalProcess),
 		killed("session worker", "session-1", goalProcess),
@@ -42,7 +42,7 @@ func faults() []fault {
 		{
 			name: "PostgreSQL primary killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Kill())
+				f.must(f.pair.Primary.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -51,7 +51,7 @@ func faults() []fault {
 		{ // It is fenced only when the other leads already.
 			name: "PostgreSQL primary frozen", goal: goalDatabase, hold: 12 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Freeze())
+				f.must(f.pair.Primary.Freeze())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -60,19 +60,23 @@ func faults() []fault {
 		{
 			name: "PostgreSQL standby killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.KillStandby())
+				f.must(f.pair.Standby.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Alone())
 			},
 			mend: func(f *field) { f.must(f.pair.Rejoin()) },
 		},
-		linked("api to PostgreSQL: cut", toDatabase, cut, 0),
-		linked("api to PostgreSQL: silent", toDatabase, swallowing, 0),
-		linked("api to PostgreSQL: 200 ms longer each way", toDatabase, sound, 200*time.Millisecond),
-		withoutSession(linked("api to NATS: cut", toBus, cut, 0)),
-		withoutSession(linked("api to NATS: silent", toBus, swallowing, 0)),
-		linked("api to NATS: 50 ms longer each way", toBus, sound, 50*time.Millisecond),
+		linked("api to PostgreSQL: cut", goalProcess, toDatabase, cut, 0),
+		linked("api to PostgreSQL: silent", goalProcess, toDatabase, swallowing, 0),
+		linked("api to PostgreSQL: 200 ms longer each way", goalProcess, toDatabase, sound, 200*time.Millisecond),
+		withoutSession(linked("api to NATS: cut", goalNATS, toBus, cut, 0)),
+		withoutSession(linked("api to NATS: silent", goalNATS, toBus, swallowing, 0)),
+		linked("api to NATS: 50 ms longer each way", goalNATS, toBus, sound, 50*time.Millisecond),
 	}
+	all = append(all, vanished())
+	all = append(all, fullDisks()...)
+	all = append(all, wrongClocks()...)
+	return append(all, rollingRestart())
 }
 
 func (f *field) must(err error) {
@@ -96,9 +100,9 @@ func (f *field) again(part string) {
 
 // linked is something that happens to the cables between api-1 and the servers
 // that lead prepares, for four seconds.
-func linked(name string, lead func(f *field), state linkState, delay time.Duration) fault {
+func linked(name string, goal time.Duration, lead func(f *field), state linkState, delay time.Duration) fault {
 	return fault{
-		name: name, goal: goalProcess, hold: 4 * time.Second, prepare: lead,
+		name: name, goal: goal, hold: 4 * time.Second, prepare: lead,
 		inflict: func(f *field) { f.setLinks(state, delay) },
 		mend:    func(f *field) { f.setLinks(sound, 0) },
 	}

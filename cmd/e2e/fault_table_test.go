@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -112,12 +111,9 @@ func newField(t *testing.T, rate int, one fault) *field {
 	k.launch()
 	f.streamInSync()
 	k.system.webhook("add", "customers", k.webhook.URL, "--events", "identity.created")
-	f.steady()
-	var health []string
-	for _, admin := range f.admins {
-		health = append(health, admin+"/health/ready")
-	}
-	f.balancer = newBalancer(t, f.apis, health)
+	f.worker("ledger", os.Args[0], "USHER_TEST_STEADY_LEDGER")
+	f.settled()
+	f.balancer = newBalancer(t, f.apis, f.admins)
 	// Everything has been used once before anything is measured.
 	for range 4 {
 		eventually(t, 30*time.Second, func() error {
@@ -130,41 +126,12 @@ func newField(t *testing.T, rate int, one fault) *field {
 	return f
 }
 
-// newPair starts a primary and a synchronous standby.
-func newPair(t *testing.T) *storetest.Pair {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the server is another user's
-		t.Fatal(err)
-	}
-	p, err := storetest.StartPair(dir)
-	if errors.Is(err, storetest.ErrNoPostgreSQL) {
-		leftOut(t, "no PostgreSQL on this machine: "+err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	return p
-}
-
-// steady starts a custom worker that never fails.
-func (f *field) steady() {
-	f.t.Helper()
-	f.worker("ledger", os.Args[0], "USHER_TEST_SOAK_LEDGER")
-	p := f.processes["ledger"]
-	p.stop(f.t)
-	p.env = append(p.env, "USHER_TEST_SOAK_STEADY=1")
-	p.start(f.t)
-	f.settled()
-}
-
 // suffer inflicts a fault under load and mends it, and holds what people saw
 // against the goal.
 func (f *field) suffer(one fault, before, after time.Duration) result {
 	f.t.Helper()
 	f.leader = f.streamInSync()
-	l := startCrowd(f.balancer, f.rate)
+	l := startLoop(f.balancer, f.rate)
 	time.Sleep(before)
 	at := time.Now()
 	one.inflict(f)
@@ -320,9 +287,11 @@ func (f *field) sessionsAreValid() {
 			tokens[v.token] = v.id
 		}
 	}
-	app, invalid := newApp(f.t, f.api(0)), 0
+	apps, invalid := []*client{newApp(f.t, f.api(0)), newApp(f.t, f.api(1))}, 0
+	n := 0
 	for token, id := range tokens {
-		if status, s := app.whoami(token); status != http.StatusOK || s.Identity.ID != id {
+		n++
+		if status, s := apps[n%2].whoami(token); status != http.StatusOK || s.Identity.ID != id {
 			invalid++
 		}
 	}

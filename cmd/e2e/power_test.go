@@ -38,7 +38,7 @@ func TestPowerCut(t *testing.T) {
 			for n := range cuts {
 				p.cutOff(n + 1)
 			}
-			p.t.Logf("%d power cuts: %d registrations acknowledged, %d identities, none lost", cuts, len(p.acknowledged), len(p.identities()))
+			p.report(form, cuts)
 		})
 	}
 }
@@ -48,7 +48,7 @@ type powered struct {
 	*system
 	volume       *volume
 	background   *endpoint
-	database     *cutDatabase // nil with SQLite
+	postgres     *cutDatabase // nil with SQLite
 	acknowledged map[string]string
 }
 
@@ -77,28 +77,42 @@ func apartOn(t *testing.T, v *volume) *powered {
 		}
 	}
 	s.launch()
+	// The cluster was made without waiting for the disk, which nobody does in earnest.
+	if out, err := exec.Command("sync", "-f", v.dir).CombinedOutput(); err != nil {
+		t.Fatalf("sync: %v: %s", err, out)
+	}
 	return &powered{s, v, background, d, map[string]string{}}
 }
 
 // cutOff cuts once under load, starts all again and looks.
 func (p *powered) cutOff(n int) {
 	p.t.Helper()
-	var health []string
-	for _, admin := range p.admins {
-		health = append(health, admin+"/health/ready")
-	}
-	l := startCrowd(newBalancer(p.t, p.apis, health), faultRate(p.t, 50))
+	l := startLoop(newBalancer(p.t, p.apis, p.admins), faultRate(p.t, 50))
 	time.Sleep(500*time.Millisecond + rand.N(time.Second))
+	killDatabase, startDatabase := func() {}, func() {}
+	if p.postgres != nil {
+		killDatabase, startDatabase = p.postgres.ready()
+	}
 	before := time.Now() // what comes later, no person would have got
 	p.volume.powerOff()
 	p.each((*process).kill)
-	var again func()
-	if p.database != nil {
-		again = p.database.kill()
-	}
+	killDatabase()
 	p.volume.powerOn()
-	if again != nil {
-		again()
+	startDatabase()
+	if p.postgres != nil { // nothing starts without it
+		defer func() {
+			if p.t.Failed() {
+				said, _ := os.ReadFile(filepath.Join(p.postgres.dir, "log"))
+				p.t.Logf("PostgreSQL says: …%s", said[max(0, len(said)-2000):])
+			}
+		}()
+		eventually(p.t, 30*time.Second, func() error {
+			db, err := p.database(p.t.Context())
+			if err == nil {
+				db.Close()
+			}
+			return err
+		})
 	}
 	p.each(func(one *process) { one.start(p.t) })
 	p.each(func(one *process) { p.waitReady(one.name) })
@@ -112,6 +126,26 @@ func (p *powered) cutOff(n int) {
 	p.look(n)
 	if acknowledged == 0 {
 		p.t.Errorf("cut %d: nobody had registered before", n)
+	}
+}
+
+// report says what came of all cuts, also at the end of the table of faults.
+func (p *powered) report(form string, cuts int) {
+	p.t.Helper()
+	text := fmt.Sprintf("Power cut, %s: %d cuts while people registered, %d registrations acknowledged before them, %d identities stored, 0 lost.",
+		form, cuts, len(p.acknowledged), len(p.identities()))
+	p.t.Log(text)
+	path := os.Getenv("USHER_TEST_FAULTS_OUT")
+	if path == "" || p.t.Failed() {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString("\n" + text + "\n"); err != nil {
+		p.t.Fatal(err)
 	}
 }
 
@@ -150,9 +184,8 @@ func (p *powered) look(n int) {
 
 // volume is a file system of its own, on a file.
 type volume struct {
-	t      *testing.T
-	dir    string
-	device string
+	t                  *testing.T
+	dir, image, device string
 }
 
 func newVolume(t *testing.T) *volume {
@@ -165,15 +198,13 @@ func newVolume(t *testing.T) *volume {
 	if err := os.Truncate(image, 1<<30); err != nil { // it takes what is written
 		t.Fatal(err)
 	}
-	v := &volume{t: t, dir: filepath.Join(dir, "volume")}
+	v := &volume{t: t, dir: filepath.Join(dir, "volume"), image: image}
 	if err := os.Mkdir(v.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	device, err := exec.Command("losetup", "--find", "--show", image).Output()
-	if err != nil {
+	if err := v.attach(); err != nil {
 		leftOut(t, "no loop device for a volume of its own: "+err.Error())
 	}
-	v.device = strings.TrimSpace(string(device))
 	t.Cleanup(func() { _ = exec.Command("losetup", "-d", v.device).Run() })
 	if out, err := exec.Command("mkfs.ext4", "-q", v.device).CombinedOutput(); err != nil {
 		leftOut(t, "no ext4 for a volume of its own: "+string(out))
@@ -186,6 +217,13 @@ func newVolume(t *testing.T) *volume {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(v.dir, syscall.MNT_DETACH) })
 	return v
+}
+
+// attach makes the file a device.
+func (v *volume) attach() error {
+	device, err := exec.Command("losetup", "--find", "--show", v.image).Output()
+	v.device = strings.TrimSpace(string(device))
+	return err
 }
 
 func (v *volume) mount() error { return syscall.Mount(v.device, v.dir, "ext4", 0, "") }
@@ -206,10 +244,16 @@ func (v *volume) powerOff() {
 	}
 }
 
-// powerOn mounts it again, which replays the journal. Nobody may use it.
+// powerOn mounts it again, which replays the journal. Nobody may use it any more.
+// It is another device: the former one stays shut down as long as some other
+// mount namespace, where it was copied to, holds it.
 func (v *volume) powerOn() {
 	v.t.Helper()
 	eventually(v.t, 10*time.Second, func() error { return syscall.Unmount(v.dir, 0) })
+	_ = exec.Command("losetup", "-d", v.device).Run()
+	if err := v.attach(); err != nil {
+		v.t.Fatal(err)
+	}
 	if err := v.mount(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -243,8 +287,9 @@ func startDatabase(t *testing.T, dir string) *cutDatabase {
 	return d
 }
 
-// kill ends all its processes at once, and gives what starts it again.
-func (d *cutDatabase) kill() (again func()) {
+// ready looks at the server while its files can be read, and gives what ends all
+// its processes at once, and what starts it again.
+func (d *cutDatabase) ready() (kill, start func()) {
 	d.t.Helper()
 	pid, data := d.postmaster()
 	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -255,38 +300,48 @@ func (d *cutDatabase) kill() (again func()) {
 	if err := syscall.Stat(data, &owner); err != nil {
 		d.t.Fatal(err)
 	}
-	all := []int{pid}
+	watch := 0
 	if d.runs == nil { // the shell that watches it would remove the folder
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		var state string
-		var parent int
-		if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent < 2 || parent == os.Getpid() {
+		if _, err := fmt.Sscan(rest, &state, &watch); err != nil || watch < 2 || watch == os.Getpid() {
 			d.t.Fatalf("the shell that watches PostgreSQL is not found: %v, %s", err, stat)
 		}
-		all = []int{parent, pid}
 	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for child := range strings.FieldsSeq(string(children)) {
-		if id, err := strconv.Atoi(child); err == nil {
-			all = append(all, id)
+	kill = func() {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if watch != 0 {
+			_ = syscall.Kill(watch, syscall.SIGKILL)
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		for child := range strings.FieldsSeq(string(children)) {
+			if id, err := strconv.Atoi(child); err == nil {
+				_ = syscall.Kill(id, syscall.SIGKILL)
+			}
+		}
+		if d.runs != nil {
+			_ = d.runs.Wait()
 		}
 	}
-	for _, id := range all {
-		_ = syscall.Kill(id, syscall.SIGKILL)
-	}
-	if d.runs != nil {
-		_ = d.runs.Wait()
-	}
-	return func() {
+	args := strings.Split(strings.TrimRight(string(command), "\x00"), "\x00")
+	start = func() {
 		d.t.Helper()
-		args := strings.Split(strings.TrimRight(string(command), "\x00"), "\x00")
+		// After a real cut nobody has its number; here it may be a zombie still.
+		_ = os.Remove(filepath.Join(data, "postmaster.pid"))
 		d.runs = exec.Command(args[0], args[1:]...)
 		if os.Geteuid() == 0 {
 			d.runs.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
 		}
+		log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		defer log.Close()
+		d.runs.Stdout, d.runs.Stderr = log, log
 		if err := d.runs.Start(); err != nil {
 			d.t.Fatal(err)
 		}
 	}
+	return kill, start
 }

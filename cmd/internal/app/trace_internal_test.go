@@ -20,6 +20,7 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/services/tracing"
 	"github.com/usher-auth/usher/workers"
 )
@@ -168,7 +169,7 @@ func TestStatementsAreRecordedWithoutValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openMigrated(t.Context(), cfg, slog.New(slog.DiscardHandler), nil, all.openDB())
+	s, err := openMigrated(t.Context(), cfg, store.Options{Log: slog.New(slog.DiscardHandler), OpenDB: all.openDB()})
 	if err != nil {
 		t.Fatal(err)
 	}
