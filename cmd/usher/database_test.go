@@ -52,9 +52,10 @@ func TestCommandsFindTheDatabaseOrSayWhere(t *testing.T) {
 func TestDatabaseIsNamedWithoutASecret(t *testing.T) {
 	t.Parallel()
 	for dsn, want := range map[string]string{
-		"postgres://ann:hidden@db:5432/usher?sslpassword=hidden": "postgres://db:5432/usher",
-		"postgres://ann:%zz@db":                                  "that dsn names",
-		"sqlite:///var/a.db":                                     "/var/a.db",
+		"postgres://ann:hidden@db:5432/usher?sslpassword=hidden":   "postgres://db:5432/usher",
+		"postgres://ann:hidden@one:5432,two/usher?password=hidden": "postgres://one:5432,two:5432/usher",
+		"postgres://ann:%zz@db":                                    "that dsn names",
+		"sqlite:///var/a.db":                                       "/var/a.db",
 	} {
 		cfg := &config.Config{DSN: config.NewAddress(dsn)}
 		if got, _ := databaseOf(cfg); got != want {

@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"time"
 )
 
 // maxCollected is how many jobs share a commit at most.
@@ -35,8 +39,8 @@ func newCollector[J any](together func([]J) error, alone func(J) error) *collect
 	return &collector[J]{together: together, alone: alone}
 }
 
-// do does a job, in a commit of its own or one that it shares. The end of ctx
-// takes back a job that has not begun.
+// do does a job, in a commit of its own or one that it shares. The end of ctx,
+// or of the caller's patience, takes back a job that has not begun.
 func (c *collector[J]) do(ctx context.Context, job J) error {
 	w := &collected[J]{job: job, ctx: ctx, done: make(chan struct{})}
 	c.mu.Lock()
@@ -47,6 +51,27 @@ func (c *collector[J]) do(ctx context.Context, job J) error {
 	if begin {
 		go c.drain()
 	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return c.leave(w, ctx.Err())
+	case <-late.C:
+		return c.leave(w, &unavailable{fmt.Errorf("the commits before this one took longer than %v", patience)})
+	}
+}
+
+// leave takes a job back, with the given error, unless it has begun.
+func (c *collector[J]) leave(w *collected[J], err error) error {
+	c.mu.Lock()
+	if n := slices.Index(c.waiting, w); n >= 0 {
+		c.waiting = slices.Delete(c.waiting, n, n+1)
+		c.mu.Unlock()
+		return err
+	}
+	c.mu.Unlock()
 	<-w.done
 	return w.err
 }
@@ -55,7 +80,7 @@ func (c *collector[J]) do(ctx context.Context, job J) error {
 func (c *collector[J]) drain() {
 	for {
 		c.mu.Lock()
-		batch := c.waiting[:min(len(c.waiting), maxCollected)]
+		batch := slices.Clone(c.waiting[:min(len(c.waiting), maxCollected)]) // others may leave what waits
 		c.waiting = c.waiting[len(batch):]
 		if len(batch) == 0 {
 			c.waiting, c.busy = nil, false
@@ -83,10 +108,20 @@ func (c *collector[J]) finish(batch []*collected[J]) {
 		}
 		jobs, begun = append(jobs, w.job), append(begun, w)
 	}
-	shared := len(jobs) > 1 && c.together(jobs) == nil
+	shared, stuck := false, error(nil)
+	if len(jobs) > 1 {
+		at := time.Now()
+		err := c.together(jobs)
+		shared = err == nil
+		var down *unavailable
+		if errors.As(err, &down) && time.Since(at) > patience {
+			stuck = err // each alone would wait as long once more
+		}
+	}
 	var all sync.WaitGroup
 	for _, w := range begun {
-		if shared {
+		if shared || stuck != nil {
+			w.err = stuck
 			close(w.done)
 			continue
 		}

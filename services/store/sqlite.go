@@ -171,6 +171,9 @@ func (*sqlite) down(err error) bool {
 	return false
 }
 
+// noticed has nothing to do: the database is in this process.
+func (*sqlite) noticed(error) {}
+
 // code gives the result code of SQLite in err, 0 if there is none.
 func code(err error) int {
 	var e *driver.Error

@@ -28,6 +28,9 @@ type Options struct {
 	DataDir string
 	// CipherSecrets seal the keys: the first seals, all of them open.
 	CipherSecrets []string
+	// Part is what this process is to a PostgreSQL, which lists it as usher-<part>;
+	// empty is usher.
+	Part string
 	// MaxFlows is how many flows are kept at most, by about one in a hundred;
 	// 0 means 100,000.
 	MaxFlows int
@@ -67,6 +70,8 @@ type Store struct {
 type backend interface {
 	// down tells whether err means that the database cannot be used now.
 	down(err error) bool
+	// noticed is told of each error that down is true for.
+	noticed(err error)
 	// violated gives the unique column that err is about as "table.column", or "".
 	violated(err error) string
 	// missing tells whether err means that a table does not exist.
@@ -188,6 +193,22 @@ func (s *Store) Ping(ctx context.Context) error {
 // Embedded tells whether the database is inside this process, so that no other
 // may use it.
 func (s *Store) Embedded() bool { return s.backend.embedded() }
+
+// Pool is the state of the connections for one purpose.
+type Pool struct {
+	Name            string // "durable", "relaxed"; "writer", "reads" on SQLite
+	Used, Idle, Max int
+	// Waited is how long callers have waited for one to be free, in all.
+	Waited time.Duration
+}
+
+// Pools are the connections of this process. It asks nothing of the database.
+func (s *Store) Pools() []Pool {
+	if s.Embedded() {
+		return []Pool{s.durable.state("writer"), s.reads.state("reads")}
+	}
+	return []Pool{s.durable.state("durable"), s.relaxed.state("relaxed")}
+}
 
 // Close closes all connections.
 func (s *Store) Close() error { return s.backend.close() }

@@ -35,7 +35,7 @@ rm -rf "$DIR"
 //
 // The cluster syncs to the disk as a real one does.
 func StartPostgreSQL(dir string) (dsn string, stop func(), err error) {
-	s, err := newPostgres(dir)
+	s, err := newNode(dir)
 	if err != nil {
 		return "", nil, err
 	}
@@ -43,11 +43,11 @@ func StartPostgreSQL(dir string) (dsn string, stop func(), err error) {
 		s.stop()
 		return "", nil, err
 	}
-	return s.dsn(), s.stop, nil
+	return s.DSN(), s.stop, nil
 }
 
-// postgres is one server: a folder, a port, and the process while it runs.
-type postgres struct {
+// Node is one server: a folder, a port, and the process while it runs.
+type Node struct {
 	bin, dir string // of the programs; of this server
 	port     int
 	as       *syscall.SysProcAttr
@@ -57,8 +57,8 @@ type postgres struct {
 	alive io.Closer
 }
 
-// newPostgres gives a server that has no data yet.
-func newPostgres(dir string) (*postgres, error) {
+// newNode gives a server that has no data yet.
+func newNode(dir string) (*Node, error) {
 	bin, err := findPostgreSQL()
 	if err != nil {
 		return nil, err
@@ -68,17 +68,18 @@ func newPostgres(dir string) (*postgres, error) {
 		return nil, err
 	}
 	port, err := freePort(context.Background())
-	return &postgres{bin: bin, dir: dir, port: port, as: as}, err
+	return &Node{bin: bin, dir: dir, port: port, as: as}, err
 }
 
-func (s *postgres) data() string { return filepath.Join(s.dir, "data") }
+func (s *Node) data() string { return filepath.Join(s.dir, "data") }
 
-func (s *postgres) dsn() string {
+// DSN is that of the superuser.
+func (s *Node) DSN() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
 // run runs one of PostgreSQL's programs to its end.
-func (s *postgres) run(program string, args ...string) error {
+func (s *Node) run(program string, args ...string) error {
 	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, program), args...)
 	cmd.SysProcAttr, cmd.Dir = s.as, s.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -87,12 +88,12 @@ func (s *postgres) run(program string, args ...string) error {
 	return nil
 }
 
-func (s *postgres) initialize() error {
+func (s *Node) initialize() error {
 	return s.run("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 }
 
 // start starts the server on its data and waits until it answers.
-func (s *postgres) start() error {
+func (s *Node) start() error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (s *postgres) start() error {
 		return fmt.Errorf("start postgres: %w", err)
 	}
 	s.watch, s.alive = server, alive
-	if err := waitFor(context.Background(), s.dsn()); err != nil {
+	if err := waitFor(context.Background(), s.DSN()); err != nil {
 		said, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("postgres does not answer: %w: %s", err, said)
 	}
@@ -123,7 +124,7 @@ func (s *postgres) start() error {
 }
 
 // stop ends the server, and its folder with it.
-func (s *postgres) stop() {
+func (s *Node) stop() {
 	if s.watch != nil {
 		s.alive.Close()
 		_ = s.watch.Wait() // it was told to end

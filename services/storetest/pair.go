@@ -14,14 +14,14 @@ import (
 )
 
 // Pair is a PostgreSQL primary with a standby that has each commit before it is
-// acknowledged. A test may kill and freeze the primary and promote the standby;
-// then the two change places, and Rejoin makes the former primary the standby.
-// It is for one goroutine.
+// acknowledged. After [Pair.Promote] the two have changed places, and
+// [Pair.Rejoin] makes the former primary the standby. It is for one goroutine.
 type Pair struct {
-	dir              string
-	primary, standby *postgres
-	made             int // folders
-	dsn              string
+	Primary, Standby *Node
+
+	dir  string
+	made int // folders
+	dsn  string
 }
 
 // StartPair starts a pair in dir, which must be empty, on free ports of the
@@ -33,8 +33,8 @@ func StartPair(dir string) (*Pair, error) {
 		return nil, err
 	}
 	var err error
-	if p.primary, err = p.folder(0); err == nil {
-		err = errors.Join(p.primary.initialize(), p.primary.start())
+	if p.Primary, err = p.folder(0); err == nil {
+		err = errors.Join(p.Primary.initialize(), p.Primary.start())
 	}
 	if err == nil {
 		err = p.join(0)
@@ -43,54 +43,32 @@ func StartPair(dir string) (*Pair, error) {
 		p.Stop()
 		return nil, err
 	}
-	p.dsn = fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable", p.primary.port, p.standby.port)
+	p.dsn = fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable", p.Primary.port, p.Standby.port)
 	return p, nil
 }
 
 // DSN names both servers, the first primary first, whatever has become of them.
 func (p *Pair) DSN() string { return p.dsn }
 
-// Primary and Standby name the server alone that is it now.
-func (p *Pair) Primary() string { return p.primary.dsn() }
-
-// Standby is [Pair.Primary] for the other.
-func (p *Pair) Standby() string { return p.standby.dsn() }
-
-// Kill ends all processes of the primary with kill -9.
-func (p *Pair) Kill() error { return p.primary.kill() }
-
-// Freeze stops all processes of the primary without ending them; connections to
-// it stay, and new ones are accepted by the kernel.
-func (p *Pair) Freeze() error { return p.primary.signal(syscall.SIGSTOP) }
-
-// Thaw undoes Freeze before a Promote.
-func (p *Pair) Thaw() error { return p.primary.signal(syscall.SIGCONT) }
-
-// ThawFormer undoes Freeze after a Promote: then two servers believe that they
-// are the primary.
-func (p *Pair) ThawFormer() error { return p.standby.signal(syscall.SIGCONT) }
-
 // Promote makes the standby the primary and returns when it may be written. It
 // waits for no standby then, until [Pair.Rejoin]. The former primary, unless it
 // was killed, is not told.
 func (p *Pair) Promote() error {
-	if err := p.standby.run("pg_ctl", "promote", "-D", p.standby.data(), "-w", "-t", "30", "-s"); err != nil {
+	if err := p.Standby.run("pg_ctl", "promote", "-D", p.Standby.data(), "-w", "-t", "30", "-s"); err != nil {
 		return err
 	}
-	p.primary, p.standby = p.standby, p.primary
+	p.Primary, p.Standby = p.Standby, p.Primary
 	return nil
 }
 
 // Rejoin makes the former primary the standby of what is the primary now, with
 // a new copy of its data, on the port that it had.
 func (p *Pair) Rejoin() error {
-	port := p.standby.port
-	if p.standby.watch != nil {
-		if err := p.standby.kill(); err != nil {
-			return err
-		}
+	port := p.Standby.port
+	if err := p.Standby.Kill(); err != nil {
+		return err
 	}
-	if err := os.RemoveAll(p.standby.dir); err != nil {
+	if err := os.RemoveAll(p.Standby.dir); err != nil {
 		return err
 	}
 	return p.join(port)
@@ -98,22 +76,22 @@ func (p *Pair) Rejoin() error {
 
 // Stop ends both, and their folders.
 func (p *Pair) Stop() {
-	for _, s := range []*postgres{p.standby, p.primary} {
-		if s != nil && s.watch != nil {
-			_ = s.kill()
+	for _, n := range []*Node{p.Standby, p.Primary} {
+		if n != nil {
+			_ = n.Kill()
 		}
 	}
 	_ = os.RemoveAll(p.dir)
 }
 
 // folder gives a server with a folder of its own; port 0 takes a free one.
-func (p *Pair) folder(port int) (*postgres, error) {
+func (p *Pair) folder(port int) (*Node, error) {
 	p.made++
 	dir := filepath.Join(p.dir, strconv.Itoa(p.made))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	s, err := newPostgres(dir)
+	s, err := newNode(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +105,13 @@ func (p *Pair) folder(port int) (*postgres, error) {
 
 // join starts a new standby, and has the primary wait for it with each commit.
 func (p *Pair) join(port int) (err error) {
-	if p.standby, err = p.folder(port); err != nil {
+	if p.Standby, err = p.folder(port); err != nil {
 		return err
 	}
-	err = p.standby.run("pg_basebackup", "-D", p.standby.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync",
-		"-h", "127.0.0.1", "-p", strconv.Itoa(p.primary.port), "-U", "postgres")
+	err = p.Standby.run("pg_basebackup", "-D", p.Standby.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync",
+		"-h", "127.0.0.1", "-p", strconv.Itoa(p.Primary.port), "-U", "postgres")
 	if err == nil {
-		err = p.standby.start()
+		err = p.Standby.start()
 	}
 	if err != nil {
 		return err
@@ -145,7 +123,7 @@ func (p *Pair) join(port int) (err error) {
 func (p *Pair) wait() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	db, err := sql.Open("postgres", p.primary.dsn())
+	db, err := sql.Open("postgres", p.Primary.DSN())
 	if err != nil {
 		return err
 	}
@@ -166,7 +144,7 @@ func (p *Pair) wait() error {
 }
 
 // processes are the server's, its main one first.
-func (s *postgres) processes() (pids []int, err error) {
+func (s *Node) processes() (pids []int, err error) {
 	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 	if err != nil {
 		return nil, err
@@ -185,7 +163,14 @@ func (s *postgres) processes() (pids []int, err error) {
 	return pids, err
 }
 
-func (s *postgres) signal(what syscall.Signal) error {
+// Freeze stops all processes of the server without ending them: connections to
+// it stay, and the kernel accepts new ones.
+func (s *Node) Freeze() error { return s.signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze. A former primary still believes then that it is the primary.
+func (s *Node) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+func (s *Node) signal(what syscall.Signal) error {
 	pids, err := s.processes()
 	if err != nil {
 		return err
@@ -196,8 +181,11 @@ func (s *postgres) signal(what syscall.Signal) error {
 	return nil
 }
 
-// kill ends the server at once and leaves its folder.
-func (s *postgres) kill() error {
+// Kill ends all processes of the server with kill -9, if it runs.
+func (s *Node) Kill() error {
+	if s.watch == nil {
+		return nil
+	}
 	pids, err := s.processes()
 	if err != nil {
 		return err

@@ -28,9 +28,9 @@ func TestPairLosesNothing(t *testing.T) {
 	}
 	t.Cleanup(p.Stop)
 	t.Logf("started after %v", time.Since(began))
-	execOn(t, p.Primary(), `CREATE TABLE kept (n int)`)
-	execOn(t, p.Primary(), `INSERT INTO kept VALUES (1)`)
-	if err := p.Kill(); err != nil {
+	execOn(t, p.Primary.DSN(), `CREATE TABLE kept (n int)`)
+	execOn(t, p.Primary.DSN(), `INSERT INTO kept VALUES (1)`)
+	if err := p.Primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	began = time.Now()
@@ -38,13 +38,13 @@ func TestPairLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	promoted := time.Since(began)
-	execOn(t, p.Primary(), `INSERT INTO kept VALUES (1)`)
+	execOn(t, p.Primary.DSN(), `INSERT INTO kept VALUES (1)`)
 	began = time.Now()
 	if err := p.Rejoin(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("promoted after %v, rejoined after %v", promoted, time.Since(began))
-	db, err := sql.Open("postgres", p.Standby())
+	db, err := sql.Open("postgres", p.Standby.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,23 @@ type Parts struct{ API, Session, Hooks, Console bool }
 // Everything is all parts in one process.
 var Everything = Parts{API: true, Session: true, Hooks: true, Console: true}
 
+// String names the parts as the command line does: "api", or "serve" for all of them.
+func (p Parts) String() string {
+	switch p {
+	case Everything:
+		return "serve"
+	case Parts{API: true}:
+		return "api"
+	case Parts{Session: true}:
+		return "session"
+	case Parts{Hooks: true}:
+		return "hooks"
+	case Parts{Console: true}:
+		return "console"
+	}
+	return "parts"
+}
+
 // administers tells whether the parts look after hooks, workers and settings.
 func (p Parts) administers() bool { return p.API || p.Console }
 
@@ -158,9 +175,10 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
+	if p.store, err = openMigrated(ctx, p.cfg, p.storeOptions()); err != nil {
 		return err
 	}
+	p.metrics.database(p.store.Pools)
 	p.hooks = p.newCatalogue()
 	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
@@ -260,22 +278,27 @@ func Migrate(ctx context.Context, cfg *config.Config) error {
 // OpenStore opens the database of a configuration as it is. In development mode
 // it makes the secrets that are missing.
 func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	return openStore(ctx, cfg, log, nil)
+	return openStore(ctx, cfg, store.Options{Log: log})
 }
 
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
+// openStore opens the database of a configuration; o says the rest.
+func openStore(ctx context.Context, cfg *config.Config, o store.Options) (*store.Store, error) {
 	if err := cfg.MakeSecrets(); err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Options{
-		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended,
-	})
+	o.DSN, o.DataDir, o.CipherSecrets = cfg.DSN.Reveal(), cfg.DataDir, cfg.CipherSecrets()
+	return store.Open(ctx, o)
 }
 
-// openMigrated opens a database of this version; development mode makes it one.
-// Appended is that of [store.Options].
-func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
-	s, err := openStore(ctx, cfg, log, appended)
+// storeOptions are those of a process that serves.
+func (p *process) storeOptions() store.Options {
+	return store.Options{Part: p.Parts.String(), Log: p.log, Appended: p.wake}
+}
+
+// openMigrated opens a database of this version or a later one; development mode
+// makes it one.
+func openMigrated(ctx context.Context, cfg *config.Config, o store.Options) (*store.Store, error) {
+	s, err := openStore(ctx, cfg, o)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/stats"
+	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/workers"
 )
 
@@ -183,6 +184,38 @@ func (m *metrics) overrides(outcome func() (revision int64, refused bool)) {
 		}
 		return 0
 	}))
+}
+
+// database adds the connections to the database.
+func (m *metrics) database(pools func() []store.Pool) {
+	m.registry.MustRegister(&poolCollector{
+		pools:       pools,
+		connections: prometheus.NewDesc("usher_db_connections", "Connections to the database by pool (durable: commits wait for the disk, relaxed: they do not, reads, writer: of SQLite) and state (used, idle).", []string{"pool", "state"}, nil),
+		most:        prometheus.NewDesc("usher_db_connections_max", "How many connections a pool may have.", []string{"pool"}, nil),
+		waited:      prometheus.NewDesc("usher_db_wait_seconds_total", "How long callers have waited for a connection to be free.", []string{"pool"}, nil),
+	})
+}
+
+// poolCollector is what client_golang's DBStatsCollector does for a pool whose
+// places are counted before database/sql is asked, so that its waits are always 0.
+type poolCollector struct {
+	pools                     func() []store.Pool
+	connections, most, waited *prometheus.Desc
+}
+
+func (c *poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.connections
+	ch <- c.most
+	ch <- c.waited
+}
+
+func (c *poolCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.pools() {
+		ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, float64(p.Used), p.Name, "used")
+		ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, float64(p.Idle), p.Name, "idle")
+		ch <- prometheus.MustNewConstMetric(c.most, prometheus.GaugeValue, float64(p.Max), p.Name)
+		ch <- prometheus.MustNewConstMetric(c.waited, prometheus.CounterValue, p.Waited.Seconds(), p.Name)
+	}
 }
 
 // outbox adds the depth and age of the outbox, asked for at each scrape.
