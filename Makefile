@@ -30,8 +30,8 @@ bench: ## measure, floors and goals beside; PART=outbox one part
 screenshots: ## take every page of the console into SCREENSHOTS (default bin/screenshots)
 	USHER_TEST_SCREENSHOTS=$(abspath $(or $(SCREENSHOTS),bin/screenshots)) $(GO) test -run '^TestScreenshots$$' -count=1 -timeout=15m -v ./cmd/e2e
 
-soak: ## kill parts 100 times under load, and see that nothing is lost
-	USHER_TEST_SOAK=1 $(GO) test -run '^TestSoak$$' -count=1 -timeout=60m -v ./cmd/e2e
+soak: ## break every part under load, and see that nothing is lost; PART='^TestFaults$$' one test
+	USHER_TEST_SOAK=1 $(GO) test -run '$(or $(PART),^(TestSoak|TestFaults|TestPowerCut)$$)' -count=1 -timeout=180m -v ./cmd/e2e
 
 fuzz: ## fuzz each parser for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

@@ -18,7 +18,7 @@ const notice = 2 * time.Second
 
 // faults are all that are inflicted, in the order of the table.
 func faults() []fault {
-	return []fault{
+	all := []fault{
 		killed("api", "api-1", goalProcess),
 		frozen("api", "api-1", goalProcess),
 		killed("session worker", "session-1", goalProcess),
@@ -42,7 +42,7 @@ func faults() []fault {
 		{
 			name: "PostgreSQL primary killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Kill())
+				f.must(f.pair.Primary.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -51,7 +51,7 @@ func faults() []fault {
 		{ // It is fenced only when the other leads already.
 			name: "PostgreSQL primary frozen", goal: goalDatabase, hold: 12 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.Freeze())
+				f.must(f.pair.Primary.Freeze())
 				time.Sleep(notice)
 				f.must(f.pair.Promote())
 			},
@@ -60,7 +60,7 @@ func faults() []fault {
 		{
 			name: "PostgreSQL standby killed", goal: goalDatabase, hold: 3 * time.Second,
 			inflict: func(f *field) {
-				f.must(f.pair.KillStandby())
+				f.must(f.pair.Standby.Kill())
 				time.Sleep(notice)
 				f.must(f.pair.Alone())
 			},
@@ -73,6 +73,10 @@ func faults() []fault {
 		withoutSession(linked("api to NATS: silent", toBus, swallowing, 0)),
 		linked("api to NATS: 50 ms longer each way", toBus, sound, 50*time.Millisecond),
 	}
+	all = append(all, vanished())
+	all = append(all, fullDisks()...)
+	all = append(all, wrongClocks()...)
+	return append(all, rollingRestart())
 }
 
 func (f *field) must(err error) {

@@ -23,8 +23,9 @@ import (
 const (
 	// patience is how long a person waits for one request.
 	patience = 10 * time.Second
-	// The balancer asks each api this often, and waits this long: two times
-	// without an answer, and what is under way there is given up.
+	// The balancer asks each api this often whether it is ready, and waits this
+	// long. One that is not even alive two times is frozen: what is under way there
+	// is given up.
 	pollEvery, pollWait, pollFall = 250 * time.Millisecond, 400 * time.Millisecond, 2
 )
 
@@ -45,14 +46,14 @@ type balancer struct {
 }
 
 type backend struct {
-	host, health string
-	up           atomic.Bool
-	mu           sync.Mutex
-	life         context.Context // of what is under way there
-	giveUp       context.CancelCauseFunc
+	host, ready, alive string
+	up                 atomic.Bool
+	mu                 sync.Mutex
+	life               context.Context // of what is under way there
+	giveUp             context.CancelCauseFunc
 }
 
-func newBalancer(t testing.TB, apis, health []string) *balancer {
+func newBalancer(t testing.TB, apis, admins []string) *balancer {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	b := &balancer{
@@ -68,7 +69,7 @@ func newBalancer(t testing.TB, apis, health []string) *balancer {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := &backend{host: u.Host, health: health[i]}
+		at := &backend{host: u.Host, ready: admins[i] + "/health/ready", alive: admins[i] + "/health/alive"}
 		at.renew()
 		at.up.Store(true)
 		b.backends = append(b.backends, at)
@@ -94,19 +95,21 @@ func (b *balancer) watch(ctx context.Context, at *backend) {
 			return
 		case <-tick.C:
 		}
-		resp, err := b.poll.Get(at.health)
+		resp, err := b.poll.Get(at.ready)
 		if err == nil {
 			silent = 0
 			at.up.Store(resp.StatusCode == http.StatusOK)
 			resp.Body.Close()
 			continue
 		}
+		at.up.Store(false)
 		if !isTimeout(err) {
-			at.up.Store(false)
 			continue
 		}
-		if silent++; silent >= pollFall {
-			at.up.Store(false)
+		if resp, err := b.poll.Get(at.alive); err == nil { // not ready is not frozen
+			resp.Body.Close()
+			silent = 0
+		} else if silent++; silent >= pollFall {
 			at.giveUp(errGivenUp)
 			at.renew()
 		}
@@ -182,8 +185,8 @@ func (v comer) unclear() bool {
 	return !v.registered() && !v.lost && !v.late && (v.status < 500 || !v.retryAfter)
 }
 
-// crowd has people register at a fixed rate, whatever becomes of those before.
-type crowd struct {
+// openLoop has people register at a fixed rate, whatever becomes of those before.
+type openLoop struct {
 	client *http.Client
 	rate   int
 	stop   chan struct{}
@@ -207,8 +210,8 @@ func faultRate(t testing.TB, usual int) int {
 	return rate
 }
 
-func startCrowd(b *balancer, rate int) *crowd {
-	l := &crowd{client: &http.Client{Transport: b, CheckRedirect: stay, Timeout: patience}, rate: rate, stop: make(chan struct{})}
+func startLoop(b *balancer, rate int) *openLoop {
+	l := &openLoop{client: &http.Client{Transport: b, CheckRedirect: stay, Timeout: patience}, rate: rate, stop: make(chan struct{})}
 	l.ended.Go(func() {
 		began := time.Now()
 		for n := 0; ; n++ {
@@ -229,14 +232,14 @@ func startCrowd(b *balancer, rate int) *crowd {
 }
 
 // end stops the load, waits for those under way and gives all.
-func (l *crowd) end() []comer {
+func (l *openLoop) end() []comer {
 	close(l.stop)
 	l.ended.Wait()
 	return l.comers
 }
 
 // comes registers one person: a flow, and its submission.
-func (l *crowd) comes() (v comer) {
+func (l *openLoop) comes() (v comer) {
 	v.sent = time.Now()
 	defer func() { v.took = time.Since(v.sent) }()
 	var f flowView
@@ -251,7 +254,7 @@ func (l *crowd) comes() (v comer) {
 }
 
 // ask sends a request and decodes its answer if it is 200.
-func (l *crowd) ask(v *comer, method, path string, body []byte, into any) bool {
+func (l *openLoop) ask(v *comer, method, path string, body []byte, into any) bool {
 	req, err := http.NewRequest(method, "http://balancer"+path, bytes.NewReader(body))
 	if err != nil {
 		panic(err)

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -113,11 +112,7 @@ func newField(t *testing.T, rate int, one fault) *field {
 	f.streamInSync()
 	k.system.webhook("add", "customers", k.webhook.URL, "--events", "identity.created")
 	f.steady()
-	var health []string
-	for _, admin := range f.admins {
-		health = append(health, admin+"/health/ready")
-	}
-	f.balancer = newBalancer(t, f.apis, health)
+	f.balancer = newBalancer(t, f.apis, f.admins)
 	// Everything has been used once before anything is measured.
 	for range 4 {
 		eventually(t, 30*time.Second, func() error {
@@ -128,24 +123,6 @@ func newField(t *testing.T, rate int, one fault) *field {
 		})
 	}
 	return f
-}
-
-// newPair starts a primary and a synchronous standby.
-func newPair(t *testing.T) *storetest.Pair {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the server is another user's
-		t.Fatal(err)
-	}
-	p, err := storetest.StartPair(dir)
-	if errors.Is(err, storetest.ErrNoPostgreSQL) {
-		leftOut(t, "no PostgreSQL on this machine: "+err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	return p
 }
 
 // steady starts a custom worker that never fails.
@@ -164,7 +141,7 @@ func (f *field) steady() {
 func (f *field) suffer(one fault, before, after time.Duration) result {
 	f.t.Helper()
 	f.leader = f.streamInSync()
-	l := startCrowd(f.balancer, f.rate)
+	l := startLoop(f.balancer, f.rate)
 	time.Sleep(before)
 	at := time.Now()
 	one.inflict(f)
@@ -320,9 +297,11 @@ func (f *field) sessionsAreValid() {
 			tokens[v.token] = v.id
 		}
 	}
-	app, invalid := newApp(f.t, f.api(0)), 0
+	apps, invalid := []*client{newApp(f.t, f.api(0)), newApp(f.t, f.api(1))}, 0
+	n := 0
 	for token, id := range tokens {
-		if status, s := app.whoami(token); status != http.StatusOK || s.Identity.ID != id {
+		n++
+		if status, s := apps[n%2].whoami(token); status != http.StatusOK || s.Identity.ID != id {
 			invalid++
 		}
 	}

@@ -7,16 +7,12 @@ import (
 	"time"
 )
 
-// KillStandby ends all processes of the standby with kill -9. Commits wait for
-// it until [Pair.Alone] or [Pair.Rejoin].
-func (p *Pair) KillStandby() error { return p.standby.kill() }
-
 // Alone has the primary wait for no standby, as whoever watches a pair does when
-// the standby is gone.
+// the standby is gone. Until then its commits wait.
 func (p *Pair) Alone() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	db, err := sql.Open("postgres", p.primary.dsn())
+	db, err := sql.Open("postgres", p.Primary.DSN())
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBus(t)
+			r.Deadline = time.Now().Add(patience).Round(0)
 			want := issued(r)
 			var kicks atomic.Int32
 			var asked []session.Request
@@ -253,7 +254,7 @@ func TestManyAskPastAFrozenWorker(t *testing.T) {
 		for range people {
 			all.Go(func() {
 				r := request()
-				r.ID, r.Deadline = uuid.NewString(), time.Now().Add(2*time.Second)
+				r.ID, r.Deadline = uuid.NewString(), time.Now().Add(time.Second)
 				if _, err := b.client.Issue(t.Context(), r); err != nil {
 					missing.Add(1)
 				}
