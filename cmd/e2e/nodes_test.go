@@ -38,6 +38,7 @@ func TestNodes(t *testing.T) {
 			t.Log(one.name + ": " + f.lose(one, 500*time.Millisecond, 2*time.Second).String())
 		}
 		f.account()
+		f.replaceServer("nats-1")
 		return
 	}
 	table := "| server | people | failed | without a session | for | normal after | slowest | no event for |\n|---|---|---|---|---|---|---|---|\n"
@@ -60,6 +61,17 @@ func TestNodes(t *testing.T) {
 		}
 	}
 	t.Log("\n" + table)
+}
+
+// replaceServer has another machine with an empty disk take the place of a server.
+func (f *field) replaceServer(name string) {
+	f.t.Helper()
+	f.processes[name].kill()
+	if err := os.RemoveAll(filepath.Join(f.dir, name)); err != nil {
+		f.t.Fatal(err)
+	}
+	f.restart(name)
+	f.streamInSync()
 }
 
 // losing is the loss of the server that has a role now.
