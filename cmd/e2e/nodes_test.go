@@ -24,22 +24,12 @@ import (
 // roles are what a server of the bus may be when it is lost.
 var roles = []string{"stream leader", "meta leader", "most clients"}
 
-// TestNodes loses one server of three, killed and frozen, in each role, while
-// people register. No registration may fail: only sessions may miss, for three
-// seconds. The short form has two losses, few people, and on machines that run
-// all tests at once three times as long; the long form has all, three times each.
+// TestNodes loses one server of three, killed and frozen, in each role, three times
+// each, while people register. No registration may fail: only sessions may miss, for
+// three seconds. What "make test" has of it is in [TestFaults].
 func TestNodes(t *testing.T) {
 	if os.Getenv("USHER_TEST_SOAK") == "" {
-		t.Parallel()
-		f := newField(t, faultRate(t, 20), fault{})
-		for role, how := range map[string]string{"most clients": "frozen", "meta leader": "killed"} {
-			one := f.losing(role, how, 3*time.Second)
-			one.goal *= 3
-			t.Log(one.name + ": " + f.lose(one, 500*time.Millisecond, 2*time.Second).String())
-		}
-		f.account()
-		f.replaceServer("nats-1")
-		return
+		t.Skip("in make soak only")
 	}
 	table := "| server | people | failed | without a session | for | normal after | slowest | no event for |\n|---|---|---|---|---|---|---|---|\n"
 	for _, role := range roles {
@@ -61,6 +51,18 @@ func TestNodes(t *testing.T) {
 		}
 	}
 	t.Log("\n" + table)
+}
+
+// loseNodes is the short form: two losses, and a server with an empty disk. Machines
+// that run all tests at once are slow: they have three times as long.
+func (f *field) loseNodes() {
+	f.t.Helper()
+	for role, how := range map[string]string{"most clients": "frozen", "meta leader": "killed"} {
+		one := f.losing(role, how, 3*time.Second)
+		one.goal *= 3
+		f.t.Log(one.name + ": " + f.lose(one, 500*time.Millisecond, 2*time.Second).String())
+	}
+	f.replaceServer("nats-1")
 }
 
 // replaceServer has another machine with an empty disk take the place of a server.
