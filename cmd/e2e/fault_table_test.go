@@ -112,7 +112,8 @@ func newField(t *testing.T, rate int, one fault) *field {
 	k.launch()
 	f.streamInSync()
 	k.system.webhook("add", "customers", k.webhook.URL, "--events", "identity.created")
-	f.steady()
+	f.worker("ledger", os.Args[0], "USHER_TEST_STEADY_LEDGER")
+	f.settled()
 	f.balancer = newBalancer(t, f.apis, f.admins)
 	// Everything has been used once before anything is measured.
 	for range 4 {
@@ -124,17 +125,6 @@ func newField(t *testing.T, rate int, one fault) *field {
 		})
 	}
 	return f
-}
-
-// steady starts a custom worker that never fails.
-func (f *field) steady() {
-	f.t.Helper()
-	f.worker("ledger", os.Args[0], "USHER_TEST_SOAK_LEDGER")
-	p := f.processes["ledger"]
-	p.stop(f.t)
-	p.env = append(p.env, "USHER_TEST_SOAK_STEADY=1")
-	p.start(f.t)
-	f.settled()
 }
 
 // suffer inflicts a fault under load and mends it, and holds what people saw

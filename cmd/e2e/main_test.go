@@ -18,9 +18,11 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, serveBare(addr))
 		return 1
 	}
-	if dir := os.Getenv("USHER_TEST_SOAK_LEDGER"); dir != "" {
-		fmt.Fprintln(os.Stderr, serveLedger(dir))
-		return 1
+	for variable, steady := range map[string]bool{"USHER_TEST_SOAK_LEDGER": false, "USHER_TEST_STEADY_LEDGER": true} {
+		if dir := os.Getenv(variable); dir != "" {
+			fmt.Fprintln(os.Stderr, serveLedger(dir, steady))
+			return 1
+		}
 	}
 	dir, err := os.MkdirTemp("", "usher-e2e-")
 	if err != nil {

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"os"
 	"syscall"
 	"time"
 )
@@ -11,15 +10,6 @@ import (
 func rollingRestart() fault {
 	return fault{
 		name: "rolling restart of everything",
-		prepare: func(f *field) {
-			for _, p := range f.named("nats-") { // the shortest that a server takes
-				file, err := os.OpenFile(p.args[1], os.O_APPEND|os.O_WRONLY, 0)
-				f.must(err)
-				_, err = file.WriteString("\nlame_duck_duration: 30s\nlame_duck_grace_period: 2s\n")
-				f.must(err)
-				f.must(file.Close())
-			}
-		},
 		inflict: func(f *field) {
 			for _, part := range []string{"session-", "api-", "hooks-", "ledger"} {
 				for _, p := range f.named(part) {
