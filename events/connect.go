@@ -70,17 +70,17 @@ func (t ClientTLS) Options() (options []nats.Option) {
 }
 
 const (
-	// pingInterval and maxPings are when a server that hangs is left: after two to
-	// three pings without an answer, 1.4 to 2.1 seconds. What is asked and published
-	// until then is lost or late; a ping costs a server 2 µs.
-	pingInterval = 700 * time.Millisecond
-	maxPings     = 2
+	// pingInterval and maxPings are when a server that hangs is left: after three
+	// pings without an answer, 1.5 to 2 seconds. What is asked and published until
+	// then is lost or late.
+	pingInterval = 500 * time.Millisecond
+	maxPings     = 3
 	// writeTime bounds a write to a server that takes nothing.
 	writeTime = 2 * time.Second
 )
 
 // Frozen are the options by which a connection leaves a server that hangs within
-// 2.1 seconds, for the next one. Nobody hangs alone in one process: a connection
+// two seconds, for the next one. Nobody hangs alone in one process: a connection
 // in it needs none.
 func Frozen() []nats.Option {
 	return []nats.Option{nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings), nats.FlusherTimeout(writeTime)}

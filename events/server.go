@@ -82,8 +82,8 @@ func (o ServerOptions) Check() error {
 //
 // The times are what a frozen peer costs. A client that says nothing for a second
 // is asked twice: it is gone after three to four seconds, and what was sent to it
-// goes to others. Servers ask each other all the time, and give up after one and
-// a half to two. One who does not take what is sent, as over a network that drops
+// goes to others. Servers ask each other all the time, and give up after one to
+// one and a half. One who does not take what is sent, as over a network that drops
 // it, holds its server up for two seconds.
 var serverConfig = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(
 	`# Made by "usher bus config". Accounts and rights stand in the tokens below.
@@ -136,9 +136,9 @@ cluster {
   cluster_advertise: {{quote .}}
 {{- end}}
   authorization { user: usher, password: {{quote .Password}}, timeout: 5 }
-  # A server that hangs is noticed within two seconds.
+  # A server that hangs is noticed within one and a half seconds.
   ping_interval: "500ms"
-  ping_max: 3
+  ping_max: 2
   write_deadline: "2s"
 {{- if .TLS.Cert}}
   tls { # both sides show a certificate
@@ -280,7 +280,7 @@ func replaceFile(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails once it has its name
+	defer func() { _ = os.Remove(f.Name()) }() // nothing, once it has its name
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err

@@ -76,6 +76,7 @@ func shortFaults(t *testing.T) {
 		one.goal *= 3
 		t.Log(f.suffer(one, 500*time.Millisecond, 1500*time.Millisecond))
 	}
+	f.loseNodes()
 	f.account()
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 )
@@ -55,4 +57,68 @@ func TestMinter(t *testing.T) {
 	if _, err := external.minter(); err == nil || !strings.Contains(err.Error(), "usher bus config") {
 		t.Errorf("minter() of an earlier folder = %v, want what mends it", err)
 	}
+}
+
+// TestRefresh makes those connections anew whose credential has changed, and no
+// other; a file that is gone does not end a good connection.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	inside := &config.Config{DataDir: t.TempDir()}
+	inside.Bus.Listen = "127.0.0.1:-1"
+	server, err := openBus(t.Context(), inside, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.close)
+	out := t.TempDir()
+	write := func() {
+		t.Helper()
+		if err := server.keys.Write(out, events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: out, Name: "usher"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	elsewhere := &config.Config{}
+	elsewhere.Bus.URL, elsewhere.Bus.Credentials = server.url(), filepath.Join(out, "creds")
+	b, err := openBus(t.Context(), elsewhere, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	users := []string{events.UserSession, events.UserHooks, events.UserAPIAuth}
+	conns := map[string]*nats.Conn{}
+	for _, user := range users {
+		if conns[user], err = b.connect(t.Context(), user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reconnects := func(want ...uint64) {
+		t.Helper()
+		soonThat(t, "the connections are made anew", func() bool {
+			for n, user := range users {
+				if conns[user].Stats().Reconnects != want[n] || !conns[user].IsConnected() {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	b.refresh()
+	reconnects(0, 0, 0)
+	hooks, err := os.ReadFile(filepath.Join(elsewhere.Bus.Credentials, "hooks.creds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write() // all are new
+	if err := os.WriteFile(filepath.Join(elsewhere.Bus.Credentials, "hooks.creds"), hooks, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(elsewhere.Bus.Credentials, "api-auth.creds")); err != nil {
+		t.Fatal(err)
+	}
+	b.refresh()
+	reconnects(1, 0, 0)
+	b.refresh()
+	reconnects(1, 0, 0)
 }
