@@ -75,7 +75,7 @@ Start with:  usher demo`,
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
-		configCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
+		configCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), doctorCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)
