@@ -54,7 +54,7 @@ type Store struct {
 	logins        *collector[*issueJob]
 
 	keys  atomic.Pointer[keyring]
-	seal  *sealer
+	seal  atomic.Pointer[sealer]
 	now   func() time.Time
 	flows flowCap
 	// fresh are flows that this process made and nobody has submitted here.
@@ -91,7 +91,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{seal: seal, now: o.Now, flows: flowCap{max: o.MaxFlows}}
+	s := &Store{now: o.Now, flows: flowCap{max: o.MaxFlows}}
+	s.seal.Store(seal)
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -83,6 +83,10 @@ func (l *loader) checkListeners(c *Config) {
 	l.checkPort("serve.admin.port", c.Serve.Admin.Port)
 	l.checkURL("serve.public.base_url", c.Serve.Public.BaseURL, baseURL)
 	l.checkURL("serve.admin.base_url", c.Serve.Admin.BaseURL, baseURL)
+	for _, listener := range Listeners {
+		l.checkTLS(listener, c.TLSOf(listener))
+	}
+	l.between("serve.drain_delay", c.Serve.DrainDelay, 0, longestDrainDelay)
 	cors := c.Serve.Public.CORS
 	if cors.Enabled && len(cors.AllowedOrigins) == 0 {
 		l.refuseKey("serve.public.cors.allowed_origins", "want at least one, such as https://app.example.com, since cors is enabled")

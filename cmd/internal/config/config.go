@@ -33,13 +33,21 @@ type Config struct {
 			BaseURL string `yaml:"base_url"`
 			Host    string `yaml:"host"`
 			Port    int    `yaml:"port"` // 0 takes a free one
-			CORS    CORS   `yaml:"cors"`
+			TLS     TLS    `yaml:"tls"`
+			// RequestLog is what is written about requests.
+			RequestLog RequestLog `yaml:"request_log"`
+			CORS       CORS       `yaml:"cors"`
 		} `yaml:"public"`
 		Admin struct {
-			BaseURL string `yaml:"base_url"`
-			Host    string `yaml:"host"`
-			Port    int    `yaml:"port"`
+			BaseURL    string     `yaml:"base_url"`
+			Host       string     `yaml:"host"`
+			Port       int        `yaml:"port"`
+			TLS        TLS        `yaml:"tls"`
+			RequestLog RequestLog `yaml:"request_log"`
 		} `yaml:"admin"`
+		// DrainDelay is how long a process that is to end goes on taking requests while
+		// /health/ready says 503, so that no balancer sends it more when it closes.
+		DrainDelay time.Duration `yaml:"drain_delay"`
 		// TrustedProxies are believed when they say whom they speak for.
 		TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	} `yaml:"serve"`
@@ -110,6 +118,12 @@ type Config struct {
 	lines map[string]int // in the file, of the entries of hook lists by their keys
 	// reading is what it comes from. It holds secrets, which a function does not show.
 	reading func() *loader
+}
+
+// RequestLog says which requests to a listener are logged.
+type RequestLog struct {
+	// DisableForHealth leaves out those that ask for its health.
+	DisableForHealth bool `yaml:"disable_for_health"`
 }
 
 // CORS says which pages of other origins may use the public listener.

@@ -29,22 +29,26 @@ func (c *Config) KeepsMails() bool { return c.Dev && c.Courier.SMTP.ConnectionUR
 
 // PublicURL is the base URL of the public listener.
 func (c *Config) PublicURL() string {
-	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port)
+	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port, c.Serve.Public.TLS)
 }
 
 // AdminURL is the base URL of the admin listener.
 func (c *Config) AdminURL() string {
-	return listenerURL(c.Serve.Admin.BaseURL, c.Serve.Admin.Host, c.Serve.Admin.Port)
+	return listenerURL(c.Serve.Admin.BaseURL, c.Serve.Admin.Host, c.Serve.Admin.Port, c.Serve.Admin.TLS)
 }
 
-func listenerURL(base, host string, port int) string {
+func listenerURL(base, host string, port int, t TLS) string {
 	if base != "" {
 		return base
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
+	scheme := "http://"
+	if t.On() {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
 }
 
 // DefaultReturnURL is where browsers go at the end when nothing else is said:

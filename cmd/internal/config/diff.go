@@ -9,7 +9,7 @@ import (
 // fixed are the keys, and what the keys begin with, that a running process
 // cannot change.
 var fixed = []string{
-	"dev", "data_dir", "dsn", "bus.", "secrets.cipher", "secrets.default",
+	"dev", "data_dir", "dsn", "bus.",
 	"serve.public.host", "serve.public.port", "serve.admin.host", "serve.admin.port",
 }
 
@@ -23,6 +23,16 @@ func Diff(before, after *Config) (changed, needRestart []string) {
 			return name == f || strings.HasSuffix(f, ".") && strings.HasPrefix(name, f)
 		}) {
 			needRestart = append(needRestart, name)
+		}
+	}
+	for _, listener := range Listeners { // its certificate changes at any time
+		if before.TLSOf(listener).On() == after.TLSOf(listener).On() {
+			continue
+		}
+		for _, name := range changed {
+			if strings.HasPrefix(name, "serve."+listener+".tls.") {
+				needRestart = append(needRestart, name)
+			}
 		}
 	}
 	return changed, needRestart

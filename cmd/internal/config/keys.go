@@ -85,6 +85,9 @@ func (k *key) add(name string, e effect) {
 	k.effect |= e
 }
 
+// single tells whether the key holds a value or a list, and none are below it.
+func (k *key) single() bool { return k != nil && k.kids == nil && !k.free }
+
 // below gives the child of that name, or nil.
 func (k *key) below(name string) *key {
 	if next, ok := k.kids[name]; ok {

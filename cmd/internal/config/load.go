@@ -64,6 +64,7 @@ type loader struct {
 	keys    *key
 	layers  []layer // each lies over those before it
 	given   *koanf.Koanf
+	files   []string // that it depends on
 	// idle are the keys that were given and have no effect.
 	idle     struct{ ignored, pending []string }
 	problems Problems
@@ -80,6 +81,7 @@ func newLoader(o Options) *loader {
 // read fills the layers with what is given.
 func (l *loader) read() error {
 	if l.options.File != "" {
+		l.reads(l.options.File)
 		file, err := readFile(l.options.File)
 		if err != nil {
 			return err
@@ -167,7 +169,7 @@ func (l *loader) derive(all *koanf.Koanf) error {
 	if dev && all.String("serve.public.host") == "" {
 		derived["serve.public.host"] = "127.0.0.1"
 	}
-	secure := !dev
+	secure := !dev || l.given.String("serve.public.tls.cert.path")+l.given.String("serve.public.tls.cert.base64") != ""
 	if l.given.Exists("cookies.secure") {
 		secure = l.given.Bool("cookies.secure")
 	}

@@ -143,7 +143,7 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 		texts += w.String() + "\n"
 	}
 	for _, key := range []string{
-		"version", "tracing", "watch-courier", "serve.public.request_log.disable_for_health", "selfservice.methods.totp.enabled",
+		"version", "tracing", "watch-courier", "selfservice.methods.totp.enabled",
 		"selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
 	} {
 		if strings.Count(texts, key) != 1 {

@@ -16,6 +16,9 @@ const builtInSchema = "builtin://default"
 
 // text gives what the URL of a key leads to.
 func (l *loader) text(name, from string) []byte {
+	if path, ok := strings.CutPrefix(from, "file://"); ok {
+		l.beside(path)
+	}
 	text, err := read(from, filepath.Dir(l.options.File))
 	if err != nil {
 		l.refuseKey(name, "%w", err)
