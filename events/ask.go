@@ -59,12 +59,14 @@ const answerTravel = 50 * time.Millisecond
 func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
 	defer cancel()
+	left := max(time.Until(deadline)+time.Millisecond-1, 0)
 	former := nc.LastError()
 	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: subject,
 		Header: nats.Header{
 			HeaderRequestID: {requestID},
 			HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
+			HeaderTimeout:   {strconv.FormatInt(left.Milliseconds(), 10)},
 		},
 		Data: payload,
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -70,7 +71,7 @@ type Request struct {
 // from an asker's inbox is dropped. A panic in Handle is answered with
 // [CodeError].
 func Serve(ctx context.Context, nc *nats.Conn, s Service) error {
-	v := &serving{Service: s, nc: nc, slots: make(chan struct{}, s.Concurrency)}
+	v := &serving{Service: s, nc: nc, slots: make(chan struct{}, s.Concurrency), waits: newWaits(time.Now())}
 	gone := make(chan struct{})
 	svc, err := micro.AddService(nc, micro.Config{
 		Name:         s.Name,
@@ -108,6 +109,7 @@ type serving struct {
 	Service
 	nc       *nats.Conn
 	slots    chan struct{} // one for each request that is handled
+	waits    *waits
 	counters counters
 }
 
@@ -206,15 +208,9 @@ func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 
 // handle calls Handle unless it is too late, and turns a panic into an error.
 func (v *serving) handle(ctx context.Context, m micro.Request, name string, now time.Time) (data []byte, err error) {
-	deadline := now.Add(answerTime)
-	if text := m.Headers().Get(HeaderDeadline); text != "" {
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, &Refused{Code: CodeInvalid, Text: HeaderDeadline + " is not a number"}
-		}
-		if asked := time.UnixMilli(ms); asked.Before(deadline) {
-			deadline = asked
-		}
+	deadline, err := v.deadline(m, now)
+	if err != nil {
+		return nil, err
 	}
 	if !now.Before(deadline) {
 		return nil, &Refused{Code: CodeLate, Text: "the deadline had passed"}
@@ -227,6 +223,36 @@ func (v *serving) handle(ctx context.Context, m micro.Request, name string, now 
 		}
 	}()
 	return v.Handle(ctx, Request{ID: m.Headers().Get(HeaderRequestID), Name: name, Deadline: deadline, Data: m.Data()})
+}
+
+// deadline is when the answer stops being of use, by this process's clock.
+func (v *serving) deadline(m micro.Request, now time.Time) (time.Time, error) {
+	latest := now.Add(answerTime)
+	text := m.Headers().Get(HeaderDeadline)
+	if text == "" {
+		return latest, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return latest, &Refused{Code: CodeInvalid, Text: HeaderDeadline + " is not a number"}
+	}
+	asked := time.UnixMilli(ms)
+	if text := m.Headers().Get(HeaderTimeout); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 0 || ms > math.MaxInt32 {
+			return latest, &Refused{Code: CodeInvalid, Text: HeaderTimeout + " is no number of milliseconds"}
+		}
+		timeout := time.Duration(ms) * time.Millisecond
+		left := timeout
+		if asker := askerOf(m.Reply()); asker != "" {
+			left -= v.waits.since(asker, asked.Add(-timeout), timeout, now)
+		}
+		asked = now.Add(left)
+	}
+	if asked.Before(latest) {
+		return asked, nil
+	}
+	return latest, nil
 }
 
 // refusal is what whoever asks learns of err; what they do not learn is logged.

@@ -143,6 +143,40 @@ func TestLateRequestsAreNotHandled(t *testing.T) {
 	}
 }
 
+// Clocks of two machines may differ: what counts is how long a request waits.
+func TestClocksMayDiffer(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	left := make(chan time.Duration, 1)
+	serve(t, b.connect(events.UserSession), func(ctx context.Context, _ events.Request) ([]byte, error) {
+		until, _ := ctx.Deadline()
+		left <- time.Until(until)
+		return nil, nil
+	})
+	for _, ahead := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute} {
+		api := b.connect(events.UserAPIAuth)
+		send := func(waited time.Duration) string {
+			reply, err := api.RequestMsg(&nats.Msg{Subject: events.SubjectSessionIssue, Header: nats.Header{
+				events.HeaderDeadline: {strconv.FormatInt(time.Now().Add(ahead-waited+time.Second).UnixMilli(), 10)},
+				events.HeaderTimeout:  {"1000"},
+			}}, 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reply.Header.Get(micro.ErrorCodeHeader)
+		}
+		if code := send(0); code != "" {
+			t.Fatalf("with a clock %v ahead the answer is %q, want one", ahead, code)
+		}
+		if got := <-left; got < 500*time.Millisecond || got > time.Second {
+			t.Errorf("with a clock %v ahead there are %v left of a second", ahead, got)
+		}
+		if code := send(3 * time.Second); code != events.CodeLate {
+			t.Errorf("with a clock %v ahead what has waited for 3 s is answered with %q, want %q", ahead, code, events.CodeLate)
+		}
+	}
+}
+
 func TestWhyThereIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

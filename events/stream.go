@@ -36,7 +36,31 @@ type StreamOptions struct {
 	Replicas int
 	// MaxBytes is where the stream takes no more: it drops no event unread. The
 	// outbox holds what does not fit.
-	MaxBytes int64
+	MaxBytes  int64
+	Placement Placement
+}
+
+// Placement is which servers of a cluster keep the stream: those of a cluster,
+// with all of the tags. The bus moves it while it is in use.
+type Placement struct {
+	Cluster string
+	Tags    []string
+}
+
+// over gives a placement as the bus has it, with what p says over it.
+func (p Placement) over(is *jetstream.Placement) *jetstream.Placement {
+	if p.Cluster == "" && len(p.Tags) == 0 {
+		return is
+	}
+	want := jetstream.Placement{}
+	if is != nil {
+		want = *is
+	}
+	want.Cluster = cmp.Or(p.Cluster, want.Cluster)
+	if len(p.Tags) > 0 {
+		want.Tags = p.Tags
+	}
+	return &want
 }
 
 // Durable is a durable consumer, one for each hook and worker.
@@ -111,10 +135,27 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, o StreamOption
 	if differences == "" {
 		return "", nil
 	}
-	if _, err := js.UpdateStream(ctx, want); err != nil {
+	follows := ""
+	if want.Replicas != is.Replicas && !reflect.DeepEqual(want.Placement, is.Placement) {
+		// The bus does not grow and move a stream at once.
+		want.Placement = is.Placement
+		differences, follows = differ(is, want), "; its placement follows"
+	}
+	_, err = js.UpdateStream(ctx, want)
+	if isBusy(err) {
+		return "", nil // the next time
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
 	}
-	return "mended stream " + Stream + ": " + differences, nil
+	return "mended stream " + Stream + ": " + differences + follows, nil
+}
+
+// isBusy tells whether err says that the stream grows or moves already.
+func isBusy(err error) bool {
+	const moving, reconfiguring = 10124, 10226
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && (refused.ErrorCode == moving || refused.ErrorCode == reconfiguring)
 }
 
 // wantedStream is is with what Usher relies on.
@@ -133,6 +174,7 @@ func wantedStream(is jetstream.StreamConfig, o StreamOptions) jetstream.StreamCo
 	want.AllowAtomicPublish = true
 	want.Replicas = cmp.Or(o.Replicas, is.Replicas, 1)
 	want.MaxBytes = cmp.Or(o.MaxBytes, is.MaxBytes, -1)
+	want.Placement = o.Placement.over(is.Placement)
 	return want
 }
 
@@ -172,6 +214,8 @@ func (d Durable) wanted(is jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 	want.BackOff = nil
 	want.HeadersOnly = false
 	want.InactiveThreshold = 0
+	want.Replicas = 0 // as many as the stream
+	want.MemoryStorage = false
 	want.SampleFrequency = "100" // who watches sees every ack
 	want.Metadata = d.metadata(is.Metadata)
 	want.FilterSubject = ""

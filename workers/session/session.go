@@ -83,14 +83,19 @@ func (o Options) issue(ctx context.Context, in events.Request) ([]byte, error) {
 	return encodeSession(issued)
 }
 
-// Client asks the session service over the bus.
-type Client struct{ Conn *nats.Conn }
+// Client asks the session service over the bus. Conn is needed; it is safe for
+// concurrent use.
+type Client struct {
+	Conn *nats.Conn
+
+	spare spare
+}
 
 // Issue gives the session that a worker issued for r, or one of the errors of
 // package session: [session.ErrUnavailable] when nobody answered by r's deadline,
 // the worker failed, or gave an answer to something else.
 func (c *Client) Issue(ctx context.Context, r session.Request) (*session.Session, error) {
-	data, err := askTwice(ctx, c.Conn, r)
+	data, err := askAgain(ctx, c.Conn, &c.spare, r)
 	if err != nil {
 		return nil, understood(err)
 	}

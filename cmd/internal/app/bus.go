@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,8 +25,18 @@ type bus struct {
 	log      *slog.Logger
 	embedded *natsserver.Server // nil: the server is elsewhere
 	keys     *events.Keys       // of the embedded server
-	conns    []*nats.Conn
 	revived  time.Time
+
+	mu    sync.Mutex // a reload comes while parts connect
+	conns []*connection
+}
+
+// connection is one to an external server, with the files that it was made by, as
+// they were when they were read last.
+type connection struct {
+	*nats.Conn
+	files []string
+	sum   [sha256.Size]byte
 }
 
 // openBus starts the embedded server, or only remembers where the other is.
@@ -59,32 +71,73 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 // elsewhere need not be there yet: the connection waits for it.
 func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 	o := events.ConnectOptions{URL: b.cfg.Bus.URL, User: user, Name: "usher " + user, IfAway: events.GoOnIfAway, Log: b.log}
+	c := &connection{}
 	var err error
 	if b.embedded != nil {
 		o.InProcess = b.embedded
 		o.Credentials, err = b.keys.Credentials(user)
 	} else {
-		o.Credentials, err = b.credential(user)
+		o.CredentialsFile, err = b.credential(user)
+		tls := b.cfg.Bus.TLS
+		o.TLS = events.ClientTLS{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}
+		c.files = []string{o.CredentialsFile, tls.CA, tls.Cert, tls.Key}
+		c.sum, _ = sumOf(c.files) // what cannot be read, the connection says
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	nc, err := events.Connect(ctx, o)
-	if err != nil {
+	if c.Conn, err = events.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	b.conns = append(b.conns, nc)
-	return nc, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conns = append(b.conns, c)
+	return c.Conn, nil
 }
 
-// credential reads the file that "usher bus config" wrote for a user.
-func (b *bus) credential(user string) ([]byte, error) {
-	path := filepath.Join(b.cfg.Bus.Credentials, user+".creds")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote, and an earlier Usher's needs it again: %w", path, err)
+// credential finds the file that "usher bus config" wrote for a user.
+func (b *bus) credential(user string) (path string, err error) {
+	path = filepath.Join(b.cfg.Bus.Credentials, user+".creds")
+	if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote, and an earlier Usher's needs it again: %w", path, err)
 	}
-	return data, err
+	return path, err
+}
+
+// refresh makes those connections anew whose credential or certificate has
+// changed. The others, and all of the embedded server, are left alone.
+func (b *bus) refresh() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		sum, err := sumOf(c.files)
+		if err != nil || sum == c.sum {
+			continue // a file that is being replaced, or is gone, must not end a good connection
+		}
+		c.sum = sum
+		if err := c.ForceReconnect(); err != nil {
+			b.log.Error("the bus is not connected to anew", "connection", c.Opts.Name, "error", err)
+			continue
+		}
+		b.log.Info("credentials of the bus read again", "connection", c.Opts.Name)
+	}
+}
+
+// sumOf tells files apart from what they were.
+func sumOf(files []string) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	for _, path := range files {
+		if path == "" {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return sum, err
+		}
+		fmt.Fprintf(h, "%d:", len(text))
+		h.Write(text)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // minter mints the credentials of workers. An external bus's is in the folder
@@ -132,8 +185,10 @@ func (b *bus) url() string {
 
 // close closes the connections, then the embedded server.
 func (b *bus) close() {
-	for _, nc := range b.conns {
-		nc.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		c.Close()
 	}
 	if b.embedded != nil {
 		b.embedded.Close()

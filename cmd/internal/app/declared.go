@@ -23,7 +23,10 @@ func Declared(cfg *config.Config, table []delivery.Hook) (map[string]delivery.Ho
 
 // StreamOptionsOf are those of the stream of a configuration.
 func StreamOptionsOf(cfg *config.Config) events.StreamOptions {
-	return events.StreamOptions{Replicas: cfg.Bus.Replicas}
+	b := cfg.Bus
+	return events.StreamOptions{
+		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
+	}
 }
 
 // backgroundTypes gives the event types of each background endpoint of a

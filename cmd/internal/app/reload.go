@@ -78,6 +78,7 @@ func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, clo
 // reload puts the configuration as it is now in force, with the saved settings
 // over it, or says why it cannot and leaves the former one.
 func (p *process) reload(ctx context.Context) {
+	p.bus.refresh()
 	cfg, _, err := p.Load()
 	if err != nil {
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)

@@ -164,17 +164,24 @@ func (p *process) checks() []api.Check {
 		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
 	}
 	if p.issuer != nil {
+		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
 		checks = append(checks, api.Check{
-			Name: "session worker", Run: p.pingSession,
-			Optional: func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail },
+			Name: "session worker", Optional: optional,
+			Run: func(ctx context.Context) error { return p.pingSession(ctx, optional()) },
 		})
 	}
 	return checks
 }
 
-// pingSession asks for a session worker by the bus's own discovery.
-func (p *process) pingSession(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// pingSession asks for a session worker by the bus's own discovery. Where it is
+// only a warning, a balancer must not be kept waiting for a bus that is silent:
+// it would take that for a frozen process.
+func (p *process) pingSession(ctx context.Context, optional bool) error {
+	patience := time.Second
+	if optional {
+		patience = 150 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := p.issuer.Conn.RequestWithContext(ctx, "$SRV.PING.session", nil)
 	return err

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,27 +54,7 @@ func (l *loader) checkStores(c *Config) {
 	if c.DataDir == "" {
 		l.refuseKey("data_dir", "want a folder")
 	}
-	if _, _, err := net.SplitHostPort(c.Bus.Listen); err != nil {
-		l.refuseKey("bus.listen", "want host:port, not %q", c.Bus.Listen)
-	}
-	if n := c.Bus.Replicas; n < 0 || n > 5 || n != 0 && n%2 == 0 {
-		l.refuseKey("bus.replicas", "want 1, 3 or 5, or 0 to leave the stream as it is, not %d", n)
-	}
-	if c.Bus.URL == "" {
-		if c.Bus.Replicas > 1 {
-			l.refuseKey("bus.replicas", "want none, or bus.url with the servers of a cluster: the embedded server is alone")
-		}
-		return
-	}
-	for server := range strings.SplitSeq(c.Bus.URL, ",") {
-		u, err := url.Parse(server)
-		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "nats" && u.Scheme != "tls" {
-			l.refuseKey("bus.url", "want nats://host:port or tls://host:port, several with commas between; what the parts are known by stands in bus.credentials")
-		}
-	}
-	if c.Bus.Credentials == "" {
-		l.refuseKey("bus.credentials", "want the folder that 'usher bus config' wrote, since bus.url is set")
-	}
+	l.checkBus(&c.Bus)
 }
 
 func (l *loader) checkListeners(c *Config) {

@@ -15,18 +15,8 @@ type Config struct {
 	// DataDir holds all that is stored outside an external database and bus.
 	DataDir string `yaml:"data_dir"`
 	// DSN is empty for SQLite in DataDir, "memory", sqlite://PATH or postgres://…
-	DSN Address `yaml:"dsn"`
-	Bus struct {
-		// Listen is the address of the embedded server.
-		Listen string `yaml:"listen"`
-		// URL of an external server; the embedded one is not started then.
-		URL string `yaml:"url"`
-		// Credentials is a folder with a file <user>.creds for each part.
-		Credentials string `yaml:"credentials"`
-		// Replicas is on how many servers of a cluster each event is kept, an odd
-		// number; 0 leaves the stream as it is.
-		Replicas int `yaml:"replicas"`
-	} `yaml:"bus"`
+	DSN   Address `yaml:"dsn"`
+	Bus   Bus     `yaml:"bus"`
 	Serve struct {
 		Public struct {
 			// BaseURL begins every URL that is handed out, see [Config.PublicURL].
