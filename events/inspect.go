@@ -16,10 +16,13 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Users are the users of Usher's own parts: for each there is a .creds file.
+// Users are the users of Usher's own parts: for each there is a .creds file. Those
+// of the system account are no parts.
 func Users() (names []string) {
 	for _, r := range rights {
-		names = append(names, r.user)
+		if r.account != accountSystem {
+			names = append(names, r.user)
+		}
 	}
 	return names
 }

@@ -152,3 +152,15 @@ func TestAskAsWorker(t *testing.T) {
 		t.Error("AskAsWorker as somebody without the right = nil, want an error")
 	}
 }
+
+func TestServers(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	all, err := events.Servers(t.Context(), b.connect(events.UserSystem), 300*time.Millisecond)
+	if err != nil || len(all) != 1 || !all[0].Streams || !all[0].SyncAlways || all[0].Version == "" || all[0].Ahead.Abs() > all[0].Within+10*time.Millisecond {
+		t.Errorf("Servers = %+v, %v, want one that always syncs, with the clock of this machine", all, err)
+	}
+	if all, err := events.Servers(t.Context(), b.connect(events.UserAdminAuth), 100*time.Millisecond); len(all) > 0 {
+		t.Errorf("Servers as somebody without the right = %+v, %v, want none", all, err)
+	}
+}

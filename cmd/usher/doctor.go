@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -106,9 +105,9 @@ func (g *global) doctor(o doctorFlags) (*doctor.Doctor, error) {
 	if cfg != nil {
 		d.Sources = options.Sources(cfg)
 	}
-	d.Admin = doctor.Admin{Given: g.admin != "", Token: os.Getenv("USHER_ADMIN_TOKEN"), Client: &http.Client{Timeout: 4 * time.Second}}
-	if c, err := g.client(); err == nil {
-		d.Admin.URL = c.base
+	d.Admin = doctor.Admin{Given: g.admin != "", Token: os.Getenv("USHER_ADMIN_TOKEN"), Client: &http.Client{}}
+	if c, err := g.ownClient(); err == nil {
+		d.Admin.URL, d.Admin.Client.Transport, d.Admin.Client.Timeout = c.base, c.http.Transport, healthTime
 	} else if g.admin != "" {
 		return nil, err
 	}

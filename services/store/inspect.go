@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,10 +65,14 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
 	config.ApplicationName = "usher-doctor"
-	db, err := (&postgres{config: config}).connect(inspectStatement, map[string]string{"default_transaction_read_only": "on"})
+	config.Runtime["default_transaction_read_only"] = "on"
+	config.Runtime["statement_timeout"] = fmt.Sprint(inspectStatement.Milliseconds())
+	connector, err := pq.NewConnectorConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
+	connector.Dialer(inspectDialer{})
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(2)
 	return &Inspection{db: sqlx.NewDb(db, "postgres"), Postgres: &InspectedDSN{
 		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi),
@@ -127,16 +132,17 @@ func plainly(err error) error {
 	return err
 }
 
-// Schema gives the version of the tables, 0 for a database without any, and the
-// version that this program makes.
-func (i *Inspection) Schema(ctx context.Context) (is, want int64, err error) {
+// Schema gives the version of the tables, 0 for a database without any, the
+// version that this program makes, and the least that a program must make to use
+// the tables; 0 is any.
+func (i *Inspection) Schema(ctx context.Context) (is, want, least int64, err error) {
 	folder := "sqlite"
 	if i.Postgres != nil {
 		folder = "postgres"
 	}
 	files, err := schemas.SQL.ReadDir("sql/" + folder)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for _, f := range files {
 		number, _, _ := strings.Cut(f.Name(), "_")
@@ -146,9 +152,16 @@ func (i *Inspection) Schema(ctx context.Context) (is, want int64, err error) {
 	}
 	err = i.db.GetContext(ctx, &is, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
 	if i.missing(err) {
-		return 0, want, nil
+		return 0, want, 0, nil
 	}
-	return is, want, err
+	if err != nil {
+		return 0, want, 0, err
+	}
+	err = i.db.GetContext(ctx, &least, `SELECT coalesce(max(version), 0) FROM schema_minimum`)
+	if i.missing(err) { // the tables are older than that one
+		err = nil
+	}
+	return is, want, least, err
 }
 
 func (i *Inspection) missing(err error) bool {

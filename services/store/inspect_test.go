@@ -63,7 +63,7 @@ func inspectsAll(t *testing.T, i *store.Inspection) {
 	if took, err := i.Ping(ctx); err != nil || took <= 0 {
 		t.Errorf("Ping = %s, %v", took, err)
 	}
-	if is, want, err := i.Schema(ctx); err != nil || is != want || want < 12 {
+	if is, want, _, err := i.Schema(ctx); err != nil || is != want || want < 12 {
 		t.Errorf("Schema = %d, %d, %v, want the same version", is, want, err)
 	}
 	if have, want, err := i.Keys(ctx, []string{storetest.Secret}); err != nil || have != want {
@@ -156,7 +156,7 @@ func TestInspectionIsReadOnlyAndSeesALead(t *testing.T) {
 	if _, err := other.ExecContext(context.WithoutCancel(t.Context()), `DELETE FROM goose_db_version WHERE version_id >= 12`); err != nil {
 		t.Fatal(err)
 	}
-	if is, want, err := i.Schema(t.Context()); err != nil || is != 11 || want < 12 {
+	if is, want, _, err := i.Schema(t.Context()); err != nil || is != 11 || want < 12 {
 		t.Errorf("Schema without the last migration = %d, %d, %v", is, want, err)
 	}
 }

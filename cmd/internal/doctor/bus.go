@@ -47,8 +47,12 @@ type bus struct {
 	creds   map[string][]byte
 	conns   map[string]*nats.Conn
 	refused map[string]error // by user
-	minter  *events.Minter
-	noMint  error
+	// states are the servers as they see themselves; none where they were not asked.
+	states []events.ServerState
+	// system is the credential that asks the servers how they are; nil where it is not here.
+	system []byte
+	minter *events.Minter
+	noMint error
 }
 
 // errNotRunning says that the bus inside a server is away with it.
@@ -91,6 +95,7 @@ func (d *Doctor) findBus(b *bus) (urls []string, err error) {
 				return nil, err
 			}
 		}
+		b.system, _ = keys.Credentials(events.UserSystem) // without it less is seen
 		b.minter, b.noMint = keys.Minter()
 		return []string{strings.TrimSpace(string(at))}, nil
 	}
@@ -98,6 +103,11 @@ func (d *Doctor) findBus(b *bus) (urls []string, err error) {
 		text, err := os.ReadFile(d.credentialFile(user))
 		if err == nil {
 			b.creds[user] = text
+		}
+	}
+	for _, dir := range []string{d.Config.Bus.Credentials, filepath.Dir(filepath.Clean(d.Config.Bus.Credentials))} {
+		if text, err := os.ReadFile(filepath.Join(dir, events.UserSystem+".creds")); err == nil {
+			b.system = text
 		}
 	}
 	b.minter, b.noMint = events.LoadMinter(d.Config.Bus.Credentials)
@@ -141,6 +151,7 @@ func (d *Doctor) alive(ctx context.Context, b *bus, urls []string) (there []stri
 func (d *Doctor) connect(ctx context.Context, url, user string, creds []byte) (*nats.Conn, error) {
 	return events.Connect(ctx, events.ConnectOptions{
 		URL: url, Credentials: creds, User: user, Name: "usher doctor " + user, Log: slog.New(slog.DiscardHandler),
+		TLS: events.ClientTLS{CA: d.Config.Bus.TLS.CA, Cert: d.Config.Bus.TLS.Cert, Key: d.Config.Bus.TLS.Key},
 	})
 }
 
@@ -148,6 +159,14 @@ func (d *Doctor) connect(ctx context.Context, url, user string, creds []byte) (*
 func (d *Doctor) connectUsers(ctx context.Context, b *bus, urls []string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	if b.system != nil {
+		all.Go(func() {
+			if nc, err := d.connect(ctx, strings.Join(urls, ","), events.UserSystem, b.system); err == nil {
+				b.states, _ = events.Servers(ctx, nc, presenceWait)
+				nc.Close()
+			}
+		})
+	}
 	for user, creds := range b.creds {
 		all.Go(func() {
 			nc, err := d.connect(ctx, strings.Join(urls, ","), user, creds)

@@ -132,38 +132,50 @@ func (d *Doctor) judgeCopies(f *findings, state events.StreamState) {
 
 var syncLook = look{[]Check{{checkSync, "the servers wait for their disks before they acknowledge"}}, (*Doctor).lookSync, false}
 
-// lookSync looks where it can be seen: at the monitoring port, which a server
-// has if it is told to, else at the configuration that is beside the credentials.
+// lookSync asks the servers by the system account, else at the monitoring port,
+// which a server has if it is told to, else it reads the configuration that is
+// beside the credentials.
 func (d *Doctor) lookSync(ctx context.Context) (f findings) {
 	if d.embedded() {
 		f.green(checkSync, "always, as the embedded bus is told")
 		return f
 	}
-	const mend = "jetstream { sync_interval: always } in its configuration, as 'usher bus config' writes it, and start it again"
+	if b, err := d.nats(ctx); err == nil && len(b.states) > 0 {
+		for _, s := range b.states {
+			if s.Streams {
+				judgeSync(&f, s.SyncAlways, "at "+s.Name)
+			}
+		}
+		return f
+	}
 	var unseen []string
 	for server := range strings.SplitSeq(d.Config.Bus.URL, ",") {
-		switch always, err := d.askMonitor(ctx, server); {
-		case err != nil:
+		if always, err := d.askMonitor(ctx, server); err != nil {
 			unseen = append(unseen, server)
-		case always:
-			f.green(checkSync, "always, at %s", server)
-		default:
-			f.add(Red, checkSync, "not always, at "+server+": a power cut loses minutes of events that were acknowledged", mend)
+		} else {
+			judgeSync(&f, always, "at "+server)
 		}
 	}
 	if len(unseen) == 0 {
 		return f
 	}
-	files, wrong := syncInFiles(filepath.Dir(filepath.Clean(d.Config.Bus.Credentials)))
-	switch {
-	case len(wrong) > 0:
-		f.add(Red, checkSync, "not always, in "+strings.Join(wrong, ", ")+": a power cut loses minutes of events that were acknowledged", mend)
-	case len(files) > 0:
-		f.green(checkSync, "always, in %s", strings.Join(files, ", "))
-	default:
-		f.add(Yellow, checkSync, "cannot be seen of "+strings.Join(unseen, ", "), "look in their configurations for sync_interval: always; or open a monitoring port to this machine and give --bus-monitor URL")
+	files := syncInFiles(filepath.Dir(filepath.Clean(d.Config.Bus.Credentials)))
+	for _, path := range sorted(files) {
+		judgeSync(&f, files[path], "in "+path)
+	}
+	if len(files) == 0 {
+		f.add(Yellow, checkSync, "cannot be seen of "+strings.Join(unseen, ", "), "put system.creds of 'usher bus config' beside the folder of bus.credentials, or give --bus-monitor URL; or look in their configurations for sync_interval: always")
 	}
 	return f
+}
+
+func judgeSync(f *findings, always bool, where string) {
+	if always {
+		f.green(checkSync, "always, %s", where)
+		return
+	}
+	f.add(Red, checkSync, "not always, "+where+": a power cut loses minutes of events that were acknowledged",
+		"jetstream { sync_interval: always } in its configuration, as 'usher bus config' writes it, and start it again")
 }
 
 // monitorPort is where a server shows itself if nothing else is said.
@@ -215,20 +227,17 @@ var (
 	syncsAlways = regexp.MustCompile(`(?m)^\s*sync_interval\s*[:=]?\s*"?always"?`)
 )
 
-// syncInFiles reads the configurations of servers in a folder.
-func syncInFiles(dir string) (right, wrong []string) {
+// syncInFiles reads the configurations of servers in a folder, and tells of each
+// that keeps streams whether it always syncs.
+func syncInFiles(dir string) map[string]bool {
+	all := map[string]bool{}
 	files, _ := filepath.Glob(filepath.Join(dir, "*.conf")) // the pattern is good
 	for _, path := range files {
-		text, err := os.ReadFile(path)
-		switch {
-		case err != nil || !hasStreams.Match(text):
-		case syncsAlways.Match(text):
-			right = append(right, path)
-		default:
-			wrong = append(wrong, path)
+		if text, err := os.ReadFile(path); err == nil && hasStreams.Match(text) {
+			all[path] = syncsAlways.Match(text)
 		}
 	}
-	return right, wrong
+	return all
 }
 
 var payloadLook = look{[]Check{{checkPayload, "how large a message may be"}}, (*Doctor).lookPayload, false}

@@ -67,6 +67,12 @@ func (d *Doctor) lookClockBus(ctx context.Context) (f findings) {
 	if !ok {
 		return f
 	}
+	for _, s := range b.states {
+		judgeClock(&f, checkClockBus, "server "+s.Name, s.Ahead, s.Within)
+	}
+	if len(f) > 0 {
+		return f
+	}
 	nc, ok := b.as(events.UserProvision, events.UserDelivery)
 	if !ok {
 		f.skip("no credential here may look, see "+checkCredentials, checkClockBus)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -85,6 +84,7 @@ var rules = []rule{
 	{"enumeration", "whether an answer tells who has an account", enumeration, "an answer does not tell a taken address from a new one by the session"},
 	{"dev", "development mode stays on loopback", devBeyondLoopback, "development mode is off, or only this machine can connect"},
 	{"deadlines", "waits end before the one who waits gives up", deadlines, "waits end in time"},
+	{"drain", "a process that is told to end has the time for it", drain, "a process ends within the half minute that is usual"},
 	{"rate_limits", "rate limits beyond loopback", unlimited, "rate limits are on, or only this machine can connect"},
 	{"cookies", "cookies that browsers take", cookies, "browsers take and return the cookies"},
 	{"proxies", "whose address a request has", proxies, "addresses are those of clients"},
@@ -134,6 +134,22 @@ func deadlines(c *config.Config) *Finding {
 			Mend: fmt.Sprintf("session.issue.timeout: %s or less; a registration waits so long where no worker answers", answerLimit)}
 	}
 	return nil
+}
+
+// Times at the end of a process: for requests that run, see cmd/internal/app, and
+// what systemd and Kubernetes leave it if they are told nothing.
+const (
+	drainTime  = 20 * time.Second
+	usualGrace = 30 * time.Second
+)
+
+func drain(c *config.Config) *Finding {
+	if c.Serve.DrainDelay+drainTime <= usualGrace {
+		return nil
+	}
+	needs := c.Serve.DrainDelay + drainTime
+	return &Finding{Status: Yellow, Seen: fmt.Sprintf("serve.drain_delay is %s: a process takes up to %s to end, and is often killed after %s", c.Serve.DrainDelay, needs, usualGrace),
+		Mend: fmt.Sprintf("terminationGracePeriodSeconds or TimeoutStopSec of %.0f seconds or more, or a shorter delay", needs.Seconds())}
 }
 
 func unlimited(c *config.Config) *Finding {
@@ -211,18 +227,5 @@ func loopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// loopbackURL tells whether only this machine can reach what a URL leads to.
-func loopbackURL(text string) bool {
-	u, err := url.Parse(text)
-	if err != nil {
-		return false
-	}
-	host := u.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return loopback(host)
-}
-
 // ownTLS tells whether the public listener has a certificate of its own.
-func ownTLS(*config.Config) bool { return false }
+func ownTLS(c *config.Config) bool { return c.Serve.Public.TLS.On() }

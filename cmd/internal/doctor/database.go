@@ -107,7 +107,7 @@ func (d *Doctor) lookSchema(ctx context.Context) (f findings) {
 		f.skip(noDatabase, checkMigrations, checkKeys)
 		return f
 	}
-	is, want, err := db.Schema(ctx)
+	is, want, least, err := db.Schema(ctx)
 	switch {
 	case err != nil:
 		f.add(Red, checkMigrations, oneLine(err), "the role of dsn must be the owner of the tables")
@@ -115,6 +115,8 @@ func (d *Doctor) lookSchema(ctx context.Context) (f findings) {
 		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, this program wants %d: it does not start", is, want), "usher migrate"+d.Flags)
 		f.skip("the tables are of another version, see "+checkMigrations, checkKeys)
 		return f
+	case least > want:
+		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, which wants a program of version %d at least; this one is of %d and does not start", is, least, want), "use the newer program; to go back, restore the backup from before it")
 	case is > want:
 		f.add(Yellow, checkMigrations, fmt.Sprintf("the tables are of version %d, and this program is of version %d: they were made by a newer one", is, want), "go on with the update; to go back, restore the backup from before it")
 	default:

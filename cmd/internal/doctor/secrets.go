@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
 )
 
 const (
@@ -77,6 +78,9 @@ func (d *Doctor) lookFiles(context.Context) (f findings) {
 			f.add(Yellow, checkFiles, oneLine(err), "run 'usher doctor' as the user of the server")
 			continue
 		}
+		if info.IsDir() {
+			continue
+		}
 		seen++
 		switch mode := info.Mode().Perm(); {
 		case mode&0o006 != 0 && enters(path, 0o001):
@@ -106,18 +110,34 @@ func (d *Doctor) secretFiles() (paths []string) {
 			paths = append(paths, found...)
 		}
 	}
-	find(d.Config.DataDir, "dev-secrets.json", "usher.db", "bus/keys/*.nk")
+	find(d.Config.DataDir, "dev-secrets.json", "usher.db", "bus/keys/*")
 	if creds := d.Config.Bus.Credentials; creds != "" {
 		find(creds, "*.creds", "mint.json")
-		find(filepath.Dir(filepath.Clean(creds)), "keys/*.nk")
+		find(filepath.Dir(filepath.Clean(creds)), "keys/*", events.UserSystem+"*.creds")
 	}
 	if path, ok := strings.CutPrefix(d.Config.DSN.Reveal(), "sqlite://"); ok {
+		paths = append(paths, path)
+	}
+	for _, listener := range config.Listeners {
+		if path := d.Config.TLSOf(listener).Key.Path; path != "" {
+			paths = append(paths, d.beside(path))
+		}
+	}
+	if path := d.Config.Bus.TLS.Key; path != "" {
 		paths = append(paths, path)
 	}
 	if d.File != "" && d.fileHasSecrets() {
 		paths = append(paths, d.File)
 	}
 	return paths
+}
+
+// beside gives a path that the configuration file names.
+func (d *Doctor) beside(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(d.File), path)
 }
 
 // fileHasSecrets tells whether the configuration file holds one in clear text.
