@@ -111,17 +111,23 @@ func inspectSQLite(o Options) (*Inspection, error) {
 // Close closes the connections.
 func (i *Inspection) Close() error { return i.db.Close() }
 
-// Ping gives how long the database takes for an answer on an open connection.
-func (i *Inspection) Ping(ctx context.Context) (time.Duration, error) {
+// Ping gives how soon the database answers on an open connection: the best of
+// three, since a busy machine delays one now and then.
+func (i *Inspection) Ping(ctx context.Context) (best time.Duration, err error) {
 	if err := i.db.PingContext(ctx); err != nil {
 		return 0, plainly(err)
 	}
-	began := time.Now()
-	var one int
-	if err := i.db.GetContext(ctx, &one, `SELECT 1`); err != nil {
-		return 0, plainly(err)
+	for n := range 3 {
+		began := time.Now()
+		var one int
+		if err := i.db.GetContext(ctx, &one, `SELECT 1`); err != nil {
+			return 0, plainly(err)
+		}
+		if took := time.Since(began); n == 0 || took < best {
+			best = took
+		}
 	}
-	return time.Since(began), nil
+	return best, nil
 }
 
 // plainly says who refuses in the words of the database, without its code.

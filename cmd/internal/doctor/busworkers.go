@@ -21,7 +21,7 @@ var workersLook = look{[]Check{
 }, (*Doctor).lookWorkers, false}
 
 // presenceWait is how long running workers are listened for.
-const presenceWait = 700 * time.Millisecond
+const presenceWait = 400 * time.Millisecond
 
 func (d *Doctor) lookWorkers(ctx context.Context) (f findings) {
 	b, ok := d.reached(ctx, &f, checkSessions, checkHookWorkers, checkLag)
