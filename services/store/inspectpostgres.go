@@ -17,7 +17,7 @@ func (d inspectDialer) Dial(network, address string) (net.Conn, error) {
 
 // DialTimeout implements [pq.Dialer].
 func (inspectDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ type inspected struct{ net.Conn }
 
 // Write starts the time that the answer may take.
 func (c *inspected) Write(p []byte) (int, error) {
-	if err := c.Conn.SetDeadline(time.Now().Add(inspectStatement)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(inspectStatement)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)

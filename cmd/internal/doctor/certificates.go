@@ -65,7 +65,7 @@ func (d *Doctor) lookPublicURL(ctx context.Context) (f findings) {
 	case err != nil:
 		f.add(Yellow, checkPublicURL, "it is not reached from here: "+oneLine(err), "well, if it is not meant to be; else see the proxy and the name in DNS")
 	default:
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // nothing was said on it
 		d.judgeCertificate(&f, checkPublicURL, address, conn.(*tls.Conn).ConnectionState().PeerCertificates[0], base.Hostname())
 	}
 	return f

@@ -121,8 +121,10 @@ func devBeyondLoopback(c *config.Config) *Finding {
 	if !c.Dev || loopback(c.Serve.Public.Host) && loopback(c.Serve.Admin.Host) {
 		return nil
 	}
-	return &Finding{Status: Red, Seen: "development mode, with a listener beyond this machine: cheap hashes, cookies without Secure, mails can be read by administrators",
-		Mend: "leave out dev: true and --dev where others can connect"}
+	return &Finding{
+		Status: Red, Seen: "development mode, with a listener beyond this machine: cheap hashes, cookies without Secure, mails can be read by administrators",
+		Mend: "leave out dev: true and --dev where others can connect",
+	}
 }
 
 // answerLimit is how long the session worker has for an answer, see package events.
