@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
 	workercourier "github.com/usher-auth/usher/workers/courier"
@@ -44,16 +45,20 @@ func (p *process) newCatalogue() *delivery.Catalogue {
 // endpoints of the configuration in force, and the webhooks and workers that it
 // declares.
 func (p *process) fixedHooks() map[string]delivery.Hook {
+	return fixedHooksOf(p.live.now().cfg, p.live.background())
+}
+
+func fixedHooksOf(cfg *config.Config, background map[string][]string) map[string]delivery.Hook {
 	all := map[string]delivery.Hook{workercourier.Name: {
 		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
 	}}
-	for name, types := range p.live.background() {
+	for name, types := range background {
 		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
 	}
-	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
+	for _, h := range cfg.DeclaredWebhooks() {
 		all[h.Name] = h
 	}
-	maps.Copy(all, p.live.now().cfg.DeclaredWorkers())
+	maps.Copy(all, cfg.DeclaredWorkers())
 	return all
 }
 
@@ -185,10 +190,7 @@ func (p *process) keepProvisioned(ctx context.Context) {
 type durables struct{ p *process }
 
 func (p *process) streamOptions() events.StreamOptions {
-	b := p.cfg.Bus
-	return events.StreamOptions{
-		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
-	}
+	return StreamOptionsOf(p.cfg)
 }
 
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")

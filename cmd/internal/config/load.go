@@ -21,6 +21,9 @@ type Options struct {
 	Dev bool
 	// NoSecrets accepts a configuration without the secrets that it needs to serve.
 	NoSecrets bool
+	// Examine gives a configuration together with its problems, where it can be read
+	// at all: for who looks at it and serves nothing.
+	Examine bool
 	// Overrides lie over all others, by full name of the key.
 	Overrides map[string]any
 }
@@ -44,11 +47,14 @@ func Load(o Options) (*Config, []Warning, error) {
 	l.complete(c)
 	l.check(c)
 	l.completeSecrets(c)
-	if len(l.problems) > 0 {
+	if len(l.problems) > 0 && !o.Examine {
 		return nil, nil, l.problems.sorted()
 	}
 	l.warnAll(c)
 	c.reading = func() *loader { return l }
+	if len(l.problems) > 0 {
+		return c, l.warnings, l.problems.sorted()
+	}
 	return c, l.warnings, nil
 }
 
