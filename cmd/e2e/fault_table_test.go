@@ -103,6 +103,7 @@ func newField(t *testing.T, rate int, one fault) *field {
 	k.sink = filepath.Join(t.TempDir(), "checkpoints.jsonl")
 	over := merge(signInAndTell(k.background), settings{
 		"dsn":   f.pair.DSN(),
+		"serve": settings{"drain_delay": "1s"},
 		"audit": settings{"checkpoint": settings{"sink": k.sink}},
 	})
 	k.system = declareSystem(t, many, over)

@@ -33,15 +33,6 @@ var others = Known{
 	"node_filesystem_size_bytes":  {"gauge", []string{"mountpoint"}},
 }
 
-// coming are metrics of branches that are merged after this one. Once deploy/METRICS.md
-// has them this list is to go.
-var coming = Known{
-	"usher_db_connections":                           {"gauge", []string{"pool", "state"}},
-	"usher_db_connections_max":                       {"gauge", []string{"pool"}},
-	"usher_db_wait_seconds_total":                    {"counter", []string{"pool"}},
-	"usher_tls_certificate_expiry_timestamp_seconds": {"gauge", []string{"listener"}},
-}
-
 var (
 	row     = regexp.MustCompile(`(?m)^\| (usher_\w+) \| (\w+) \| ([^|]*) \|`)
 	runtime = regexp.MustCompile(`\b(?:go|process|promhttp)_\w+`)
@@ -50,7 +41,6 @@ var (
 // Parse reads deploy/METRICS.md, and adds those of exporters beside Usher.
 func Parse(page string) (Known, error) {
 	known := maps.Clone(others)
-	maps.Copy(known, coming)
 	for _, r := range row.FindAllStringSubmatch(page, -1) {
 		known[r[1]] = Metric{r[2], strings.FieldsFunc(r[3], func(c rune) bool { return c == ',' || c == ' ' })}
 	}
