@@ -20,7 +20,7 @@ import (
 )
 
 // inspectStatement is how long a statement of an inspection may take.
-const inspectStatement = 4 * time.Second
+const inspectStatement = 3 * time.Second
 
 // Inspection is a database that is only looked at: of this version or not, in
 // use or not. PostgreSQL is told that its transactions are read-only, SQLite that
@@ -64,6 +64,14 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
+	wanted := config.TargetSessionAttrs
+	switch { // a session that only reads is not read-write
+	case wanted != pq.TargetSessionAttrsReadWrite:
+	case len(config.Multi) > 0:
+		config.TargetSessionAttrs = pq.TargetSessionAttrsPrimary
+	default:
+		config.TargetSessionAttrs = pq.TargetSessionAttrsAny // it says itself that it is a standby
+	}
 	config.ApplicationName = "usher-doctor"
 	config.Runtime["default_transaction_read_only"] = "on"
 	config.Runtime["statement_timeout"] = fmt.Sprint(inspectStatement.Milliseconds())
@@ -71,12 +79,12 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
-	connector.Dialer(inspectDialer{})
+	connector.Dialer(dialer{silence: inspectStatement, dialed: func(*impatient) {}})
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(2)
 	return &Inspection{db: sqlx.NewDb(db, "postgres"), Postgres: &InspectedDSN{
 		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi),
-		TargetSessionAttrs: string(config.TargetSessionAttrs), StatementTimeout: limits.statement,
+		TargetSessionAttrs: string(wanted), StatementTimeout: limits.statement,
 	}}, nil
 }
 

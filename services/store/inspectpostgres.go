@@ -2,38 +2,8 @@ package store
 
 import (
 	"context"
-	"net"
 	"time"
 )
-
-// inspectDialer makes connections on which each answer has a time limit: the
-// driver waits for a frozen server whatever the context.
-type inspectDialer struct{}
-
-// Dial implements [pq.Dialer].
-func (d inspectDialer) Dial(network, address string) (net.Conn, error) {
-	return d.DialTimeout(network, address, inspectStatement)
-}
-
-// DialTimeout implements [pq.Dialer].
-func (inspectDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &inspected{conn}, nil
-}
-
-// inspected limits the wait for an answer from when its question was written.
-type inspected struct{ net.Conn }
-
-// Write starts the time that the answer may take.
-func (c *inspected) Write(p []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(inspectStatement)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
 
 // PostgresFacts are what a server of PostgreSQL says of itself and of the
 // database. What the role may not see is zero.
