@@ -41,7 +41,8 @@ func TestScopesOfAllRoutes(t *testing.T) {
 	t.Parallel()
 	mounted := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	w := newWorld(t, withHooks(&hookDesk{}), withSettings(&settingsDesk{}), func(w *world) {
-		w.options.Guarded, w.options.Console, w.options.Plan, w.options.Metrics, w.options.Profiles = true, mounted, mounted, mounted, mounted
+		w.options.Guarded, w.options.Console, w.options.Plan, w.options.Metrics = true, mounted, mounted, mounted
+		w.options.Profile = func(string) http.Handler { return mounted }
 	})
 	admin := w.server.Admin()
 	routes := api.Routes(admin)

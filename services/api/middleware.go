@@ -79,6 +79,17 @@ func answeredBy(h http.Handler) action {
 	}
 }
 
+var errNoProfile = &problem{status: http.StatusNotFound, reason: "There is no profile of this name."}
+
+// profile serves GET /debug/pprof/{profile}.
+func (s *Server) profile(x *exchange) error {
+	h := s.Profile(x.r.PathValue("profile"))
+	if h == nil {
+		return errNoProfile
+	}
+	return answeredBy(h)(x)
+}
+
 // done gives the handler; what was not added is unknown.
 func (rt *router) done(k kind) http.Handler {
 	unknown := &endpoint{server: rt.server, route: "unknown", kind: k}

@@ -69,8 +69,10 @@ type Options struct {
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
 	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
 	// out. The console knows by itself who comes.
-	// Profiles at /debug/pprof/NAME are the admin listener's too, and for owners alone.
-	Pages, Console, Plan, Metrics, Profiles http.Handler
+	Pages, Console, Plan, Metrics http.Handler
+	// Profile gives what answers at /debug/pprof/NAME of the admin listener, for owners
+	// alone, or nil where there is no such profile; a nil Profile leaves the route out.
+	Profile func(name string) http.Handler
 	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
 	CSRFKey []byte
 	// Guarded says that the admin listener can be reached from other machines:
@@ -357,8 +359,8 @@ func (s *Server) Admin() http.Handler {
 	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
 	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet|unwatched)
-	if s.Profiles != nil {
-		rt.add("/debug/pprof/{profile}", get(answeredBy(s.Profiles)), guarded|owned|acts|foreign|quiet)
+	if s.Profile != nil {
+		rt.add("/debug/pprof/{profile}", get(s.profile), guarded|owned|acts|foreign|quiet)
 	}
 	return rt.done(guarded)
 }

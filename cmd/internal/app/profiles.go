@@ -3,15 +3,23 @@ package app
 import (
 	"net/http"
 	"net/http/pprof"
+	runtimepprof "runtime/pprof"
 )
 
-// profiles are those of this process, at /debug/pprof/NAME. One that takes long moves the
-// listener's time limit on by what was asked for.
-func profiles() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+// profile gives what takes a profile of this process, by the name that it has in
+// net/http/pprof; nil where there is none. One that takes long moves the listener's time
+// limit on by what was asked for.
+func profile(name string) http.Handler {
+	switch name {
+	case "profile":
+		return http.HandlerFunc(pprof.Profile)
+	case "symbol":
+		return http.HandlerFunc(pprof.Symbol)
+	case "trace":
+		return http.HandlerFunc(pprof.Trace)
+	}
+	if runtimepprof.Lookup(name) == nil {
+		return nil
+	}
+	return pprof.Handler(name)
 }

@@ -117,7 +117,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Checks:          p.checks(),
 		Plan:            p.plan(),
 		Metrics:         p.metrics.handler(),
-		Profiles:        profiles(),
+		Profile:         profile,
 		CSRFKey:         p.store.Key(store.KeyCSRF),
 		Guarded:         guarded,
 		ShowMails:       p.cfg.Dev,
