@@ -109,6 +109,22 @@ func (b *postgres) drop() {
 	}
 }
 
+// SignIn has new connections to PostgreSQL made with the user and the password of a
+// DSN. Those that there are fail no statement, and are not used again. Hosts and
+// parameters stay those that the store was opened with.
+func (s *Store) SignIn(dsn string) error {
+	b, ok := s.backend.(*postgres)
+	if !ok {
+		return nil
+	}
+	config, _, err := parseDSN(dsn)
+	if err != nil {
+		return err
+	}
+	b.servers.signIn(login{config.User, config.Password})
+	return nil
+}
+
 func (*postgres) embedded() bool { return false }
 
 func (*postgres) goose() (goose.Dialect, string) { return goose.DialectPostgres, "postgres" }

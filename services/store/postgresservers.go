@@ -33,7 +33,12 @@ type servers struct {
 	doubted chan struct{}
 	// drop closes those that are idle.
 	drop func()
+	// login is what new connections sign in with.
+	login *atomic.Pointer[login]
 }
+
+// login is a user of the servers.
+type login struct{ user, password string }
 
 // history is which data a server has: a standby that becomes the primary begins
 // a timeline with a higher number.
@@ -43,7 +48,8 @@ type history struct {
 }
 
 func newServers(config pq.Config, drop func()) *servers {
-	s := &servers{doubted: make(chan struct{}), drop: drop}
+	s := &servers{doubted: make(chan struct{}), drop: drop, login: &atomic.Pointer[login]{}}
+	s.login.Store(&login{config.User, config.Password})
 	hosts := append([]pq.ConfigMultihost{{Host: config.Host, Hostaddr: config.Hostaddr, Port: config.Port}}, config.Multi...)
 	for _, h := range hosts {
 		one := config.Clone()
@@ -66,16 +72,24 @@ func (s *servers) doubt() <-chan struct{} {
 	return s.doubted
 }
 
-// lost gives up the connections that there are, and has a host tried last.
-func (s *servers) lost(host pq.Config) {
+// signIn has new connections made with another login. Those in use end as they would
+// have, and are not used again.
+func (s *servers) signIn(l login) {
+	if former := s.login.Swap(&l); *former != l {
+		s.age.Add(1)
+		s.drop()
+	}
+}
+
+// lost gives up the connections that there are, and has a host tried last. What is
+// heard late, by a connection that was given up, says nothing of the others.
+func (s *servers) lost(host pq.Config, age int64) {
 	s.mu.Lock()
-	last := len(s.order) - 1
-	// The one that is connected to is the first: this is news of before.
-	if last > 0 && address(s.order[last]) == address(host) {
+	if age != s.age.Load() {
 		s.mu.Unlock()
 		return
 	}
-	s.move(host, last)
+	s.move(host, len(s.order)-1)
 	s.giveUp()
 	s.mu.Unlock()
 	s.drop()
@@ -102,14 +116,14 @@ func (s *servers) move(host pq.Config, to int) {
 }
 
 // accept says whether a server with such data may be used: not when this process
-// has seen another that has been written since. The host is tried first then, and
-// connections to it are of the age that it gives.
+// has seen another that has been written since, or another cluster's. The host is
+// tried first then, and connections to it are of the age that it gives.
 func (s *servers) accept(host pq.Config, h history) (age int64, err error) {
 	s.mu.Lock()
 	newer := h.system == s.written.system && h.timeline > s.written.timeline
-	if h.system == s.written.system && h.timeline < s.written.timeline {
-		defer s.mu.Unlock()
-		return 0, fmt.Errorf("it is a former primary: it is on timeline %d, the primary on %d; if that was undone on purpose, start usher again", h.timeline, s.written.timeline)
+	if err := s.written.refuse(h); err != nil {
+		s.mu.Unlock()
+		return 0, err
 	}
 	s.written = h
 	s.move(host, 0)
@@ -122,6 +136,18 @@ func (s *servers) accept(host pq.Config, h history) (age int64, err error) {
 		s.drop() // those to the former primary
 	}
 	return age, nil
+}
+
+// refuse says why a server with such data is not what this one has become.
+func (written history) refuse(h history) error {
+	switch {
+	case written.system == "": // none was seen
+	case h.system != written.system:
+		return errors.New("it has the data of another cluster than the primary before; if that was replaced on purpose, start usher again")
+	case h.timeline < written.timeline:
+		return fmt.Errorf("it is a former primary: it is on timeline %d, the primary on %d; if that was undone on purpose, start usher again", h.timeline, written.timeline)
+	}
+	return nil
 }
 
 // watchEvery is how often the hosts that are not connected to are looked at.
@@ -147,7 +173,9 @@ func (s *servers) watch(stop <-chan struct{}) {
 			db := watched[address(host)]
 			if db == nil {
 				host.TargetSessionAttrs = pq.TargetSessionAttrsAny
-				db = sql.OpenDB(&connector{servers: newServers(host, func() {}), silence: watchEvery})
+				only := newServers(host, func() {})
+				only.login = s.login
+				db = sql.OpenDB(&connector{servers: only, silence: watchEvery})
 				db.SetMaxOpenConns(1)
 				watched[address(host)] = db
 			}
@@ -212,6 +240,8 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 // connect connects to one host, which must not be a former primary when there are others.
 func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (driver.Conn, error) {
 	config := host.Clone()
+	age, login := c.servers.age.Load(), c.servers.login.Load()
+	config.User, config.Password = login.user, login.password
 	for name, value := range c.settings {
 		config.Runtime[name] = value
 	}
@@ -228,7 +258,6 @@ func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (d
 			last = c
 		}
 	}})
-	age := c.servers.age.Load()
 	conn, err := made.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -244,7 +273,7 @@ func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (d
 		return nil, err
 	}
 	connected.Store(true)
-	last.lost = func() { c.servers.lost(host) }
+	last.lost = func() { c.servers.lost(host, age) }
 	return &current{whole: conn.(whole), servers: c.servers, age: age}, nil
 }
 

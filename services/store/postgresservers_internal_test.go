@@ -27,7 +27,8 @@ func TestALostServerIsTriedLast(t *testing.T) {
 	t.Parallel()
 	s, one, _, dropped := twoServers(t)
 	doubt := s.doubt()
-	s.lost(one)
+	age := s.age.Load()
+	s.lost(one, age)
 	if first := s.hosts()[0].Port; first != 5433 || *dropped != 1 {
 		t.Errorf("after the loss of the first %d is tried first, dropped %d times", first, *dropped)
 	}
@@ -37,7 +38,7 @@ func TestALostServerIsTriedLast(t *testing.T) {
 		t.Error("nobody is told to doubt a connection to it")
 	}
 	// What comes late about it takes no connections to the other.
-	s.lost(one)
+	s.lost(one, age)
 	if *dropped != 1 {
 		t.Errorf("dropped %d times, want once", *dropped)
 	}
@@ -59,7 +60,30 @@ func TestAFormerPrimaryIsRefused(t *testing.T) {
 	if _, err := s.accept(one, history{"a", 3}); err != nil {
 		t.Errorf("accept of one that was promoted again = %v", err)
 	}
-	if _, err := s.accept(two, history{"b", 1}); err != nil {
+	if _, err := s.accept(two, history{"b", 9}); err == nil || !strings.Contains(err.Error(), "another cluster") || s.hosts()[0].Port != one.Port {
 		t.Errorf("accept of another cluster = %v", err)
+	}
+}
+
+// With one host too, what old connections say late is no news of the new ones.
+func TestLateNewsOfOneServer(t *testing.T) {
+	t.Parallel()
+	config, _, err := parseDSN("postgres://usher:hunter2@127.0.0.1:5432/usher")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := 0
+	s := newServers(config, func() { dropped++ })
+	old := s.age.Load()
+	s.lost(config, old)
+	doubt := s.doubt()
+	s.lost(config, old)
+	select {
+	case <-doubt:
+		t.Error("a late time-out takes the lead from a new connection")
+	default:
+	}
+	if dropped != 1 {
+		t.Errorf("dropped %d times, want once", dropped)
 	}
 }

@@ -19,6 +19,9 @@ func Diff(before, after *Config) (changed, needRestart []string) {
 	changed = differences("", reflect.ValueOf(*before), reflect.ValueOf(*after))
 	slices.Sort(changed)
 	for _, name := range changed {
+		if name == "dsn" && before.DSN.SameServer(after.DSN) {
+			continue // new connections sign in with the present user and password
+		}
 		if slices.ContainsFunc(fixed, func(f string) bool {
 			return name == f || strings.HasSuffix(f, ".") && strings.HasPrefix(name, f)
 		}) {

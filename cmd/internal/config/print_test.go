@@ -108,6 +108,26 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+func TestDiffOfTheDSN(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		before, after string
+		restart       bool
+	}{
+		{"postgres://usher:one@a:5432,b:5432/usher", "postgres://other:two@a:5432,b:5432/usher", false},
+		{"postgres://usher@a", "postgres://usher:p%40@a", false},
+		{"postgres://usher:one@a/usher", "postgres://usher:one@b/usher", true},
+		{"postgres://usher:one@a/usher", "postgres://usher:two@a/usher?max_conns=9", true},
+		{"sqlite:///a@b", "sqlite:///c@b", true},
+	} {
+		before := &config.Config{DSN: config.NewAddress(tt.before)}
+		changed, restart := config.Diff(before, &config.Config{DSN: config.NewAddress(tt.after)})
+		if len(changed) != 1 || len(restart) > 0 != tt.restart {
+			t.Errorf("Diff from %q to %q = %v, %v; want a restart: %t", tt.before, tt.after, changed, restart, tt.restart)
+		}
+	}
+}
+
 func TestDiffSeesWhatFilesHold(t *testing.T) {
 	t.Parallel()
 	path := file(t, "identity: {schemas: [{id: default, url: 'base64://e30='}]}\nselfservice: {default_browser_return_url: 'https://a.example.org/'}\n")
