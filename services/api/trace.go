@@ -28,10 +28,11 @@ func notInRequestID(r rune) bool {
 	return notInLabel(r) && r != '.' && r != ':'
 }
 
-// traceParent takes a W3C trace context if it is valid, else begins one. A
-// context of a later version is read as far as ours goes.
+// traceParent takes a W3C trace context if it is valid, else begins one, for a request
+// that is not recorded: its flags say so, whatever a client's did, or workers would
+// record what nobody began. A context of a later version is read as far as ours goes.
 func traceParent(given string) string {
-	const version, flags = 2, 55 // where they end and begin
+	const version, flags = 2, 55 // where they end
 	valid := len(given) >= flags &&
 		lowerHex(given[:version]) && given[:version] != "ff" &&
 		given[2] == '-' && lowerHex(given[3:35]) && strings.Trim(given[3:35], "0") != "" &&
@@ -39,10 +40,13 @@ func traceParent(given string) string {
 		given[52] == '-' && lowerHex(given[53:flags]) &&
 		(len(given) == flags || given[:version] != "00" && given[flags] == '-')
 	if !valid {
-		return "00-" + randomHex(16) + "-" + randomHex(8) + "-01"
+		return "00-" + randomHex(16) + "-" + randomHex(8) + unrecorded
 	}
-	return "00-" + given[3:flags]
+	return "00-" + given[3:52] + unrecorded
 }
+
+// unrecorded are the flags of a trace context of which nothing is recorded.
+const unrecorded = "-00"
 
 // traceID is the part of a trace context that all its members share.
 func traceID(parent string) string { return parent[3:35] }
