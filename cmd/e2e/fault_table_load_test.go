@@ -23,7 +23,7 @@ import (
 const (
 	// patience is how long a person waits for one request.
 	patience = 10 * time.Second
-	// The balancer asks each api this often whether it is ready, and waits this
+	// The balancer asks each api this often whether it accepts requests, and waits this
 	// long. One that is not even alive two times is frozen: what is under way there
 	// is given up.
 	pollEvery, pollWait, pollFall = 250 * time.Millisecond, 400 * time.Millisecond, 2
@@ -32,10 +32,13 @@ const (
 // errGivenUp ends what is under way at an api that does not answer its balancer.
 var errGivenUp = errors.New("given up by the balancer: the api answers nothing")
 
-// balancer is what an installation has in front of its apis: it asks each for
-// its health, takes the next one where a connection is refused, and repeats
-// nothing that was sent. With no healthy api it tries all: an answer that says
-// what is wrong is better than none.
+// errNobody is what a service without an endpoint says.
+var errNobody = errors.New("no api accepts requests")
+
+// balancer is what an installation has in front of its apis, as strict as that of
+// Kubernetes: it asks each whether it accepts requests, sends none to one that does
+// not, takes the next one where a connection is refused, and repeats nothing that was
+// sent.
 type balancer struct {
 	backends  []*backend
 	next      atomic.Uint64
@@ -46,11 +49,11 @@ type balancer struct {
 }
 
 type backend struct {
-	host, ready, alive string
-	up                 atomic.Bool
-	mu                 sync.Mutex
-	life               context.Context // of what is under way there
-	giveUp             context.CancelCauseFunc
+	host, accepting, alive string
+	up                     atomic.Bool
+	mu                     sync.Mutex
+	life                   context.Context // of what is under way there
+	giveUp                 context.CancelCauseFunc
 }
 
 func newBalancer(t testing.TB, apis, admins []string) *balancer {
@@ -69,7 +72,7 @@ func newBalancer(t testing.TB, apis, admins []string) *balancer {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := &backend{host: u.Host, ready: admins[i] + "/health/ready", alive: admins[i] + "/health/alive"}
+		at := &backend{host: u.Host, accepting: admins[i] + "/health/accepting", alive: admins[i] + "/health/alive"}
 		at.renew()
 		at.up.Store(true)
 		b.backends = append(b.backends, at)
@@ -95,7 +98,7 @@ func (b *balancer) watch(ctx context.Context, at *backend) {
 			return
 		case <-tick.C:
 		}
-		resp, err := b.poll.Get(at.ready)
+		resp, err := b.poll.Get(at.accepting)
 		if err == nil {
 			silent = 0
 			at.up.Store(resp.StatusCode == http.StatusOK)
@@ -118,22 +121,19 @@ func (b *balancer) watch(ctx context.Context, at *backend) {
 
 // RoundTrip implements [http.RoundTripper]; the answer is read to its end.
 func (b *balancer) RoundTrip(req *http.Request) (*http.Response, error) {
-	first := b.next.Add(1)
-	var last error
-	for _, healthy := range []bool{true, false} {
-		for i := range b.backends {
-			at := b.backends[(first+uint64(i))%uint64(len(b.backends))] //nolint:gosec // small
-			if at.up.Load() != healthy {
-				continue
-			}
-			resp, err := b.ask(at, req)
-			var op *net.OpError
-			if err == nil || !errors.As(err, &op) || op.Op != "dial" {
-				return resp, err
-			}
-			at.up.Store(false)
-			last = err
+	first, last := b.next.Add(1), errNobody
+	for i := range b.backends {
+		at := b.backends[(first+uint64(i))%uint64(len(b.backends))] //nolint:gosec // small
+		if !at.up.Load() {
+			continue
 		}
+		resp, err := b.ask(at, req)
+		var op *net.OpError
+		if err == nil || !errors.As(err, &op) || op.Op != "dial" {
+			return resp, err
+		}
+		at.up.Store(false)
+		last = err
 	}
 	return nil, last
 }

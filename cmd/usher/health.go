@@ -13,7 +13,7 @@ import (
 const healthTime = 4 * time.Second
 
 func healthCommand(g *global) *cobra.Command {
-	var live, ready bool
+	var live, accepting, ready bool
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Ask the process of this configuration on this machine how it is",
@@ -23,8 +23,11 @@ says, and exits with 0 if it is well. For containers, whose images hold no other
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			what := "ready"
-			if live {
+			switch {
+			case live:
 				what = "alive"
+			case accepting:
+				what = "accepting"
 			}
 			if err := g.health(cmd.Context(), what); err != nil {
 				return err
@@ -37,8 +40,9 @@ says, and exits with 0 if it is well. For containers, whose images hold no other
 		},
 	}
 	cmd.Flags().BoolVar(&live, "live", false, "only whether it answers")
+	cmd.Flags().BoolVar(&accepting, "accepting", false, "whether it takes requests, and is not to end, whatever it needs is away")
 	cmd.Flags().BoolVar(&ready, "ready", false, "whether it can do its work, and is not to end (the default)")
-	cmd.MarkFlagsMutuallyExclusive("live", "ready")
+	cmd.MarkFlagsMutuallyExclusive("live", "accepting", "ready")
 	return cmd
 }
 

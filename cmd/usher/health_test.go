@@ -43,6 +43,9 @@ func TestHealthAsksItsOwnListener(t *testing.T) {
 	if out, errOut, code := run(t, "health", "--live", "-c", file); code != 0 || out != "alive\n" {
 		t.Errorf("usher health --live = %d %s%s, want alive", code, out, errOut)
 	}
+	if out, errOut, code := run(t, "health", "--accepting", "-c", file); code != 0 || out != "accepting\n" {
+		t.Errorf("usher health --accepting = %d %s%s, want accepting", code, out, errOut)
+	}
 	out, errOut, code := run(t, "health", "-c", file)
 	if code == 0 || !strings.Contains(errOut, "503") || !strings.Contains(errOut, "bus: unavailable\ndatabase: unavailable") {
 		t.Errorf("usher health = %d %s%s, want what is not well", code, out, errOut)

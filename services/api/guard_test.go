@@ -31,7 +31,7 @@ var (
 	metricsRoutes = []string{"GET /metrics"}
 	// openRoutes tell nothing; the console knows by itself who comes.
 	openRoutes = []string{
-		"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready", "GET /console", "GET /console/",
+		"GET /health/alive", "GET /health/ready", "GET /health/accepting", "GET /admin/health/alive", "GET /admin/health/ready", "GET /console", "GET /console/",
 	}
 )
 

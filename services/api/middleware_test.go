@@ -233,6 +233,7 @@ func TestMountedHandlers(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
+	var leaving error
 	down := errors.New("secret cause")
 	w := newWorld(t, func(w *world) {
 		w.options.Checks = []api.Check{
@@ -249,10 +250,22 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	w = newWorld(t, func(w *world) {
-		w.options.Checks = []api.Check{{Name: "database", Run: func(context.Context) error { return down }}}
+		w.options.Checks = []api.Check{
+			{Name: "process", Own: true, Run: func(context.Context) error { return leaving }},
+			{Name: "database", Run: func(context.Context) error { return down }},
+		}
 	})
+	for _, c := range []*client{w.app(), w.admin()} {
+		if g := c.get("/health/accepting"); g.status != 200 || g.body != `{"status":"ok"}` {
+			t.Errorf("accepting without a database = %d %s, want ok", g.status, g.body)
+		}
+	}
 	if g := w.admin().get("/admin/health/ready"); g.status != 503 || g.body != `{"errors":{"database":"unavailable"}}` {
 		t.Errorf("ready = %d %s, want 503 without the cause", g.status, g.body)
+	}
+	leaving = down
+	if g := w.app().get("/health/accepting"); g.status != 503 || g.body != `{"errors":{"process":"unavailable"}}` {
+		t.Errorf("accepting while it drains = %d %s, want 503", g.status, g.body)
 	}
 }
 

@@ -64,7 +64,7 @@ type Options struct {
 	SessionWorkers SessionWorkers
 	// Stats gives the last hour of all processes; nil leaves its route out.
 	Stats func() stats.Hour
-	// Checks make up /health/ready; may be empty.
+	// Checks make up /health/ready, those of the process alone /health/accepting; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
 	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
@@ -249,6 +249,8 @@ type Check struct {
 	// Optional tells whether the process is ready although the check fails; nil
 	// means that it is not.
 	Optional func() bool
+	// Own is true for a check of this process alone, which nothing beside it can fail.
+	Own bool
 }
 
 // Server answers the requests of both listeners. It is safe for concurrent use.
@@ -309,6 +311,7 @@ func (s *Server) Public() http.Handler {
 	rt.add(routeSchemas+"/{id}", get(s.schema), public|withCSRF)
 	rt.add("/health/alive", get(s.alive), public|quiet|unwatched)
 	rt.add("/health/ready", get(s.ready), public|quiet|unwatched)
+	rt.add("/health/accepting", get(s.accepting), public|quiet|unwatched)
 	rt.mount("/ui/", s.Pages, public)
 	return rt.done(public | withCSRF)
 }
@@ -356,6 +359,7 @@ func (s *Server) Admin() http.Handler {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet|unwatched)
 		rt.add(prefix+"/health/ready", get(s.ready), quiet|unwatched)
 	}
+	rt.add("/health/accepting", get(s.accepting), quiet|unwatched)
 	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
 	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet|unwatched)

@@ -72,7 +72,7 @@ func TestSpansHoldNothingOfClients(t *testing.T) {
 	c.postJSON(c.nativeFlow("?return_to=http://127.0.0.1:4455/canary").submit(), submitBody("", "canary@example.org", "canary canary"), "Traceparent", goodTrace)
 	c.get("/canary?canary", "User-Agent", "canary", "Cookie", "ory_kratos_session=canary")
 	c.do("CANARY", "/sessions/whoami", "")
-	for _, path := range []string{"/health/alive", "/health/ready"} {
+	for _, path := range []string{"/health/alive", "/health/ready", "/health/accepting"} {
 		c.get(path)
 	}
 	names := map[string]int{}

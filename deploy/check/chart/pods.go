@@ -118,6 +118,9 @@ func (p pod) checkProbes(say sayer, c corev1.Container) {
 		want := "/health/alive"
 		if name == "readinessProbe" {
 			want = "/health/ready"
+			if p.part == "api" || p.part == "console" { // the database of all must not take out all
+				want = "/health/accepting"
+			}
 		}
 		switch {
 		case probe == nil || probe.HTTPGet == nil:
