@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -114,6 +117,9 @@ type process struct {
 	// reloads tells the hooks that the configuration has changed, reconfigured
 	// those who look after the identity providers.
 	reloads, reconfigured chan struct{}
+	// hangup gets SIGHUP from the first moment on, serving is closed when all listens.
+	hangup  <-chan os.Signal
+	serving chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
 	auditCheck   *audit.Check
@@ -135,6 +141,9 @@ type process struct {
 // Serve runs the parts until ctx ends, then drains them in order: no request
 // loses its answer, no event its delivery.
 func Serve(ctx context.Context, o Options) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	cfg, warnings, err := o.Load()
 	if err != nil {
 		return err
@@ -148,6 +157,8 @@ func Serve(ctx context.Context, o Options) error {
 		reloads:      make(chan struct{}, 1),
 		reconfigured: make(chan struct{}, 1),
 		draining:     make(chan struct{}),
+		hangup:       hangup,
+		serving:      make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = newLog(cfg, o.Output)

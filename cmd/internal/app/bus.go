@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -184,6 +185,21 @@ func (b *bus) revive(ctx context.Context, stalled time.Duration, why error) {
 		return
 	}
 	b.log.Warn("the embedded bus stored nothing and was started again", "after", stalled.Round(time.Second))
+}
+
+// healthy says whether the embedded server is, and all connections to one elsewhere.
+func (b *bus) healthy(context.Context) error {
+	if b.embedded != nil {
+		return b.embedded.Healthy()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		if !c.IsConnected() {
+			return fmt.Errorf("%s is not connected: %w", c.Opts.Name, cmp.Or(c.LastError(), nats.ErrDisconnected))
+		}
+	}
+	return nil
 }
 
 // url is where the bus is.

@@ -59,6 +59,53 @@ func TestMinter(t *testing.T) {
 	}
 }
 
+// TestHealthOfTheBus: a worker's process is not ready without a bus, whether it was there
+// before or not; people register without one.
+func TestHealthOfTheBus(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	inside := &config.Config{DataDir: t.TempDir()}
+	inside.Bus.Listen = "127.0.0.1:-1"
+	server, err := openBus(t.Context(), inside, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	if err := server.keys.Write(out, events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: out, Name: "usher"}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := &config.Config{}
+	elsewhere.Bus.URL, elsewhere.Bus.Credentials = server.url(), filepath.Join(out, "creds")
+	connect := func() *bus {
+		b, err := openBus(t.Context(), elsewhere, log)
+		if err == nil {
+			_, err = b.connect(t.Context(), events.UserSession)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(b.close)
+		return b
+	}
+	running := connect()
+	soonThat(t, "a bus that is there is healthy", func() bool { return running.healthy(t.Context()) == nil })
+	server.close()
+	soonThat(t, "one that went is not", func() bool { return running.healthy(t.Context()) != nil })
+	if err := connect().healthy(t.Context()); err == nil || !strings.Contains(err.Error(), "usher session is not connected") {
+		t.Errorf("healthy() of a fresh start without a bus = %v", err)
+	}
+	for parts, optional := range map[Parts]bool{
+		Everything: true, {API: true}: true, {Console: true}: true, {Session: true}: false, {Hooks: true}: false,
+	} {
+		p := &process{Options: Options{Parts: parts}, bus: running}
+		for _, c := range p.checks() {
+			if c.Name == "bus" && (c.Optional != nil && c.Optional()) != optional {
+				t.Errorf("%s is ready without a bus: %t, want %t", parts, !optional, optional)
+			}
+		}
+	}
+}
+
 // TestRefresh makes those connections anew whose credential has changed, and no
 // other; a file that is gone does not end a good connection.
 func TestRefresh(t *testing.T) {

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/courier"
@@ -274,27 +272,6 @@ func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
 // Verification writes the mail of a verification by the configuration in force.
 func (l *live) Verification(ctx context.Context, r courier.Request) error {
 	return l.now().courier.Verification(ctx, r)
-}
-
-// background gives the event types of the endpoints that are called from events.
-func (l *live) background() map[string][]string {
-	types := map[string][]string{}
-	add := func(steps []hook.Step, p events.Payload) {
-		for _, step := range steps {
-			if !slices.Contains(types[step.Endpoint], p.EventType()) {
-				types[step.Endpoint] = append(types[step.Endpoint], p.EventType())
-			}
-		}
-	}
-	c := l.now()
-	for method := range c.plans {
-		add(c.plans[method].Background, events.IdentityCreated{})
-	}
-	for method := range c.loginPlans {
-		add(c.loginPlans[method].Background, events.LoginSucceeded{})
-	}
-	add(c.verified.Background, events.AddressVerified{})
-	return types
 }
 
 // Check compiles all of a configuration that can be compiled without a

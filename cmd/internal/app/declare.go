@@ -45,7 +45,8 @@ func (p *process) newCatalogue() *delivery.Catalogue {
 // endpoints of the configuration in force, and the webhooks and workers that it
 // declares.
 func (p *process) fixedHooks() map[string]delivery.Hook {
-	return fixedHooksOf(p.live.now().cfg, p.live.background())
+	cfg := p.live.now().cfg
+	return fixedHooksOf(cfg, backgroundTypes(cfg))
 }
 
 func fixedHooksOf(cfg *config.Config, background map[string][]string) map[string]delivery.Hook {

@@ -30,7 +30,7 @@ func StreamOptionsOf(cfg *config.Config) events.StreamOptions {
 }
 
 // backgroundTypes gives the event types of each background endpoint of a
-// configuration, as [live.background] does of what is in force.
+// configuration.
 func backgroundTypes(cfg *config.Config) map[string][]string {
 	types := map[string][]string{}
 	add := func(steps []hook.Step, p events.Payload) {

@@ -43,7 +43,7 @@ func (p *process) startHooks(ctx context.Context) error {
 		defer look.Stop()
 		for {
 			wanted := map[string]makeWorker{}
-			for name := range p.live.background() {
+			for name := range backgroundTypes(p.live.now().cfg) {
 				wanted[name] = h.background.Worker
 			}
 			for _, name := range h.webhooks.look(ctx) {

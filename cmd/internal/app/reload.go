@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,22 +19,23 @@ import (
 const settleTime = 200 * time.Millisecond
 
 // followConfig reads the configuration again on SIGHUP and when a file changes that it
-// depends on, until ctx ends.
+// depends on, until ctx ends. What comes before this process serves is done then.
 func (p *process) followConfig(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	w := newWatch(p.log)
 	defer w.close()
 	w.follow(p.cfg.Files())
-
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.serving:
+	}
 	settled := time.NewTimer(0)
 	<-settled.C
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangup:
+		case <-p.hangup:
 			w.follow(p.reload(ctx))
 		case e := <-w.events():
 			if e.Op != fsnotify.Chmod && w.concerns(e.Name) {
@@ -145,7 +143,7 @@ func (p *process) reload(ctx context.Context) []string {
 	}
 	p.keep(cfg)
 	renewed := p.certificates.renew(cfg)
-	changed, _ := config.Diff(former, cfg)
+	changed := effective(config.Diff(former, cfg))
 	if err := p.force(ctx, cfg); err != nil {
 		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
@@ -158,6 +156,11 @@ func (p *process) reload(ctx context.Context) []string {
 		p.log.Info("configuration read again; nothing has changed")
 	}
 	return cfg.Files()
+}
+
+// effective are the keys that differ and need no restart.
+func effective(changed, needRestart []string) []string {
+	return slices.DeleteFunc(changed, func(key string) bool { return slices.Contains(needRestart, key) })
 }
 
 // keep says what of a configuration takes effect only at the next start, and leaves what
@@ -174,8 +177,14 @@ func (p *process) keep(cfg *config.Config) {
 	}
 }
 
-// force seals the keys with the secrets of a configuration and puts it in force.
+// force has the database signed in to as a configuration says, seals the keys with its
+// secrets, and puts it in force.
 func (p *process) force(ctx context.Context, cfg *config.Config) error {
+	if cfg.DSN.SameServer(p.cfg.DSN) {
+		if err := p.store.SignIn(cfg.DSN.Reveal()); err != nil {
+			return err
+		}
+	}
 	if secrets := cfg.CipherSecrets(); len(secrets) > 0 && !slices.Equal(secrets, p.sealed) {
 		if err := p.store.Reseal(ctx, secrets); err != nil {
 			return fmt.Errorf("secrets.cipher: %w", err)

@@ -82,6 +82,7 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 		p.Ready(at)
 	}
 	p.notify(daemon.SdNotifyReady + "\nSTATUS=serving")
+	close(p.serving)
 	return p.startWatchdog(ctx, admin.Addr())
 }
 
@@ -131,12 +132,9 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		ObserveLimit:    p.metrics.limit,
 	}
 	if p.Parts.administers() {
-		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
-		o.Checker, o.Overrides = p.checker, p.settings()
-		o.Checker, o.Timelines = p.checker, p.timelines()
-		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
-		o.Checker = p.checker
-		o.Stats = p.stats.hour
+		o.Hooks, o.Failures, o.Redeliverer, o.Checker = p.declarations(), p.store, p.delivery, p.checker
+		o.Overrides, o.Timelines, o.SessionWorkers = p.settings(), p.timelines(), presence{auth: p.adminAuth}
+		o.BusURL, o.Stats = p.bus.url(), p.stats.hour
 	}
 	// The pages and the console are clients of the contract: they ask the handlers, and
 	// share what the one server remembers.
@@ -169,13 +167,14 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// checks are what this process needs to be ready. The session worker is shown,
-// and needed only where a registration fails without it.
+// checks are what this process needs to be ready. Without a bus people register, and
+// administrators look: only workers can do nothing. The session worker is shown, and
+// needed only where a registration fails without it.
 func (p *process) checks() []api.Check {
-	always := func() bool { return true }
-	checks := []api.Check{{Name: "process", Run: p.stays}, {Name: "database", Run: p.store.Ping}}
-	if p.bus.embedded != nil {
-		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
+	checks := []api.Check{
+		{Name: "process", Own: true, Run: p.stays},
+		{Name: "database", Run: p.store.Ping},
+		{Name: "bus", Optional: p.Parts.administers, Run: p.bus.healthy},
 	}
 	if p.issuer != nil {
 		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
