@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +32,8 @@ type bus struct {
 
 	mu    sync.Mutex // a reload comes while parts connect
 	conns []*connection
+	// refreshing is held by who makes connections anew.
+	refreshing sync.Mutex
 }
 
 // connection is one to an external server, with the files that it was made by, as
@@ -113,15 +117,33 @@ func (b *bus) credential(user string) (path string, err error) {
 	return path, err
 }
 
-// refresh makes those connections anew whose credential or certificate has
+const (
+	// spread is within what time processes whose files change at once go on to them:
+	// session workers do not all leave at the same moment.
+	spread = 2 * time.Second
+	// settled is how long one connection may take before it is the next one's turn.
+	settled = 5 * time.Second
+)
+
+// refresh makes those connections anew, soon, whose credential or certificate has
 // changed. The others, and all of the embedded server, are left alone.
 func (b *bus) refresh() {
-	if b == nil {
-		return // there is none yet
+	if b != nil && b.embedded == nil {
+		time.AfterFunc(rand.N(spread), b.reconnect)
 	}
+}
+
+// reconnect makes one connection after the other anew.
+func (b *bus) reconnect() {
+	b.refreshing.Lock()
+	defer b.refreshing.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.conns {
+	conns := slices.Clone(b.conns)
+	b.mu.Unlock()
+	for _, c := range conns {
+		if c.IsClosed() {
+			return
+		}
 		sum, err := sumOf(c.files)
 		if err != nil || sum == c.sum {
 			continue // a file that is being replaced, or is gone, must not end a good connection
@@ -132,6 +154,9 @@ func (b *bus) refresh() {
 			continue
 		}
 		b.log.Info("credentials of the bus read again", "connection", c.Opts.Name)
+		for began := time.Now(); !c.IsConnected() && time.Since(began) < settled; {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 

@@ -151,7 +151,7 @@ func TestRefresh(t *testing.T) {
 			return true
 		})
 	}
-	b.refresh()
+	b.reconnect()
 	reconnects(0, 0, 0)
 	hooks, err := os.ReadFile(filepath.Join(elsewhere.Bus.Credentials, "hooks.creds"))
 	if err != nil {
@@ -164,8 +164,36 @@ func TestRefresh(t *testing.T) {
 	if err := os.Remove(filepath.Join(elsewhere.Bus.Credentials, "api-auth.creds")); err != nil {
 		t.Fatal(err)
 	}
-	b.refresh()
+	b.reconnect()
 	reconnects(1, 0, 0)
-	b.refresh()
+	b.reconnect()
 	reconnects(1, 0, 0)
+
+	// One after the other: what has another way to the bus goes on by that.
+	write()
+	stop, watched := make(chan struct{}), make(chan int)
+	go func() {
+		most := 0
+		for {
+			away := 0
+			for _, c := range conns {
+				if !c.IsConnected() {
+					away++
+				}
+			}
+			most = max(most, away)
+			select {
+			case <-stop:
+				watched <- most
+				return
+			default:
+			}
+		}
+	}()
+	b.reconnect()
+	close(stop)
+	if most := <-watched; most > 1 {
+		t.Errorf("%d connections are made anew at once, want one after the other", most)
+	}
+	reconnects(2, 1, 1)
 }
