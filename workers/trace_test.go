@@ -17,6 +17,7 @@ import (
 
 const (
 	sampled   = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	callers   = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 )
 
@@ -49,7 +50,11 @@ func TestTraces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := w.Try(t.Context(), workers.Delivery{Message: message})
+		ctx := t.Context()
+		if tt.recorded { // whoever tries is not what the event is from
+			ctx = events.WithTraceParent(ctx, callers)
+		}
+		a := w.Try(ctx, workers.Delivery{Message: message})
 		spans := recorder.Ended()
 		if !tt.recorded {
 			if len(spans) != 0 || seen != tt.parent || a.TraceID != "" {
@@ -63,7 +68,7 @@ func TestTraces(t *testing.T) {
 		}
 		s := spans[0]
 		if s.Name() != "welcome identity.created" || s.SpanKind() != trace.SpanKindConsumer || s.Parent().IsValid() || len(s.Links()) != 1 ||
-			s.Links()[0].SpanContext.TraceID().String() != sampled[3:35] || s.SpanContext().TraceID().String() == sampled[3:35] {
+			s.Links()[0].SpanContext.TraceID().String() != sampled[3:35] || s.SpanContext().TraceID().String() == sampled[3:35] || s.SpanContext().TraceID().String() == callers[3:35] {
 			t.Errorf("%s: span = %+v, want a root with a link to the event's trace", name, s)
 		}
 		if a.TraceID != s.SpanContext().TraceID().String() || seen[3:35] != a.TraceID {
