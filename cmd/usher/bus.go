@@ -16,7 +16,7 @@ import (
 
 func busCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{Use: "bus", Short: "Set up an external bus"}
-	cmd.AddCommand(busConfigCommand(g))
+	cmd.AddCommand(busConfigCommand(g), busCredentialsCommand(g))
 	return cmd
 }
 
@@ -197,7 +197,7 @@ func (b *busConfig) explain(out io.Writer) {
 	fmt.Fprintf(out, `wrote %[1]s
 start the bus:    nats-server -c %[1]s
 tell Usher:       bus: {url: "%[6]s://%[2]s", credentials: %[3]q%[7]s}
-for the API only: %[5]s (mints credentials of workers)
+give each part:   its own of them ("usher bus credentials"; %[5]s makes those of workers)
 for who watches:  %[8]s (asks the servers how they are; system-admin.creds beside it moves leaders and removes servers)
 keep secret:      %[4]s (whoever has it can make any credential; no part needs it)
 `, b.config(), cmp.Or(o.Advertise, o.Listen), b.credentials(), filepath.Join(b.out, "keys"), filepath.Join(b.credentials(), "mint.json"),

@@ -1,8 +1,8 @@
 #!/bin/sh
 # What the services of compose.yaml cannot make themselves: the configurations of
 # the three NATS servers, the credentials that each part uses, and certificates.
-# Run again it keeps the keys, and makes certificates anew: do so after an update
-# and once a year, then start the NATS servers again, one after another.
+# Run again it keeps the keys and the authorities, and makes certificates anew: do so
+# after an update and once a year, as upgrade.md says.
 #
 # Each folder is a volume, and each service sees its own. ROOT is for trying it elsewhere.
 set -eu
@@ -20,33 +20,31 @@ for n in 1 2 3; do
   cp "$root/bus/tls/ca.pem" "$root/bus/tls/nats-$n.pem" "$root/bus/tls/nats-$n.key" "$root/nats-$n/tls/"
 done
 
-# give PART FILE...: what a part needs of the credentials, and nothing else.
-give() {
-  part=$1
-  shift
-  mkdir -p "$root/$part/creds"
-  for file in "$@"; do cp "$root/bus/creds/$file" "$root/$part/creds/"; done
+for part in api session hooks console; do
+  usher bus credentials "$part" --from "$root/bus/creds" --out "$root/$part/creds"
   cp "$root/bus/tls/ca.pem" "$root/$part/"
-}
-give api api-auth.creds api-events.creds provision.creds delivery.creds admin-auth.creds admin-events.creds mint.json
-give session session.creds session-events.creds
-give hooks hooks.creds delivery.creds
-give console api-auth.creds api-events.creds provision.creds delivery.creds admin-auth.creds admin-events.creds # not mint.json
+done
 
-# An authority of this system's own, and what it signs. The key of the authority is not kept.
-authority=$(mktemp -d)
-trap 'rm -rf "$authority"' EXIT
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 366 -subj "/CN=Usher compose" \
-  -keyout "$authority/ca.key" -out "$authority/ca.pem" 2>/dev/null
+# An authority of this system's own, kept beside the keys of the bus: who runs with a
+# certificate that it signed before is believed until it takes the new one.
+authority=$root/bus/authority
+mkdir -p "$authority"
+[ -f "$authority/ca.pem" ] || {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3660 -subj "/CN=Usher compose" \
+    -keyout "$authority/ca.key" -out "$authority/ca.new" 2>/dev/null
+  mv "$authority/ca.new" "$authority/ca.pem"
+}
+requests=$(mktemp -d)
+trap 'rm -rf "$requests"' EXIT
 
 # sign FOLDER NAME SUBJECT_ALTERNATIVES: FOLDER/NAME.pem and .key
 sign() {
   mkdir -p "$1"
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
-    -keyout "$1/$2.key" -out "$authority/$2.csr" 2>/dev/null
-  printf 'subjectAltName=%s\n' "$3" >"$authority/$2.ext"
-  openssl x509 -req -days 365 -in "$authority/$2.csr" -CA "$authority/ca.pem" -CAkey "$authority/ca.key" -CAcreateserial \
-    -extfile "$authority/$2.ext" -out "$1/$2.pem" 2>/dev/null
+    -keyout "$1/$2.key" -out "$requests/$2.csr" 2>/dev/null
+  printf 'subjectAltName=%s\n' "$3" >"$requests/$2.ext"
+  openssl x509 -req -days 365 -in "$requests/$2.csr" -CA "$authority/ca.pem" -CAkey "$authority/ca.key" -CAcreateserial -CAserial "$requests/serial" \
+    -extfile "$requests/$2.ext" -out "$1/$2.pem" 2>/dev/null
   cp "$authority/ca.pem" "$1/"
 }
 sign "$root/front" localhost "DNS:localhost,IP:127.0.0.1"

@@ -169,7 +169,7 @@ func (d *Doctor) lookServer(ctx context.Context) (f findings) {
 }
 
 // oldestPostgres is the oldest version that is maintained and tried.
-const oldestPostgres = 13
+const oldestPostgres = 14
 
 func version(f *findings, p store.PostgresFacts, _ *store.InspectedDSN) {
 	if p.VersionNumber/10_000 < oldestPostgres {

@@ -2,12 +2,16 @@ package alerts
 
 import (
 	"cmp"
+	"log/slog"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/config"
+	_ "github.com/prometheus/prometheus/discovery/dns" // the kind that prometheus.yml names
 
 	"github.com/usher-auth/usher/deploy/check/checkout"
 	"github.com/usher-auth/usher/deploy/check/metrics"
@@ -89,6 +93,40 @@ func TestEachAlertFires(t *testing.T) {
 				t.Errorf("%v fire, %v, want none", found, err)
 			}
 		})
+	}
+}
+
+// TestTwoInstallations sees that one that is well hides nothing of another, in a
+// namespace of its own, and that two leaders of two are not two of one.
+func TestTwoInstallations(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		series []string
+		fires  bool
+	}{
+		"UsherNoRelayLeader":   {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 0x20`}, true},
+		"UsherTwoRelayLeaders": {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 1x20`}, false},
+		"UsherPartGone": {[]string{
+			`up{job="usher",part="api",namespace="a"} 1x20`, `up{job="usher",part="session",namespace="a"} 1x20`, `up{job="usher",part="hooks",namespace="a"} 1x20`,
+			`up{job="usher",part="api",namespace="b"} 1x20`, `up{job="usher",part="session",namespace="b"} 1x20`,
+		}, true},
+	} {
+		found, err := Fire(checkout.Path(t, file), name, tt.series, 10*time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(found) == 1) != tt.fires || len(found) == 1 && found[0].labels["namespace"] != "b" {
+			t.Errorf("%s: %v fire, want one of the namespace b: %t", name, found, tt.fires)
+		}
+	}
+}
+
+// TestPrometheus reads prometheus.yml with Prometheus' own library.
+func TestPrometheus(t *testing.T) {
+	t.Parallel()
+	path := checkout.Path(t, "deploy/prometheus/prometheus.yml")
+	if _, err := config.LoadFile(path, false, slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -145,6 +145,7 @@ func TestBrokenChartsAreRefused(t *testing.T) {
 		"scraped without a token":    {"templates/monitoring.yaml", "authorization:\n        credentials: {name: {{ .Values.admin.scrapeToken.existingSecret }}, key: {{ .Values.admin.scrapeToken.key }}}", "honorLabels: true", "field honorLabels not found"},
 		"unknown command":            {"templates/deployments.yaml", "args: [serve, {{ $part }}", "args: [run, {{ $part }}", `no command "run"`},
 		"unknown flag":               {"templates/migrate.yaml", "--from, /run/usher/secrets/scrape_token", "--file, /run/usher/secrets/scrape_token", "has no flag --file"},
+		"all of the memory":          {"templates/_pod.tpl", "0.85", "1.0", "GOMEMLIMIT"},
 		"unknown key":                {"templates/_pod.tpl", "USHER_SERVE__DRAIN_DELAY", "USHER_SERVE__DRAIN", "did you mean USHER_SERVE__DRAIN_DELAY"},
 		"configuration that is none": {"templates/configmap.yaml", "usher.yaml: |", "usher.yaml: |\n  sessions: {}", "sessions"},
 	} {

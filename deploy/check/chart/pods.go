@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -101,6 +102,15 @@ func checkContainer(say sayer, c corev1.Container) {
 			say("no limit or request of %s", of)
 		} else if request.Cmp(limit) > 0 {
 			say("it requests more %s than its limit", of)
+		}
+	}
+	for _, e := range c.Env {
+		share := 0.0
+		if bytes, err := strconv.ParseFloat(e.Value, 64); err == nil {
+			share = bytes / c.Resources.Limits.Memory().AsApproximateFloat64()
+		}
+		if e.Name == "GOMEMLIMIT" && (share < 0.8 || share > 0.9) {
+			say("GOMEMLIMIT is %q, want about 85 %% of the limit", e.Value)
 		}
 	}
 	s := c.SecurityContext

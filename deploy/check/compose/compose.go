@@ -41,8 +41,9 @@ func dir(path string) string { return path[:strings.LastIndexByte(path, '/')] }
 // Profiles are those of the file; every service has one of them.
 var Profiles = []string{"full", "small"}
 
-// Check gives all that is wrong with a compose file, or nil.
-func Check(path string, text []byte, usher *commands.Command) error {
+// Check gives all that is wrong with a compose file, or nil. Its NATS servers are to be
+// of the version nats.
+func Check(path string, text []byte, usher *commands.Command, nats string) error {
 	var problems []error
 	for _, profile := range Profiles {
 		p, err := Load(path, text, profile)
@@ -53,7 +54,7 @@ func Check(path string, text []byte, usher *commands.Command) error {
 			problems = append(problems, fmt.Errorf("profile %s has no service", profile))
 		}
 		for _, name := range p.ServiceNames() {
-			s := service{ServiceConfig: p.Services[name], project: p, usher: usher}
+			s := service{ServiceConfig: p.Services[name], project: p, usher: usher, nats: nats}
 			for _, err := range s.check() {
 				problems = append(problems, fmt.Errorf("%s: %w", name, err))
 			}
@@ -68,10 +69,11 @@ type service struct {
 	types.ServiceConfig
 	project *types.Project
 	usher   *commands.Command
+	nats    string
 }
 
 func (s service) check() (problems []error) {
-	for _, part := range []func() []error{s.pinned, s.confined, s.watched, s.dependencies, s.mounts, s.ports, s.inline, s.commands} {
+	for _, part := range []func() []error{s.pinned, s.confined, s.watched, s.dependencies, s.mounts, s.ports, s.inline, s.commands, s.outside, s.memory} {
 		problems = append(problems, part()...)
 	}
 	return problems
@@ -83,6 +85,9 @@ var exact = regexp.MustCompile(`^[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.]+)?(@sha256:[
 func (s service) pinned() (problems []error) {
 	if !exact.MatchString(s.Image) {
 		problems = append(problems, fmt.Errorf("image %q: name an exact version", s.Image))
+	}
+	if version, ok := strings.CutPrefix(s.Image, "nats:"); ok && !strings.HasPrefix(version, s.nats+"-") {
+		problems = append(problems, fmt.Errorf("image %q: the tests run %s", s.Image, s.nats))
 	}
 	if len(s.Profiles) == 0 {
 		problems = append(problems, errors.New("no profile: it would start with every one"))
@@ -110,6 +115,39 @@ func (s service) confined() (problems []error) {
 		}
 	}
 	return problems
+}
+
+// outside wants a way out for the parts that ask others by HTTP or send mail, and none
+// for the rest of them.
+func (s service) outside() []error {
+	if !Ours(s.ServiceConfig) || len(s.Command) < 2 || s.Command[0] != "serve" || s.once() {
+		return nil
+	}
+	goes := s.Command[1] != "session"
+	var has bool
+	for name := range s.Networks {
+		has = has || !bool(s.project.Networks[name].Internal)
+	}
+	switch {
+	case goes && !has:
+		return []error{errors.New("it has no way out: web_hooks, webhooks, identity providers and mail are there")}
+	case has && !goes:
+		return []error{errors.New("nothing of it goes out, and it could")}
+	}
+	return nil
+}
+
+// memory wants Go's runtime to know of the limit, and to leave some of it to the rest.
+func (s service) memory() []error {
+	if !Ours(s.ServiceConfig) && !strings.HasPrefix(s.Image, "nats:") {
+		return nil
+	}
+	var mib int64
+	_, err := fmt.Sscanf(value2(s.Environment["GOMEMLIMIT"]), "%dMiB", &mib)
+	if share := float64(mib<<20) / float64(s.MemLimit); err != nil || share < 0.8 || share > 0.9 {
+		return []error{fmt.Errorf("GOMEMLIMIT is %q, want about 85 %% of mem_limit", value2(s.Environment["GOMEMLIMIT"]))}
+	}
+	return nil
 }
 
 func (s service) once() bool { return s.Restart == "no" }

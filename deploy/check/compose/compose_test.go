@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +18,23 @@ import (
 
 const file = "deploy/compose.yaml"
 
+// natsVersion is that of the server that the tests run, which Usher has in itself.
+func natsVersion(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^\tgithub.com/nats-io/nats-server/v2 v(\S+)`).FindStringSubmatch(checkout.Read(t, "go.mod"))
+	if found == nil {
+		t.Fatal("go.mod names no nats-server")
+	}
+	return found[1]
+}
+
 func TestCompose(t *testing.T) {
 	t.Parallel()
 	usher, err := commands.Of(checkout.Usher(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := compose.Check(checkout.Path(t, file), []byte(checkout.Read(t, file)), usher); err != nil {
+	if err := compose.Check(checkout.Path(t, file), []byte(checkout.Read(t, file)), usher, natsVersion(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -104,12 +115,12 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := checkout.Read(t, file)
+	good, nats := checkout.Read(t, file), natsVersion(t)
 	for _, broken := range []struct{ name, from, to, want string }{
 		{"an unknown key", "    shm_size: 128m\n", "    shmsize: 128m\n", "shmsize"},
 		{"an undeclared volume", "  grafana:\n  small:\n", "  small:\n", "undefined volume grafana"},
 		{"an unset variable", "prom/prometheus:v3.5.0", "prom/prometheus:${VERSION}", "${VERSION}"},
-		{"an image without a version", "nats:2.12.1-alpine", "nats:alpine", "exact version"},
+		{"an image without a version", "nats:2.15.2-alpine", "nats:alpine", "exact version"},
 		{"the newest image", "grafana/grafana:12.1.0", "grafana/grafana:latest", "exact version"},
 		{"no memory limit", "    mem_limit: 1g\n", "", "postgres: it lacks mem_limit"},
 		{"a root that can be written to", "  read_only: true\n  cap_drop", "  cap_drop", "read_only"},
@@ -129,7 +140,13 @@ func TestRefused(t *testing.T) {
 		{"waiting for the end of what runs", "nats-1: {condition: service_healthy}", "nats-1: {condition: service_completed_successfully}", "does not end"},
 		{"not waiting for health", "      api-1: {condition: service_healthy}", "      api-1: {condition: service_started}", "not for its health"},
 		{"an unknown dependency", "      prometheus: {condition: service_healthy}", "      prometheuz: {condition: service_healthy}", "prometheuz"},
-		{"the keys of the bus for a part", "      - session:/run/usher:ro", "      - bus:/run/usher:ro", "setup alone"},
+		{"the keys of the bus for a part", "    - session:/run/usher:ro", "    - bus:/run/usher:ro", "setup alone"},
+		{"no way to webhooks", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "hooks-1: it has no way out"},
+		{"no way to identity providers", "bus: {}, out: {}}", "bus: {}}", "api-1: it has no way out"},
+		{"a way out for the session workers", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "session-1: nothing of it goes out"},
+		{"memory that is not known", "    GOMEMLIMIT: 435MiB #", "    #", "GOMEMLIMIT"},
+		{"more memory than there is", "GOMEMLIMIT: 435MiB #", "GOMEMLIMIT: 512MiB #", "GOMEMLIMIT"},
+		{"another NATS than the tests'", "nats:2.15.2-alpine", "nats:2.12.1-alpine", "the tests run 2.15.2"},
 		{"a service of every profile", "    image: prom/prometheus:v3.5.0\n    profiles: [full]\n", "    image: prom/prometheus:v3.5.0\n", "prometheus: no profile"},
 		{"a network that nobody declares", "    networks: [front, out]", "    networks: [font, out]", "font"},
 		{"the machine's network", "    networks: [front, out]\n    ports: [\"127.0.0.1:8443:8443\"]", "    network_mode: host", "namespace"},
@@ -139,7 +156,7 @@ func TestRefused(t *testing.T) {
 			if !strings.Contains(good, broken.from) {
 				t.Fatalf("%s has no %q any more", file, broken.from)
 			}
-			err := compose.Check(checkout.Path(t, file), []byte(strings.Replace(good, broken.from, broken.to, 1)), usher)
+			err := compose.Check(checkout.Path(t, file), []byte(strings.Replace(good, broken.from, broken.to, 1)), usher, nats)
 			if err == nil || !strings.Contains(err.Error(), broken.want) {
 				t.Errorf("Check = %v, want one with %q", err, broken.want)
 			}

@@ -16,12 +16,18 @@ import (
 func Volumes(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
+	SetUp(t, root)
+	return root
+}
+
+// SetUp runs the service setup again on the volumes that are there, as an update does.
+func SetUp(t testing.TB, root string) {
+	t.Helper()
 	c := exec.Command("sh", checkout.Path(t, "deploy/compose/setup.sh"))
 	c.Env = append(os.Environ(), "ROOT="+root, "PATH="+filepath.Dir(checkout.Usher(t))+":"+os.Getenv("PATH"))
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("setup.sh: %v\n%s", err, out)
 	}
-	return root
 }
 
 // Server gives the configuration of the nth NATS server, as a file whose paths are

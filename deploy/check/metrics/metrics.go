@@ -24,7 +24,7 @@ type Metric struct {
 }
 
 // scraped are the labels that scrapes add to every metric.
-var scraped = []string{"__name__", "job", "instance", "part"}
+var scraped = []string{"__name__", "job", "instance", "part", "namespace"}
 
 // others are metrics that are not ours, which whoever operates Usher may have besides.
 var others = Known{

@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,9 +27,9 @@ import (
 
 // hosts are the services' addresses; one of two is what the name stands for.
 var hosts = map[string]string{
-	"nats-1": "10.89.7.11", "nats-2": "10.89.7.12", "nats-3": "10.89.7.13", "postgres": "10.89.7.20",
-	"api-1": "10.89.7.31", "api-2": "10.89.7.32", "session": "10.89.7.41", "session-2": "10.89.7.42",
-	"hooks": "10.89.7.51", "hooks-2": "10.89.7.52", "console": "10.89.7.60",
+	"nats-1": "10.213.7.11", "nats-2": "10.213.7.12", "nats-3": "10.213.7.13", "postgres": "10.213.7.20",
+	"api-1": "10.213.7.31", "api-2": "10.213.7.32", "session-1": "10.213.7.41", "session-2": "10.213.7.42",
+	"hooks-1": "10.213.7.51", "hooks-2": "10.213.7.52", "console": "10.213.7.60",
 }
 
 // TestCompose runs itself again inside the namespaces.
@@ -37,7 +39,7 @@ func TestCompose(t *testing.T) {
 		return
 	}
 	if err := exec.Command("unshare", "-mn", "true").Run(); os.Geteuid() != 0 || err != nil {
-		t.Skip("this needs root, and namespaces for the network and for mounts")
+		lacks(t, "root, or namespaces for the network and for mounts")
 	}
 	for _, program := range []string{"nginx", "openssl", "ip"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -60,7 +62,7 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command("unshare", "-mn", "sh", "-ec", `ip link set lo up; ip addr add 10.89.7.1/24 dev lo; mount --bind "$0" /etc/hosts; exec "$@"`, file, self, "-test.run=^TestCompose$", "-test.v")
+	c := exec.Command("unshare", "-mn", "sh", "-ec", `ip link set lo up; ip addr add 10.213.7.1/24 dev lo; mount --bind "$0" /etc/hosts; exec "$@"`, file, self, "-test.run=^TestCompose$", "-test.v")
 	c.Env = append(os.Environ(), "USHER_CHECK_INSIDE=1")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -70,7 +72,7 @@ func TestCompose(t *testing.T) {
 func lacks(t *testing.T, program string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("no %s: .ci/run installs it", program)
+		t.Fatalf("no %s: the pipeline is to have it", program)
 	}
 	t.Skipf("no %s on this machine", program)
 }
@@ -80,6 +82,8 @@ type machine struct {
 	*testing.T
 	project         *types.Project
 	volumes, places string // volumes, and what else is made
+	postgresDir     string
+	taking          map[string]*exec.Cmd // PostgreSQL and nginx, which take files at SIGHUP
 	logs            map[string]*bytes.Buffer
 	running         map[string]*exec.Cmd
 }
@@ -90,24 +94,23 @@ func inside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{T: t, project: project, volumes: compose.Volumes(t), places: t.TempDir(), logs: map[string]*bytes.Buffer{}, running: map[string]*exec.Cmd{}}
+	m := &machine{T: t, project: project, volumes: compose.Volumes(t), places: t.TempDir(), logs: map[string]*bytes.Buffer{}, running: map[string]*exec.Cmd{}, taking: map[string]*exec.Cmd{}}
 	m.secrets()
 	for n := 1; n <= 3; n++ {
 		m.nats(n)
 	}
 	m.postgres()
-	for _, once := range []string{"migrate", "token"} {
-		if out, err := m.command(once, once, project.Services[once].Command...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", once, err, out)
-		}
-	}
-	for _, name := range []string{"api-1", "api-2", "session", "session-2", "hooks", "hooks-2", "console"} {
+	m.once("migrate")
+	m.once("token")
+	for _, name := range []string{"api-1", "api-2", "session-1", "session-2", "hooks-1", "hooks-2", "console"} {
 		m.start(name)
 	}
 	for name := range m.running {
 		m.healthy(name)
 	}
 	m.nginx()
+	m.owner()
+	m.update()
 	m.use()
 	for name, log := range m.logs {
 		for _, bad := range []string{"Permissions Violation", "no credential", "panic", `"level":"ERROR"`} {
@@ -116,6 +119,59 @@ func inside(t *testing.T) {
 			}
 		}
 	}
+}
+
+// once runs a service that ends.
+func (m *machine) once(name string) {
+	m.Helper()
+	if out, err := m.command(name, name, m.project.Services[name].Command...).CombinedOutput(); err != nil {
+		m.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// owner sets up the first operator with the command that README.md says.
+func (m *machine) owner() {
+	m.Helper()
+	said := regexp.MustCompile(`docker compose --profile full exec console /usr/bin/usher (console user .*?)(?: #.*)?\n`).FindStringSubmatch(checkout.Read(m, "deploy/README.md"))
+	if said == nil {
+		m.Fatal("deploy/README.md does not say how the first operator is set up")
+	}
+	out, err := m.command("console", "console", strings.Fields(said[1])...).CombinedOutput()
+	base := *m.project.Services["console"].Environment["USHER_SERVE__ADMIN__BASE_URL"]
+	if err != nil || !strings.Contains(string(out), base+"console/") {
+		m.Errorf("usher %s: %v\n%s\nwant a link to %s", said[1], err, out, base)
+	}
+}
+
+// update runs what upgrade.md says up to the services: the set-up once more, and the
+// migration, while PostgreSQL goes on with the certificate that it has; then it and
+// nginx take the new ones.
+func (m *machine) update() {
+	m.Helper()
+	former := m.certificate("localhost:8443")
+	compose.SetUp(m, m.volumes)
+	m.once("migrate")
+	tls := filepath.Join(m.postgresDir, "tls")
+	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("cp %s/postgres/* %s; chown nobody:nogroup %[2]s/*", m.volumes, tls)).CombinedOutput(); err != nil {
+		m.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"postgres", "nginx"} {
+		if err := m.taking[name].Process.Signal(syscall.SIGHUP); err != nil {
+			m.Fatal(err)
+		}
+	}
+	m.until("nginx with the new certificate", func() bool { return !bytes.Equal(m.certificate("localhost:8443"), former) })
+	m.once("migrate")
+}
+
+// certificate gives that of who listens at an address.
+func (m *machine) certificate(address string) []byte {
+	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is only looked at
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].Raw
 }
 
 // use is what people, an operator and Prometheus do, also when half of it is gone.
@@ -134,7 +190,7 @@ func (m *machine) use() {
 	if err != nil {
 		m.Fatal(err)
 	}
-	for _, name := range []string{"api-1", "session", "hooks", "console"} {
+	for _, name := range []string{"api-1", "session-1", "hooks-1", "console"} {
 		at := "http://" + name + ":4434/metrics"
 		if status, text := m.ask(http.DefaultClient, "GET", at, "", "Authorization", "Bearer "+strings.TrimSpace(string(token))); status != 200 || !strings.Contains(text, "usher_") {
 			m.Errorf("%s with Prometheus's token: %d", at, status)
@@ -146,7 +202,7 @@ func (m *machine) use() {
 	if status, _ := m.ask(http.DefaultClient, "GET", "http://console:4434/console/", ""); status != 200 {
 		m.Errorf("the console: %d, want its page", status)
 	}
-	for _, name := range []string{"api-1", "session", "hooks"} {
+	for _, name := range []string{"api-1", "session-1", "hooks-1"} {
 		m.stop(name)
 	}
 	for range 4 {
@@ -239,6 +295,16 @@ func postgresBin() string {
 	return found[len(found)-1]
 }
 
+// sameMajor: compose.yaml names the PostgreSQL that the tests run.
+func (m *machine) sameMajor() {
+	m.Helper()
+	_, tag, _ := strings.Cut(m.project.Services["postgres"].Image, ":")
+	major, _, _ := strings.Cut(tag, ".")
+	if here := filepath.Base(filepath.Dir(postgresBin())); here != major {
+		m.Errorf("compose.yaml starts PostgreSQL %s, and the tests run %s", major, here)
+	}
+}
+
 // postgres starts it as nobody, with the certificate of its volume.
 func (m *machine) postgres() {
 	dir, err := os.MkdirTemp("", "usher-system-") // others than root have to get there
@@ -246,6 +312,8 @@ func (m *machine) postgres() {
 		m.Fatal(err)
 	}
 	m.Cleanup(func() { _ = os.RemoveAll(dir) })
+	m.postgresDir = dir
+	m.sameMajor()
 	as := "setpriv --reuid=nobody --regid=nogroup --clear-groups " + postgresBin()
 	for _, line := range []string{
 		fmt.Sprintf("cp -r %s/postgres tls; cp %s/postgres_password password; chmod 755 .; chown -R nobody:nogroup .", m.volumes, m.places),
@@ -318,11 +386,7 @@ func (m *machine) here(s types.ServiceConfig, home, text string) string {
 }
 
 func (m *machine) start(name string) {
-	service := strings.TrimSuffix(name, "-2")
-	if name == "api-2" {
-		service = name
-	}
-	m.begin(name, m.command(service, name, m.project.Services[service].Command...))
+	m.begin(name, m.command(name, name, m.project.Services[name].Command...))
 }
 
 func (m *machine) begin(name string, c *exec.Cmd) {
@@ -333,9 +397,15 @@ func (m *machine) begin(name string, c *exec.Cmd) {
 	}
 	if name != "postgres" && name != "nginx" {
 		m.running[name] = c
+	} else {
+		m.taking[name] = c
 	}
 	m.Cleanup(func() {
-		_ = c.Process.Kill()
+		if name == "nginx" {
+			_ = c.Process.Signal(syscall.SIGTERM) // its workers end with it
+		} else {
+			_ = c.Process.Kill()
+		}
 		_ = c.Wait()
 		if m.Failed() {
 			m.Logf("%s:\n%s", name, m.logs[name])
@@ -361,12 +431,8 @@ func (m *machine) stop(name string) {
 
 // healthy waits until the service's own health check says so.
 func (m *machine) healthy(name string) {
-	service := strings.TrimSuffix(name, "-2")
-	if name == "api-2" {
-		service = name
-	}
 	m.until(name, func() bool {
-		return m.command(service, name, m.project.Services[service].HealthCheck.Test[2:]...).Run() == nil
+		return m.command(name, name, m.project.Services[name].HealthCheck.Test[2:]...).Run() == nil
 	})
 }
 
@@ -376,7 +442,7 @@ func (m *machine) nginx() {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		m.Fatal(err)
 	}
-	m.begin("nginx", exec.Command("nginx", "-p", m.places, "-e", "stderr", "-c", path, "-g", "daemon off; master_process off;"))
+	m.begin("nginx", exec.Command("nginx", "-p", m.places, "-e", "stderr", "-c", path, "-g", "daemon off;"))
 	unverified := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // as its health check does
 	m.until("nginx", func() bool {
 		r, err := unverified.Get("https://127.0.0.1:8443/nginx-health")

@@ -125,6 +125,9 @@ func notifies(options []*unit.UnitOption) (problems []error) {
 			problems = append(problems, fmt.Errorf("%s is %q, want %q", key, got, want))
 		}
 	}
+	if len(values(options, "ExecStartPre")) > 0 {
+		problems = append(problems, errors.New("ExecStartPre counts to the start limit of TimeoutStartSec=: usher-migrate.service is for what takes its time"))
+	}
 	if len(values(options, "WatchdogSec")) == 0 {
 		problems = append(problems, errors.New("WatchdogSec is missing: a process that hangs would stay"))
 	}

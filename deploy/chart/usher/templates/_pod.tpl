@@ -18,6 +18,13 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* 85 % of a limit, such as 512Mi: Go's runtime tidies up rather than be killed. */}}
+{{- define "usher.memory" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $unit := regexFind "[kKMG]?i?$" (toString .) -}}
+{{- mulf (regexFind "^[0-9.]+" (toString .) | float64) (get $units $unit) 0.85 | int64 -}}
+{{- end -}}
+
 {{/* What the chart sets of the configuration: it wins over usher.yaml. */}}
 {{- define "usher.env" -}}
 {{- $v := .root.Values -}}
@@ -66,8 +73,7 @@ capabilities: {drop: [ALL]}
 {{- if not (hasKey (dig "log" dict $v.config) "format") }}
 - {name: USHER_LOG__FORMAT, value: json}
 {{- end }}
-- name: GOMEMLIMIT
-  valueFrom: {resourceFieldRef: {resource: limits.memory}}
+- {name: GOMEMLIMIT, value: {{ include "usher.memory" .memory | quote }}}
 {{- with $v.extraEnv }}
 {{ toYaml . }}
 {{- end }}
