@@ -132,6 +132,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
+		o.BusCA = p.bus.ca
 		o.Checker, o.Overrides = p.checker, p.settings()
 		o.Checker, o.Timelines = p.checker, p.timelines()
 		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
