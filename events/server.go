@@ -34,6 +34,9 @@ type ServerOptions struct {
 	TLS TLS
 	// Cluster is zero for a server that is alone.
 	Cluster Cluster
+	// Flags stand in the head of the configuration, one a line: with them whoever
+	// wrote it writes it anew. No secrets.
+	Flags []string
 }
 
 // TLS names the files of a server's certificate, as the server finds them. It
@@ -86,7 +89,11 @@ func (o ServerOptions) Check() error {
 // one and a half. One who does not take what is sent, as over a network that drops
 // it, holds its server up for two seconds.
 var serverConfig = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(
-	`# Made by "usher bus config". Accounts and rights stand in the tokens below.
+	`# Made by "usher bus config", with the flags below; --again makes it anew.
+{{- range .Flags}}
+#   {{.}}
+{{- end}}
+# Accounts and rights stand in the tokens.
 server_name: {{quote .Name}}
 listen: {{quote .Listen}}
 {{- with .Advertise}}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -24,7 +25,9 @@ func busCommand(g *global) *cobra.Command {
 type busConfig struct {
 	out     string
 	makeTLS bool
+	again   bool
 	server  events.ServerOptions
+	given   *pflag.FlagSet
 }
 
 func busConfigCommand(g *global) *cobra.Command {
@@ -33,12 +36,15 @@ func busConfigCommand(g *global) *cobra.Command {
 		Use:   "config",
 		Short: "Write a nats-server configuration, accounts and credentials",
 		Long: `Writes a configuration for a nats-server with Usher's accounts, a credential for
-each part, and what the API mints workers' credentials with. Run again on the same
-folder it keeps the keys, so that the credentials stay valid: do so after an
-update of Usher, and start the servers and the API again.
+each part, and what the API makes workers' credentials with.
 
 With --cluster it writes that of one server of several, as NAME.conf: run it once
 for each, on the same folder. They know each other by a password in there.
+
+--again writes all that is in the folder anew, each configuration with the flags
+that it was made with, which stand in its head. The keys stay, and so do all
+credentials: do so after an update of Usher, and start the servers one after
+another.
 
 --tls-cert, --tls-key and --tls-ca name files as the server finds them; they need
 not be here. --tls-make makes a certificate authority of the bus's own, and a
@@ -48,17 +54,18 @@ A tag such as zone:a says where the server is. No two copies of an event are in
 one zone then.`,
 		Example: `  usher bus config --out ./bus && nats-server -c ./bus/nats-server.conf
   usher bus config --out ./bus --name n1 --listen 10.0.0.1:4222 --cluster 10.0.0.1:6222 --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --tags zone:a --tls-make
-  usher bus config --out /bus --name nats-1 --listen 0.0.0.0:4222 --advertise nats-1:4222 --store /data --cluster 0.0.0.0:6222 --cluster-advertise nats-1:6222 --routes nats-1:6222,nats-2:6222,nats-3:6222 --tls-make`,
+  usher bus config --out /bus --name nats-1 --listen 0.0.0.0:4222 --advertise nats-1:4222 --store /data --cluster 0.0.0.0:6222 --cluster-advertise nats-1:6222 --routes nats-1:6222,nats-2:6222,nats-3:6222 --tls-make
+  usher bus config --out ./bus --again`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := b.complete(cmd); err != nil {
-				return err
+			if b.again {
+				return b.makeAgain(cmd.OutOrStdout(), g.json)
 			}
-			if err := b.write(); err != nil {
+			if err := b.make(); err != nil {
 				return err
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"config": b.config(), "credentials": b.credentials(), "ca": b.server.TLS.CA})
+				return printJSON(cmd.OutOrStdout(), b.wrote())
 			}
 			b.explain(cmd.OutOrStdout())
 			return nil
@@ -70,6 +77,7 @@ one zone then.`,
 
 func (b *busConfig) flags(cmd *cobra.Command) {
 	f, o := cmd.Flags(), &b.server
+	b.given = f
 	f.StringVar(&b.out, "out", "", "folder to write into (needed)")
 	f.StringVar(&o.Name, "name", "usher", "name of the server, another for each of a cluster")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:4222", "address that the server will listen on")
@@ -86,12 +94,18 @@ func (b *busConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&o.TLS.CA, "tls-ca", "", "file with who signs the certificates of the cluster's servers, and of clients")
 	f.BoolVar(&o.TLS.Verify, "tls-verify", false, "refuse clients without a certificate of that CA")
 	f.BoolVar(&b.makeTLS, "tls-make", false, "make certificate and CA")
+	f.BoolVar(&b.again, "again", false, "write what is in the folder anew, with the flags that it was made with")
 	for _, flag := range []string{"out", "store"} {
 		_ = cmd.MarkFlagDirname(flag)
 	}
 	for _, flag := range []string{"tls-cert", "tls-key", "tls-ca"} {
 		_ = cmd.MarkFlagFilename(flag)
 	}
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Name != "out" && flag.Name != "again" {
+			cmd.MarkFlagsMutuallyExclusive("again", flag.Name)
+		}
+	})
 	cmd.MarkFlagsMutuallyExclusive("tls-make", "tls-cert")
 	cmd.MarkFlagsMutuallyExclusive("tls-make", "tls-key")
 	cmd.MarkFlagsMutuallyExclusive("tls-make", "tls-ca")
@@ -99,7 +113,7 @@ func (b *busConfig) flags(cmd *cobra.Command) {
 
 // complete fills in what is not said, and refuses what would leave a server alone
 // or in the place of another.
-func (b *busConfig) complete(cmd *cobra.Command) (err error) {
+func (b *busConfig) complete() (err error) {
 	o := &b.server
 	if b.out == "" {
 		return errors.New("--out DIR says where to write")
@@ -107,7 +121,7 @@ func (b *busConfig) complete(cmd *cobra.Command) (err error) {
 	if (o.Cluster.Listen == "") != (len(o.Cluster.Routes) == 0) {
 		return errors.New("--cluster and --routes: a server of a cluster needs both")
 	}
-	if o.Cluster.Listen != "" && !cmd.Flags().Changed("name") {
+	if o.Cluster.Listen != "" && !b.given.Changed("name") {
 		return errors.New("--name NAME: the servers of a cluster need a name each")
 	}
 	if err := events.CheckName(o.Name); err != nil {
@@ -120,7 +134,6 @@ func (b *busConfig) complete(cmd *cobra.Command) (err error) {
 	if b.out, err = filepath.Abs(b.out); err != nil {
 		return err // the server may be started in any folder
 	}
-	o.StoreDir = cmp.Or(o.StoreDir, filepath.Join(b.out, "data"))
 	for _, path := range []*string{&o.StoreDir, &o.TLS.Cert, &o.TLS.Key, &o.TLS.CA} {
 		if *path == "" {
 			continue
@@ -129,6 +142,10 @@ func (b *busConfig) complete(cmd *cobra.Command) (err error) {
 			return err
 		}
 	}
+	if o.Flags, err = made(b.given); err != nil {
+		return err
+	}
+	o.StoreDir = cmp.Or(o.StoreDir, filepath.Join(b.out, "data"))
 	verify := *o
 	if b.makeTLS {
 		verify.TLS.Verify = false // its files are made yet
@@ -137,6 +154,41 @@ func (b *busConfig) complete(cmd *cobra.Command) (err error) {
 		}
 	}
 	return verify.Check()
+}
+
+// make completes, checks and writes.
+func (b *busConfig) make() error {
+	if err := b.complete(); err != nil {
+		return err
+	}
+	if err := b.refuseStray(); err != nil {
+		return err
+	}
+	return b.write()
+}
+
+// makeAgain writes what is there anew, and says so.
+func (b *busConfig) makeAgain(out io.Writer, asJSON bool) error {
+	all, err := b.writeAgain()
+	if err != nil {
+		return err
+	}
+	wrote := []map[string]string{}
+	for _, one := range all {
+		wrote = append(wrote, one.wrote())
+		if !asJSON {
+			fmt.Fprintln(out, "wrote", one.config())
+		}
+	}
+	if asJSON {
+		return printJSON(out, wrote)
+	}
+	_, err = fmt.Fprintln(out, "copy what is new, and start the servers again one after another")
+	return err
+}
+
+func (b *busConfig) wrote() map[string]string {
+	return map[string]string{"config": b.config(), "credentials": b.credentials(), "ca": b.server.TLS.CA}
 }
 
 func (b *busConfig) write() error {
@@ -194,12 +246,16 @@ func (b *busConfig) explain(out io.Writer) {
 	if len(o.Cluster.Routes) > 2 {
 		more += ", replicas: 3"
 	}
+	var urls []string
+	for _, address := range b.addresses() {
+		urls = append(urls, scheme+"://"+address)
+	}
 	fmt.Fprintf(out, `wrote %[1]s
 start the bus:    nats-server -c %[1]s
-tell Usher:       bus: {url: "%[6]s://%[2]s", credentials: %[3]q%[7]s}
+tell Usher:       bus: {url: %[2]q, credentials: %[3]q%[6]s}
 give each part:   its own of them ("usher bus credentials"; %[5]s makes those of workers)
-for who watches:  %[8]s (asks the servers how they are; system-admin.creds beside it moves leaders and removes servers)
+for who watches:  %[7]s (asks the servers how they are; system-admin.creds beside it moves leaders and removes servers)
 keep secret:      %[4]s (whoever has it can make any credential; no part needs it)
-`, b.config(), cmp.Or(o.Advertise, o.Listen), b.credentials(), filepath.Join(b.out, "keys"), filepath.Join(b.credentials(), "mint.json"),
-		scheme, more, filepath.Join(b.out, events.UserSystem+".creds"))
+`, b.config(), strings.Join(urls, ","), b.credentials(), filepath.Join(b.out, "keys"), filepath.Join(b.credentials(), "mint.json"),
+		more, filepath.Join(b.out, events.UserSystem+".creds"))
 }

@@ -91,6 +91,64 @@ func startsWith(t *testing.T, out, config, credentials, ca string, mutual bool) 
 	}
 }
 
+// TestBusConfigAgain writes a cluster anew as it was made, and nothing beside it.
+func TestBusConfigAgain(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "b [1]")
+	cluster := func(n int) []string {
+		return []string{
+			"--out", out, "--name", fmt.Sprint("n", n), "--listen", fmt.Sprintf("127.0.0.1:400%d", n), "--cluster", fmt.Sprintf("127.0.0.1:600%d", n),
+			"--routes", "127.0.0.1:6001,127.0.0.1:6002", "--tags", "zone:a,disk:fast", "--store", "/var/lib/a store", "--tls-make",
+		}
+	}
+	made := map[string]string{}
+	for n := 1; n <= 2; n++ {
+		if _, err := runBusConfig(cluster(n)...); err != nil {
+			t.Fatal(err)
+		}
+		made[fmt.Sprintf("n%d.conf", n)] = ""
+	}
+	for name := range made {
+		text, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = withoutTokens(string(text))
+		if err := os.WriteFile(filepath.Join(out, name), []byte(strings.Replace(string(text), "max_payload", "old", 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := runBusConfig("--out", out); err == nil || !strings.Contains(err.Error(), "--again") {
+		t.Errorf("a server that is alone in the folder of a cluster: %v, want a refusal that names --again", err)
+	}
+	if _, err := runBusConfig("--out", out, "--again"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range made {
+		text, err := os.ReadFile(filepath.Join(out, name))
+		if got := withoutTokens(string(text)); err != nil || got != want {
+			t.Errorf("%s again: %v\n%s\nwant\n%s", name, err, got, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(out, "nats-server.conf")); err == nil {
+		t.Error("a stray nats-server.conf was written")
+	}
+	if _, err := runBusConfig("--out", t.TempDir(), "--again"); err == nil {
+		t.Error("--again in an empty folder: no error")
+	}
+	b := busConfig{out: out}
+	b.server.Name, b.server.Cluster.Listen = "n2", "127.0.0.1:6002"
+	if got := strings.Join(b.addresses(), ","); got != "127.0.0.1:4001,127.0.0.1:4002" {
+		t.Errorf("Usher is told %q, want both servers", got)
+	}
+}
+
+// withoutTokens is a configuration without what is signed anew each time.
+func withoutTokens(text string) string {
+	text, _, _ = strings.Cut(text, "\noperator:")
+	return text
+}
+
 // secretsAreTheOwners: whatever holds a seed, a key or a password is for nobody else.
 func secretsAreTheOwners(t *testing.T, out string) {
 	t.Helper()
@@ -131,6 +189,7 @@ func TestBusConfigRefuses(t *testing.T) {
 		"none of the others can be":   {"--tls-make", "--tls-cert", "a.pem"},
 		"no tag that begins":          {"--unique-tag", "rack:", "--tags", "zone:a"},
 		"in lower case":               {"--tags", "Zone:A"},
+		"[again name]":                {"--again", "--name", "n1"},
 	} {
 		out, err := runBusConfig(append([]string{"--out", t.TempDir()}, args...)...)
 		if err == nil || !strings.Contains(err.Error(), want) {

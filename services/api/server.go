@@ -57,7 +57,10 @@ type Options struct {
 	// left out.
 	Overrides Overrides
 	BusURL    string
-	Webhooks  Webhooks
+	// BusCA gives who signs the certificates of the bus, as PEM; nil or empty where
+	// a program has to know none.
+	BusCA    func() string
+	Webhooks Webhooks
 	// Timelines tells what became of registrations; nil leaves its route out.
 	Timelines Timelines
 	// SessionWorkers is left out with its route where it is nil.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -21,9 +22,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			return err
 		}
 		done, err := migrations.Up(ctx)
-		for _, m := range done {
-			s.log.Info("migrated", "to", m.Source.Version, "took", m.Duration)
-		}
+		s.sayMigrated(done)
 		if err != nil {
 			return err
 		}
@@ -36,6 +35,18 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return fmt.Errorf("migrate: %w", s.durable.explain(err))
 	}
 	return nil
+}
+
+// sayMigrated logs once what was done: the versions have gaps.
+func (s *Store) sayMigrated(done []*goose.MigrationResult) {
+	if len(done) == 0 {
+		return
+	}
+	var took time.Duration
+	for _, m := range done {
+		took += m.Duration
+	}
+	s.log.Info("migrated", "to", done[len(done)-1].Source.Version, "migrations", len(done), "took", took)
 }
 
 // Migrated tells whether the database is of this version, or of a later one that

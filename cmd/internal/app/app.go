@@ -297,6 +297,9 @@ func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 		log.Info(social)
 	}
 	for _, w := range warnings {
+		if w.Key == "security.account_enumeration.mitigate" && len(plans.Warnings) > 0 {
+			continue // the plan says what that means
+		}
 		log.Warn(w.String())
 	}
 	for _, w := range plans.Warnings {

@@ -71,7 +71,7 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 	}
 	b.embedded, err = natsserver.Start(ctx, text, natsserver.Options{Log: log, NextFreePort: cfg.Dev})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("bus.listen: %w", err)
 	}
 	// Workers from outside find the server by this file.
 	if err := os.WriteFile(filepath.Join(cfg.DataDir, "bus.url"), []byte(b.embedded.ClientURL()+"\n"), 0o600); err != nil {
@@ -233,6 +233,18 @@ func (b *bus) url() string {
 		return b.embedded.ClientURL()
 	}
 	return b.cfg.Bus.URL
+}
+
+// ca is who signs the certificates of an external bus, empty where nobody is named.
+func (b *bus) ca() string {
+	if b.embedded != nil || b.cfg.Bus.TLS.CA == "" {
+		return ""
+	}
+	text, err := os.ReadFile(b.cfg.Bus.TLS.CA)
+	if err != nil {
+		b.log.Error("workers are not told who signs the certificates of the bus", "error", err)
+	}
+	return string(text)
 }
 
 // close closes the connections, then the embedded server.

@@ -134,7 +134,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if p.Parts.administers() {
 		o.Hooks, o.Failures, o.Redeliverer, o.Checker = p.declarations(), p.store, p.delivery, p.checker
 		o.Overrides, o.Timelines, o.SessionWorkers = p.settings(), p.timelines(), presence{auth: p.adminAuth}
-		o.BusURL, o.Stats = p.bus.url(), p.stats.hour
+		o.BusURL, o.BusCA, o.Stats = p.bus.url(), p.bus.ca, p.stats.hour
 	}
 	// The pages and the console are clients of the contract: they ask the handlers, and
 	// share what the one server remembers.
