@@ -182,20 +182,24 @@ func streamState(info *jetstream.StreamInfo) StreamState {
 	return s
 }
 
-// MayBeyond tries what no user of Usher may do: to listen to everything, and to
-// publish to a subject that nobody listens to. It gives what the bus has let
-// happen; empty is what is right. Nothing that was sent is kept by anybody.
-func MayBeyond(nc *nats.Conn) (allowed []string, err error) {
+// MayBeyond tries what no user of Usher may do, by a connection of its own: to
+// listen to everything, and to publish to a subject that nobody listens to. It
+// gives what the bus has let happen; empty is what is right. Nothing that was sent
+// is kept by anybody.
+func MayBeyond(ctx context.Context, o ConnectOptions) (allowed []string, err error) {
 	const nobodys = "usher.doctor.v1.probe"
+	nc, err := Connect(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("try rights: %w", err)
+	}
+	defer nc.Close()
 	probe := make(chan error, 8)
-	former := nc.ErrorHandler()
 	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		select {
 		case probe <- err:
 		default:
 		}
 	})
-	defer nc.SetErrorHandler(former)
 	sub, err := nc.SubscribeSync(">")
 	if err == nil {
 		defer func() { _ = sub.Unsubscribe() }()

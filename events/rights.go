@@ -241,7 +241,7 @@ func (r right) permissions() jwt.Permissions {
 	p.Sub.Allow.Add(r.subscribe...)
 	p.Pub.Allow.Add(r.publish...)
 	if r.answers != 0 {
-		p.Resp = &jwt.ResponsePermission{MaxMsgs: r.answers, Expires: answerTime}
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: r.answers, Expires: AnswerTime}
 	}
 	if len(r.publish) == 0 {
 		p.Pub.Deny.Add(">") // an empty list of what is allowed is no limit

@@ -49,6 +49,12 @@ type TLS struct {
 	Verify bool
 }
 
+// MaxPayload is how large a message may be, in bytes: the answer with a session of
+// somebody with large traits fits.
+const MaxPayload = 256 << 10
+
+func payload() string { return fmt.Sprintf("%dKB", MaxPayload>>10) }
+
 // Check says what is missing, or fits nothing.
 func (o ServerOptions) Check() error {
 	switch {
@@ -88,7 +94,7 @@ func (o ServerOptions) Check() error {
 // goes to others. Servers ask each other all the time, and give up after one to
 // one and a half. One who does not take what is sent, as over a network that drops
 // it, holds its server up for two seconds.
-var serverConfig = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(
+var serverConfig = template.Must(template.New("nats-server.conf").Funcs(template.FuncMap{"quote": strconv.Quote, "payload": payload}).Parse(
 	`# Made by "usher bus config", with the flags below; --again makes it anew.
 {{- range .Flags}}
 #   {{.}}
@@ -105,7 +111,7 @@ http: {{quote .}} # it asks nobody who they are
 {{- if .Tags}}
 server_tags: [{{range $n, $tag := .Tags}}{{if $n}}, {{end}}{{quote $tag}}{{end}}]
 {{- end}}
-max_payload: 256KB
+max_payload: {{payload}}
 
 # A client that hangs is noticed within four seconds, one that takes nothing in two.
 ping_interval: "1s"

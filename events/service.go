@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// answerTime is how long a service may take for an answer: after that the
+	// AnswerTime is how long a service may take for an answer: after that the
 	// bus does not let it through any more.
-	answerTime = 5 * time.Second
+	AnswerTime = 5 * time.Second
 	// flushTime bounds each wait for the bus when a service starts and ends.
 	flushTime = 2 * time.Second
 	// endpoint is the name that discovery shows; a service has one.
@@ -248,7 +248,7 @@ func (v *serving) handle(ctx context.Context, m micro.Request, name string, now 
 
 // deadline is when the answer stops being of use, by this process's clock.
 func (v *serving) deadline(m micro.Request, now time.Time) (time.Time, error) {
-	latest := now.Add(answerTime)
+	latest := now.Add(AnswerTime)
 	text := m.Headers().Get(HeaderDeadline)
 	if text == "" {
 		return latest, nil
@@ -317,7 +317,7 @@ func (v *serving) drain(svc micro.Service) error {
 	}
 	select {
 	case <-answered:
-	case <-time.After(answerTime + flushTime):
+	case <-time.After(AnswerTime + flushTime):
 		return fmt.Errorf("drain %s: a handler ignores the end of its context", v.Name)
 	}
 	if v.nc.IsConnected() {

@@ -19,7 +19,6 @@ import (
 type doctorFlags struct {
 	only                  []string
 	strict, network, list bool
-	busMonitor            string
 }
 
 func doctorCommand(g *global) *cobra.Command {
@@ -57,7 +56,6 @@ be looked at. What --json prints has the form of schemas/doctor.schema.json.`,
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit status 1 for yellow too")
 	cmd.Flags().BoolVar(&o.network, "network", false, "ask identity providers too")
 	cmd.Flags().BoolVar(&o.list, "list", false, "list the checks")
-	cmd.Flags().StringVar(&o.busMonitor, "bus-monitor", "", "URL of the monitoring port of a bus server (default: port 8222 of each)")
 	return cmd
 }
 
@@ -99,7 +97,7 @@ func (g *global) doctor(o doctorFlags) (*doctor.Doctor, error) {
 	}
 	d := &doctor.Doctor{
 		Config: cfg, Warnings: warnings, Problems: err, File: g.file, Flags: g.flagsAgain(),
-		Version: version(), Network: o.network, BusMonitor: o.busMonitor, Only: o.only,
+		Version: version(), Network: o.network, Only: o.only,
 	}
 	d.Sources = g.file
 	if cfg != nil {

@@ -8,14 +8,12 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/delivery"
 )
 
@@ -26,7 +24,8 @@ const inspectStatement = 3 * time.Second
 // use or not. PostgreSQL is told that its transactions are read-only, SQLite that
 // its file is. It is safe for concurrent use. Errors show nothing of the DSN.
 type Inspection struct {
-	db *sqlx.DB
+	db      *sqlx.DB
+	dialect dialect
 	// Path is the file of SQLite; empty for PostgreSQL.
 	Path string
 	// Postgres is nil for SQLite.
@@ -73,16 +72,11 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 		config.TargetSessionAttrs = pq.TargetSessionAttrsAny // it says itself that it is a standby
 	}
 	config.ApplicationName = "usher-doctor"
-	config.Runtime["default_transaction_read_only"] = "on"
-	config.Runtime["statement_timeout"] = fmt.Sprint(inspectStatement.Milliseconds())
-	connector, err := pq.NewConnectorConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("inspect: %w", err)
-	}
-	connector.Dialer(dialer{silence: inspectStatement, dialed: func(*impatient) {}})
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(&connector{servers: newServers(config, func() {}), silence: inspectStatement, settings: map[string]string{
+		"default_transaction_read_only": "on", "statement_timeout": fmt.Sprint(inspectStatement.Milliseconds()),
+	}})
 	db.SetMaxOpenConns(2)
-	return &Inspection{db: sqlx.NewDb(db, "postgres"), Postgres: &InspectedDSN{
+	return &Inspection{db: sqlx.NewDb(db, "postgres"), dialect: (*postgres)(nil), Postgres: &InspectedDSN{
 		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi),
 		TargetSessionAttrs: string(wanted), StatementTimeout: limits.statement,
 	}}, nil
@@ -113,7 +107,7 @@ func inspectSQLite(o Options) (*Inspection, error) {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
 	db.SetMaxOpenConns(2)
-	return &Inspection{db: db, Path: path}, nil
+	return &Inspection{db: db, dialect: (*sqlite)(nil), Path: path}, nil
 }
 
 // Close closes the connections.
@@ -138,51 +132,53 @@ func (i *Inspection) Ping(ctx context.Context) (best time.Duration, err error) {
 	return best, nil
 }
 
-// plainly says who refuses in the words of the database, without its code.
+// Refusal is why PostgreSQL lets nobody in: its code, an SQLSTATE such as "28P01",
+// and its words, which hold no secret.
+type Refusal struct{ Code, Message string }
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// plainly says who refuses in the words of the database.
 func plainly(err error) error {
 	if e := pq.As(err); e != nil {
-		return errors.New(e.Message)
+		return &Refusal{string(e.Code), e.Message}
+	}
+	if away := (*unavailable)(nil); errors.As(err, &away) {
+		return away.err
 	}
 	return err
 }
 
-// Schema gives the version of the tables, 0 for a database without any, the
-// version that this program makes, and the least that a program must make to use
-// the tables; 0 is any.
-func (i *Inspection) Schema(ctx context.Context) (is, want, least int64, err error) {
-	folder := "sqlite"
-	if i.Postgres != nil {
-		folder = "postgres"
-	}
-	files, err := schemas.SQL.ReadDir("sql/" + folder)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	for _, f := range files {
-		number, _, _ := strings.Cut(f.Name(), "_")
-		if n, err := strconv.ParseInt(number, 10, 64); err == nil {
-			want = max(want, n)
-		}
-	}
-	err = i.db.GetContext(ctx, &is, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
-	if i.missing(err) {
-		return 0, want, 0, nil
-	}
-	if err != nil {
-		return 0, want, 0, err
-	}
-	err = i.db.GetContext(ctx, &least, `SELECT coalesce(max(version), 0) FROM schema_minimum`)
-	if i.missing(err) { // the tables are older than that one
-		err = nil
-	}
-	return is, want, least, err
+// Schema is which migrations a database has.
+type Schema struct {
+	// Is is the newest in the database, 0 where there is none, Wanted the newest
+	// that this program knows.
+	Is, Wanted int64
+	// Least is what a program must know to use the tables, 0 is any.
+	Least int64
+	// Pending tells whether this program would run one.
+	Pending bool
 }
 
-func (i *Inspection) missing(err error) bool {
-	if i.Postgres != nil {
-		return (*postgres)(nil).missing(err)
+// Schema gives the versions as a start sees them. The error also says that a
+// migration is missing among those that have run.
+func (i *Inspection) Schema(ctx context.Context) (Schema, error) {
+	var begun int
+	err := i.db.GetContext(ctx, &begun, `SELECT count(*) FROM goose_db_version`)
+	if i.dialect.missing(err) {
+		migrations, err := migrationsOf(i.db.DB, i.dialect)
+		if err != nil {
+			return Schema{}, err
+		}
+		all := migrations.ListSources()
+		return Schema{Wanted: all[len(all)-1].Version, Pending: true}, nil
 	}
-	return (*sqlite)(nil).missing(err)
+	if err != nil {
+		return Schema{}, err
+	}
+	v, err := versionsOf(ctx, i.db.DB, i.dialect)
+	return Schema{Is: v.database, Wanted: v.program, Least: v.least, Pending: v.pending}, err
 }
 
 // Keys tells for how many purposes the database has a key and how many there
@@ -242,11 +238,21 @@ func (i *Inspection) Outbox(ctx context.Context) (depth int64, oldest time.Time,
 
 // DeadLetters counts the events that hooks have given up, by hook.
 func (i *Inspection) DeadLetters(ctx context.Context) (map[string]int64, error) {
+	return i.byHook(ctx, `SELECT hook, count(*) AS number FROM hook_failures WHERE state = 'dead' GROUP BY hook`)
+}
+
+// Retries counts the events that hooks have failed at twice or more and are given
+// again, by hook.
+func (i *Inspection) Retries(ctx context.Context) (map[string]int64, error) {
+	return i.byHook(ctx, `SELECT hook, count(*) AS number FROM hook_failures WHERE state = 'waiting' AND attempts >= 2 GROUP BY hook`)
+}
+
+func (i *Inspection) byHook(ctx context.Context, query string) (map[string]int64, error) {
 	var rows []struct {
 		Hook   string `db:"hook"`
 		Number int64  `db:"number"`
 	}
-	err := i.db.SelectContext(ctx, &rows, `SELECT hook, count(*) AS number FROM hook_failures WHERE state = 'dead' GROUP BY hook`)
+	err := i.db.SelectContext(ctx, &rows, query)
 	all := map[string]int64{}
 	for _, r := range rows {
 		all[r.Hook] = r.Number

@@ -2,13 +2,18 @@ package store_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
@@ -63,8 +68,8 @@ func inspectsAll(t *testing.T, i *store.Inspection) {
 	if took, err := i.Ping(ctx); err != nil || took <= 0 {
 		t.Errorf("Ping = %s, %v", took, err)
 	}
-	if is, want, _, err := i.Schema(ctx); err != nil || is != want || want < 12 {
-		t.Errorf("Schema = %d, %d, %v, want the same version", is, want, err)
+	if v, err := i.Schema(ctx); err != nil || v.Is != v.Wanted || v.Wanted < 12 || v.Pending {
+		t.Errorf("Schema = %+v, %v, want the same version", v, err)
 	}
 	if have, want, err := i.Keys(ctx, []string{storetest.Secret}); err != nil || have != want {
 		t.Errorf("Keys = %d, %d, %v, want all", have, want, err)
@@ -148,15 +153,93 @@ func TestInspectionIsReadOnlyAndSeesALead(t *testing.T) {
 	if leads, err := i.Leads(t.Context()); err != nil || !leads {
 		t.Errorf("Leads = %v, %v, want somebody", leads, err)
 	}
-	other, err := sql.Open("postgres", dsn)
+	now := time.Now()
+	f := delivery.Failure{Hook: "crm", EventID: uuid.NewString(), EventType: "identity.created", State: delivery.Waiting, Attempts: 2, Reason: "refused", FirstAt: now, LastAt: now, NextAt: now}
+	if saved, err := s.SaveFailure(t.Context(), nil, f); err != nil || !saved {
+		t.Fatal(saved, err)
+	}
+	f.EventID, f.Attempts = uuid.NewString(), 1 // it may well succeed the next time
+	if saved, err := s.SaveFailure(t.Context(), nil, f); err != nil || !saved {
+		t.Fatal(saved, err)
+	}
+	if got, err := i.Retries(t.Context()); err != nil || len(got) != 1 || got["crm"] != 1 {
+		t.Errorf("Retries = %v, %v, want 1 of crm", got, err)
+	}
+	execute(t, dsn, `DELETE FROM goose_db_version WHERE version_id >= 12`)
+	if v, err := i.Schema(t.Context()); err != nil || v.Is != 11 || v.Wanted < 12 || !v.Pending {
+		t.Errorf("Schema without the last migrations = %+v, %v", v, err)
+	}
+}
+
+func execute(t *testing.T, dsn, query string) {
+	t.Helper()
+	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
-	if _, err := other.ExecContext(context.WithoutCancel(t.Context()), `DELETE FROM goose_db_version WHERE version_id >= 12`); err != nil {
+	defer db.Close()
+	if _, err := db.ExecContext(context.WithoutCancel(t.Context()), query); err != nil {
 		t.Fatal(err)
 	}
-	if is, want, _, err := i.Schema(t.Context()); err != nil || is != 11 || want < 12 {
-		t.Errorf("Schema without the last migration = %d, %d, %v", is, want, err)
+}
+
+// TestInspectionAndStartAgree has a migration missing among others: neither goes
+// by the newest number alone.
+func TestInspectionAndStartAgree(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.PostgreSQL(t)
+	s := open(t, store.Options{DSN: dsn})
+	execute(t, dsn, `DELETE FROM goose_db_version WHERE version_id = 9`)
+	_, start := s.Migrated(t.Context())
+	if v, err := inspect(t, store.Options{DSN: dsn}).Schema(t.Context()); start == nil || err == nil {
+		t.Errorf("without migration 9: a start says %v, an inspection %+v, %v; want two errors", start, v, err)
+	}
+	execute(t, dsn, `DROP TABLE goose_db_version`)
+	if v, err := inspect(t, store.Options{DSN: dsn}).Schema(t.Context()); err != nil || v.Is != 0 || v.Wanted < 12 || !v.Pending {
+		t.Errorf("Schema of nothing = %+v, %v", v, err)
+	}
+}
+
+func withDSN(t *testing.T, dsn string, change func(*url.URL)) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(u)
+	return u.String()
+}
+
+// TestInspectAsARoleThatIsNoSuperuser is what production should have: it may not
+// see how standbys are, unless it is told so, and everything else.
+func TestInspectAsARoleThatIsNoSuperuser(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.PostgreSQL(t)
+	role := "plain_" + strings.ToLower(rand.Text()[:10])
+	execute(t, dsn, `CREATE ROLE `+role+` LOGIN`)
+	t.Cleanup(func() { execute(t, dsn, `DROP ROLE `+role) })
+	i := inspect(t, store.Options{DSN: withDSN(t, dsn, func(u *url.URL) { u.User = url.User(role) })})
+	facts, err := i.PostgreSQL(t.Context())
+	if err != nil || facts.Monitors || facts.Version == "" || facts.MaxConnections == 0 || facts.Connections == 0 {
+		t.Errorf("PostgreSQL as a role without rights = %+v, %v", facts, err)
+	}
+	execute(t, dsn, `GRANT pg_monitor TO `+role)
+	if facts, err = i.PostgreSQL(t.Context()); err != nil || !facts.Monitors {
+		t.Errorf("PostgreSQL with pg_monitor = %+v, %v", facts, err)
+	}
+}
+
+func TestInspectSaysWhyItIsRefused(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.PostgreSQL(t)
+	for code, change := range map[string]func(*url.URL){
+		"3D000": func(u *url.URL) { u.Path = "/nowhere" },
+		"28000": func(u *url.URL) { u.User = url.UserPassword("nobody_at_all", "hunter2") },
+	} {
+		_, err := inspect(t, store.Options{DSN: withDSN(t, dsn, change)}).Ping(t.Context())
+		var refusal *store.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != code || strings.Contains(refusal.Message, "hunter2") {
+			t.Errorf("Ping = %v, want a refusal with %s", err, code)
+		}
 	}
 }

@@ -30,8 +30,9 @@ type PostgresFacts struct {
 	Bytes int64 `db:"bytes"`
 	// OutboxDead are rows of the outbox that wait for the vacuum.
 	OutboxDead int64 `db:"outbox_dead"`
-	// VacuumedAt is when the outbox was vacuumed last, by whomever; zero if never.
-	VacuumedAt time.Time
+	// Monitors tells whether the role may see how the servers that follow are:
+	// without it Replicas have nothing but their number.
+	Monitors bool `db:"monitors"`
 	// Replicas are the servers that follow this one.
 	Replicas []Replica
 }
@@ -66,6 +67,7 @@ const postgresFacts = `SELECT
 	(SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL)::int AS connections,
 	coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
 	pg_database_size(current_database()) AS bytes,
+	pg_has_role('pg_read_all_stats', 'USAGE') AS monitors,
 	coalesce((SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = to_regclass('outbox')), 0) AS outbox_dead`
 
 const postgresReplicas = `SELECT

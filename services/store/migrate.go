@@ -17,7 +17,7 @@ import (
 // database of a later version stays as it is.
 func (s *Store) Migrate(ctx context.Context) error {
 	err := s.backend.exclusively(ctx, func(db *sql.DB) error {
-		migrations, err := s.migrations(db)
+		migrations, err := migrationsOf(db, s.backend)
 		if err != nil {
 			return err
 		}
@@ -72,12 +72,28 @@ func (s *Store) Migrated(ctx context.Context) (bool, error) {
 // versions are numbers of migrations.
 type versions struct {
 	database, program int64 // the newest of each
+	least             int64 // what a program must know at least, 0 is any
 	pending           bool
 }
 
 // schema gives the versions, or an error when the program is too old for the database.
-func (s *Store) schema(ctx context.Context) (v versions, err error) {
-	migrations, err := s.migrations(s.reads.db.DB)
+func (s *Store) schema(ctx context.Context) (versions, error) {
+	v, err := versionsOf(ctx, s.reads.db.DB, s.backend)
+	if err == nil && v.least > v.program {
+		err = fmt.Errorf("the database is made for a later version of usher: it needs one that knows migration %d, this one knows %d; update this program", v.least, v.program)
+	}
+	return v, err
+}
+
+// dialect is what the databases do not have in common about versions.
+type dialect interface {
+	goose() (goose.Dialect, string)
+	missing(err error) bool
+}
+
+// versionsOf reads the versions of a database whose migrations have begun.
+func versionsOf(ctx context.Context, db *sql.DB, b dialect) (v versions, err error) {
+	migrations, err := migrationsOf(db, b)
 	if err != nil {
 		return v, err
 	}
@@ -87,22 +103,18 @@ func (s *Store) schema(ctx context.Context) (v versions, err error) {
 	if v.database, v.program, err = migrations.GetVersions(ctx); err != nil {
 		return v, err
 	}
-	var least int64
-	err = s.reads.get(ctx, &least, `SELECT coalesce(max(version), 0) FROM schema_minimum`)
-	if s.backend.missing(err) { // it is older than that table
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM schema_minimum`).Scan(&v.least)
+	if b.missing(err) { // it is older than that table
 		err = nil
-	}
-	if err == nil && least > v.program {
-		err = fmt.Errorf("the database is made for a later version of usher: it needs one that knows migration %d, this one knows %d; update this program", least, v.program)
 	}
 	return v, err
 }
 
-func (s *Store) migrations(db *sql.DB) (*goose.Provider, error) {
-	dialect, folder := s.backend.goose()
+func migrationsOf(db *sql.DB, b dialect) (*goose.Provider, error) {
+	name, folder := b.goose()
 	files, err := fs.Sub(schemas.SQL, "sql/"+folder)
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	return goose.NewProvider(name, db, files, goose.WithDisableGlobalRegistry(true))
 }

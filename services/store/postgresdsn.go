@@ -26,14 +26,17 @@ type limits struct {
 	statement          time.Duration // how long a statement may take, 0 means any time
 }
 
-// Defaults. A server that is silent is noticed after defaultStatement and
+// DefaultStatement is how long a statement of PostgreSQL may take where the DSN
+// says nothing.
+const DefaultStatement = 4 * time.Second
+
+// Defaults. A server that is silent is noticed after [DefaultStatement] and
 // [grace], a new connection takes one round of defaultConnect: together less
 // than ten seconds.
 const (
-	defaultStatement = 4 * time.Second
-	defaultConnect   = 4 * time.Second // all hosts together
-	leastConnect     = time.Second     // each
-	defaultLock      = 2 * time.Second
+	defaultConnect = 4 * time.Second // all hosts together
+	leastConnect   = time.Second     // each
+	defaultLock    = 2 * time.Second
 	// defaultLifetime lets connections follow a name that means another server.
 	defaultLifetime = 30 * time.Minute
 	// idleTransaction ends a transaction whose process is frozen, or its locks would stop the others.
@@ -207,7 +210,7 @@ func didYouMean(name string, known []string) string {
 
 // parseLimits takes its parameters out of q.
 func parseLimits(q url.Values) (limits, error) {
-	l := limits{conns: max(8, 4*runtime.GOMAXPROCS(0)), statement: defaultStatement, lifetime: defaultLifetime}
+	l := limits{conns: max(8, 4*runtime.GOMAXPROCS(0)), statement: DefaultStatement, lifetime: defaultLifetime}
 	var errs []error
 	take := func(name string, read func(string) error) {
 		if value := q.Get(name); value != "" {

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// drainTime is how long requests that run at the end may take.
-	drainTime = 20 * time.Second
+	// DrainTime is how long requests that run at the end may take.
+	DrainTime = 20 * time.Second
 	// farewellTime is how long clients that are connected are told to go, before
 	// idle connections are closed: one that sends just then is reset.
 	farewellTime = 300 * time.Millisecond
@@ -69,7 +69,7 @@ func serveHTTP(l net.Listener, h http.Handler, secure *tls.Config, leaving *atom
 			err = errors.Join(err, ended)
 		}
 		time.Sleep(farewellTime)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
 		defer cancel()
 		return errors.Join(err, server.Shutdown(ctx))
 	}

@@ -126,8 +126,13 @@ func (m *metrics) leads(leading func() bool) {
 	}))
 }
 
-// connections adds whether this process is connected to the bus, as each of its users.
-func (m *metrics) connections(of func() []*nats.Conn) {
+// connections adds which bus this process uses, and whether it is connected, as
+// each of its users.
+func (m *metrics) connections(servers string, of func() []*nats.Conn) {
+	m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "bus_info", Help: "Always 1; servers is the bus that this process was started with.",
+		ConstLabels: prometheus.Labels{"servers": servers},
+	}, func() float64 { return 1 }))
 	m.register(&connectionsCollector{of, prometheus.NewDesc("usher_bus_connected",
 		"1 while this process is connected to the bus, by the name of the connection.", []string{"connection"}, nil)})
 }

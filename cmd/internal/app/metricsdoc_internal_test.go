@@ -41,7 +41,7 @@ func ofEveryPart() *metrics {
 	m.answers()
 	m.overrides(nil)
 	m.leads(nil)
-	m.connections(func() []*nats.Conn { return nil })
+	m.connections("nats://127.0.0.1:4222", func() []*nats.Conn { return nil })
 	m.database(func() []store.Pool { return nil })
 	m.outbox(nil, time.Now)
 	m.hashQueue(nil)

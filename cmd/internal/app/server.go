@@ -57,7 +57,7 @@ func (l listeners) close() {
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
-	p.metrics.connections(p.bus.open)
+	p.metrics.connections(p.bus.url(), p.bus.open)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err

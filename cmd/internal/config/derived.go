@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -137,11 +138,15 @@ func (c *Config) Listening(public, admin int) *Config {
 	return &copied
 }
 
+func (c *Config) onPostgreSQL() bool {
+	return slices.Contains([]string{"postgres", "postgresql"}, c.DSN.Scheme())
+}
+
 // CheckParts says what is missing for running the parts as processes: they
 // meet in PostgreSQL and on an external bus.
 func (c *Config) CheckParts() error {
 	var problems []error
-	if scheme := c.DSN.Scheme(); scheme != "postgres" && scheme != "postgresql" {
+	if !c.onPostgreSQL() {
 		problems = append(problems, errors.New("dsn: want postgres://…: SQLite is for one process with all parts"))
 	}
 	if c.Bus.URL == "" {

@@ -30,6 +30,9 @@ func (l *loader) warnAll(c *Config) {
 			}
 		}
 	}
+	if c.Bus.URL != "" && !c.onPostgreSQL() {
+		l.warn("bus.url", "only one 'usher serve' with all parts can use it: 'usher serve api' and the others need dsn: postgres://… too")
+	}
 	l.warnOIDC(c)
 	l.warnTracing(c)
 	if c.Serve.Public.BaseURL == "" && !c.Dev {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -149,10 +150,14 @@ func (d *Doctor) alive(ctx context.Context, b *bus, urls []string) (there []stri
 }
 
 func (d *Doctor) connect(ctx context.Context, url, user string, creds []byte) (*nats.Conn, error) {
-	return events.Connect(ctx, events.ConnectOptions{
+	return events.Connect(ctx, d.connectOptions(url, user, creds))
+}
+
+func (d *Doctor) connectOptions(url, user string, creds []byte) events.ConnectOptions {
+	return events.ConnectOptions{
 		URL: url, Credentials: creds, User: user, Name: "usher doctor " + user, Log: slog.New(slog.DiscardHandler),
 		TLS: events.ClientTLS{CA: d.Config.Bus.TLS.CA, Cert: d.Config.Bus.TLS.Cert, Key: d.Config.Bus.TLS.Key},
-	})
+	}
 }
 
 // connectUsers connects as each user, side by side.
@@ -190,12 +195,28 @@ func (b *bus) close() {
 
 // away tells whether no server answers.
 func (b *bus) away() bool {
+	here, _ := b.count()
+	return here == 0
+}
+
+// minority tells whether most servers of a cluster are away: those that are left
+// keep no streams then, and the checks are skipped.
+func (b *bus) minority(f *findings, checks ...string) bool {
+	if here, all := b.count(); all < 3 || 2*here > all {
+		return false
+	}
+	f.skip("most servers of the bus are away, see "+checkBus, checks...)
+	return true
+}
+
+// count gives how many servers answer, and how many there are.
+func (b *bus) count() (here, all int) {
 	for _, err := range b.servers {
 		if err == nil {
-			return false
+			here++
 		}
 	}
-	return true
+	return here, len(b.servers)
 }
 
 // as gives the connection of the first of the users that has one.
@@ -221,18 +242,39 @@ func (d *Doctor) lookBus(ctx context.Context) (f findings) {
 		f.skip("no credential is here, see "+checkCredentials, checkBus)
 		return f
 	}
-	const mend = "start that server; if it runs, see its log and the network"
+	here, all := b.count()
 	for _, url := range sorted(b.servers) {
-		switch err := b.servers[url]; {
+		err := b.servers[url]
+		mend := d.mendAway(err)
+		switch {
 		case err == nil:
 			f.green(checkBus, "%s answers", url)
 		case b.away():
 			f.add(Red, checkBus, fmt.Sprintf("%s: %s", url, cause(err)), mend+"; nobody is signed in and no hook gets an event until then")
+		case b.minority(new(findings)):
+			f.add(Red, checkBus, fmt.Sprintf("%s: %s; %d of %d servers answer, and without most of them the streams store nothing", url, cause(err), here, all), mend+"; no hook gets an event until then")
 		default:
 			f.add(Yellow, checkBus, fmt.Sprintf("%s: %s", url, cause(err)), mend+"; the others do its work")
 		}
 	}
 	return f
+}
+
+// mendAway is what to do about a server that does not answer as it should.
+func (d *Doctor) mendAway(err error) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &unknown) && d.Config.Bus.TLS.CA == "":
+		return "bus.tls.ca: the ca.pem that 'usher bus config' wrote"
+	case errors.As(err, &unknown):
+		return "in bus.tls.ca the authority that signed that server's certificate"
+	case errors.As(err, &name):
+		return "in bus.url a name that is in that server's certificate"
+	}
+	return "start that server; if it runs, see its log and the network"
 }
 
 // cause is the last of what an error wraps, without what the finding says already.
@@ -283,7 +325,10 @@ func (d *Doctor) lookCredentials(ctx context.Context) (f findings) {
 	case len(missing) > 0:
 		f.add(Yellow, checkCredentials, "not here: "+strings.Join(missing, ", "), "well, if those parts run elsewhere; else 'usher bus config' on the folder above writes them")
 	}
-	if len(good) > 0 {
+	switch {
+	case len(good) > 0 && b.away():
+		f.green(checkCredentials, "%d of %d are good for long enough, and were not tried, as no server answers: %s", len(good), len(events.Users()), strings.Join(good, ", "))
+	case len(good) > 0:
 		f.green(checkCredentials, "%d of %d are good: %s", len(good), len(events.Users()), strings.Join(good, ", "))
 	}
 	return f
@@ -333,7 +378,7 @@ func (d *Doctor) lookRights(ctx context.Context) (f findings) {
 			f.add(Red, checkRights, fmt.Sprintf("%s %s", user, strings.Join(drift, ", ")), "'usher bus config' on the folder above, then start the parts again: the credential was made by another version")
 		}
 	}
-	if user, beyond := d.tryRights(b); len(beyond) > 0 && len(f) == 0 {
+	if user, beyond := d.tryRights(ctx, b); len(beyond) > 0 && len(f) == 0 {
 		f.add(Red, checkRights, fmt.Sprintf("the bus lets %s %s", user, strings.Join(beyond, " and ")), "give the servers the configuration of 'usher bus config', which has accounts and rights")
 	}
 	if len(f) == 0 && len(b.conns) > 0 {
@@ -346,10 +391,10 @@ func (d *Doctor) lookRights(ctx context.Context) (f findings) {
 
 // tryRights tries what is denied as one user: the bus, which logs what it
 // refuses, either goes by what credentials say or does not.
-func (d *Doctor) tryRights(b *bus) (user string, beyond []string) {
+func (d *Doctor) tryRights(ctx context.Context, b *bus) (user string, beyond []string) {
 	for _, user := range events.Users() {
 		if nc, ok := b.conns[user]; ok {
-			beyond, _ = events.MayBeyond(nc) // what breaks meanwhile is another finding
+			beyond, _ = events.MayBeyond(ctx, d.connectOptions(nc.ConnectedUrl(), user, b.creds[user])) // what breaks meanwhile is another finding
 			return user, beyond
 		}
 	}
@@ -361,7 +406,7 @@ const probeWorker = "doctor-probe"
 
 func (d *Doctor) lookMinting(ctx context.Context) (f findings) {
 	b, ok := d.reached(ctx, &f, checkMinting)
-	if !ok {
+	if !ok || b.minority(&f, checkMinting) {
 		return f
 	}
 	if errors.Is(b.noMint, events.ErrNoMinter) {
@@ -375,6 +420,10 @@ func (d *Doctor) lookMinting(ctx context.Context) (f findings) {
 	creds, err := b.minter.WorkerCredentials(probeWorker, d.Now().Add(time.Minute))
 	if err == nil {
 		err = d.askAsWorker(ctx, b, creds)
+	}
+	if err != nil && d.silent(ctx, b) {
+		f.skip("the streams do not answer, see "+checkStream, checkMinting)
+		return f
 	}
 	if err != nil {
 		f.add(Red, checkMinting, "a worker's credential is not taken: "+cause(err), "'usher bus config' on the folder above, then start the servers of the bus again: they do not know the key that signs for workers")
@@ -390,7 +439,21 @@ func (d *Doctor) askAsWorker(ctx context.Context, b *bus, creds []byte) error {
 		return err
 	}
 	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, eachLimit/3)
+	defer cancel()
 	return events.AskAsWorker(ctx, nc, probeWorker)
+}
+
+// silent tells whether the streams do not answer Usher's own parts either.
+func (d *Doctor) silent(ctx context.Context, b *bus) bool {
+	nc, ok := b.as(events.UserProvision, events.UserDelivery)
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, eachLimit/3)
+	defer cancel()
+	_, _, err := events.Compare(ctx, nc, events.StreamOptions{}, nil)
+	return err != nil
 }
 
 // sorted are the keys of a map in order.

@@ -2,19 +2,9 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
 	"github.com/usher-auth/usher/events"
@@ -44,7 +34,7 @@ const mendsItself = "a process with the API mends it within 30 seconds; if it st
 func (d *Doctor) lookStream(ctx context.Context) (f findings) {
 	all := []string{checkStream, checkConsumers, checkCopies}
 	b, ok := d.reached(ctx, &f, all...)
-	if !ok {
+	if !ok || b.minority(&f, all...) {
 		return f
 	}
 	nc, ok := b.as(events.UserProvision, events.UserDelivery)
@@ -55,7 +45,7 @@ func (d *Doctor) lookStream(ctx context.Context) (f findings) {
 	durables, note := d.durables(ctx)
 	state, drift, err := events.Compare(ctx, nc, app.StreamOptionsOf(d.Config), durables)
 	if err != nil {
-		f.add(Red, checkStream, "the bus does not answer for its streams: "+oneLine(err), "see that most servers of the cluster run, and their logs and disks")
+		f.add(Red, checkStream, "the bus does not answer for its streams, as if most of their servers were away: "+cause(err), "start most of the servers of the cluster; if they run, see their logs and disks")
 		f.skip("see "+checkStream, checkConsumers, checkCopies)
 		return f
 	}
@@ -132,39 +122,23 @@ func (d *Doctor) judgeCopies(f *findings, state events.StreamState) {
 
 var syncLook = look{[]Check{{checkSync, "the servers wait for their disks before they acknowledge"}}, (*Doctor).lookSync, false}
 
-// lookSync asks the servers by the system account, else at the monitoring port,
-// which a server has if it is told to, else it reads the configuration that is
-// beside the credentials.
+// lookSync asks the servers, which a part may not.
 func (d *Doctor) lookSync(ctx context.Context) (f findings) {
 	if d.embedded() {
 		f.green(checkSync, "always, as the embedded bus is told")
 		return f
 	}
-	if b, err := d.nats(ctx); err == nil && len(b.states) > 0 {
-		for _, s := range b.states {
-			if s.Streams {
-				judgeSync(&f, s.SyncAlways, "at "+s.Name)
-			}
-		}
+	b, ok := d.reached(ctx, &f, checkSync)
+	if !ok {
 		return f
 	}
-	var unseen []string
-	for server := range strings.SplitSeq(d.Config.Bus.URL, ",") {
-		if always, err := d.askMonitor(ctx, server); err != nil {
-			unseen = append(unseen, server)
-		} else {
-			judgeSync(&f, always, "at "+server)
+	for _, s := range b.states {
+		if s.Streams {
+			judgeSync(&f, s.SyncAlways, "at "+s.Name)
 		}
 	}
-	if len(unseen) == 0 {
-		return f
-	}
-	files := syncInFiles(filepath.Dir(filepath.Clean(d.Config.Bus.Credentials)))
-	for _, path := range sorted(files) {
-		judgeSync(&f, files[path], "in "+path)
-	}
-	if len(files) == 0 {
-		f.add(Yellow, checkSync, "cannot be seen of "+strings.Join(unseen, ", "), "put system.creds of 'usher bus config' beside the folder of bus.credentials, or give --bus-monitor URL; or look in their configurations for sync_interval: always")
+	if len(f) == 0 {
+		f.skip("seen where system.creds of 'usher bus config' is, beside the folder of bus.credentials or in it", checkSync)
 	}
 	return f
 }
@@ -178,72 +152,7 @@ func judgeSync(f *findings, always bool, where string) {
 		"jetstream { sync_interval: always } in its configuration, as 'usher bus config' writes it, and start it again")
 }
 
-// monitorPort is where a server shows itself if nothing else is said.
-const monitorPort = "8222"
-
-// askMonitor asks a server's monitoring port.
-func (d *Doctor) askMonitor(ctx context.Context, server string) (always bool, err error) {
-	base := d.BusMonitor
-	if base == "" {
-		u, err := url.Parse(server)
-		if err != nil {
-			return false, err
-		}
-		base = "http://" + net.JoinHostPort(u.Hostname(), monitorPort)
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/varz", nil)
-	if err != nil {
-		return false, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	var varz struct {
-		Port      int `json:"port"`
-		JetStream struct {
-			Config *struct {
-				SyncAlways bool `json:"sync_always"`
-			} `json:"config"`
-		} `json:"jetstream"`
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 4<<20)).Decode(&varz); err != nil {
-		return false, err
-	}
-	if varz.JetStream.Config == nil {
-		return false, errors.New("it is no server with streams")
-	}
-	if u, err := url.Parse(server); err == nil && d.BusMonitor == "" && u.Port() != fmt.Sprint(varz.Port) {
-		return false, errors.New("that is another server") // several on one machine
-	}
-	return varz.JetStream.Config.SyncAlways, nil
-}
-
-var (
-	hasStreams  = regexp.MustCompile(`(?m)^\s*jetstream\b`)
-	syncsAlways = regexp.MustCompile(`(?m)^\s*sync_interval\s*[:=]?\s*"?always"?`)
-)
-
-// syncInFiles reads the configurations of servers in a folder, and tells of each
-// that keeps streams whether it always syncs.
-func syncInFiles(dir string) map[string]bool {
-	all := map[string]bool{}
-	files, _ := filepath.Glob(filepath.Join(dir, "*.conf")) // the pattern is good
-	for _, path := range files {
-		if text, err := os.ReadFile(path); err == nil && hasStreams.Match(text) {
-			all[path] = syncsAlways.Match(text)
-		}
-	}
-	return all
-}
-
 var payloadLook = look{[]Check{{checkPayload, "how large a message may be"}}, (*Doctor).lookPayload, false}
-
-// wantedPayload is what "usher bus config" writes: an answer with large traits fits.
-const wantedPayload = 256 << 10
 
 func (d *Doctor) lookPayload(ctx context.Context) (f findings) {
 	b, ok := d.reached(ctx, &f, checkPayload)
@@ -255,8 +164,8 @@ func (d *Doctor) lookPayload(ctx context.Context) (f findings) {
 		f.skip("no credential is taken, see "+checkCredentials, checkPayload)
 		return f
 	}
-	if most := nc.MaxPayload(); most < wantedPayload {
-		f.add(Yellow, checkPayload, fmt.Sprintf("%d bytes: sessions of people with large traits cannot be issued", most), fmt.Sprintf("max_payload: %dKB in the configuration of the servers", wantedPayload>>10))
+	if most := nc.MaxPayload(); most < events.MaxPayload {
+		f.add(Yellow, checkPayload, fmt.Sprintf("%d bytes: sessions of people with large traits cannot be issued", most), fmt.Sprintf("max_payload: %dKB in the configuration of the servers", events.MaxPayload>>10))
 		return f
 	}
 	f.green(checkPayload, "%d bytes", nc.MaxPayload())

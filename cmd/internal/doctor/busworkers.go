@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (d *Doctor) lookWorkers(ctx context.Context) (f findings) {
 		return f
 	}
 	d.lookSessions(ctx, b, &f)
+	if b.minority(&f, checkHookWorkers, checkLag) {
+		return f
+	}
 	nc, ok := b.as(events.UserDelivery, events.UserProvision)
 	if !ok {
 		f.skip("no credential here may look, see "+checkCredentials, checkHookWorkers, checkLag)
@@ -36,7 +40,7 @@ func (d *Doctor) lookWorkers(ctx context.Context) (f findings) {
 	}
 	states, err := events.Durables(ctx, nc)
 	if err != nil {
-		f.skip("there is no stream, see "+checkStream, checkHookWorkers, checkLag)
+		f.skip("the stream does not answer, see "+checkStream, checkHookWorkers, checkLag)
 		return f
 	}
 	table, _ := d.table(ctx) // without it those of the file are looked at
@@ -63,7 +67,7 @@ func (d *Doctor) lookSessions(ctx context.Context, b *bus, f *findings) {
 	case n == 0:
 		f.add(Red, checkSessions, "no session worker answers: people register and are not signed in", d.serve("session"))
 	case n == 1 && fails && !d.embedded():
-		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "a second '"+d.serve("session")+"', or on_failure: degrade")
+		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "a second one, best on another machine: "+d.serve("session")+"; or on_failure: degrade")
 	default:
 		f.green(checkSessions, "%d answer", n)
 	}
@@ -106,12 +110,24 @@ func builtIn(h delivery.Hook) bool {
 	return h.Kind == delivery.Webhook || h.CreatedAt.IsZero() && !h.InFile
 }
 
-// serve is the command that serves a part.
+// serve is the command that serves a part, beside others on one machine.
 func (d *Doctor) serve(part string) string {
 	if d.embedded() {
 		return "usher serve" + d.Flags
 	}
-	return "usher serve " + part + d.Flags
+	return fmt.Sprintf("USHER_SERVE__ADMIN__PORT=%d usher serve %s%s", freePort(), part, d.Flags)
+}
+
+// freePort is a port on which nobody listens now; 0 where none is found, which
+// has one chosen.
+func freePort() int {
+	for port := 4435; port < 4500; port++ {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close() // it was only tried
+			return port
+		}
+	}
+	return 0
 }
 
 // unseen gives those of the names that discovery does not find.

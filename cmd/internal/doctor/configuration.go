@@ -13,6 +13,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/app"
 	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
 )
 
 const (
@@ -40,7 +41,9 @@ func (d *Doctor) lookValid(context.Context) (f findings) {
 	case d.Problems != nil:
 		f.add(Red, checkValid, oneLine(d.Problems), "")
 	case d.Config != nil:
-		if err := app.Check(d.Config); err != nil {
+		if err := app.Check(d.Config); onlyCertificates(err) {
+			f.skip("a certificate cannot be used, see "+checkListenerCerts, checkValid)
+		} else if err != nil {
 			f.add(Red, checkValid, oneLine(err), "mend the file; 'usher config check"+d.Flags+"' says whether it is good")
 		}
 	}
@@ -50,6 +53,14 @@ func (d *Doctor) lookValid(context.Context) (f findings) {
 		f.skip("only secrets are wrong, see "+checkStrength, checkValid)
 	}
 	return f
+}
+
+// onlyCertificates tells whether nothing but certificates of listeners is wrong.
+func onlyCertificates(err error) bool {
+	var problems config.Problems
+	return errors.As(err, &problems) && !slices.ContainsFunc(problems, func(p config.Problem) bool {
+		return !strings.HasPrefix(p.Key, "serve.") || !strings.Contains(p.Key, ".tls.")
+	})
 }
 
 func (d *Doctor) lookWarnings(context.Context) (f findings) {
@@ -75,17 +86,18 @@ func (d *Doctor) lookWarnings(context.Context) (f findings) {
 // rule is about settings that are good each and fight each other.
 type rule struct {
 	name, about string
-	// breaks gives a finding where it is broken, its check left out; else nil.
+	// breaks gives a finding where it is broken, its check left out; nil or a green
+	// one where it is not.
 	breaks func(c *config.Config) *Finding
 	good   string
 }
 
 var rules = []rule{
 	{"enumeration", "whether an answer tells who has an account", enumeration, "an answer does not tell a taken address from a new one by the session"},
-	{"dev", "development mode stays on loopback", devBeyondLoopback, "development mode is off, or only this machine can connect"},
+	{"dev", "development mode stays on loopback", devBeyondLoopback, "development mode is off"},
 	{"deadlines", "waits end before the one who waits gives up", deadlines, "waits end in time"},
 	{"drain", "a process that is told to end has the time for it", drain, "a process ends within the half minute that is usual"},
-	{"rate_limits", "rate limits beyond loopback", unlimited, "rate limits are on, or only this machine can connect"},
+	{"rate_limits", "rate limits beyond loopback", unlimited, "rate limits are on"},
 	{"cookies", "cookies that browsers take", cookies, "browsers take and return the cookies"},
 	{"proxies", "whose address a request has", proxies, "addresses are those of clients"},
 	{"replicas", "copies of events on the bus", replicas, "as many copies as the bus has servers for"},
@@ -118,8 +130,11 @@ func enumeration(c *config.Config) *Finding {
 }
 
 func devBeyondLoopback(c *config.Config) *Finding {
-	if !c.Dev || loopback(c.Serve.Public.Host) && loopback(c.Serve.Admin.Host) {
+	if !c.Dev {
 		return nil
+	}
+	if loopback(c.Serve.Public.Host) && loopback(c.Serve.Admin.Host) {
+		return &Finding{Status: Green, Seen: "development mode, and only this machine can connect"}
 	}
 	return &Finding{
 		Status: Red, Seen: "development mode, with a listener beyond this machine: cheap hashes, cookies without Secure, mails can be read by administrators",
@@ -127,36 +142,32 @@ func devBeyondLoopback(c *config.Config) *Finding {
 	}
 }
 
-// answerLimit is how long the session worker has for an answer, see package events.
-const answerLimit = 5 * time.Second
-
 func deadlines(c *config.Config) *Finding {
-	if t := c.Session.Issue.Timeout; t > answerLimit {
-		return &Finding{Status: Yellow, Seen: fmt.Sprintf("session.issue.timeout is %s, and the session worker's answer comes within %s or never", t, answerLimit),
-			Mend: fmt.Sprintf("session.issue.timeout: %s or less; a registration waits so long where no worker answers", answerLimit)}
+	if t := c.Session.Issue.Timeout; t > events.AnswerTime {
+		return &Finding{Status: Yellow, Seen: fmt.Sprintf("session.issue.timeout is %s, and the session worker's answer comes within %s or never", t, events.AnswerTime),
+			Mend: fmt.Sprintf("session.issue.timeout: %s or less; a registration waits so long where no worker answers", events.AnswerTime)}
 	}
 	return nil
 }
 
-// Times at the end of a process: for requests that run, see cmd/internal/app, and
-// what systemd and Kubernetes leave it if they are told nothing.
-const (
-	drainTime  = 20 * time.Second
-	usualGrace = 30 * time.Second
-)
+// usualGrace is the time that Kubernetes leaves a process to end if it is told nothing.
+const usualGrace = 30 * time.Second
 
 func drain(c *config.Config) *Finding {
-	if c.Serve.DrainDelay+drainTime <= usualGrace {
+	if c.Serve.DrainDelay+app.DrainTime <= usualGrace {
 		return nil
 	}
-	needs := c.Serve.DrainDelay + drainTime
+	needs := c.Serve.DrainDelay + app.DrainTime
 	return &Finding{Status: Yellow, Seen: fmt.Sprintf("serve.drain_delay is %s: a process takes up to %s to end, and is often killed after %s", c.Serve.DrainDelay, needs, usualGrace),
 		Mend: fmt.Sprintf("terminationGracePeriodSeconds or TimeoutStopSec of %.0f seconds or more, or a shorter delay", needs.Seconds())}
 }
 
 func unlimited(c *config.Config) *Finding {
-	if c.RateLimits.Enabled || loopback(c.Serve.Public.Host) {
+	if c.RateLimits.Enabled {
 		return nil
+	}
+	if loopback(c.Serve.Public.Host) {
+		return &Finding{Status: Green, Seen: "rate limits are off, and only this machine can connect"}
 	}
 	return &Finding{Status: Yellow, Seen: "rate_limits.enabled is false, and others can connect", Mend: "rate_limits.enabled: true, unless a proxy in front limits registrations and logins"}
 }

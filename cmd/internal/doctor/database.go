@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -24,6 +23,7 @@ const (
 	checkEncrypted   = "database.tls"
 	checkOutbox      = "database.outbox"
 	checkVacuum      = "database.vacuum"
+	checkRetries     = "database.retries"
 	checkLetters     = "database.dead_letters"
 	checkSize        = "database.size"
 )
@@ -42,7 +42,7 @@ var databaseLooks = []look{
 		{checkVacuum, "the outbox is vacuumed"},
 		{checkSize, "how large it is"},
 	}, (*Doctor).lookServer, false},
-	{[]Check{{checkOutbox, "events that wait to be published"}, {checkLetters, "events that hooks have given up"}}, (*Doctor).lookWork, false},
+	{[]Check{{checkOutbox, "events that wait to be published"}, {checkRetries, "events that hooks fail at again and again"}, {checkLetters, "events that hooks have given up"}}, (*Doctor).lookWork, false},
 }
 
 // database is the opened one.
@@ -68,8 +68,8 @@ func (d *Doctor) db(ctx context.Context) (*database, error) {
 // databaseName is the database for people, without a secret.
 func (d *Doctor) databaseName() string {
 	dsn := d.Config.DSN.Reveal()
-	if u, err := url.Parse(dsn); err == nil && strings.HasPrefix(u.Scheme, "postgres") {
-		return "PostgreSQL " + u.Host + u.Path
+	if strings.HasPrefix(dsn, "postgres") {
+		return store.ServerName(dsn)
 	}
 	if path, ok := strings.CutPrefix(dsn, "sqlite://"); ok {
 		return "SQLite " + path
@@ -90,13 +90,32 @@ func (d *Doctor) lookDatabase(ctx context.Context) (f findings) {
 	case errors.Is(err, store.ErrNoDatabase):
 		f.add(Red, checkDatabase, oneLine(err), "'usher migrate"+d.Flags+"' makes it; or say where the server has it: -c FILE, USHER_DATA_DIR")
 	case err != nil:
-		f.add(Red, checkDatabase, fmt.Sprintf("%s: %s", d.databaseName(), oneLine(err)), "start it, or mend dsn; requests are answered with 503 until then")
+		f.add(Red, checkDatabase, fmt.Sprintf("%s: %s", d.databaseName(), oneLine(err)), mendRefused(err)+"; requests are answered with 503 until then")
 	case db.took > slow:
 		f.add(Yellow, checkDatabase, fmt.Sprintf("%s takes %s for an answer", d.databaseName(), short(db.took)), "bring it nearer: a registration waits for it several times")
 	default:
 		f.green(checkDatabase, "%s answers in %s", d.databaseName(), short(db.took))
 	}
 	return f
+}
+
+// mendRefused is what to do about a database that lets nobody in.
+func mendRefused(err error) string {
+	var refusal *store.Refusal
+	if !errors.As(err, &refusal) {
+		return "start it, or mend the host and port in dsn"
+	}
+	switch refusal.Code {
+	case "28P01": // a role that is not there looks the same where passwords are asked for
+		return "the password of that role in dsn, or ALTER ROLE … PASSWORD in psql"
+	case "28000":
+		return "a role that is there in dsn, or 'createuser ROLE'; and a line for it in pg_hba.conf"
+	case "3D000":
+		return "the name of the database in dsn, or 'createdb -O ROLE DATABASE'"
+	case "53300":
+		return "a higher max_connections; or a smaller max_conns in dsn, for each process"
+	}
+	return "see the log of the server"
 }
 
 const noDatabase = "the database cannot be looked at, see " + checkDatabase
@@ -107,20 +126,20 @@ func (d *Doctor) lookSchema(ctx context.Context) (f findings) {
 		f.skip(noDatabase, checkMigrations, checkKeys)
 		return f
 	}
-	is, want, least, err := db.Schema(ctx)
+	v, err := db.Schema(ctx)
 	switch {
 	case err != nil:
-		f.add(Red, checkMigrations, oneLine(err), "the role of dsn must be the owner of the tables")
-	case is < want:
-		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, this program wants %d: it does not start", is, want), "usher migrate"+d.Flags)
+		f.add(Red, checkMigrations, oneLine(err), "the role of dsn must be the owner of the tables; if a migration is missing among others, restore the backup")
+	case v.Pending:
+		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, this program wants %d: it does not start", v.Is, v.Wanted), "usher migrate"+d.Flags)
 		f.skip("the tables are of another version, see "+checkMigrations, checkKeys)
 		return f
-	case least > want:
-		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, which wants a program of version %d at least; this one is of %d and does not start", is, least, want), "use the newer program; to go back, restore the backup from before it")
-	case is > want:
-		f.add(Yellow, checkMigrations, fmt.Sprintf("the tables are of version %d, and this program is of version %d: they were made by a newer one", is, want), "go on with the update; to go back, restore the backup from before it")
+	case v.Least > v.Wanted:
+		f.add(Red, checkMigrations, fmt.Sprintf("the tables are of version %d, which wants a program of version %d at least; this one is of %d and does not start", v.Is, v.Least, v.Wanted), "use the newer program; to go back, restore the backup from before it")
+	case v.Is > v.Wanted:
+		f.add(Yellow, checkMigrations, fmt.Sprintf("the tables are of version %d, and this program is of version %d: they were made by a newer one", v.Is, v.Wanted), "go on with the update; to go back, restore the backup from before it")
 	default:
-		f.green(checkMigrations, "version %d, as this program wants", is)
+		f.green(checkMigrations, "version %d, as this program wants", v.Is)
 	}
 	f = append(f, d.lookKeys(ctx, db)...)
 	return f
@@ -214,6 +233,10 @@ const (
 )
 
 func replication(f *findings, p store.PostgresFacts, _ *store.InspectedDSN) {
+	if len(p.Replicas) > 0 && !p.Monitors {
+		f.skip(fmt.Sprintf("%d standbys, and the role of dsn may not see how they are; to let it: GRANT pg_monitor TO that role", len(p.Replicas)), checkReplicas)
+		return
+	}
 	var all []string
 	waited := 0
 	for _, r := range p.Replicas {
@@ -253,9 +276,9 @@ func connections(f *findings, p store.PostgresFacts, dsn *store.InspectedDSN) {
 func timeLimit(f *findings, _ store.PostgresFacts, dsn *store.InspectedDSN) {
 	switch t := dsn.StatementTimeout; {
 	case t == 0:
-		f.add(Yellow, checkLimit, "statement_timeout=0 in dsn: a frozen server holds requests as long as the kernel does", "leave it out of dsn: then it is 5 seconds")
+		f.add(Yellow, checkLimit, "statement_timeout=0 in dsn: a frozen server holds requests as long as the kernel does", fmt.Sprintf("leave it out of dsn: then it is %s", store.DefaultStatement))
 	case t > 30*time.Second:
-		f.add(Yellow, checkLimit, fmt.Sprintf("a statement may take %s", t), "statement_timeout=5000 in dsn, or leave it out")
+		f.add(Yellow, checkLimit, fmt.Sprintf("a statement may take %s", t), fmt.Sprintf("statement_timeout=%d in dsn, or leave it out", store.DefaultStatement.Milliseconds()))
 	default:
 		f.green(checkLimit, "%s", t)
 	}
@@ -312,12 +335,12 @@ const (
 func (d *Doctor) lookWork(ctx context.Context) (f findings) {
 	db, err := d.db(ctx)
 	if err != nil {
-		f.skip(noDatabase, checkOutbox, checkLetters)
+		f.skip(noDatabase, checkOutbox, checkRetries, checkLetters)
 		return f
 	}
 	depth, oldest, err := db.Outbox(ctx)
 	if err != nil {
-		f.skip("there is no outbox yet, see "+checkMigrations, checkOutbox, checkLetters)
+		f.skip("there is no outbox yet, see "+checkMigrations, checkOutbox, checkRetries, checkLetters)
 		return f
 	}
 	age := d.Now().Sub(oldest)
@@ -331,13 +354,19 @@ func (d *Doctor) lookWork(ctx context.Context) (f findings) {
 		f.green(checkOutbox, "%d events wait to be published", depth)
 	}
 	letters, err := db.DeadLetters(ctx)
-	if err != nil {
-		f.skip("there are no hooks yet, see "+checkMigrations, checkLetters)
+	retries, err2 := db.Retries(ctx)
+	if err != nil || err2 != nil {
+		f.skip("there are no hooks yet, see "+checkMigrations, checkRetries, checkLetters)
 		return f
+	}
+	for _, name := range sorted(retries) {
+		f.add(Yellow, checkRetries, fmt.Sprintf("%s has failed at %d events, each twice or more: they come again", name, retries[name]), "'usher worker show "+name+d.Flags+"' says how it is, 'usher dlq list --state waiting --hook "+name+d.Flags+"' why; mend it, or its endpoint")
+	}
+	if len(retries) == 0 {
+		f.green(checkRetries, "none")
 	}
 	if len(letters) == 0 {
 		f.green(checkLetters, "none")
-		return f
 	}
 	for _, name := range sorted(letters) {
 		f.add(Yellow, checkLetters, fmt.Sprintf("%s has given up %d events", name, letters[name]), "'usher dlq list --hook "+name+d.Flags+"' shows why; 'usher dlq redeliver' or 'usher dlq discard' ends it")

@@ -36,9 +36,6 @@ type Doctor struct {
 	// Network allows questions to others than the parts of the system: identity
 	// providers, and the public URL.
 	Network bool
-	// BusMonitor is the URL of the monitoring port of a bus server, empty to look at
-	// the usual one.
-	BusMonitor string
 	// Only are names or groups to look at; nil means all.
 	Only []string
 	// Progress is told after each check how many are done; nil is fine.

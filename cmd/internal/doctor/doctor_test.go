@@ -87,8 +87,9 @@ func TestConfigurationsThatFightThemselves(t *testing.T) {
 		{"cookie of the domain", map[string]any{"session.cookie.domain": "example.com", "serve.public.base_url": "https://id.example.com/", "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings"},
 		{"a proxy that is not trusted", map[string]any{"serve.public.base_url": "https://id.example.com/"}, "yellow configuration.proxies"},
 		{"and one limit for all", map[string]any{"serve.public.base_url": "https://id.example.com/", "rate_limits.enabled": true}, "red configuration.proxies"},
-		{"one replica of three servers", map[string]any{"bus.url": "nats://a:1,nats://b:1,nats://c:1", "bus.credentials": "creds", "bus.replicas": 1}, "yellow configuration.replicas"},
-		{"more replicas than servers", map[string]any{"bus.url": "nats://a:1,nats://b:1", "bus.credentials": "creds", "bus.replicas": 3}, "yellow configuration.replicas"},
+		{"one replica of three servers", map[string]any{"bus.url": "nats://a:1,nats://b:1,nats://c:1", "bus.credentials": "creds", "bus.replicas": 1, "dsn": "postgres://db/usher"}, "yellow configuration.replicas"},
+		{"more replicas than servers", map[string]any{"bus.url": "nats://a:1,nats://b:1", "bus.credentials": "creds", "bus.replicas": 3, "dsn": "postgres://db/usher"}, "yellow configuration.replicas"},
+		{"a bus for parts and a database for one process", map[string]any{"bus.url": "nats://a:1", "bus.credentials": "creds"}, "yellow configuration.warnings"},
 		{"debug", map[string]any{"log.level": "debug"}, "yellow configuration.log"},
 		{"a bad value", map[string]any{"session.issue.on_failure": "explode"}, "red configuration.valid"},
 	} {
@@ -98,6 +99,47 @@ func TestConfigurationsThatFightThemselves(t *testing.T) {
 				t.Errorf("findings are %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestOneCauseIsOneFinding has a certificate that cannot be used, which the
+// configuration as a whole cannot either.
+func TestOneCauseIsOneFinding(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := examine(t, map[string]any{"serve.admin.tls.cert.path": path, "serve.admin.tls.key.path": path}, "configuration.valid", "certificates")
+	if got := strings.Join(wrong(r), " "); got != "red certificates.listeners" || r.Findings[0].Status != doctor.Skipped {
+		t.Errorf("findings are %q and %+v, want red certificates.listeners alone", got, r.Findings[0])
+	}
+}
+
+func TestSaysWhichOfTwoReasonsIsGood(t *testing.T) {
+	t.Parallel()
+	for want, keys := range map[string]map[string]any{
+		"development mode is off":                             nil,
+		"development mode, and only this machine can connect": {"dev": true},
+	} {
+		if r := examine(t, keys, "configuration.dev"); r.Status != doctor.Green || len(r.Findings) != 1 || r.Findings[0].Seen != want {
+			t.Errorf("with %v: findings are %+v, want green: %s", keys, r.Findings, want)
+		}
+	}
+}
+
+// TestAdviceOnAWeakSecretCanBeFollowed: one that stays in the list is still refused.
+func TestAdviceOnAWeakSecretCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	weak, strong := "hunter2", "b1946ac92492d2347c6235b4d2611184-1"
+	for name, keys := range map[string][]any{"weak": {weak}, "weak behind a new one": {strong, weak}} {
+		r := examine(t, map[string]any{"secrets.default": keys}, "secrets.strength")
+		if r.Status != doctor.Red || !strings.Contains(r.Findings[0].Mend, "in its place") {
+			t.Errorf("%s: %+v, want red and to replace it", name, r.Findings)
+		}
+	}
+	if r := examine(t, map[string]any{"secrets.default": []any{strong}}, "secrets.strength"); r.Status != doctor.Green {
+		t.Errorf("replaced: %+v, want green", r.Findings)
 	}
 }
 
@@ -172,7 +214,7 @@ func TestNothingRuns(t *testing.T) {
 		"dsn": "postgres://usher:hunter2@127.0.0.1:1/usher", "bus.url": "nats://127.0.0.1:1", "bus.credentials": t.TempDir(),
 		"courier.smtp.connection_uri": "smtp://usher:hunter2@127.0.0.1:1/", "courier.smtp.from_address": "a@example.com",
 	}, "database", "bus", "mail", "processes")
-	want := "red database.reachable red bus.credentials yellow bus.sync_interval red mail.server yellow processes.health"
+	want := "red database.reachable red bus.credentials red mail.server yellow processes.health"
 	if got := strings.Join(wrong(r), " "); got != want {
 		t.Errorf("findings are %q, want %q", got, want)
 	}

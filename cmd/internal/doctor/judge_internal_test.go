@@ -1,9 +1,16 @@
 package doctor
 
 import (
+	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
@@ -83,6 +90,9 @@ func TestPostgresSettings(t *testing.T) {
 		{"asynchronous", func(p *store.PostgresFacts, _ *store.InspectedDSN) {
 			p.Replicas = []store.Replica{{Name: "b", State: "streaming", Sync: "async"}}
 		}, checkReplicas, Yellow},
+		{"may not see standbys", func(p *store.PostgresFacts, _ *store.InspectedDSN) {
+			p.Monitors, p.SynchronousStandbys, p.Replicas = false, "b", []store.Replica{{}}
+		}, checkReplicas, Skipped},
 		{"late standby", func(p *store.PostgresFacts, _ *store.InspectedDSN) {
 			p.SynchronousStandbys, p.Replicas = "b", []store.Replica{{Name: "b", State: "streaming", Sync: "sync", Lag: time.Minute}}
 		}, checkReplicas, Yellow},
@@ -92,7 +102,7 @@ func TestPostgresSettings(t *testing.T) {
 		{"in the clear", func(_ *store.PostgresFacts, d *store.InspectedDSN) { d.Loopback = false }, checkEncrypted, Red},
 		{"no vacuum", func(p *store.PostgresFacts, _ *store.InspectedDSN) { p.Autovacuum = false }, checkVacuum, Red},
 	} {
-		p := store.PostgresFacts{Version: "15.4", VersionNumber: 150_004, Fsync: true, FullPageWrites: true, SynchronousCommit: "on", Autovacuum: true, MaxConnections: 100, Connections: 10}
+		p := store.PostgresFacts{Version: "15.4", VersionNumber: 150_004, Fsync: true, FullPageWrites: true, SynchronousCommit: "on", Autovacuum: true, Monitors: true, MaxConnections: 100, Connections: 10}
 		dsn := store.InspectedDSN{Conns: 8, Loopback: true, Hosts: 1, StatementTimeout: 5 * time.Second}
 		c.change(&p, &dsn)
 		var f findings
@@ -105,7 +115,7 @@ func TestPostgresSettings(t *testing.T) {
 				bad = append(bad, one)
 			}
 		}
-		if c.want == "" && len(bad) > 0 || c.want != "" && (len(bad) != 1 || bad[0].Check != c.want || bad[0].Status != c.status || bad[0].Mend == "") {
+		if c.want == "" && len(bad) > 0 || c.want != "" && (len(bad) != 1 || bad[0].Check != c.want || bad[0].Status != c.status || bad[0].Mend == "" && c.status != Skipped) {
 			t.Errorf("%s: %+v, want %s %s alone", c.name, bad, c.status, c.want)
 		}
 	}
@@ -132,5 +142,112 @@ func TestCopiesOfTheStream(t *testing.T) {
 		if got := statusOf(f); got != c.want {
 			t.Errorf("judgeCopies(%+v) = %s, want %s", c.state, got, c.want)
 		}
+	}
+}
+
+// away is a bus of which the first servers do not answer.
+func away(t *testing.T, gone, all int, why error) *Doctor {
+	t.Helper()
+	keys, err := events.LoadOrMakeKeys(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bus{servers: map[string]error{}, creds: map[string][]byte{}}
+	for _, user := range events.Users() {
+		if b.creds[user], err = keys.Credentials(user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range all {
+		b.servers[fmt.Sprintf("tls://n%d:4222", n)] = nil
+		if n < gone {
+			b.servers[fmt.Sprintf("tls://n%d:4222", n)] = why
+		}
+	}
+	d := &Doctor{Config: &config.Config{}, Now: time.Now}
+	d.Config.Bus.URL = "tls://n0:4222"
+	if _, err := d.bus.get(t.Context(), func(context.Context) (*bus, error) { return b, nil }); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestMostServersAreAway is one cause: nothing that streams do is another finding.
+func TestMostServersAreAway(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("nats: connection refused")
+	for _, c := range []struct {
+		gone, all int
+		want      Status
+	}{{0, 3, Green}, {1, 3, Yellow}, {2, 3, Red}, {3, 3, Red}, {1, 2, Yellow}} {
+		d := away(t, c.gone, c.all, refused)
+		f := d.lookBus(t.Context())
+		if got := statusOf(f); got != c.want {
+			t.Errorf("%d of %d are away: %s, want %s", c.gone, c.all, got, c.want)
+		}
+		if c.gone != 2 {
+			continue
+		}
+		if !strings.Contains(f[0].Seen, "1 of 3 servers answer") || !strings.HasPrefix(f[0].Mend, "start") {
+			t.Errorf("2 of 3 are away: %+v, want it to say so", f[0])
+		}
+		for _, look := range []func(context.Context) findings{d.lookStream, d.lookMinting} {
+			for _, one := range look(t.Context()) {
+				if one.Status != Skipped || !strings.Contains(one.Seen, checkBus) {
+					t.Errorf("2 of 3 are away: %+v, want it to be skipped", one)
+				}
+			}
+		}
+	}
+}
+
+func TestCredentialsThatNobodyTried(t *testing.T) {
+	t.Parallel()
+	f := away(t, 1, 1, errors.New("nats: connection refused")).lookCredentials(t.Context())
+	if len(f) != 1 || f[0].Status != Green || !strings.Contains(f[0].Seen, "not tried") {
+		t.Errorf("credentials without a server are %+v, want them to be not tried", f)
+	}
+}
+
+func TestServersWithAnUnknownCertificate(t *testing.T) {
+	t.Parallel()
+	unknown := fmt.Errorf("connect: %w", x509.UnknownAuthorityError{})
+	d := away(t, 1, 1, unknown)
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "bus.tls.ca: the ca.pem") {
+		t.Errorf("without bus.tls.ca: %+v, want it to be asked for", f)
+	}
+	d.Config.Bus.TLS.CA = "other.pem"
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "in bus.tls.ca") {
+		t.Errorf("with another authority: %+v, want it to be named", f)
+	}
+}
+
+func TestDatabaseThatRefuses(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{"28P01": "password", "28000": "createuser", "3D000": "createdb", "53300": "max_connections", "57P03": "log"} {
+		if got := mendRefused(fmt.Errorf("open: %w", &store.Refusal{Code: code})); !strings.Contains(got, want) {
+			t.Errorf("mendRefused(%s) = %q, want %q in it", code, got, want)
+		}
+	}
+	if got := mendRefused(errors.New("connection refused")); !strings.Contains(got, "start it") {
+		t.Errorf("mendRefused without a code = %q", got)
+	}
+}
+
+func TestProcessOfAnotherBus(t *testing.T) {
+	t.Parallel()
+	d := Doctor{Config: &config.Config{}}
+	d.Config.Bus.URL = "nats://a:1,nats://b:1"
+	for uses, want := range map[string]Status{"nats://b:1,nats://a:1": Green, "nats://c:1": Yellow} {
+		name := "servers"
+		info := &dto.MetricFamily{Metric: []*dto.Metric{{Label: []*dto.LabelPair{{Name: &name, Value: &uses}}}}}
+		var f findings
+		if d.judgeBus(&f, info); len(f) != 1 || f[0].Status != want {
+			t.Errorf("judgeBus of %s = %+v, want %s", uses, f, want)
+		}
+	}
+	var f findings
+	if d.judgeBus(&f, nil); len(f) != 1 || f[0].Status != Skipped {
+		t.Errorf("judgeBus without that metric = %+v, want it to be skipped", f)
 	}
 }

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -19,12 +23,13 @@ const (
 	checkRelay    = "processes.relay"
 	checkSettings = "processes.settings"
 	checkRelease  = "processes.version"
+	checkUsesBus  = "processes.bus"
 )
 
 var processLooks = []look{
 	{[]Check{{checkHealth, "the process behind the admin listener is ready"}}, (*Doctor).lookHealth, false},
 	{[]Check{{checkRelay, "a process publishes what was committed"}}, (*Doctor).lookRelay, false},
-	{[]Check{{checkSettings, "saved settings are in force"}, {checkRelease, "it is of this version"}}, (*Doctor).lookProcess, false},
+	{[]Check{{checkSettings, "saved settings are in force"}, {checkRelease, "it is of this version"}, {checkUsesBus, "it uses the bus of the configuration"}}, (*Doctor).lookProcess, false},
 }
 
 // Admin asks the admin listener of a running process.
@@ -164,10 +169,10 @@ func (d *Doctor) lookProcess(ctx context.Context) (f findings) {
 	version, err2 := d.Admin.get(ctx, "/version")
 	switch {
 	case err != nil || err2 != nil:
-		f.skip("no process answers, see "+checkHealth, checkSettings, checkRelease)
+		f.skip("no process answers, see "+checkHealth, checkSettings, checkRelease, checkUsesBus)
 		return f
 	case metrics.status == http.StatusUnauthorized || metrics.status == http.StatusForbidden:
-		f.skip("the admin listener wants a token in USHER_ADMIN_TOKEN: 'usher admin token new NAME'", checkSettings, checkRelease)
+		f.skip("the admin listener wants a token in USHER_ADMIN_TOKEN: 'usher admin token new NAME'", checkSettings, checkRelease, checkUsesBus)
 		return f
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -181,6 +186,7 @@ func (d *Doctor) lookProcess(ctx context.Context) (f findings) {
 	default:
 		f.green(checkSettings, "saved settings are in force")
 	}
+	d.judgeBus(&f, families["usher_bus_info"])
 	var is struct{ Version string }
 	switch err := json.Unmarshal(version.body, &is); {
 	case err != nil || is.Version == "":
@@ -191,6 +197,29 @@ func (d *Doctor) lookProcess(ctx context.Context) (f findings) {
 		f.green(checkRelease, "%s", is.Version)
 	}
 	return f
+}
+
+// judgeBus compares the bus that a process was started with with the configured one.
+func (d *Doctor) judgeBus(f *findings, info *dto.MetricFamily) {
+	want := d.Config.Bus.URL
+	if at, err := os.ReadFile(filepath.Join(d.Config.DataDir, "bus.url")); d.embedded() && err == nil {
+		want = strings.TrimSpace(string(at))
+	}
+	uses := ""
+	for _, label := range info.GetMetric() {
+		for _, l := range label.GetLabel() {
+			uses = l.GetValue()
+		}
+	}
+	list := func(urls string) []string { return slices.Sorted(strings.SplitSeq(urls, ",")) }
+	switch {
+	case uses == "" || want == "":
+		f.skip("it does not tell", checkUsesBus)
+	case !slices.Equal(list(uses), list(want)):
+		f.add(Yellow, checkUsesBus, fmt.Sprintf("the process at %s uses the bus %s, the configuration names %s", d.Admin.URL, uses, want), "start that process again with this configuration; or give the doctor that of the process, with -c FILE")
+	default:
+		f.green(checkUsesBus, "it uses %s", uses)
+	}
 }
 
 // lastOf is the end of an error, without what stands in the finding already.

@@ -24,14 +24,18 @@ var secretLooks = []look{
 	{[]Check{{checkFiles, "only their owner can read files that hold secrets"}}, (*Doctor).lookFiles, false},
 }
 
-const makeSecret = "openssl rand -hex 32; put it first in the list, keep the former one behind it until the keys were sealed anew ('usher migrate') and old cookies have ended"
+const (
+	makeSecret = "openssl rand -hex 32; put it first in the list, keep the former one behind it until the keys were sealed anew ('usher migrate') and old cookies have ended"
+	// A weak one may not stay in the list, so that it cannot open anything either.
+	replaceSecret = "'openssl rand -hex 32' in its place; if development mode has used it, first 'usher migrate --dev' with the new one before it in the list, or the database's keys stay closed"
+)
 
 func (d *Doctor) lookStrength(context.Context) (f findings) {
 	var problems config.Problems
 	if errors.As(d.Problems, &problems) {
 		for _, p := range problems {
 			if strings.HasPrefix(p.Key, "secrets") {
-				f.add(Red, checkStrength, p.Error(), makeSecret)
+				f.add(Red, checkStrength, p.Error(), replaceSecret)
 			}
 		}
 	}
