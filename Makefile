@@ -36,7 +36,7 @@ screenshots: ## take every page of the console into SCREENSHOTS (default bin/scr
 	USHER_TEST_SCREENSHOTS=$(abspath $(or $(SCREENSHOTS),bin/screenshots)) $(GO) test -run '^TestScreenshots$$' -count=1 -timeout=15m -v ./cmd/e2e
 
 soak: ## break every part under load, and see that nothing is lost; PART='^TestFaults$$' one test
-	USHER_TEST_SOAK=1 $(GO) test -run '$(or $(PART),^(TestSoak|TestFaults|TestPowerCut|TestNodes|TestTheDatabaseFailsOver|TestSoakVersions)$$)' -count=1 -timeout=180m -v ./cmd/e2e
+	USHER_TEST_SOAK=1 $(GO) test -run '$(or $(PART),^(TestSoak|TestFaults|TestPowerCut|TestNodes|TestTheDatabaseFailsOver|TestSoakVersions|TestTheBusIsDown|TestPagesInABrowser)$$)' -count=1 -timeout=180m -v ./cmd/e2e
 
 fuzz: ## fuzz each parser for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

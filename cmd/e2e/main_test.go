@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,14 @@ import (
 
 // Built once for all tests of this package.
 var usherBin, natsBin string
+
+// inTheLongRun gives what is for "make soak", or what is for "make test".
+func inTheLongRun[T any](long, short T) T {
+	if os.Getenv("USHER_TEST_SOAK") != "" {
+		return long
+	}
+	return short
+}
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -41,6 +50,11 @@ func run(m *testing.M) int {
 			fmt.Fprintf(os.Stderr, "go build %v: %v\n%s", args, err, out)
 			return 1
 		}
+	}
+	// A case of a property here is a reload and a handful of people.
+	if err := flag.Set("rapid.checks", "20"); err != nil { // what the command line says is read later
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	return m.Run()
 }
