@@ -90,6 +90,19 @@ const (
 	metaUndeclared = "usher-undeclared-since"
 )
 
+// ErrKept is in the errors about what is there and stays as it is, since the bus does
+// not let it be mended, as a stream of one copy on a single server that is to have three.
+var ErrKept = errors.New("it stays as it is")
+
+// OnlyKept tells whether all that an error of [Provision] is about is there, and of
+// use as it is.
+func OnlyKept(err error) bool {
+	if all, joined := err.(interface{ Unwrap() []error }); joined {
+		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !errors.Is(err, ErrKept) })
+	}
+	return errors.Is(err, ErrKept)
+}
+
 // Provision declares the stream and the durable consumers: it creates what is
 // not there, mends what differs, and leaves the rest alone, durables that are
 // not listed too. The changes say what it did, one line each. What the bus
@@ -102,12 +115,16 @@ func Provision(ctx context.Context, nc *nats.Conn, o StreamOptions, durables []D
 	if err != nil {
 		return nil, fmt.Errorf("provision: %w", err)
 	}
+	var errs []error
 	change, err := provisionStream(ctx, js, o)
 	if err != nil {
-		return nil, fmt.Errorf("provision stream %s: %w", Stream, err)
+		err = fmt.Errorf("provision stream %s: %w", Stream, err)
+		if !errors.Is(err, ErrKept) {
+			return nil, err
+		}
+		errs = append(errs, err)
 	}
 	changes = append(changes, change)
-	var errs []error
 	for _, d := range durables {
 		change, err := provisionDurable(ctx, js, d)
 		if err != nil {
@@ -146,7 +163,7 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, o StreamOption
 		return "", nil // the next time
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
+		return "", fmt.Errorf("cannot be mended (%s): %w: %w", differences, ErrKept, err)
 	}
 	return "mended stream " + Stream + ": " + differences + follows, nil
 }
@@ -197,7 +214,7 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 		return "", nil
 	}
 	if _, err := js.UpdateConsumer(ctx, Stream, want); err != nil {
-		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
+		return "", fmt.Errorf("cannot be mended (%s): %w: %w", differences, ErrKept, err)
 	}
 	return "mended durable consumer " + d.Name + ": " + differences, nil
 }

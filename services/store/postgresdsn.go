@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -100,6 +101,9 @@ func readDSN(dsn string) (pq.Config, limits, error) {
 		if errors.As(err, &parse) {
 			err = parse.Err // the error itself holds the password
 		}
+		if errors.As(err, new(url.EscapeError)) {
+			err = errors.New("a % that does not begin an escaped sign: write %25 for one in the password")
+		}
 		if strings.Contains(err.Error(), "invalid userinfo") || strings.Contains(err.Error(), "invalid port") {
 			err = fmt.Errorf("%s: write postgres://user:password@host:5432/name, with %%XX for signs such as / ? # @ : in the password", kindOf(err))
 		}
@@ -187,6 +191,8 @@ func checkParameters(q url.Values) error {
 		case slices.Contains(known, name) || strings.Contains(name, "."):
 		case name == "database":
 			errs = append(errs, errors.New("unknown parameter database: the name stands behind the host, postgres://host/name"))
+		case !parameterName.MatchString(name): // it may be a piece of the password
+			errs = append(errs, errors.New("a parameter has no name: write %3F for a ? in the password"))
 		default:
 			errs = append(errs, fmt.Errorf("unknown parameter %s%s", name, didYouMean(name, known)))
 		}
@@ -197,6 +203,8 @@ func checkParameters(q url.Values) error {
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
+
+var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
 func didYouMean(name string, known []string) string {
 	best := slices.MinFunc(known, func(a, b string) int {

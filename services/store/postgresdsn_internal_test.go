@@ -62,6 +62,9 @@ func TestDSNIsRefused(t *testing.T) {
 		"postgres://u:hunter2@db/x?sslmode=full":                       "verify-full",
 		"postgres://u:hunter2@db/x?sslmode=require&sslrootcert=system": "verify-full",
 		"postgres://u:hunter2/@db/x":                                   "%XX",
+		"postgres://u:?hunter2@db/x":                                   "%3F",
+		"postgres://u:123?hunter2@db/x":                                "%3F",
+		"postgres://u:%zzhunter2@db/x":                                 "%25",
 	} {
 		_, _, err := parseDSN(dsn)
 		switch {
@@ -69,7 +72,7 @@ func TestDSNIsRefused(t *testing.T) {
 			t.Errorf("parseDSN(%q): %v", dsn, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("parseDSN(%q): %v, want an error with %q", dsn, err, want)
-		case err != nil && strings.Contains(err.Error(), "hunter2"):
+		case err != nil && strings.Contains(err.Error(), "hunter2"), err != nil && strings.Contains(err.Error(), "zz"):
 			t.Errorf("parseDSN(%q) shows the password: %v", dsn, err)
 		}
 	}

@@ -84,7 +84,10 @@ func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
 	fixed := p.fixedHooks()
-	if err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); err != nil {
+	switch err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); {
+	case events.OnlyKept(err): // what is there does: events go on
+		p.log.Error("the bus is not as it is configured", "error", err)
+	case err != nil:
 		return err
 	}
 	p.warnOfReused(ctx, fixed)

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,8 +82,10 @@ func (w *watch) follow(files []string) {
 	w.files = map[string]bool{}
 	wanted := map[string]bool{}
 	for _, file := range files {
-		w.files[filepath.Clean(file)] = true
-		wanted[filepath.Dir(file)] = true
+		for _, seen := range seenBy(file) {
+			w.files[seen] = true
+			wanted[filepath.Dir(seen)] = true
+		}
 	}
 	for folder := range w.folders {
 		if !wanted[folder] {
@@ -99,6 +103,26 @@ func (w *watch) follow(files []string) {
 		}
 		w.folders[folder] = true
 	}
+}
+
+// seenBy gives the paths whose change may change what a file holds: its own, and those of
+// the links to folders that lead to it. Each is in a folder without links, since two names
+// of one folder would be one watch, which knows one of them.
+func seenBy(file string) (paths []string) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil // the working directory is gone
+	}
+	for path := file; path != filepath.Dir(path); path = filepath.Dir(path) {
+		is, err := os.Lstat(path)
+		if path != file && (err != nil || is.Mode()&fs.ModeSymlink == 0) {
+			continue
+		}
+		if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			paths = append(paths, filepath.Join(folder, filepath.Base(path)))
+		}
+	}
+	return paths
 }
 
 // concerns tells whether a change in its folder may change what one of the files holds.

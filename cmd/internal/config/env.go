@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"os"
 	"reflect"
 	"strings"
 
@@ -85,7 +84,7 @@ func (l *loader) valueOfVariable(name, text string, inFile bool) (any, error) {
 		return nil, errors.New("want the path of a file that holds the value")
 	}
 	l.reads(text)
-	held, err := os.ReadFile(text)
+	held, err := readRegular(text)
 	if err != nil {
 		return nil, err
 	}

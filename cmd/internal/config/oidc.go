@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"encoding/json"
-	"os"
 	"strings"
 
 	"github.com/usher-auth/usher/services/oidc"
@@ -138,7 +137,7 @@ func (l *loader) readClientSecret(key string, p *IdentityProvider) {
 		l.refuseKey(key, "want this or client_secret, not both")
 		return
 	}
-	text, err := os.ReadFile(l.beside(p.ClientSecretFile))
+	text, err := readRegular(l.beside(p.ClientSecretFile))
 	if err != nil {
 		l.refuseKey(key, "%w", err)
 		return

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,7 +33,7 @@ func read(from, dir string) ([]byte, error) {
 		if !filepath.IsAbs(rest) {
 			rest = filepath.Join(dir, rest)
 		}
-		return os.ReadFile(rest)
+		return readRegular(rest)
 	case "base64":
 		text, err := base64.StdEncoding.DecodeString(rest)
 		if err != nil {

@@ -100,7 +100,7 @@ func (l *loader) pem(name, path, encoded string) []byte {
 	var text []byte
 	var err error
 	if path != "" {
-		text, err = os.ReadFile(l.beside(path))
+		text, err = readRegular(l.beside(path))
 	} else if text, err = base64.StdEncoding.DecodeString(encoded); err != nil {
 		err = errors.New("this is not base64")
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"os"
 	"strings"
 
 	"github.com/usher-auth/usher/services/delivery"
@@ -43,7 +42,7 @@ func (l *loader) readWebhookSecrets(c *Config) {
 		if w.SecretFile == "" {
 			continue // said by the check
 		}
-		text, err := os.ReadFile(l.beside(w.SecretFile))
+		text, err := readRegular(l.beside(w.SecretFile))
 		if err != nil {
 			l.refuseKey(entry("webhooks", i)+".secret_file", "%w", err)
 		}
