@@ -220,11 +220,11 @@ func (w ward) missingMigration(t *testing.T) {
 	}
 	defer db.Close()
 	var last int64
-	if err := db.QueryRowContext(t.Context(), `UPDATE goose_db_version SET is_applied = false WHERE version_id = (SELECT max(version_id) FROM goose_db_version) RETURNING version_id`).Scan(&last); err != nil {
+	if err := db.QueryRowContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version) RETURNING version_id`).Scan(&last); err != nil {
 		t.Fatal(err)
 	}
 	w.finds("missing migration", w.doctor(nil), "red database.migrations")
-	if _, err := db.ExecContext(t.Context(), `UPDATE goose_db_version SET is_applied = true WHERE version_id = $1`, last); err != nil {
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, true)`, last); err != nil {
 		t.Fatal(err)
 	}
 }

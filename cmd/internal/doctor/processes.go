@@ -125,6 +125,10 @@ func (d *Doctor) seesToo(ctx context.Context, f *findings, name string) bool {
 			f.skip(noDatabase, checkHealth)
 			return true
 		}
+	case "bus":
+		if _, ok := d.reached(ctx, f, checkHealth); !ok {
+			return true
+		}
 	case "session worker":
 		var own findings
 		if b, ok := d.reached(ctx, f, checkHealth); !ok {
