@@ -176,7 +176,9 @@ func nest(t *testing.T, spans []*tracepb.Span) {
 			continue
 		}
 		before := s.GetStartTimeUnixNano() < parent.GetStartTimeUnixNano()
-		behind := s.GetEndTimeUnixNano() > parent.GetEndTimeUnixNano() && s.GetKind() != tracepb.Span_SPAN_KIND_PRODUCER
+		// What is published later has no end here, and of two questions the slower one is not waited for.
+		waited := s.GetKind() != tracepb.Span_SPAN_KIND_PRODUCER && s.GetName() != "session answer"
+		behind := waited && s.GetEndTimeUnixNano() > parent.GetEndTimeUnixNano()
 		if before || behind {
 			t.Errorf("%q lies at %d–%d, outside of its parent %q at %d–%d", s.GetName(), s.GetStartTimeUnixNano(), s.GetEndTimeUnixNano(),
 				parent.GetName(), parent.GetStartTimeUnixNano(), parent.GetEndTimeUnixNano())
