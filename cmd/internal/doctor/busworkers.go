@@ -63,11 +63,11 @@ func (d *Doctor) lookSessions(ctx context.Context, b *bus, f *findings) {
 	case err != nil:
 		f.add(Red, checkSessions, oneLine(err), "")
 	case n == 0 && fails:
-		f.add(Red, checkSessions, "no session worker answers: nobody can register (session.issue.on_failure: fail)", d.serve("session"))
+		f.add(Red, checkSessions, "no session worker answers: nobody can register (session.issue.on_failure: fail)", d.serve(ctx, "session"))
 	case n == 0:
-		f.add(Red, checkSessions, "no session worker answers: people register and are not signed in", d.serve("session"))
+		f.add(Red, checkSessions, "no session worker answers: people register and are not signed in", d.serve(ctx, "session"))
 	case n == 1 && fails && !d.embedded():
-		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "a second one, best on another machine: "+d.serve("session")+"; or on_failure: degrade")
+		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "a second one, best on another machine: "+d.serve(ctx, "session")+"; or on_failure: degrade")
 	default:
 		f.green(checkSessions, "%d answer", n)
 	}
@@ -93,7 +93,7 @@ func (d *Doctor) lookHookWorkers(ctx context.Context, b *bus, hooks map[string]d
 	for _, name := range idle {
 		mend := "start the program of worker " + name + "; 'usher worker show " + name + d.Flags + "' says what is known of it"
 		if builtIn(hooks[name]) {
-			mend = d.serve("hooks")
+			mend = d.serve(ctx, "hooks")
 		}
 		f.add(Yellow, checkHookWorkers, fmt.Sprintf("nobody takes the events of %s: they wait", name), mend)
 	}
@@ -111,18 +111,19 @@ func builtIn(h delivery.Hook) bool {
 }
 
 // serve is the command that serves a part, beside others on one machine.
-func (d *Doctor) serve(part string) string {
+func (d *Doctor) serve(ctx context.Context, part string) string {
 	if d.embedded() {
 		return "usher serve" + d.Flags
 	}
-	return fmt.Sprintf("USHER_SERVE__ADMIN__PORT=%d usher serve %s%s", freePort(), part, d.Flags)
+	return fmt.Sprintf("USHER_SERVE__ADMIN__PORT=%d usher serve %s%s", freePort(ctx), part, d.Flags)
 }
 
 // freePort is a port on which nobody listens now; 0 where none is found, which
 // has one chosen.
-func freePort() int {
+func freePort(ctx context.Context) int {
+	var lc net.ListenConfig
 	for port := 4435; port < 4500; port++ {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+		if l, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			_ = l.Close() // it was only tried
 			return port
 		}

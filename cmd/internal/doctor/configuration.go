@@ -144,8 +144,10 @@ func devBeyondLoopback(c *config.Config) *Finding {
 
 func deadlines(c *config.Config) *Finding {
 	if t := c.Session.Issue.Timeout; t > events.AnswerTime {
-		return &Finding{Status: Yellow, Seen: fmt.Sprintf("session.issue.timeout is %s, and the session worker's answer comes within %s or never", t, events.AnswerTime),
-			Mend: fmt.Sprintf("session.issue.timeout: %s or less; a registration waits so long where no worker answers", events.AnswerTime)}
+		return &Finding{
+			Status: Yellow, Seen: fmt.Sprintf("session.issue.timeout is %s, and the session worker's answer comes within %s or never", t, events.AnswerTime),
+			Mend: fmt.Sprintf("session.issue.timeout: %s or less; a registration waits so long where no worker answers", events.AnswerTime),
+		}
 	}
 	return nil
 }
@@ -158,8 +160,10 @@ func drain(c *config.Config) *Finding {
 		return nil
 	}
 	needs := c.Serve.DrainDelay + app.DrainTime
-	return &Finding{Status: Yellow, Seen: fmt.Sprintf("serve.drain_delay is %s: a process takes up to %s to end, and is often killed after %s", c.Serve.DrainDelay, needs, usualGrace),
-		Mend: fmt.Sprintf("terminationGracePeriodSeconds or TimeoutStopSec of %.0f seconds or more, or a shorter delay", needs.Seconds())}
+	return &Finding{
+		Status: Yellow, Seen: fmt.Sprintf("serve.drain_delay is %s: a process takes up to %s to end, and is often killed after %s", c.Serve.DrainDelay, needs, usualGrace),
+		Mend: fmt.Sprintf("terminationGracePeriodSeconds or TimeoutStopSec of %.0f seconds or more, or a shorter delay", needs.Seconds()),
+	}
 }
 
 func unlimited(c *config.Config) *Finding {
@@ -181,11 +185,15 @@ func cookies(c *config.Config) *Finding {
 	domain := strings.TrimPrefix(c.Session.Cookie.Domain, ".")
 	switch {
 	case domain != "" && host != domain && !strings.HasSuffix(host, "."+domain):
-		return &Finding{Status: Red, Seen: fmt.Sprintf("session.cookie.domain %s does not hold the host of serve.public.base_url, %s: browsers drop the cookie", domain, host),
-			Mend: "session.cookie.domain: the host, a domain above it, or empty"}
+		return &Finding{
+			Status: Red, Seen: fmt.Sprintf("session.cookie.domain %s does not hold the host of serve.public.base_url, %s: browsers drop the cookie", domain, host),
+			Mend: "session.cookie.domain: the host, a domain above it, or empty",
+		}
 	case base.Scheme == "http" && c.Session.Cookie.Secure && !loopback(host):
-		return &Finding{Status: Red, Seen: "session.cookie.secure is true and serve.public.base_url is http: browsers do not return the cookie",
-			Mend: "serve.public.base_url: the https URL that browsers use"}
+		return &Finding{
+			Status: Red, Seen: "session.cookie.secure is true and serve.public.base_url is http: browsers do not return the cookie",
+			Mend: "serve.public.base_url: the https URL that browsers use",
+		}
 	case base.Scheme == "https" && !c.Session.Cookie.Secure:
 		return &Finding{Status: Yellow, Seen: "serve.public.base_url is https and session.cookie.secure is false: one plain request shows the session", Mend: "cookies.secure: true"}
 	case c.Cookies.SameSite == "Strict" && len(c.OIDCProviders()) > 0:

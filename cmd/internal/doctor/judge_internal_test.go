@@ -34,8 +34,12 @@ func TestClocksApart(t *testing.T) {
 		ahead, within time.Duration
 		want          Status
 	}{
-		{0, 0, Green}, {900 * time.Millisecond, 0, Green}, {2 * time.Second, 0, Yellow}, {-2 * time.Second, 0, Yellow},
-		{6 * time.Second, 0, Red}, {-6 * time.Second, 0, Red},
+		{0, 0, Green},
+		{900 * time.Millisecond, 0, Green},
+		{2 * time.Second, 0, Yellow},
+		{-2 * time.Second, 0, Yellow},
+		{6 * time.Second, 0, Red},
+		{-6 * time.Second, 0, Red},
 		{1500 * time.Millisecond, time.Second, Green}, // it may be half a second
 	} {
 		var f findings
@@ -56,8 +60,13 @@ func TestCertificatesEnd(t *testing.T) {
 		host         string
 		want         Status
 	}{
-		{-day, 60 * day, "", Green}, {-day, 29 * day, "", Yellow}, {-day, 6 * day, "", Red}, {-day, -time.Second, "", Red},
-		{day, 60 * day, "", Red}, {-day, 60 * day, "id.example.com", Green}, {-day, 60 * day, "other.example.com", Red},
+		{-day, 60 * day, "", Green},
+		{-day, 29 * day, "", Yellow},
+		{-day, 6 * day, "", Red},
+		{-day, -time.Second, "", Red},
+		{day, 60 * day, "", Red},
+		{-day, 60 * day, "id.example.com", Green},
+		{-day, 60 * day, "other.example.com", Red},
 	} {
 		leaf := &x509.Certificate{NotBefore: now.Add(c.begins), NotAfter: now.Add(c.ends), DNSNames: []string{"id.example.com"}}
 		var f findings
