@@ -10,14 +10,14 @@ import (
 // maxFile bounds what a file that the configuration names may hold.
 const maxFile = 1 << 20
 
-// readRegular reads a regular file. Of anything else, such as a pipe, nobody knows when it
-// would end.
+// readRegular reads a regular file, or the null device. Of anything else, such as a pipe,
+// nobody knows when it would end.
 func readRegular(path string) ([]byte, error) {
 	is, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !is.Mode().IsRegular() {
+	if !is.Mode().IsRegular() && path != os.DevNull {
 		return nil, fmt.Errorf("%s is no regular file", path)
 	}
 	f, err := os.Open(path)
