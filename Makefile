@@ -4,7 +4,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=.ci/tools.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check bench soak generate build demo fuzz security screenshots
+.PHONY: help setup test check check-deploy bench soak generate build demo fuzz security screenshots
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,19 @@ test: ## run all tests, with what they need
 check: ## format, vet, lint, layout, generated files unchanged, pure Go
 	.ci/check
 
+check-deploy: ## what deploy/ holds: parsed, rendered, started, and broken copies refused
+	$(GO) -C deploy/check mod tidy -diff
+	$(GO) -C deploy/check vet ./...
+	$(GO) -C deploy/check test -count=1 -timeout=30m ./... # what is cached does not know of files outside of its module
+
 bench: ## measure, floors and goals beside; PART=outbox one part
 	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e
 
 screenshots: ## take every page of the console into SCREENSHOTS (default bin/screenshots)
 	USHER_TEST_SCREENSHOTS=$(abspath $(or $(SCREENSHOTS),bin/screenshots)) $(GO) test -run '^TestScreenshots$$' -count=1 -timeout=15m -v ./cmd/e2e
 
-soak: ## kill parts 100 times under load, and see that nothing is lost
-	USHER_TEST_SOAK=1 $(GO) test -run '^TestSoak$$' -count=1 -timeout=60m -v ./cmd/e2e
+soak: ## break every part under load, and see that nothing is lost; PART='^TestFaults$$' one test
+	USHER_TEST_SOAK=1 $(GO) test -run '$(or $(PART),^(TestSoak|TestFaults|TestPowerCut|TestNodes|TestTheDatabaseFailsOver|TestSoakVersions|TestTheBusIsDown|TestPagesInABrowser)$$)' -count=1 -timeout=180m -v ./cmd/e2e
 
 fuzz: ## fuzz each parser for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

@@ -2,80 +2,11 @@ package events
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 )
-
-// ServerOptions are what differs between servers.
-type ServerOptions struct {
-	// Listen is host:port; port -1 is any free one.
-	Listen string
-	// StoreDir holds the streams. Two servers must not share it.
-	StoreDir string
-	// Name of the server; needed, and different for each server of a cluster.
-	Name string
-	// Cluster is zero for a server that is alone.
-	Cluster Cluster
-}
-
-// serverConfig is a nats-server configuration. It holds no secret, but that of a cluster.
-const serverConfig = `# Made by "usher bus config". Accounts and rights stand in the tokens below.
-server_name: %s
-listen: %s
-max_payload: 256KB
-
-# A worker that hangs is noticed within 15 seconds.
-ping_interval: "5s"
-ping_max: 2
-
-jetstream {
-  store_dir: %s
-  # An acknowledged event is on the disk: without this a power cut loses minutes of them.
-  sync_interval: always
-}
-%s
-operator: %s
-system_account: %s
-resolver: MEMORY
-resolver_preload {
-%s}
-`
-
-// ServerConfig gives the text of a nats-server configuration with Usher's
-// accounts. Any server that was given one accepts all credentials of k.
-func (k *Keys) ServerConfig(o ServerOptions) (string, error) {
-	operator, err := k.operatorToken()
-	if err != nil {
-		return "", fmt.Errorf("bus configuration: %w", err)
-	}
-	accounts, err := k.accounts()
-	if err != nil {
-		return "", fmt.Errorf("bus configuration: %w", err)
-	}
-	var preload string
-	for _, claims := range accounts {
-		token, err := claims.Encode(k.operator)
-		if err != nil {
-			return "", fmt.Errorf("bus configuration: account %s: %w", claims.Name, err)
-		}
-		preload += fmt.Sprintf("  # %s\n  %s: %s\n", claims.Name, claims.Subject, token)
-	}
-	system, err := k.system.PublicKey()
-	if err != nil {
-		return "", fmt.Errorf("bus configuration: %w", err)
-	}
-	cluster, err := k.clusterConfig(o.Cluster)
-	if err != nil {
-		return "", fmt.Errorf("bus configuration: %w", err)
-	}
-	return fmt.Sprintf(serverConfig, strconv.Quote(o.Name), strconv.Quote(o.Listen), strconv.Quote(o.StoreDir),
-		cluster, operator, system, preload), nil
-}
 
 // Credentials gives the text of a .creds file for one of Usher's own users. It
 // does not expire.
@@ -85,7 +16,10 @@ func (k *Keys) Credentials(user string) ([]byte, error) {
 		return nil, fmt.Errorf("credentials: the bus has no user %q", user)
 	}
 	signer, issuer := k.auth, ""
-	if r.account == accountEvents {
+	switch r.account {
+	case accountSystem:
+		signer = k.system
+	case accountEvents:
 		var err error
 		if issuer, err = k.events.PublicKey(); err != nil {
 			return nil, fmt.Errorf("credentials: %w", err)
@@ -105,40 +39,6 @@ func (k *Keys) WorkerCredentials(name string, expires time.Time) ([]byte, error)
 		return nil, err
 	}
 	return m.WorkerCredentials(name, expires)
-}
-
-// Write writes into dir what an external server and Usher's parts need:
-// [ServerOptions.File], creds/<user>.creds, and what [LoadMinter] reads from creds.
-func (k *Keys) Write(dir string, o ServerOptions) error {
-	config, err := k.ServerConfig(o)
-	if err != nil {
-		return err
-	}
-	creds := filepath.Join(dir, "creds")
-	if err := os.MkdirAll(creds, 0o700); err != nil {
-		return fmt.Errorf("write bus configuration: %w", err)
-	}
-	mode := os.FileMode(0o644)
-	if o.Cluster.Listen != "" {
-		mode = 0o600 // it holds what the servers know each other by
-	}
-	if err := os.WriteFile(filepath.Join(dir, o.File()), []byte(config), mode); err != nil {
-		return fmt.Errorf("write bus configuration: %w", err)
-	}
-	for _, r := range rights {
-		text, err := k.Credentials(r.user)
-		if err != nil {
-			return err
-		}
-		if err := writeSecret(filepath.Join(creds, r.user+".creds"), text); err != nil {
-			return fmt.Errorf("write credentials: %w", err)
-		}
-	}
-	m, err := k.Minter()
-	if err != nil {
-		return err
-	}
-	return m.write(creds)
 }
 
 func (k *Keys) operatorToken() (string, error) {
@@ -163,7 +63,7 @@ func (k *Keys) accounts() ([]*jwt.AccountClaims, error) {
 	for _, a := range []struct {
 		name string
 		pair nkeys.KeyPair
-	}{{"SYS", k.system}, {accountAuth, k.auth}, {accountEvents, k.events}, {accountWorkers, k.workers}} {
+	}{{accountSystem, k.system}, {accountAuth, k.auth}, {accountEvents, k.events}, {accountWorkers, k.workers}} {
 		public, err := a.pair.PublicKey()
 		if err != nil {
 			return nil, err

@@ -54,20 +54,22 @@ const answerTravel = 50 * time.Millisecond
 
 // Ask sends a request to a service and waits for its answer, until shortly
 // after the deadline or the end of ctx. Asking again with the same requestID is safe where the
-// service is idempotent. Errors that a caller tells apart are [*Refused],
+// service is idempotent. The service is told the trace context of ctx. Errors that a caller tells apart are [*Refused],
 // [ErrNoWorker], [ErrTimeout] and [ErrNoRight].
 func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
 	defer cancel()
+	left := max(time.Until(deadline)+time.Millisecond-1, 0)
 	former := nc.LastError()
-	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{
-		Subject: subject,
-		Header: nats.Header{
-			HeaderRequestID: {requestID},
-			HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
-		},
-		Data: payload,
-	})
+	header := nats.Header{
+		HeaderRequestID: {requestID},
+		HeaderDeadline:  {strconv.FormatInt(deadline.UnixMilli(), 10)},
+		HeaderTimeout:   {strconv.FormatInt(left.Milliseconds(), 10)},
+	}
+	if parent := TraceParent(ctx); parent != "" {
+		header[HeaderTraceParent] = []string{parent}
+	}
+	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: header, Data: payload})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), away(err):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)

@@ -160,9 +160,14 @@ next:
 // eventually waits for what another goroutine or process does.
 func eventually(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+	within(tb, 10*time.Second, what, is)
+}
+
+func within(tb testing.TB, limit time.Duration, what string, is func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(limit); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			tb.Fatalf("not within 10 s: %s", what)
+			tb.Fatalf("not within %v: %s", limit, what)
 		}
 	}
 }

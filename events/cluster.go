@@ -4,56 +4,32 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/url"
-	"strconv"
-	"strings"
 )
 
 // Cluster is how several servers that share one set of keys become one bus.
 type Cluster struct {
 	// Listen is host:port for the other servers. Only they can use it: they show a
-	// password that is made from the keys, in clear text. Keep it in a network of
-	// their own, or add TLS.
+	// password that is made from the keys, and their certificates if they have TLS.
+	// Without TLS the password is in clear text: keep it in a network of their own.
 	Listen string
+	// Advertise is host:port under which the others find this one, where Listen does
+	// not say it.
+	Advertise string
 	// Routes are host:port of all servers, this one among them.
 	Routes []string
 }
 
-// File is the name of a server's configuration: nats-server.conf, or that of the
-// server in a cluster, whose configurations differ.
-func (o ServerOptions) File() string {
-	if o.Cluster.Listen == "" {
-		return "nats-server.conf"
-	}
-	return o.Name + ".conf"
-}
+// clusterName is the cluster's; placement may name it.
+const clusterName = "usher"
 
-const clusterConfig = `
-cluster {
-  name: usher
-  listen: %s
-  authorization { user: usher, password: %s }
-  routes: [
-    %s
-  ]
-}
-`
-
-func (k *Keys) clusterConfig(c Cluster) (string, error) {
-	if c.Listen == "" {
-		return "", nil
-	}
-	password, err := k.clusterPassword()
-	if err != nil {
-		return "", fmt.Errorf("cluster: %w", err)
-	}
-	var routes []string
+// routeURLs are the routes as a server knows them.
+func (c Cluster) routeURLs(password string) (all []string) {
 	for _, r := range c.Routes {
 		u := url.URL{Scheme: "nats", User: url.UserPassword("usher", password), Host: r}
-		routes = append(routes, strconv.Quote(u.String()))
+		all = append(all, u.String())
 	}
-	return fmt.Sprintf(clusterConfig, strconv.Quote(c.Listen), strconv.Quote(password), strings.Join(routes, "\n    ")), nil
+	return all
 }
 
 // clusterPassword is the same for all who have the keys. It tells nothing of them.

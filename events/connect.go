@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 )
 
@@ -29,19 +28,62 @@ const (
 	GoOnIfAway
 )
 
-// ConnectOptions say how a part connects to the bus. Credentials, User, Name
-// and Log are needed, and URL or InProcess.
+// ConnectOptions say how a part connects to the bus. User, Name and Log are
+// needed, Credentials or CredentialsFile, and URL or InProcess.
 type ConnectOptions struct {
 	URL string
 	// InProcess connects to a server in this process, whatever URL is.
 	InProcess nats.InProcessConnProvider
 	// Credentials is the text of a .creds file, User the user that it is for.
 	Credentials []byte
-	User        string
+	// CredentialsFile is such a file, which is read again each time that the
+	// connection is made: a new credential is taken up without a restart.
+	CredentialsFile string
+	User            string
+	// TLS names files that are read again in the same way. A URL of tls:// has TLS
+	// without it.
+	TLS ClientTLS
 	// Name is what the bus's own tools show.
 	Name   string
 	IfAway IfAway
 	Log    *slog.Logger
+}
+
+// ClientTLS names the files of a client's TLS. The zero value takes what the
+// system trusts.
+type ClientTLS struct {
+	// CA signs the certificates of the servers.
+	CA string
+	// Cert and Key are for servers that ask for a certificate.
+	Cert, Key string
+}
+
+// Options are those of a connection with TLS, none for the zero value.
+func (t ClientTLS) Options() (options []nats.Option) {
+	if t.CA != "" {
+		options = append(options, nats.RootCAs(t.CA))
+	}
+	if t.Cert != "" {
+		options = append(options, nats.ClientCert(t.Cert, t.Key))
+	}
+	return options
+}
+
+const (
+	// pingInterval and maxPings are when a server that hangs is left: after three
+	// pings without an answer, 1.5 to 2 seconds. What is asked and published until
+	// then is lost or late.
+	pingInterval = 500 * time.Millisecond
+	maxPings     = 3
+	// writeTime bounds a write to a server that takes nothing.
+	writeTime = 2 * time.Second
+)
+
+// Frozen are the options by which a connection leaves a server that hangs within
+// two seconds, for the next one. Nobody hangs alone in one process: a connection
+// in it needs none.
+func Frozen() []nats.Option {
+	return []nats.Option{nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings), nats.FlusherTimeout(writeTime)}
 }
 
 // Connect connects to the bus. The connection comes back whenever it breaks;
@@ -50,14 +92,15 @@ type ConnectOptions struct {
 // a log line: where it happened it only looks like silence. A credential of
 // another user, or one that has expired, is an error at once.
 func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
-	if err := checkCredential(o.Credentials, o.User, time.Now()); err != nil {
+	c, err := newCredential(o)
+	if err != nil {
 		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, err)
 	}
 	w := watcher{user: o.User, log: o.Log.With("bus_user", o.User)}
 	connected := make(chan struct{})
 	options := []nats.Option{
 		nats.Name(o.Name),
-		nats.UserCredentialBytes(o.Credentials),
+		nats.UserJWT(c.token, c.sign),
 		nats.CustomInboxPrefix(inboxPrefix(o.User)),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(pause),
@@ -72,6 +115,8 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 	}
 	if o.InProcess != nil {
 		options = append(options, nats.InProcessServer(o.InProcess))
+	} else {
+		options = slices.Concat(options, Frozen(), o.TLS.Options())
 	}
 	nc, err := nats.Connect(o.URL, options...)
 	if refused(err) {
@@ -90,37 +135,6 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, ctx.Err())
 	}
-}
-
-// CredentialOf tells whose credential the text of a .creds file is, and when it
-// ends; zero if never. It does not check who signed it: the bus does.
-func CredentialOf(creds []byte) (user string, expires time.Time, err error) {
-	token, err := jwt.ParseDecoratedJWT(creds)
-	if err != nil {
-		return "", time.Time{}, errors.New("it is no .creds file")
-	}
-	claims, err := jwt.DecodeUserClaims(token)
-	if err != nil {
-		return "", time.Time{}, errors.New("it is no .creds file of a user")
-	}
-	if claims.Expires > 0 {
-		expires = time.Unix(claims.Expires, 0)
-	}
-	return claims.Name, expires, nil
-}
-
-// checkCredential says what the bus would refuse without saying why.
-func checkCredential(creds []byte, user string, now time.Time) error {
-	whose, expires, err := CredentialOf(creds)
-	switch {
-	case err != nil:
-		return fmt.Errorf("credential: %w", err)
-	case whose != user:
-		return fmt.Errorf("the credential is that of %s", whose)
-	case !expires.IsZero() && !now.Before(expires):
-		return fmt.Errorf("the credential expired at %s; a new one: %s", expires.UTC().Format(time.RFC3339), Mend(user))
-	}
-	return nil
 }
 
 // Mend is the command that gives a user of the bus a good credential and the
@@ -193,7 +207,7 @@ func (w *watcher) away(err error) {
 	if reason := err.Error(); reason != w.last {
 		w.last = reason
 		if refused(err) {
-			w.log.Error("the bus refuses the credentials; new ones are read at the next start", "err", reason, "mend", Mend(w.user))
+			w.log.Error("the bus refuses the credentials; new ones are read at the next try", "err", reason, "mend", Mend(w.user))
 			return
 		}
 		w.log.Warn("bus is away", "err", reason)

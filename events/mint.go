@@ -86,7 +86,7 @@ func (m *Minter) write(dir string) (err error) {
 	}
 	text, err := json.MarshalIndent(all, "", "  ")
 	if err == nil {
-		err = writeSecret(filepath.Join(dir, mintFile), text)
+		err = replaceFile(filepath.Join(dir, mintFile), text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", mintFile, err)

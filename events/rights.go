@@ -15,10 +15,9 @@ const (
 	UserSession = "session"
 	// UserAdminAuth discovers services in account AUTH.
 	UserAdminAuth = "admin-auth"
-	// UserSessionEvents wakes the relay when the session service has committed an event,
-	// and hears when settings have changed, as UserAPIEvents and UserHooks do.
 	// UserSessionEvents wakes the relay when the session service has committed an
-	// event, and tells what its process has counted.
+	// event, tells what its process has counted, and hears when settings have changed,
+	// as UserAPIEvents and UserHooks do.
 	UserSessionEvents = "session-events"
 	// UserAPIEvents publishes events, as the relay, wakes and empties caches, and
 	// hears what all processes have counted.
@@ -33,6 +32,12 @@ const (
 	UserDelivery = "delivery"
 	// UserAdminEvents discovers services in account EVENTS, and workers.
 	UserAdminEvents = "admin-events"
+	// UserSystem asks the servers how they are, in the system account: for "usher
+	// doctor", exporters and dashboards. It changes nothing and sees no message.
+	UserSystem = "system"
+	// UserSystemAdmin is for people: it may also move leaders, remove a server that
+	// is lost for ever, and see what the servers report.
+	UserSystemAdmin = "system-admin"
 )
 
 // The accounts. What is published in one is not seen in the others, but for what
@@ -41,6 +46,7 @@ const (
 	accountAuth    = "AUTH"
 	accountEvents  = "EVENTS"
 	accountWorkers = "WORKERS"
+	accountSystem  = "SYS"
 )
 
 // right is what one user may do; whatever is not listed is denied.
@@ -116,6 +122,24 @@ var rights = []right{
 		user: UserAdminEvents, account: accountEvents,
 		publish: []string{"$SRV.>"},
 	},
+	{
+		user: UserSystem, account: accountSystem,
+		publish: serverReports("STATSZ", "VARZ", "HEALTHZ", "IDZ", "JSZ", "ROUTEZ", "CONNZ", "ACCOUNTZ"),
+	},
+	{
+		user: UserSystemAdmin, account: accountSystem,
+		publish:   []string{"$SYS.REQ.>", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.STREAM.MOVE.*.*"},
+		subscribe: []string{"$SYS.SERVER.>", "$SYS.ACCOUNT.>"},
+	},
+}
+
+// serverReports is where all servers, and each by its id, are asked for reports.
+func serverReports(names ...string) []string {
+	subjects := []string{"$SYS.REQ.SERVER.PING"}
+	for _, name := range names {
+		subjects = append(subjects, "$SYS.REQ.SERVER.*."+name) // PING, or the id
+	}
+	return subjects
 }
 
 // roleWorker is what a worker's credential gives: its own durable consumer, its
@@ -217,7 +241,7 @@ func (r right) permissions() jwt.Permissions {
 	p.Sub.Allow.Add(r.subscribe...)
 	p.Pub.Allow.Add(r.publish...)
 	if r.answers != 0 {
-		p.Resp = &jwt.ResponsePermission{MaxMsgs: r.answers, Expires: answerTime}
+		p.Resp = &jwt.ResponsePermission{MaxMsgs: r.answers, Expires: AnswerTime}
 	}
 	if len(r.publish) == 0 {
 		p.Pub.Deny.Add(">") // an empty list of what is allowed is no limit

@@ -18,6 +18,7 @@ import (
 var parts = []string{
 	events.UserAPIAuth, events.UserSession, events.UserAdminAuth,
 	events.UserSessionEvents, events.UserAPIEvents, events.UserProvision, events.UserHooks, events.UserDelivery, events.UserAdminEvents,
+	events.UserSystem, events.UserSystemAdmin,
 }
 
 // everybody are also two workers with credentials of their own, and one that answers.
@@ -80,9 +81,22 @@ var publishing = append([]try{
 	{subject: "_INBOX_crm.x"},
 	{subject: "_INBOX_mail.x"},
 	{subject: "_R_.x"},
-	{subject: "$SYS.REQ.SERVER.PING"},
-	{subject: "$SYS.REQ.USER.INFO"},
-}, api()...)
+	{subject: "$SYS.REQ.SERVER.PING", may: only("system", "system-admin")},
+	{subject: "$SYS.REQ.USER.INFO", may: only("system-admin")},
+	{subject: "$SYS.REQ.SERVER.NONE.KICK", may: only("system-admin")},
+	{subject: "$SYS.REQ.SERVER.NONE.RELOAD", may: only("system-admin")},
+	{subject: "$SYS.REQ.ACCOUNT.NONE.CONNZ", may: only("system-admin")},
+	{subject: "$SYS.REQ.CLAIMS.LIST", may: only("system-admin")},
+	{subject: "$SYS.ACCOUNT.NONE.CONNECT"},
+}, append(reports(), api()...)...)
+
+// reports are what servers are asked for.
+func reports() (tries []try) {
+	for _, name := range []string{"STATSZ", "VARZ", "HEALTHZ", "IDZ", "JSZ", "ROUTEZ", "CONNZ", "ACCOUNTZ"} {
+		tries = append(tries, try{subject: "$SYS.REQ.SERVER.PING." + name, may: only("system", "system-admin")})
+	}
+	return append(tries, try{subject: "$SYS.REQ.SERVER.PING.PROFILEZ", may: only("system-admin")})
+}
 
 // api are all verbs of JetStream's API, the deadly ones last.
 func api() (tries []try) {
@@ -112,7 +126,11 @@ func api() (tries []try) {
 		"CONSUMER.LEADER.STEPDOWN.USHER_EVENTS.crm", "CONSUMER.PEER.REMOVE.USHER_EVENTS.crm", "CONSUMER.PEER.EVACUATE.USHER_EVENTS.crm",
 		"CONSUMER.DELETE.USHER_EVENTS.crm", "STREAM.PURGE.USHER_EVENTS", "STREAM.DELETE.USHER_EVENTS",
 	} {
-		tries = append(tries, try{subject: "$JS.API." + verb, may: only("provision")})
+		may := only("provision")
+		if slices.Contains([]string{"META.LEADER.STEPDOWN", "SERVER.REMOVE", "ACCOUNT.STREAM.MOVE.x.y"}, verb) {
+			may = append(may, "system-admin")
+		}
+		tries = append(tries, try{subject: "$JS.API." + verb, may: may})
 	}
 	return tries
 }
@@ -159,6 +177,9 @@ var subscribing = append([]try{
 	{subject: "_INBOX.>"},
 	{subject: "_R_.>"},
 	{subject: "$SYS.>"},
+	{subject: "$SYS.SERVER.>", may: only("system-admin")},
+	{subject: "$SYS.ACCOUNT.>", may: only("system-admin")},
+	{subject: "$SYS.REQ.>"},
 }, inboxes()...)
 
 // inboxes are everybody's, each for its owner alone. An answering worker asks

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -13,12 +14,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
-	// answerTime is how long a service may take for an answer: after that the
+	// AnswerTime is how long a service may take for an answer: after that the
 	// bus does not let it through any more.
-	answerTime = 5 * time.Second
+	AnswerTime = 5 * time.Second
 	// flushTime bounds each wait for the bus when a service starts and ends.
 	flushTime = 2 * time.Second
 	// endpoint is the name that discovery shows; a service has one.
@@ -26,7 +29,7 @@ const (
 )
 
 // Service is a service on the bus that discovery shows ($SRV, "nats micro ls").
-// All fields but Askers, Observe and Ready are needed.
+// All fields but Askers, Tracer, Observe and Ready are needed.
 type Service struct {
 	Name    string // "session"
 	Version string // a semantic version, as in "1.2.3"; Serve refuses others
@@ -42,9 +45,12 @@ type Service struct {
 	Concurrency, Pending int
 	// Handle answers one request. A [*Refused] reaches whoever asks; any other
 	// error is logged and reaches them as [CodeError]. The context ends at the
-	// request's deadline, not when Serve is told to end.
+	// request's deadline, not when Serve is told to end. It has the trace context of
+	// whoever asks.
 	Handle func(ctx context.Context, r Request) ([]byte, error)
 	Log    *slog.Logger
+	// Tracer records a span for each request, a child of whoever asks.
+	Tracer trace.Tracer
 	// Observe is told of each answer: "ok" or the code of the refusal, and how
 	// long it took since a place was free.
 	Observe func(outcome string, took time.Duration)
@@ -70,7 +76,7 @@ type Request struct {
 // from an asker's inbox is dropped. A panic in Handle is answered with
 // [CodeError].
 func Serve(ctx context.Context, nc *nats.Conn, s Service) error {
-	v := &serving{Service: s, nc: nc, slots: make(chan struct{}, s.Concurrency)}
+	v := &serving{Service: s, nc: nc, slots: make(chan struct{}, s.Concurrency), waits: newWaits(time.Now())}
 	gone := make(chan struct{})
 	svc, err := micro.AddService(nc, micro.Config{
 		Name:         s.Name,
@@ -108,6 +114,7 @@ type serving struct {
 	Service
 	nc       *nats.Conn
 	slots    chan struct{} // one for each request that is handled
+	waits    *waits
 	counters counters
 }
 
@@ -186,7 +193,7 @@ func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 	started := time.Now()
 	reply := &nats.Msg{Subject: r.Reply()}
 	outcome := "ok"
-	data, err := v.handle(ctx, r, name, started)
+	data, err := v.traced(ctx, r, func(ctx context.Context) ([]byte, error) { return v.handle(ctx, r, name, started) })
 	if err == nil {
 		reply.Data = data
 	} else {
@@ -204,17 +211,27 @@ func (v *serving) answer(ctx context.Context, r micro.Request, name string) {
 	}
 }
 
+// traced records a span of an answer, where there is a tracer.
+func (v *serving) traced(ctx context.Context, r micro.Request, answer func(context.Context) ([]byte, error)) ([]byte, error) {
+	ctx = WithTraceParent(ctx, r.Headers().Get(HeaderTraceParent))
+	if v.Tracer == nil {
+		return answer(ctx)
+	}
+	ctx, span := v.Tracer.Start(ctx, v.Name+" answer", trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+	data, err := answer(ctx)
+	var refused *Refused
+	if err != nil && !errors.As(err, &refused) {
+		span.SetStatus(codes.Error, "") // its text may quote what was asked
+	}
+	return data, err
+}
+
 // handle calls Handle unless it is too late, and turns a panic into an error.
 func (v *serving) handle(ctx context.Context, m micro.Request, name string, now time.Time) (data []byte, err error) {
-	deadline := now.Add(answerTime)
-	if text := m.Headers().Get(HeaderDeadline); text != "" {
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, &Refused{Code: CodeInvalid, Text: HeaderDeadline + " is not a number"}
-		}
-		if asked := time.UnixMilli(ms); asked.Before(deadline) {
-			deadline = asked
-		}
+	deadline, err := v.deadline(m, now)
+	if err != nil {
+		return nil, err
 	}
 	if !now.Before(deadline) {
 		return nil, &Refused{Code: CodeLate, Text: "the deadline had passed"}
@@ -227,6 +244,36 @@ func (v *serving) handle(ctx context.Context, m micro.Request, name string, now 
 		}
 	}()
 	return v.Handle(ctx, Request{ID: m.Headers().Get(HeaderRequestID), Name: name, Deadline: deadline, Data: m.Data()})
+}
+
+// deadline is when the answer stops being of use, by this process's clock.
+func (v *serving) deadline(m micro.Request, now time.Time) (time.Time, error) {
+	latest := now.Add(AnswerTime)
+	text := m.Headers().Get(HeaderDeadline)
+	if text == "" {
+		return latest, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return latest, &Refused{Code: CodeInvalid, Text: HeaderDeadline + " is not a number"}
+	}
+	asked := time.UnixMilli(ms)
+	if text := m.Headers().Get(HeaderTimeout); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 0 || ms > math.MaxInt32 {
+			return latest, &Refused{Code: CodeInvalid, Text: HeaderTimeout + " is no number of milliseconds"}
+		}
+		timeout := time.Duration(ms) * time.Millisecond
+		left := timeout
+		if asker := askerOf(m.Reply()); asker != "" {
+			left -= v.waits.since(asker, asked.Add(-timeout), timeout, now)
+		}
+		asked = now.Add(left)
+	}
+	if asked.Before(latest) {
+		return asked, nil
+	}
+	return latest, nil
 }
 
 // refusal is what whoever asks learns of err; what they do not learn is logged.
@@ -270,7 +317,7 @@ func (v *serving) drain(svc micro.Service) error {
 	}
 	select {
 	case <-answered:
-	case <-time.After(answerTime + flushTime):
+	case <-time.After(AnswerTime + flushTime):
 		return fmt.Errorf("drain %s: a handler ignores the end of its context", v.Name)
 	}
 	if v.nc.IsConnected() {

@@ -71,11 +71,14 @@ func TestAskIsAnswered(t *testing.T) {
 		return fmt.Appendf(nil, "%s %s %d", r.ID, r.Data, r.Deadline.UnixMilli()), nil
 	})
 	deadline := soon()
-	want := fmt.Sprintf("id-1 hello %d", deadline.UnixMilli())
 	for name, nc := range map[string]*nats.Conn{"in process": b.connect(events.UserAPIAuth), "over TCP": b.connectTCP(events.UserAPIAuth)} {
 		got, err := events.Ask(t.Context(), nc, events.SubjectSessionIssue, "id-1", deadline, []byte("hello"))
-		if string(got) != want || err != nil {
-			t.Errorf("Ask %s = %q, %v, want %q", name, got, err, want)
+		var end int64 // by the clock of the service, to which the way there is nothing
+		if _, wrong := fmt.Sscanf(string(got), "id-1 hello %d", &end); err != nil || wrong != nil {
+			t.Fatalf("Ask %s = %q, %v, want the id, the data and the deadline", name, got, err)
+		}
+		if later := time.UnixMilli(end).Sub(deadline); later < -time.Millisecond || later > 500*time.Millisecond {
+			t.Errorf("Ask %s: the deadline is %v later than it was asked for", name, later)
 		}
 	}
 }
@@ -139,6 +142,40 @@ func TestLateRequestsAreNotHandled(t *testing.T) {
 		}
 		if got := reply.Header.Get(micro.ErrorCodeHeader); got != code || handled.Load() != 0 {
 			t.Errorf("request with deadline %s: code %q and %d handled, want %q and none", deadline, got, handled.Load(), code)
+		}
+	}
+}
+
+// Clocks of two machines may differ: what counts is how long a request waits.
+func TestClocksMayDiffer(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	left := make(chan time.Duration, 1)
+	serve(t, b.connect(events.UserSession), func(ctx context.Context, _ events.Request) ([]byte, error) {
+		until, _ := ctx.Deadline()
+		left <- time.Until(until)
+		return nil, nil
+	})
+	for _, ahead := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute} {
+		api := b.connect(events.UserAPIAuth)
+		send := func(waited time.Duration) string {
+			reply, err := api.RequestMsg(&nats.Msg{Subject: events.SubjectSessionIssue, Header: nats.Header{
+				events.HeaderDeadline: {strconv.FormatInt(time.Now().Add(ahead-waited+time.Second).UnixMilli(), 10)},
+				events.HeaderTimeout:  {"1000"},
+			}}, 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reply.Header.Get(micro.ErrorCodeHeader)
+		}
+		if code := send(0); code != "" {
+			t.Fatalf("with a clock %v ahead the answer is %q, want one", ahead, code)
+		}
+		if got := <-left; got < 500*time.Millisecond || got > time.Second {
+			t.Errorf("with a clock %v ahead there are %v left of a second", ahead, got)
+		}
+		if code := send(3 * time.Second); code != events.CodeLate {
+			t.Errorf("with a clock %v ahead what has waited for 3 s is answered with %q, want %q", ahead, code, events.CodeLate)
 		}
 	}
 }

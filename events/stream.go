@@ -36,7 +36,31 @@ type StreamOptions struct {
 	Replicas int
 	// MaxBytes is where the stream takes no more: it drops no event unread. The
 	// outbox holds what does not fit.
-	MaxBytes int64
+	MaxBytes  int64
+	Placement Placement
+}
+
+// Placement is which servers of a cluster keep the stream: those of a cluster,
+// with all of the tags. The bus moves it while it is in use.
+type Placement struct {
+	Cluster string
+	Tags    []string
+}
+
+// over gives a placement as the bus has it, with what p says over it.
+func (p Placement) over(is *jetstream.Placement) *jetstream.Placement {
+	if p.Cluster == "" && len(p.Tags) == 0 {
+		return is
+	}
+	want := jetstream.Placement{}
+	if is != nil {
+		want = *is
+	}
+	want.Cluster = cmp.Or(p.Cluster, want.Cluster)
+	if len(p.Tags) > 0 {
+		want.Tags = p.Tags
+	}
+	return &want
 }
 
 // Durable is a durable consumer, one for each hook and worker.
@@ -66,6 +90,19 @@ const (
 	metaUndeclared = "usher-undeclared-since"
 )
 
+// ErrKept is in the errors about what is there and stays as it is, since the bus does
+// not let it be mended, as a stream of one copy on a single server that is to have three.
+var ErrKept = errors.New("it stays as it is")
+
+// OnlyKept tells whether all that an error of [Provision] is about is there, and of
+// use as it is.
+func OnlyKept(err error) bool {
+	if all, joined := err.(interface{ Unwrap() []error }); joined {
+		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !errors.Is(err, ErrKept) })
+	}
+	return errors.Is(err, ErrKept)
+}
+
 // Provision declares the stream and the durable consumers: it creates what is
 // not there, mends what differs, and leaves the rest alone, durables that are
 // not listed too. The changes say what it did, one line each. What the bus
@@ -78,12 +115,16 @@ func Provision(ctx context.Context, nc *nats.Conn, o StreamOptions, durables []D
 	if err != nil {
 		return nil, fmt.Errorf("provision: %w", err)
 	}
+	var errs []error
 	change, err := provisionStream(ctx, js, o)
 	if err != nil {
-		return nil, fmt.Errorf("provision stream %s: %w", Stream, err)
+		err = fmt.Errorf("provision stream %s: %w", Stream, err)
+		if !errors.Is(err, ErrKept) {
+			return nil, err
+		}
+		errs = append(errs, err)
 	}
 	changes = append(changes, change)
-	var errs []error
 	for _, d := range durables {
 		change, err := provisionDurable(ctx, js, d)
 		if err != nil {
@@ -111,10 +152,27 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, o StreamOption
 	if differences == "" {
 		return "", nil
 	}
-	if _, err := js.UpdateStream(ctx, want); err != nil {
-		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
+	follows := ""
+	if want.Replicas != is.Replicas && !reflect.DeepEqual(want.Placement, is.Placement) {
+		// The bus does not grow and move a stream at once.
+		want.Placement = is.Placement
+		differences, follows = differ(is, want), "; its placement follows"
 	}
-	return "mended stream " + Stream + ": " + differences, nil
+	_, err = js.UpdateStream(ctx, want)
+	if isBusy(err) {
+		return "", nil // the next time
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot be mended (%s): %w: %w", differences, ErrKept, err)
+	}
+	return "mended stream " + Stream + ": " + differences + follows, nil
+}
+
+// isBusy tells whether err says that the stream grows or moves already.
+func isBusy(err error) bool {
+	const moving, reconfiguring = 10124, 10226
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && (refused.ErrorCode == moving || refused.ErrorCode == reconfiguring)
 }
 
 // wantedStream is is with what Usher relies on.
@@ -133,6 +191,7 @@ func wantedStream(is jetstream.StreamConfig, o StreamOptions) jetstream.StreamCo
 	want.AllowAtomicPublish = true
 	want.Replicas = cmp.Or(o.Replicas, is.Replicas, 1)
 	want.MaxBytes = cmp.Or(o.MaxBytes, is.MaxBytes, -1)
+	want.Placement = o.Placement.over(is.Placement)
 	return want
 }
 
@@ -155,7 +214,7 @@ func provisionDurable(ctx context.Context, js jetstream.JetStream, d Durable) (c
 		return "", nil
 	}
 	if _, err := js.UpdateConsumer(ctx, Stream, want); err != nil {
-		return "", fmt.Errorf("cannot be mended (%s): %w", differences, err)
+		return "", fmt.Errorf("cannot be mended (%s): %w: %w", differences, ErrKept, err)
 	}
 	return "mended durable consumer " + d.Name + ": " + differences, nil
 }
@@ -172,6 +231,8 @@ func (d Durable) wanted(is jetstream.ConsumerConfig) jetstream.ConsumerConfig {
 	want.BackOff = nil
 	want.HeadersOnly = false
 	want.InactiveThreshold = 0
+	want.Replicas = 0 // as many as the stream
+	want.MemoryStorage = false
 	want.SampleFrequency = "100" // who watches sees every ack
 	want.Metadata = d.metadata(is.Metadata)
 	want.FilterSubject = ""

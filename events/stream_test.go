@@ -204,9 +204,16 @@ func TestProvisionSaysWhatItCannotMend(t *testing.T) {
 		t.Errorf("Provision = %q, want the other durable all the same", changes)
 	}
 
-	_, err = provision(t, b, events.StreamOptions{Replicas: 3}, nil)
-	if err == nil || !strings.Contains(err.Error(), "num_replicas is 1, want 3") {
-		t.Errorf("Provision of three replicas on one server = %v, want an error that says so", err)
+	if events.OnlyKept(err) {
+		t.Errorf("Provision = %v, of use as it is; want the durable missing", err)
+	}
+
+	changes, err = provision(t, b, events.StreamOptions{Replicas: 3}, []events.Durable{{Name: "late", Types: declared[0].Types}})
+	if err == nil || !strings.Contains(err.Error(), "num_replicas is 1, want 3") || !events.OnlyKept(err) {
+		t.Errorf("Provision of three replicas on one server = %v, want an error that says so, and that the stream is of use", err)
+	}
+	if !slices.Equal(changes, []string{"created durable consumer late"}) {
+		t.Errorf("Provision = %q, want the durable all the same", changes)
 	}
 }
 

@@ -31,6 +31,9 @@ const (
 	HeaderRequestID = "Usher-Request-Id"
 	// HeaderDeadline is when the answer stops being of use, in Unix milliseconds.
 	HeaderDeadline = "Usher-Deadline"
+	// HeaderTimeout is how many milliseconds before its deadline a request was
+	// sent: with it the clocks of both sides may differ.
+	HeaderTimeout = "Usher-Timeout"
 	// HeaderTraceParent is the W3C trace context.
 	HeaderTraceParent = "traceparent"
 

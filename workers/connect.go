@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,14 +83,15 @@ func busName(bus string) string {
 	return strings.Join(all, ",")
 }
 
-// options read the file again whenever they connect: a credential that was
-// rotated is taken up without a restart.
+// options read the files again whenever they connect: a credential or certificate
+// that was rotated is taken up without a restart.
 func (s *settings) options(file string) []nats.Option {
 	reason := "" // why the bus is away, said once; the client calls from one goroutine
-	return []nats.Option{
-		nats.Name("usher worker " + s.name),
+	tls := events.ClientTLS{CA: os.Getenv("NATS_CA"), Cert: os.Getenv("NATS_CERT"), Key: os.Getenv("NATS_KEY")}
+	return append(slices.Concat(events.Frozen(), tls.Options()),
+		nats.Name("usher worker "+s.name),
 		nats.UserCredentials(file),
-		nats.CustomInboxPrefix("_INBOX_" + s.name), // a worker may listen to no other
+		nats.CustomInboxPrefix("_INBOX_"+s.name), // a worker may listen to no other
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.log.Error("bus", "err", s.said(err)) }),
@@ -108,7 +110,7 @@ func (s *settings) options(file string) []nats.Option {
 			reason = ""
 			s.log.Info("bus is back")
 		}),
-	}
+	)
 }
 
 // said is an error of the connection, with what mends it if that is known.

@@ -47,6 +47,8 @@ func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration)
 	if j.expired() {
 		outcome, err = Skipped, nil
 	}
+	traced, span := r.trace(ctx, &j.Attempt)
+	defer func() { endSpan(span, err) }()
 	j.alive = keepAlive(msg, beat, r.timeout+lastWords, func() {
 		if j.taken.CompareAndSwap(false, true) {
 			j.settle(ctx, "", &late{r.timeout})
@@ -54,7 +56,7 @@ func (r *run) handle(ctx context.Context, msg jetstream.Msg, beat time.Duration)
 		}
 	})
 	if err == nil && outcome == "" {
-		outcome, err = r.attempt(ctx, &j.Event, j.Number, func(ctx context.Context, id string) (events.IdentityGetReply, error) {
+		outcome, err = r.attempt(traced, &j.Event, j.Number, func(ctx context.Context, id string) (events.IdentityGetReply, error) {
 			return r.identity(ctx, r.nc, id)
 		})
 	}

@@ -25,7 +25,8 @@ type Runner interface {
 //
 // The environment configures it: NATS_URL is the bus, NATS_CREDS the file with
 // the worker's credential, and USHER_WORKER_LISTEN, if it is set, the address
-// where [Worker.Handler] is served.
+// where [Worker.Handler] is served. A bus with TLS: NATS_CA is the file with who
+// signs its certificates, NATS_CERT and NATS_KEY are for one that asks for one.
 func Main(r Runner) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -84,6 +84,8 @@ type Attempt struct {
 	Took   time.Duration
 	// Next is when the event comes again, as far as that is known.
 	Next time.Duration
+	// TraceID is the trace of the attempt, empty where it is not recorded, see [Traces].
+	TraceID string
 }
 
 // Outcome is what became of an attempt.

@@ -58,8 +58,10 @@ func (w *Worker) within(ctx context.Context, a *Attempt, ask asker) (Outcome, er
 	}
 	ended := make(chan result, 1)
 	e, number := a.Event, a.Number
+	ctx, span := w.trace(ctx, a)
 	go func() {
 		outcome, err := w.attempt(ctx, &e, number, ask)
+		endSpan(span, err)
 		ended <- result{outcome, err}
 	}()
 	select {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -28,6 +29,7 @@ type Worker struct {
 	doubleAck bool
 	observe   func(Attempt)
 	register  prometheus.Registerer
+	tracer    trace.Tracer
 	metrics   *metrics
 	health    health
 	survived  survived
@@ -111,6 +113,15 @@ func Observe(f func(Attempt)) Option { return workerOption(func(w *Worker) { w.o
 // Metrics registers the worker's metrics, all named usher_worker_…, with r when
 // it runs. Without it they are served by [Worker.Handler] alone.
 func Metrics(r prometheus.Registerer) Option { return workerOption(func(w *Worker) { w.register = r }) }
+
+// Traces records a span for each attempt at an event: the first of a trace, with a link
+// to what the event is from, and with nothing of the event but its id and type. It
+// records nothing of events that are not traced themselves. A handler finds the span in
+// its context, with or without this the trace of the event: what it asks others is part
+// of it.
+func Traces(p trace.TracerProvider) Option {
+	return workerOption(func(w *Worker) { w.tracer = p.Tracer("github.com/usher-auth/usher/workers") })
+}
 
 // Logger takes the worker's log lines; [slog.Default] without it.
 func Logger(l *slog.Logger) AnswerOption {

@@ -35,7 +35,7 @@ func (b *bench) console() {
 func newFilledSystem(t *testing.T, people int) (*system, *client) {
 	t.Helper()
 	dsn := storetest.PostgreSQL(t)
-	fillConsole(t, dsn, people)
+	fillConsole(t, dsn, people, nil)
 	s := newSystem(t, "postgres", merge(verifying(settings{"hook": "show_verification_ui"}, sessionHook), settings{"dsn": dsn}))
 	for range 60 { // a page of mails whose recipients are sealed as the program does it
 		newApp(t, s.apis[0]).register(newAddress())

@@ -46,6 +46,9 @@ func TestBench(t *testing.T) {
 		{"pages", b.pagesOfLists},
 		{"console", b.console},
 		{"console-tabs", b.consoleTabs},
+		{"growth", b.growth},
+		{"split", b.split},
+		{"costs", b.costs},
 		{"memory", b.memory},
 	} {
 		t.Run(part.name, func(t *testing.T) {

@@ -12,15 +12,24 @@ import (
 // fields, keyboard only, light and dark, axe; and the console, where an operator
 // toggles Sign In After Registration.
 func TestPagesInABrowser(t *testing.T) {
+	t.Parallel()
 	needsBrowser(t)
-	t.Run("registration", func(t *testing.T) { browse(t, "registration.mjs", hooks(sessionHook)) })
-	t.Run("login", func(t *testing.T) { browse(t, "login.mjs", mustVerify()) })
+	t.Run("registration", func(t *testing.T) {
+		t.Parallel()
+		browse(t, "registration.mjs", hooks(sessionHook))
+	})
+	t.Run("login", func(t *testing.T) {
+		t.Parallel()
+		browse(t, "login.mjs", mustVerify())
+	})
 	t.Run("social", func(t *testing.T) {
+		t.Parallel()
 		p := newProvider(t)
 		config := merge(hooks(sessionHook), providers(p.oidcProvider(example, settings{"label": "Example"})))
 		browse(t, "social.mjs", config, "USHER_PROVIDER_URL="+p.issuer)
 	})
 	t.Run("console", func(t *testing.T) {
+		t.Parallel()
 		background := newEndpoint(t)
 		s := newSystem(t, "parts", hooks(background.webHook("crm", settings{"ignore": true})))
 		base := s.startConsole()
@@ -65,7 +74,7 @@ func (s *system) browse(t *testing.T, script string, env ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Dir = "browser"
-	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0], "USHER_SCREENSHOTS="+t.TempDir())
+	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0])
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")

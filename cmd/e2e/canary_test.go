@@ -15,16 +15,16 @@ import (
 
 // TestSecretsStayWhereTheyBelong is T7: a password, a token, an address and a
 // trait that stand nowhere else are searched for in all that a registration
-// leaves behind: logs, metrics, events, the bus' files, the database's files.
+// leaves behind: logs, metrics, traces, events, the bus' files, the database's files.
 func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	t.Parallel()
 	const secret, trait = "canary-Pa55word-7f3e9d", "Canaryname7f3e9d"
-	office := newPostOffice(t)
+	office, spans := newPostOffice(t), newSpanCollector(t)
 	office.open()
 	inEveryShape(t, func(background *endpoint) settings {
 		over := merge(mailsTo(office), hooks(settings{"hook": "show_verification_ui"}, sessionHook, background.webHook("crm", settings{"ignore": true})))
 		over["log"] = settings{"level": "debug"}
-		return over
+		return merge(over, spans.tracing())
 	}, func(t *testing.T, s *system, background *endpoint) {
 		address := "canary-7f3e9d-" + s.shape + "@example.org"
 		app := newApp(t, s.apis[0])
@@ -70,6 +70,10 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 			seen["events of "+admin] = string(newApp(t, admin).must("GET", "/admin/events?limit=1000", nil, nil).body)
 		}
 		s.stop()
+		_, raw := spans.got()
+		if seen["traces"] = string(raw); seen["traces"] == "" {
+			t.Error("no traces")
+		}
 		everywhere := []string{secret, r.SessionToken, in.SessionToken, "canary-transient-7f3e9d", "code " + code, "=" + code, `"` + code + `"`}
 		nowhereBut := []string{address, trait} // the database holds people
 		for where, text := range seen {

@@ -4,18 +4,40 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // filled is what the statements of [fillConsole] have in common: n counts people, at
-// is when, within 300 days, something about them happened.
-var filled = strings.NewReplacer(
-	"$id", `md5('person ' || n)::uuid`,
-	"$people", `(SELECT n, now_us - year + n * (year / $3::bigint) AS at
+// is when, within 300 days, something about them happened. Everybody has the password
+// of the tests and a session with [filledToken], and can sign in where addressKey is
+// the key of the database's addresses.
+func filled(addressKey []byte) *strings.Replacer {
+	key := `sha256(n::text::bytea)`
+	if addressKey != nil {
+		key = fmt.Sprintf(`hmac(convert_to('email', 'UTF8') || '\x00'::bytea || convert_to('filled-' || n || '@example.org', 'UTF8'), '\x%x'::bytea, 'sha256')`, addressKey)
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(goodPassword), 4)
+	if err != nil {
+		panic(err) // the cost is a constant
+	}
+	return strings.NewReplacer(
+		"$key", key,
+		"$hash", string(hash),
+		"$digest", `sha256(convert_to('ory_st_' || lpad(n::text, 32, '0'), 'UTF8'))`,
+		"$id", `md5('person ' || n)::uuid`,
+		"$people", `(SELECT n, now_us - year + n * (year / $3::bigint) AS at
 		FROM generate_series($1::bigint, $2::bigint) n, (SELECT (extract(epoch FROM now()) * 1e6)::bigint AS now_us, (300 * 86400 * 1e6)::bigint AS year) t) made`,
-)
+	)
+}
+
+// filledAddress and filledToken are what the n-th of those has that [fillConsole] made.
+func filledAddress(n int) string { return fmt.Sprintf("filled-%d@example.org", n) }
+func filledToken(n int) string   { return fmt.Sprintf("ory_st_%032d", n) }
 
 // eventsOfPerson is how many events [fillConsole] makes for each.
 const eventsOfPerson = 10
@@ -27,15 +49,15 @@ var fillPeople = []string{
 			json_build_object('email', 'filled-' || n || '@example.org'), 0, 10, at, at FROM $people`,
 	`INSERT INTO credentials (identity_id, type, identifiers, config, created_at, updated_at)
 		SELECT $id, 'password', json_build_array('filled-' || n || '@example.org'),
-			'{"hashed_password":"$2a$04$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}', at, at FROM $people`,
+			'{"hashed_password":"$hash"}', at, at FROM $people`,
 	`INSERT INTO addresses (id, identity_id, position, via, value, address_key, state, verifiable, recovery, identifier, verified, status, created_at, updated_at)
-		SELECT md5('address ' || n)::uuid, $id, 0, 'email', 'filled-' || n || '@example.org', sha256(n::text::bytea),
+		SELECT md5('address ' || n)::uuid, $id, 0, 'email', 'filled-' || n || '@example.org', $key,
 			'owned', true, true, true, false, 'pending', at, at FROM $people`,
 	`INSERT INTO sessions (id, identity_id, token_digest, aal, methods, devices, epoch, revoked, authenticated_at, issued_at, expires_at)
-		SELECT md5('session ' || n)::uuid, $id, sha256(('token ' || n)::bytea), 'aal1', '[]', '[]', 0, n % 7 = 0, at, at, 9e15::bigint FROM $people`,
+		SELECT md5('session ' || n)::uuid, $id, $digest, 'aal1', '[]', '[]', 0, n % 7 = 0, at, at, 9e15::bigint FROM $people`,
 	`INSERT INTO grants (id, flow_id, identity_id, event_id, flow_type, return_to, method, provider, bypass, steps, session_id, request_id, digest, requested_at, issued_at, created_at)
 		SELECT md5('grant ' || n)::uuid, md5('flow ' || n)::uuid, $id, md5('event ' || n)::uuid, 'api', '', 'password', '', false, '{}',
-			md5('session ' || n)::uuid, md5('request ' || n), sha256(('token ' || n)::bytea), at, at, at FROM $people`,
+			md5('session ' || n)::uuid, md5('request ' || n), $digest, at, at, at FROM $people`,
 	`INSERT INTO messages (id, event_id, identity_id, status, template, recipient, recipient_key, attempts, expires_at, created_at, updated_at)
 		SELECT md5('message ' || n)::uuid, md5('mail ' || n)::uuid, $id, 'sent', 'verification_code_valid', '\x00', sha256(n::text::bytea), 1, at, at, at FROM $people`,
 }
@@ -62,14 +84,15 @@ const fillFailures = `INSERT INTO hook_failures (hook, event_id, state, attempts
 	FROM event_log ORDER BY seq LIMIT 100000`
 
 // fillConsole fills a database, which no program uses yet, with so many people and
-// ten times as many events. The chain of hashes is not right.
-func fillConsole(t testing.TB, dsn string, people int) {
+// ten times as many events. The chain of hashes is not right. See [filled].
+func fillConsole(t testing.TB, dsn string, people int, addressKey []byte) {
 	t.Helper()
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
+	made := filled(addressKey)
 	drop, again := indexesOf(t, db, "event_log")
 	orders := [][]order{
 		append(drop, order{text: `ALTER TABLE event_log SET UNLOGGED`}),
@@ -78,7 +101,7 @@ func fillConsole(t testing.TB, dsn string, people int) {
 		{{text: `VACUUM ANALYZE`}},
 	}
 	for _, all := range orders {
-		if err := inParallel(t.Context(), db, all); err != nil {
+		if err := inParallel(t.Context(), db, made, all); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +151,7 @@ func indexesOf(t testing.TB, db *sql.DB, table string) (drop, again []order) {
 
 // inParallel carries out orders, two at a time. References between rows are not
 // checked.
-func inParallel(ctx context.Context, db *sql.DB, all []order) error {
+func inParallel(ctx context.Context, db *sql.DB, made *strings.Replacer, all []order) error {
 	work := make(chan order, len(all))
 	for _, o := range all {
 		work <- o
@@ -145,7 +168,7 @@ func inParallel(ctx context.Context, db *sql.DB, all []order) error {
 			}
 			defer conn.Close()
 			for o := range work {
-				errs[worker] = errors.Join(errs[worker], o.carryOut(ctx, conn))
+				errs[worker] = errors.Join(errs[worker], o.carryOut(ctx, conn, made))
 			}
 		})
 	}
@@ -153,12 +176,12 @@ func inParallel(ctx context.Context, db *sql.DB, all []order) error {
 	return errors.Join(errs...)
 }
 
-func (o order) carryOut(ctx context.Context, conn *sql.Conn) error {
+func (o order) carryOut(ctx context.Context, conn *sql.Conn, made *strings.Replacer) error {
 	if _, err := conn.ExecContext(ctx, `SET session_replication_role = replica`); err != nil {
 		return err
 	}
 	for text := range strings.SplitSeq(o.text, ";") {
-		if _, err := conn.ExecContext(ctx, filled.Replace(text), o.args...); err != nil {
+		if _, err := conn.ExecContext(ctx, made.Replace(text), o.args...); err != nil {
 			return err
 		}
 	}

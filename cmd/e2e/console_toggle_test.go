@@ -124,7 +124,8 @@ func TestTogglingUnderLoad(t *testing.T) {
 	}
 	save(t, s.admins[0], settings{signInAfter: true})
 
-	const rate, apart, times = 100, 2 * time.Second, 4
+	const apart = 2 * time.Second
+	rate, times := inTheLongRun(100, 50), inTheLongRun(4, 2)
 	done, saved := make(chan struct{}), []time.Time{}
 	go func() {
 		defer close(done)

@@ -92,7 +92,9 @@ func (s *system) eventsAreValid() {
 		s.t.Logf("the event log of this test is not looked at: %v", err)
 	}
 	for _, r := range logged {
-		eventstest.Validate(s.t, r.Payload)
+		if r.Type != ofTheNextVersion {
+			eventstest.Validate(s.t, r.Payload)
+		}
 	}
 	waiting, err := db.Pending(ctx, 1000)
 	if err != nil {
@@ -310,16 +312,17 @@ func TestASessionWorkerIsFrozen(t *testing.T) {
 	s.whole(background)
 }
 
-// TestTheBusIsDown takes the bus away for a minute.
+// TestTheBusIsDown takes the bus away for a quarter of a minute, for a whole one in
+// "make soak".
 func TestTheBusIsDown(t *testing.T) {
 	t.Parallel()
 	background := newEndpoint(t)
 	s := newSystem(t, "parts", signInAndTell(background))
 	registerOnce(t, s.api(0))
 	s.processes["nats"].kill()
-	people := 0
-	for began := time.Now(); time.Since(began) < time.Minute; people++ {
-		time.Sleep(500 * time.Millisecond) // a minute of people, not of load
+	people, away := 0, inTheLongRun(time.Minute, 15*time.Second)
+	for began := time.Now(); time.Since(began) < away; people++ {
+		time.Sleep(500 * time.Millisecond) // people, not load
 		if status, with := registerOnce(t, s.api(people)); status != http.StatusOK || with {
 			t.Errorf("registration without a bus = %d, session %t, want 200 without session", status, with)
 		}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,14 @@ import (
 // Built once for all tests of this package.
 var usherBin, natsBin string
 
+// inTheLongRun gives what is for "make soak", or what is for "make test".
+func inTheLongRun[T any](long, short T) T {
+	if os.Getenv("USHER_TEST_SOAK") != "" {
+		return long
+	}
+	return short
+}
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -18,9 +27,11 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, serveBare(addr))
 		return 1
 	}
-	if dir := os.Getenv("USHER_TEST_SOAK_LEDGER"); dir != "" {
-		fmt.Fprintln(os.Stderr, serveLedger(dir))
-		return 1
+	for variable, steady := range map[string]bool{"USHER_TEST_SOAK_LEDGER": false, "USHER_TEST_STEADY_LEDGER": true} {
+		if dir := os.Getenv(variable); dir != "" {
+			fmt.Fprintln(os.Stderr, serveLedger(dir, steady))
+			return 1
+		}
 	}
 	dir, err := os.MkdirTemp("", "usher-e2e-")
 	if err != nil {
@@ -39,6 +50,11 @@ func run(m *testing.M) int {
 			fmt.Fprintf(os.Stderr, "go build %v: %v\n%s", args, err, out)
 			return 1
 		}
+	}
+	// A case of a property here is a reload and a handful of people.
+	if err := flag.Set("rapid.checks", "20"); err != nil { // what the command line says is read later
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	return m.Run()
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	_ "github.com/lib/pq" // tests may look into the database
+	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -165,15 +166,24 @@ func ownCPU() time.Duration {
 
 // hashCPU is the CPU time of one bcrypt hash, measured on all cores at once.
 func hashCPU(cost int) time.Duration {
+	return cpuOnAllCores(max(4, 2000>>(cost-4)), func() { _, _ = bcrypt.GenerateFromPassword([]byte(goodPassword), cost) })
+}
+
+// defaultHashCPU is that of the hash that a configuration without hashers has.
+func defaultHashCPU() time.Duration {
+	return cpuOnAllCores(40, func() { argon2.IDKey([]byte(goodPassword), make([]byte, 16), 2, 19<<10, 1, 32) })
+}
+
+// cpuOnAllCores is the CPU time of work, n times on each core at once.
+func cpuOnAllCores(n int, work func()) time.Duration {
 	var results []time.Duration
-	n := max(4, 2000>>(cost-4))
 	for range 3 {
 		before := ownCPU()
 		var wg sync.WaitGroup
 		for range runtime.NumCPU() {
 			wg.Go(func() {
 				for range n {
-					_, _ = bcrypt.GenerateFromPassword([]byte(goodPassword), cost)
+					work()
 				}
 			})
 		}

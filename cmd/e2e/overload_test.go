@@ -17,7 +17,7 @@ func overloadTime() time.Duration {
 	if os.Getenv("USHER_TEST_LONG") != "" {
 		return time.Minute
 	}
-	return 20 * time.Second
+	return 8 * time.Second
 }
 
 // TestOverload is T11: ten times more registrations than can be hashed. Who is

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -123,23 +122,20 @@ func (p *process) waitReady(t *testing.T, url string) {
 	})
 }
 
-// eventually asks again and again until f gives nil, or fails after the limit.
+// eventually asks again and again until f gives nil, or fails after the limit. It
+// asks less often the longer it has waited: the processes need the machine too.
 func eventually(t *testing.T, limit time.Duration, f func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for began := time.Now(); ; {
 		err := f()
 		if err == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		waited := time.Since(began)
+		if waited > limit {
 			t.Fatalf("not within %v: %v", limit, err)
-		case <-tick.C:
 		}
+		time.Sleep(min(max(waited/20, 10*time.Millisecond), 100*time.Millisecond))
 	}
 }
 

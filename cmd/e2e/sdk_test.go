@@ -26,6 +26,7 @@ import (
 // runs the tests of the folder sdk, which is a module of its own. Each endpoint
 // must be called by the tests that the table there names for it.
 func TestSDKs(t *testing.T) {
+	t.Parallel()
 	tap, p := newTap(t), newProvider(t)
 	s := newSystem(t, "sqlite", merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
 		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +18,12 @@ var shapes = []string{"sqlite", "postgres", "parts"}
 // settings are a configuration as nested maps; JSON is YAML too.
 type settings = map[string]any
 
-// cluster is one more: one process with PostgreSQL, on a bus of three servers.
-const cluster = "cluster"
+// More shapes: one process with PostgreSQL on a bus of three servers, and many
+// processes on one.
+const (
+	cluster = "cluster"
+	many    = "many"
+)
 
 // system is a running Usher: one process or many, each of which may be
 // stopped, killed and frozen by name.
@@ -41,6 +46,15 @@ type system struct {
 // newSystem starts a system in the given shape. What is in extra lies over the
 // configuration of the tests.
 func newSystem(t *testing.T, shape string, extra settings) *system {
+	t.Helper()
+	s := declareSystem(t, shape, extra)
+	s.launch()
+	return s
+}
+
+// declareSystem is newSystem before anything runs: a test may still change what
+// single processes are given.
+func declareSystem(t *testing.T, shape string, extra settings) *system {
 	t.Helper()
 	s := &system{
 		t: t, shape: shape, dir: t.TempDir(),
@@ -67,53 +81,63 @@ func newSystem(t *testing.T, shape string, extra settings) *system {
 	}
 	switch shape {
 	case "parts":
-		s.startBus(base)
-	case cluster:
-		s.startCluster(base)
+		s.declareBus(base)
+	case cluster, many:
+		s.declareCluster(base)
 	default:
 		base["bus"] = settings{"listen": fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 	}
 	s.base = base
 	s.config = s.write(merge(base, extra))
 
-	if shape == "parts" {
+	if s.apart() {
 		for i := range 2 {
 			s.add(fmt.Sprintf("api-%d", i+1), "api", publicPort)
 			s.add(fmt.Sprintf("session-%d", i+1), "session", 0)
 			s.add(fmt.Sprintf("hooks-%d", i+1), "hooks", 0)
 			publicPort = freePort(t)
 		}
-		if _, stderr, code := usher(t, s.env, "migrate", "--dev", "-c", s.config); code != 0 {
-			t.Fatalf("usher migrate: exit %d: %s", code, stderr)
-		}
 	} else {
 		s.add("serve", "", publicPort)
 	}
 	t.Cleanup(s.stop)
+	return s
+}
+
+// apart tells whether the parts are processes of their own.
+func (s *system) apart() bool { return s.shape == "parts" || s.shape == many }
+
+// launch starts what is declared and waits until all is ready.
+func (s *system) launch() {
+	s.t.Helper()
+	if s.apart() {
+		if _, stderr, code := usher(s.t, s.env, "migrate", "--dev", "-c", s.config); code != 0 {
+			s.t.Fatalf("usher migrate: exit %d: %s", code, stderr)
+		}
+	}
 	for _, name := range s.order {
 		if s.processes[name].cmd == nil {
-			s.processes[name].start(t)
+			s.processes[name].start(s.t)
 		}
 	}
 	for _, name := range s.order {
 		s.waitReady(name)
 	}
-	return s
 }
 
-// startBus starts a nats-server of its own, with the configuration and
+// declareBus declares a nats-server of its own, with the configuration and
 // credentials that the program writes for one.
-func (s *system) startBus(config settings) {
+func (s *system) declareBus(config settings) {
 	listen := fmt.Sprintf("127.0.0.1:%d", freePort(s.t))
 	file, creds := s.busConfig("--listen", listen, "--store", filepath.Join(s.dir, "nats"))
 	s.busURL = "nats://" + listen
 	config["bus"] = settings{"url": s.busURL, "credentials": creds}
-	s.startNATS("nats", "-c", file)
+	s.declareNATS("nats", "-c", file)
 }
 
-// startCluster starts three servers with the configurations that the program
+// declareCluster declares three servers with the configurations that the program
 // writes. Nobody waits until they have found each other.
-func (s *system) startCluster(config settings) {
+func (s *system) declareCluster(config settings) {
 	var urls, files []string
 	listen, routes := s.addresses(3), s.addresses(3)
 	for i, address := range listen {
@@ -124,7 +148,14 @@ func (s *system) startCluster(config settings) {
 		config["bus"] = settings{"credentials": creds}
 	}
 	for i, file := range files {
-		s.startNATS(fmt.Sprintf("nats-%d", i+1), "-c", file)
+		if s.shape == many { // no way past a link that a test has laid
+			text, err := os.ReadFile(file)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			write(s.t, file, strings.Replace(string(text), "cluster {\n", "cluster {\n  no_advertise: true\n", 1))
+		}
+		s.declareNATS(fmt.Sprintf("nats-%d", i+1), "-c", file)
 	}
 	s.busURL = strings.Join(urls, ",")
 	config["bus"] = merge(config["bus"].(settings), settings{"url": s.busURL, "replicas": 3})
@@ -151,11 +182,10 @@ func (s *system) busConfig(args ...string) (file, creds string) {
 	return wrote.Config, wrote.Credentials
 }
 
-func (s *system) startNATS(name string, args ...string) {
+func (s *system) declareNATS(name string, args ...string) {
 	p := &process{name: name, bin: natsBin, args: args, log: filepath.Join(s.dir, name+".log")}
 	s.processes[name] = p
 	s.order = append(s.order, name)
-	p.start(s.t)
 }
 
 // add declares a process of the program; port is its public one, 0 if it has none.

@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,20 +31,56 @@ type adminClient struct {
 // usual one. Of the configuration it needs no other key. Beyond loopback the
 // listener wants a token, taken from USHER_ADMIN_TOKEN.
 func (g *global) client() (*adminClient, error) {
-	base, from := g.admin, "--admin"
-	if base == "" {
-		var err error
-		if base, from, err = config.FindAdmin(g.options()); err != nil {
-			return nil, fmt.Errorf("%w\nwhere is the server's admin listener? --admin URL says so without a configuration", err)
-		}
+	if g.admin != "" {
+		return g.clientOf(g.admin, "--admin", nil)
 	}
+	found, err := g.findAdmin()
+	if err != nil {
+		return nil, err
+	}
+	return g.clientOf(found.URL, found.From, found.Certificate)
+}
+
+func (g *global) findAdmin() (config.Admin, error) {
+	found, err := config.FindAdmin(g.options())
+	if err != nil {
+		return found, fmt.Errorf("%w\nwhere is the server's admin listener? --admin URL says so without a configuration", err)
+	}
+	return found, nil
+}
+
+// clientOf asks an admin listener by its URL. A certificate that is known to be the
+// listener's is trusted, and those that --ca or this machine trusts.
+func (g *global) clientOf(base, from string, own *x509.Certificate) (*adminClient, error) {
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
 	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("--admin %q: want a URL such as http://127.0.0.1:4434", g.admin)
 	}
-	return &adminClient{base: strings.TrimSuffix(base, "/"), from: from, http: http.Client{Timeout: 30 * time.Second}}, nil
+	roots, err := authorities(g.ca)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = config.Pinned(own, roots)
+	return &adminClient{base: strings.TrimSuffix(base, "/"), from: from, http: http.Client{Timeout: 30 * time.Second, Transport: transport}}, nil
+}
+
+// authorities reads those of a file; nil, which are this machine's, without one.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca %s: there is no certificate in it (PEM)", file)
+	}
+	return roots, nil
 }
 
 // get decodes the answer to a GET into v.
@@ -131,6 +171,12 @@ func (c *adminClient) unanswered(ctx context.Context, err error) error {
 	if c.from != "" {
 		from = " (" + c.from + ")"
 	}
+	var untrusted *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var named x509.HostnameError
+	if errors.As(err, &untrusted) || errors.As(err, &unknown) || errors.As(err, &named) {
+		return fmt.Errorf("the server at %s%s is not trusted: %w\n--ca FILE names the certificates that are, -c FILE the server's configuration with its own", c.base, from, err)
+	}
 	return fmt.Errorf("no server answers at %s%s: %w\nis one running? 'usher serve' starts one; --admin URL, or -c FILE with its configuration, says where another is", c.base, from, err)
 }
 
@@ -140,10 +186,14 @@ func hint(status int, body []byte) string {
 		Error struct {
 			Reason string `json:"reason"`
 		} `json:"error"`
+		Errors map[string]string `json:"errors"` // of a process that is not ready
 	}
 	said := ""
 	if json.Unmarshal(body, &envelope) == nil && envelope.Error.Reason != "" {
 		said = ": " + envelope.Error.Reason
+	}
+	for _, name := range slices.Sorted(maps.Keys(envelope.Errors)) {
+		said += "\n" + name + ": " + envelope.Errors[name]
 	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,11 +61,7 @@ func databaseOf(cfg *config.Config) (name, file string) {
 	case dsn == "memory":
 		return "in the memory of a server, which no other process can read", ":memory:"
 	default:
-		u, err := url.Parse(dsn)
-		if err != nil {
-			return "that dsn names", ""
-		}
-		return u.Scheme + "://" + u.Host + u.Path, ""
+		return cmp.Or(store.ServerName(dsn), "that dsn names"), ""
 	}
 	if absolute, err := filepath.Abs(file); err == nil {
 		return absolute, file

@@ -130,7 +130,7 @@ func (c *adminClient) mustHave(ctx context.Context, name string) error {
 			near = "did you mean " + h.Name + "? "
 		}
 	}
-	return fmt.Errorf("no worker or webhook has the name %q; %s'usher worker list' and 'usher webhook list' show all", name, near)
+	return fmt.Errorf("no worker or webhook has the name %q; %s'usher worker list' shows all", name, near)
 }
 
 func hookPath(name string) string { return "/admin/hooks/" + url.PathEscape(name) }
@@ -201,7 +201,7 @@ func (h *hook) print(out io.Writer) error {
 // hookAction is a command that does something to one hook and shows it then.
 func hookAction(g *global, cmd *cobra.Command, do func(ctx context.Context, c *adminClient, name string, h *hook) error) *cobra.Command {
 	cmd.Args = oneName
-	cmd.ValidArgsFunction = hookNames(g, workerKinds...)
+	cmd.ValidArgsFunction = hookNames(g)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := g.client()
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // whoever asks twice does not want to wait: the second signal kills
 	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -50,6 +51,7 @@ type global struct {
 	file  string
 	dev   bool
 	admin string
+	ca    string
 	json  bool
 }
 
@@ -72,10 +74,11 @@ Start with:  usher demo`,
 	flags.StringVarP(&g.file, "config", "c", "", "configuration file (none: built-in defaults and --dev)")
 	flags.BoolVar(&g.dev, "dev", false, "development: plain HTTP cookies, migrations at start, cheap hashes allowed")
 	flags.StringVar(&g.admin, "admin", "", "URL of a running server's admin listener (default: serve.admin of the configuration, else http://127.0.0.1:4434)")
+	flags.StringVar(&g.ca, "ca", "", "file of the certificates that a running server's admin listener is trusted by (default: this machine's)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
-		configCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), versionCommand(g),
+		configCommand(g), healthCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), databaseCommand(g), doctorCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)

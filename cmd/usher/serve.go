@@ -43,7 +43,6 @@ external bus (bus.url) and in PostgreSQL.`,
 func (g *global) serve(cmd *cobra.Command, parts app.Parts) error {
 	return app.Serve(cmd.Context(), app.Options{
 		Load:    func() (*config.Config, []config.Warning, error) { return config.Load(g.options()) },
-		Watch:   g.file,
 		Parts:   parts,
 		Version: version(),
 		Output:  cmd.ErrOrStderr(),
@@ -72,7 +71,7 @@ func migrateCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := app.Migrate(cmd.Context(), cfg); err != nil {
+			if err := app.Migrate(cmd.Context(), cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			if g.json {

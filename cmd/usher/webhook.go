@@ -101,6 +101,9 @@ the name.`,
 			if err := c.do(cmd.Context(), http.MethodPost, webhooksPath, in, &made); err != nil {
 				return err
 			}
+			if webhook.WrittenPrivate(args[1]) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is a private address: it is called where clients.http.private_ip_exception_urls names it, or in development\n", args[1])
+			}
 			return made.print(cmd, g.json, "usher webhook test "+made.Name)
 		},
 	}
@@ -148,25 +151,32 @@ func webhookListCommand(g *global) *cobra.Command {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "NAME\tSTATE\tPENDING\tRETRYING\tDEAD\tURL\tEVENTS\tDECLARED")
 			for _, h := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.state(), h.progress(hooks), h.URL, strings.Join(h.Events, ","), h.declared())
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.progress(hooks), h.URL, strings.Join(h.Events, ","), h.declared())
 			}
 			return w.Flush()
 		},
 	}
 }
 
-// progress is how far a webhook is, in three columns, by what is known of hooks.
+// progress is how a webhook is and how far, in four columns, by what is known of hooks.
 func (h webhookState) progress(hooks []hook) string {
 	at := slices.IndexFunc(hooks, func(one hook) bool { return one.Name == h.Name })
 	if at < 0 {
-		return "-\t-\t-"
+		return h.state() + "\t-\t-\t-"
+	}
+	state := h.state()
+	if state == active {
+		state = hooks[at].state()
 	}
 	pending := "-"
 	if c := hooks[at].Consumer; c != nil {
 		pending = strconv.FormatUint(c.Pending, 10)
 	}
-	return fmt.Sprintf("%s\t%d\t%d", pending, hooks[at].Failures.Waiting, hooks[at].Failures.Dead)
+	return fmt.Sprintf("%s\t%s\t%d\t%d", state, pending, hooks[at].Failures.Waiting, hooks[at].Failures.Dead)
 }
+
+// active is a webhook whose declaration says nothing else.
+const active = "active"
 
 func (h webhookState) state() string {
 	switch {
@@ -175,7 +185,7 @@ func (h webhookState) state() string {
 	case h.Secrets > 1:
 		return "rotating"
 	}
-	return "active"
+	return active
 }
 
 func (h webhookState) declared() string {

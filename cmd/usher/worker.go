@@ -35,6 +35,7 @@ type hookAccess struct {
 	Hook       hook   `json:"hook"`
 	Credential string `json:"credential,omitempty"`
 	BusURL     string `json:"nats_url,omitempty"`
+	BusCA      string `json:"nats_ca,omitempty"`
 }
 
 // workerKinds are the kinds of hooks that are programs on the bus.
@@ -43,7 +44,7 @@ var workerKinds = []string{"worker", "answer"}
 func workerListCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List the workers, how far they are, and what they have failed at",
+		Short:   "List the workers and all other hooks, how far they are, and what they have failed at",
 		Example: "  usher worker list --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,7 +52,7 @@ func workerListCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := c.hooks(cmd.Context(), workerKinds...)
+			all, err := c.hooks(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -142,7 +142,12 @@ func (n *newWorker) make(ctx context.Context, c *adminClient) (command string, e
 	if err := writeCredential(filepath.Join(n.dir, n.name+".creds"), a.Credential); err != nil {
 		return "", n.undone(err)
 	}
-	command, err = n.command(ctx, a.BusURL)
+	if a.BusCA != "" {
+		if err := os.WriteFile(filepath.Join(n.dir, caFile), []byte(a.BusCA), 0o600); err != nil {
+			return "", n.undone(err)
+		}
+	}
+	command, err = n.command(ctx, a)
 	if err == nil {
 		err = n.write(ctx, command)
 	}
@@ -157,14 +162,20 @@ func (n *newWorker) undone(err error) error {
 	return fmt.Errorf("%w\n%s is declared all the same: 'usher worker remove %[2]s' removes it, and --reuse-name takes the name again", err, n.name)
 }
 
+// caFile, in the worker's folder, is who signs the certificates of the bus.
+const caFile = "ca.pem"
+
 // command runs the worker, from anywhere.
-func (n *newWorker) command(ctx context.Context, bus string) (string, error) {
+func (n *newWorker) command(ctx context.Context, a hookAccess) (string, error) {
 	dir, err := filepath.Abs(n.dir)
 	if err != nil {
 		return "", err
 	}
 	before, usher := self(ctx, os.Args[0])
-	env := "NATS_URL=" + quote(bus) + " NATS_CREDS=" + n.name + ".creds "
+	env := "NATS_URL=" + quote(a.BusURL) + " NATS_CREDS=" + n.name + ".creds "
+	if a.BusCA != "" {
+		env += "NATS_CA=" + caFile + " "
+	}
 	fed := before + env + usher + " worker run " + n.name
 	if len(n.traits) > 0 {
 		fed += " --identity"

@@ -55,7 +55,8 @@ With it goes all that it started: what is in its process group, and on Linux wha
 has USHER_COMMAND in its environment too. When 'usher worker run' itself is
 killed, Linux kills the command, but not what that has started. The bus is NATS_URL
 or --url, the worker's credential NATS_CREDS, --creds, or else NAME.creds or
-NAME/NAME.creds in this directory.`,
+NAME/NAME.creds in this directory, NATS_CA who signs the certificates of a bus
+with TLS.`,
 		Example: "  usher worker run hello -- sh -c 'jq .type'\n  usher worker run hello --identity -- sh -c 'jq .identity.traits'\n  usher worker run hello --lines --concurrency 4 -- python3 worker.py",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash != 1 || len(args) < 2 {

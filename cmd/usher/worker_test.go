@@ -80,6 +80,22 @@ func TestNewWorkerIsAFolder(t *testing.T) {
 	}
 }
 
+// On a bus with certificates of its own the command failed: the program did not know them.
+func TestNewWorkerKnowsTheBus(t *testing.T) {
+	t.Parallel()
+	access := strings.Replace(helloAccess, `"nats_url":`, `"nats_ca":"PEM","nats_url":`, 1)
+	a := newAdminStub(t, map[string][]string{"POST /admin/hooks": {access}})
+	dir := t.TempDir()
+	out, errOut, code := run(t, "worker", "new", "hello", "--lang", "shell", "--dir", dir, "--quiet", "--admin", a.url)
+	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if code != 0 || err != nil || !strings.Contains(out, " NATS_CA=ca.pem ") || !strings.Contains(string(readme), " NATS_CA=ca.pem ") {
+		t.Errorf("usher worker new = %d %s%s, README %v %s; want both with NATS_CA=ca.pem", code, out, errOut, err, readme)
+	}
+	if ca, err := os.ReadFile(filepath.Join(dir, "ca.pem")); err != nil || string(ca) != "PEM" {
+		t.Errorf("ca.pem: %q, %v, want that of the bus", ca, err)
+	}
+}
+
 // A worker that was made by "go run" wanted the module from its proxy, also in a checkout.
 func TestHowThisProgramIsRunFromElsewhere(t *testing.T) {
 	t.Parallel()
@@ -174,6 +190,7 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 	}{
 		"list":   {[]string{"list"}, `{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`, "paused", "GET /admin/hooks"},
 		"seen":   {[]string{"list"}, `{"hooks":[` + shown + `]}`, "2 (1.2.0)", "GET /admin/hooks"},
+		"all":    {[]string{"list"}, `{"hooks":[{"name":"crm","kind":"webhook"}]}`, "crm   webhook", "GET /admin/hooks"},
 		"answer": {[]string{"list"}, `{"hooks":[{"name":"vet","kind":"answer","instances":[]}]}`, "not seen", "GET /admin/hooks"},
 		"show":   {[]string{"show", "hello"}, shown, "PENDING        3", "GET /admin/hooks/hello"},
 		"pause":  {[]string{"pause", "hello", "--for", "10m"}, shown, "paused", `POST /admin/hooks/hello/pause {"for":"10m0s"}`},
@@ -183,7 +200,7 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 		path, _, _ := strings.Cut(rest, " ")
 		a := newAdminStub(t, map[string][]string{method + " " + path: {c.answer}})
 		out, errOut, code := run(t, append([]string{"worker", "--admin", a.url}, c.args...)...)
-		if code != 0 || !strings.Contains(out, c.want) || strings.Contains(out, "crm") || len(a.sent) != 1 || a.sent[0] != c.sent {
+		if code != 0 || !strings.Contains(out, c.want) || len(a.sent) != 1 || a.sent[0] != c.sent {
 			t.Errorf("%s = %d %s%s, sent %q, want %q and %q", name, code, out, errOut, a.sent, c.want, c.sent)
 		}
 	}
@@ -192,8 +209,8 @@ func TestWorkerCommandsAskTheServer(t *testing.T) {
 		t.Errorf("usher worker show of none = %d %s, want a refusal that says where the names are", code, errOut)
 	}
 	a := newAdminStub(t, map[string][]string{"GET /admin/hooks": {`{"hooks":[` + shown + `,{"name":"crm","kind":"webhook"}]}`}})
-	if out, _, _ := run(t, "--admin", a.url, "__complete", "worker", "show", ""); !strings.HasPrefix(out, "hello\n:") {
-		t.Errorf("the shell completes %q, want the worker", out)
+	if out, _, _ := run(t, "--admin", a.url, "__complete", "worker", "show", ""); !strings.HasPrefix(out, "hello\ncrm\n:") {
+		t.Errorf("the shell completes %q, want the worker and the webhook", out)
 	}
 }
 
@@ -282,7 +299,7 @@ func TestWebhooksShowHowFarTheyAre(t *testing.T) {
 		"GET /admin/hooks":    {`{"hooks":[{"name":"crm","kind":"webhook","consumer":{"pending":12},"failures":{"waiting":3,"dead":45}}]}`},
 	})
 	out, errOut, code := run(t, "webhook", "list", "--admin", a.url)
-	if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(got, "crm active 12 3 45 https://crm.example.org") || !strings.Contains(got, "new active - - -") {
+	if got := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(got, "crm failing 12 3 45 https://crm.example.org") || !strings.Contains(got, "new active - - -") {
 		t.Errorf("usher webhook list = %d %s%s", code, out, errOut)
 	}
 }

@@ -107,10 +107,15 @@ type newHookView struct {
 	Hook       hookView `json:"hook"`
 	Credential string   `json:"credential"`
 	BusURL     string   `json:"nats_url"`
+	BusCA      string   `json:"nats_ca,omitempty"`
 }
 
 func (s *Server) viewNewHook(shown delivery.Shown, c delivery.Credential) newHookView {
-	return newHookView{Hook: viewHook(shown), Credential: c.Reveal(), BusURL: s.BusURL}
+	v := newHookView{Hook: viewHook(shown), Credential: c.Reveal(), BusURL: s.BusURL}
+	if s.BusCA != nil {
+		v.BusCA = s.BusCA()
+	}
+	return v
 }
 
 // hookError makes an error one that says what an administrator can mend.

@@ -35,6 +35,7 @@ type hookDesk struct {
 func withHooks(d *hookDesk) func(*world) {
 	return func(w *world) {
 		w.options.Hooks, w.options.Failures, w.options.Redeliverer, w.options.BusURL = d, d, d, "tls://bus.example"
+		w.options.BusCA = func() string { return "PEM of the bus" }
 		w.options.Checker, w.options.SessionWorkers = d, seenWorkers{}
 	}
 }

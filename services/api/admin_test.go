@@ -164,6 +164,7 @@ func TestAdminGuard(t *testing.T) {
 	}{
 		{"/health/alive", "", 200},
 		{"/health/ready", "", 200},
+		{"/health/accepting", "", 200},
 		{"/admin/health/ready", "", 200},
 		{"/admin/identities", "", 401},
 		{"/admin/events", "", 401},

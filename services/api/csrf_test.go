@@ -177,7 +177,7 @@ func TestCSRFCookie(t *testing.T) {
 		routeRegistration + "/browser": true, routeRegistration + "/flows": true, "/schemas": true, "/self-service/errors?id=stub:500": true, "/nowhere": true,
 		routeLogin + "/browser": true, routeLogin + "/flows": true, routeVerification + "/browser": true, routeVerification + "/flows": true, routeLogout + "/browser": true,
 		routeLogin + "/api": false, routeLogin: false, routeVerification + "/api": false, routeVerification: false, routeLogout: false, "/sessions": false,
-		routeRegistration + "/api": false, routeRegistration: false, "/sessions/whoami": false, "/health/alive": false, "/health/ready": false,
+		routeRegistration + "/api": false, routeRegistration: false, "/sessions/whoami": false, "/health/alive": false, "/health/ready": false, "/health/accepting": false,
 	} {
 		cookie := c.get(path).header.Get("Set-Cookie")
 		if (cookie != "") != want {

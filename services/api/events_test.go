@@ -292,7 +292,7 @@ var untold = []string{
 	"GET /admin/session-workers",
 	"GET /admin/stats",
 	"GET /admin/dead-letters", "GET /admin/dead-letters/{hook}/{event}", "POST /admin/dead-letters/redeliver", "POST /admin/dead-letters/discard",
-	"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready",
+	"GET /health/alive", "GET /health/ready", "GET /health/accepting", "GET /admin/health/alive", "GET /admin/health/ready",
 }
 
 // TestEveryActIsTold is S82 for administrators: each of their routes has an event.

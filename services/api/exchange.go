@@ -23,6 +23,7 @@ type exchange struct {
 	trace    string    // see traceParent
 	actor    string    // who acts, on the admin listener
 	status   int       // that was answered, 0 before
+	bytes    int64     // of the answer's body
 	// page says that a person waits in a browser: errors become redirects to
 	// the error page.
 	page bool
@@ -80,7 +81,8 @@ func (x *exchange) answer(status int, body []byte) {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body) // whoever asked may be gone
+	n, _ := x.w.Write(body) // whoever asked may be gone
+	x.bytes += int64(n)
 }
 
 // encode answers with v as JSON.
@@ -129,7 +131,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.x.status == 0 {
 		r.x.status = http.StatusOK
 	}
-	return r.ResponseWriter.Write(b)
+	n, err := r.ResponseWriter.Write(b)
+	r.x.bytes += int64(n)
+	return n, err
 }
 
 // Unwrap is for [http.ResponseController].

@@ -13,7 +13,7 @@ import (
 )
 
 // AdminTokenPrefix begins every token of an administrator.
-const AdminTokenPrefix = "usher_at_"
+const AdminTokenPrefix = operator.TokenPrefix
 
 const (
 	maxAdminToken = 128
@@ -95,10 +95,10 @@ func covers(scope string, k kind, r *http.Request) error {
 }
 
 // ownersOnly tells what an operator may not: to make, change or take secrets and what
-// holds them, and to see credentials.
+// holds them, to see credentials, and to look into the process.
 func ownersOnly(k kind, r *http.Request) bool {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return k&owned != 0 && !reads || k&secretive != 0 && r.URL.Query().Has(includeCredential)
+	return k&owned != 0 && (!reads || k&acts != 0) || k&secretive != 0 && r.URL.Query().Has(includeCredential)
 }
 
 // local tells whether a Host header is one that only somebody on this machine

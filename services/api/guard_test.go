@@ -23,6 +23,7 @@ var (
 	ownersRoutes = []string{
 		"POST /admin/hooks", "DELETE /admin/hooks/{name}", "POST /admin/hooks/{name}/rotate",
 		"POST /admin/webhooks", "DELETE /admin/webhooks/{name}", "POST /admin/webhooks/{name}/rotate", "POST /admin/webhooks/{name}/rotate/finish",
+		"GET /debug/pprof/{profile}",
 	}
 	eventsRoutes = []string{
 		"GET /admin/events", "GET /admin/events/{id}", "GET /admin/events/stream", "GET /admin/audit/checkpoints", "GET /admin/audit/export",
@@ -30,7 +31,7 @@ var (
 	metricsRoutes = []string{"GET /metrics"}
 	// openRoutes tell nothing; the console knows by itself who comes.
 	openRoutes = []string{
-		"GET /health/alive", "GET /health/ready", "GET /admin/health/alive", "GET /admin/health/ready", "GET /console", "GET /console/",
+		"GET /health/alive", "GET /health/ready", "GET /health/accepting", "GET /admin/health/alive", "GET /admin/health/ready", "GET /console", "GET /console/",
 	}
 )
 
@@ -41,6 +42,7 @@ func TestScopesOfAllRoutes(t *testing.T) {
 	mounted := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	w := newWorld(t, withHooks(&hookDesk{}), withSettings(&settingsDesk{}), func(w *world) {
 		w.options.Guarded, w.options.Console, w.options.Plan, w.options.Metrics = true, mounted, mounted, mounted
+		w.options.Profile = func(string) http.Handler { return mounted }
 	})
 	admin := w.server.Admin()
 	routes := api.Routes(admin)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -20,12 +21,21 @@ type health struct {
 	Warnings map[string]string `json:"warnings,omitempty"`
 }
 
-// ready says whether this process can do its work. Why not stands in the log.
-func (s *Server) ready(x *exchange) error {
+// ready says whether this process can do its work.
+func (s *Server) ready(x *exchange) error { return s.check(x, s.Checks) }
+
+// accepting says whether this process takes requests, whatever it needs is away: who
+// takes it out of a balancer for that takes out all that share it.
+func (s *Server) accepting(x *exchange) error {
+	return s.check(x, slices.DeleteFunc(slices.Clone(s.Checks), func(c Check) bool { return !c.Own }))
+}
+
+// check says what of checks fails. Why stands in the log.
+func (s *Server) check(x *exchange, checks []Check) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), checkTime)
 	defer cancel()
 	failed, warnings := map[string]string{}, map[string]string{}
-	for _, check := range s.Checks {
+	for _, check := range checks {
 		err := check.Run(ctx)
 		if err == nil {
 			continue

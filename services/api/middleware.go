@@ -40,8 +40,9 @@ const (
 	acts                          // GET does something, so HEAD is not answered like it
 	operators                     // of the console, which knows who comes
 	foreign                       // another package's handler, with headers of its own
-	owned                         // changing it is for owners alone
+	owned                         // changing it, or what acts, is for owners alone
 	secretive                     // shows credentials when asked, to owners alone
+	unwatched                     // is asked by machines all the time: no spans
 )
 
 // router collects endpoints.
@@ -63,14 +64,30 @@ func (rt *router) mount(route string, h http.Handler, k kind) {
 	if h == nil {
 		return
 	}
-	serve := func(x *exchange) error {
-		h.ServeHTTP(&recorder{x.w, x}, x.r)
-		return nil
-	}
+	serve := answeredBy(h)
 	rt.add(route, every(serve), k|foreign)
 	if base, below := strings.CutSuffix(route, "/"); below {
 		rt.add(base, every(serve), k|foreign)
 	}
+}
+
+// answeredBy lets a handler of another package answer.
+func answeredBy(h http.Handler) action {
+	return func(x *exchange) error {
+		h.ServeHTTP(&recorder{x.w, x}, x.r)
+		return nil
+	}
+}
+
+var errNoProfile = &problem{status: http.StatusNotFound, reason: "There is no profile of this name."}
+
+// profile serves GET /debug/pprof/{profile}.
+func (s *Server) profile(x *exchange) error {
+	h := s.Profile(x.r.PathValue("profile"))
+	if h == nil {
+		return errNoProfile
+	}
+	return answeredBy(h)(x)
 }
 
 // done gives the handler; what was not added is unknown.
@@ -114,6 +131,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := e.server
 	now := s.Current()
 	x := &exchange{InForce: now, w: w, r: r, at: s.Now(), settings: now.Settings, id: requestID(r.Header.Get("X-Request-Id"))}
+	if s.Tracer != nil && e.kind&unwatched == 0 {
+		defer e.trace(x)()
+	}
 	e.headers(x)
 	err := e.run(x)
 	begun := x.status != 0
@@ -194,7 +214,7 @@ func (e *endpoint) headers(x *exchange) {
 	h["X-Request-Id"] = []string{x.id}
 	h["X-Content-Type-Options"] = headerNoSniff
 	h["Cache-Control"] = headerNoStore
-	if x.settings.secure && e.kind&public != 0 {
+	if x.settings.secure && e.kind&public != 0 || x.r.TLS != nil {
 		h["Strict-Transport-Security"] = headerTLSOnly
 	}
 	if e.kind&foreign == 0 {
@@ -219,7 +239,7 @@ func (e *endpoint) observe(x *exchange, err error) {
 		x.status = http.StatusOK // a foreign handler that wrote nothing
 	}
 	if e.server.Observe != nil {
-		e.server.Observe(e.route, knownMethod(x.r.Method), x.status, took)
+		e.server.Observe(x.r.Context(), e.route, knownMethod(x.r.Method), x.status, took)
 	}
 	ctx := x.r.Context()
 	level := slog.LevelInfo
@@ -233,12 +253,14 @@ func (e *endpoint) observe(x *exchange, err error) {
 	if !e.server.Log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 7)
+	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
 		slog.String("method", knownMethod(x.r.Method)),
 		slog.String("route", e.route),
 		slog.Int("status", x.status),
 		slog.Duration("took", took),
+		slog.Int64("bytes", x.bytes),
+		slog.String("network", coarseNetwork(clientAddr(x.r.RemoteAddr, x.r.Header["X-Forwarded-For"], x.settings.TrustedProxies))),
 		slog.String("request_id", x.id),
 		slog.String("trace_id", traceID(x.traceParent())),
 	)
@@ -246,6 +268,21 @@ func (e *endpoint) observe(x *exchange, err error) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	e.server.Log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// coarseNetwork is the network that an address is in, as much of it as says where trouble
+// comes from and not from whom: /24, or /48 of IPv6.
+func coarseNetwork(addr string) string {
+	ip, ok := parseAddr(addr)
+	if !ok {
+		return ""
+	}
+	bits := 24
+	if ip.Is6() {
+		bits = 48
+	}
+	p, _ := ip.Prefix(bits) // the bits fit the address
+	return p.String()
 }
 
 // knownMethod keeps what clients invent out of logs and metrics.

@@ -113,7 +113,7 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 	if strings.Contains(strings.ToLower(log), "canary") || strings.Contains(log, f.ID) {
 		t.Errorf("log holds what clients sent:\n%s", log)
 	}
-	for _, want := range []string{`"route":"/self-service/registration"`, `"method":"POST"`, `"status":200`, `"request_id":"`, `"trace_id":"`, `"took":`, `"method":"other"`} {
+	for _, want := range []string{`"route":"/self-service/registration"`, `"method":"POST"`, `"status":200`, `"request_id":"`, `"trace_id":"`, `"took":`, `"method":"other"`, `"bytes":`, `"network":"127.0.0.0/24"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("log lacks %s:\n%s", want, log)
 		}
@@ -166,7 +166,8 @@ func TestTraceReachesTheUseCase(t *testing.T) {
 	c := w.app()
 	c.postJSON(c.nativeFlow().submit(), submitBody("", "a@example.org", goodPassword),
 		"Traceparent", goodTrace, "X-Request-Id", "the-request", "X-Kept", "kept", "X-Other", "other", "User-Agent", "agent\xff", "Cookie", "__cf_bm=1; cf_x=2")
-	if in.Client.TraceParent != goodTrace || in.Client.RequestID != "the-request" || in.Client.UserAgent != "agent" {
+	untraced := strings.TrimSuffix(goodTrace, "01") + "00" // the same, and not recorded here
+	if in.Client.TraceParent != untraced || in.Client.RequestID != "the-request" || in.Client.UserAgent != "agent" {
 		t.Errorf("use case got %+v, want trace, request id and a valid user agent", in.Client)
 	}
 	r := in.Request
@@ -211,7 +212,7 @@ func TestMountedHandlers(t *testing.T) {
 	seen := map[string]int{}
 	w := newWorld(t, func(w *world) {
 		w.options.Pages, w.options.Plan, w.options.Metrics = page, page, page
-		w.options.Observe = func(route, method string, status int, d time.Duration) {
+		w.options.Observe = func(_ context.Context, route, method string, status int, d time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[route] = status
@@ -233,6 +234,7 @@ func TestMountedHandlers(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
+	var leaving error
 	down := errors.New("secret cause")
 	w := newWorld(t, func(w *world) {
 		w.options.Checks = []api.Check{
@@ -249,10 +251,22 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	w = newWorld(t, func(w *world) {
-		w.options.Checks = []api.Check{{Name: "database", Run: func(context.Context) error { return down }}}
+		w.options.Checks = []api.Check{
+			{Name: "process", Own: true, Run: func(context.Context) error { return leaving }},
+			{Name: "database", Run: func(context.Context) error { return down }},
+		}
 	})
+	for _, c := range []*client{w.app(), w.admin()} {
+		if g := c.get("/health/accepting"); g.status != 200 || g.body != `{"status":"ok"}` {
+			t.Errorf("accepting without a database = %d %s, want ok", g.status, g.body)
+		}
+	}
 	if g := w.admin().get("/admin/health/ready"); g.status != 503 || g.body != `{"errors":{"database":"unavailable"}}` {
 		t.Errorf("ready = %d %s, want 503 without the cause", g.status, g.body)
+	}
+	leaving = down
+	if g := w.app().get("/health/accepting"); g.status != 503 || g.body != `{"errors":{"process":"unavailable"}}` {
+		t.Errorf("accepting while it drains = %d %s, want 503", g.status, g.body)
 	}
 }
 

@@ -15,7 +15,10 @@ import (
 func TestEveryRouteIsDescribed(t *testing.T) {
 	t.Parallel()
 	mounted := http.NotFoundHandler()
-	w := newWorld(t, withHooks(&hookDesk{}), withSettings(&settingsDesk{}), func(w *world) { w.options.Pages, w.options.Plan, w.options.Metrics = mounted, mounted, mounted })
+	w := newWorld(t, withHooks(&hookDesk{}), withSettings(&settingsDesk{}), func(w *world) {
+		w.options.Pages, w.options.Plan, w.options.Metrics = mounted, mounted, mounted
+		w.options.Profile = func(string) http.Handler { return mounted }
+	})
 	missing := map[string]bool{}
 	for l, h := range map[apitest.Listener]http.Handler{apitest.Public: w.server.Public(), apitest.Admin: w.server.Admin()} {
 		built := map[string]bool{}

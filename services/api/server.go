@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -56,19 +57,25 @@ type Options struct {
 	// left out.
 	Overrides Overrides
 	BusURL    string
-	Webhooks  Webhooks
+	// BusCA gives who signs the certificates of the bus, as PEM; nil or empty where
+	// a program has to know none.
+	BusCA    func() string
+	Webhooks Webhooks
 	// Timelines tells what became of registrations; nil leaves its route out.
 	Timelines Timelines
 	// SessionWorkers is left out with its route where it is nil.
 	SessionWorkers SessionWorkers
 	// Stats gives the last hour of all processes; nil leaves its route out.
 	Stats func() stats.Hour
-	// Checks make up /health/ready; may be empty.
+	// Checks make up /health/ready, those of the process alone /health/accepting; may be empty.
 	Checks []Check
 	// Pages is mounted under /ui/ of the public listener, Console under /console/,
 	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
 	// out. The console knows by itself who comes.
 	Pages, Console, Plan, Metrics http.Handler
+	// Profile gives what answers at /debug/pprof/NAME of the admin listener, for owners
+	// alone, or nil where there is no such profile; a nil Profile leaves the route out.
+	Profile func(name string) http.Handler
 	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
 	CSRFKey []byte
 	// Guarded says that the admin listener can be reached from other machines:
@@ -85,9 +92,11 @@ type Options struct {
 	Version   string
 	Log       *slog.Logger
 	Now       func() time.Time
-	// Observe is told of each answer; nil is fine. The route is a pattern, never
-	// a path; a method that HTTP does not know is "other".
-	Observe func(route, method string, status int, d time.Duration)
+	// Tracer records a span for each request, but those for health and metrics; nil is none.
+	Tracer trace.Tracer
+	// Observe is told of each answer, with the request's context; nil is fine. The
+	// route is a pattern, never a path; a method that HTTP does not know is "other".
+	Observe func(ctx context.Context, route, method string, status int, d time.Duration)
 	// ObserveProvider is told what became of each attempt at a provider that began or
 	// came back: "started", "proven", "denied", "unavailable", "refused", "stray",
 	// which belongs to no attempt, or "error", which is this side's; nil is fine.
@@ -243,6 +252,8 @@ type Check struct {
 	// Optional tells whether the process is ready although the check fails; nil
 	// means that it is not.
 	Optional func() bool
+	// Own is true for a check of this process alone, which nothing beside it can fail.
+	Own bool
 }
 
 // Server answers the requests of both listeners. It is safe for concurrent use.
@@ -301,8 +312,9 @@ func (s *Server) Public() http.Handler {
 	rt.add("/sessions/whoami", every(s.whoami), public|quiet)
 	rt.add(routeSchemas, get(s.schemas), public|withCSRF)
 	rt.add(routeSchemas+"/{id}", get(s.schema), public|withCSRF)
-	rt.add("/health/alive", get(s.alive), public|quiet)
-	rt.add("/health/ready", get(s.ready), public|quiet)
+	rt.add("/health/alive", get(s.alive), public|quiet|unwatched)
+	rt.add("/health/ready", get(s.ready), public|quiet|unwatched)
+	rt.add("/health/accepting", get(s.accepting), public|quiet|unwatched)
 	rt.mount("/ui/", s.Pages, public)
 	return rt.done(public | withCSRF)
 }
@@ -347,12 +359,16 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
 	for _, prefix := range []string{"", "/admin"} {
-		rt.add(prefix+"/health/alive", get(s.alive), quiet)
-		rt.add(prefix+"/health/ready", get(s.ready), quiet)
+		rt.add(prefix+"/health/alive", get(s.alive), quiet|unwatched)
+		rt.add(prefix+"/health/ready", get(s.ready), quiet|unwatched)
 	}
+	rt.add("/health/accepting", get(s.accepting), quiet|unwatched)
 	rt.mount("/console/", s.Console, operators|quiet)
 	rt.mount("/admin/plan", s.Plan, guarded|quiet)
-	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet)
+	rt.mount("/metrics", s.Metrics, guarded|readsMetrics|quiet|unwatched)
+	if s.Profile != nil {
+		rt.add("/debug/pprof/{profile}", get(s.profile), guarded|owned|acts|foreign|quiet)
+	}
 	return rt.done(guarded)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 // settleTimeout bounds storing what became of an attempt, which goes on when the
@@ -38,8 +39,25 @@ type Service struct {
 	// the mailbox of development.
 	KeepContent bool
 	Now         func() time.Time
+	// Observe is told of each attempt and what became of it, one of the constants
+	// [ObservedSent] and so on; nil is fine.
+	Observe func(outcome string)
 	// Taken outlives the service where another one takes its place.
 	Taken *Taken
+}
+
+// What becomes of an attempt at a mail.
+const (
+	ObservedSent        = "sent"
+	ObservedDeferred    = "deferred"    // the server wants it later
+	ObservedUnreachable = "unreachable" // no server took it, or said that it does not
+	ObservedAbandoned   = "abandoned"
+)
+
+func (s *Service) observe(outcome string) {
+	if s.Observe != nil {
+		s.Observe(outcome)
+	}
 }
 
 // Deferred is the error of a message that a mail server has seen and not taken.
@@ -187,7 +205,8 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	}
 	useful, err := s.Store.Useful(ctx, m, r.FlowID)
 	if err == nil && useful {
-		if err = s.Sender.Send(ctx, m); err != nil && ctx.Err() == nil {
+		err = tracing.Do(ctx, "mail", func(ctx context.Context) error { return s.Sender.Send(ctx, m) })
+		if err != nil && ctx.Err() == nil {
 			s.noteFailure(ctx, m, err)
 		}
 	}
@@ -202,6 +221,7 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 		s.Taken.add(m.ID, attempts)
 		return s.sent(ctx, m, r, attempts)
 	case !errors.As(err, &refused):
+		s.observe(ObservedUnreachable)
 		err = errors.Join(err, s.settle(ctx, m, Queued, m.Attempts, nil))
 		return fmt.Errorf("send message %s: %w", m.ID, err)
 	case refused.Permanent:
@@ -209,6 +229,7 @@ func (s *Service) send(ctx context.Context, m *Message, r Request) error {
 	case attempts >= s.MaxAttempts:
 		return s.abandon(ctx, m, r, attempts, "attempts")
 	}
+	s.observe(ObservedDeferred)
 	if err := s.settle(ctx, m, Queued, attempts, nil); err != nil {
 		return err
 	}
@@ -228,6 +249,7 @@ func (s *Service) sent(ctx context.Context, m *Message, r Request, attempts int)
 	e := s.event(m, r, events.MailSent{MessageID: m.ID.String(), Template: m.Template, Attempts: attempts})
 	err := s.settle(ctx, m, Sent, attempts, &e)
 	if err == nil {
+		s.observe(ObservedSent)
 		s.Taken.remove(m.ID)
 	}
 	return err
@@ -237,7 +259,11 @@ func (s *Service) abandon(ctx context.Context, m *Message, r Request, attempts i
 	e := s.event(m, r, events.MailAbandoned{
 		MessageID: m.ID.String(), Template: m.Template, Attempts: attempts, Reason: reason,
 	})
-	return s.settle(ctx, m, Abandoned, attempts, &e)
+	err := s.settle(ctx, m, Abandoned, attempts, &e)
+	if err == nil {
+		s.observe(ObservedAbandoned)
+	}
+	return err
 }
 
 // settle stores how far m is. One that was deleted meanwhile, with its person,

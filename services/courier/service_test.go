@@ -181,6 +181,8 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 			}}
 			c := newService(t, s, out)
 			c.MaxAttempts, c.Now = tc.max, func() time.Time { return at }
+			observed := map[string]int{}
+			c.Observe = func(outcome string) { observed[outcome]++ }
 
 			errs := 0
 			for err := c.Verification(t.Context(), r); err != nil; err = c.Verification(t.Context(), r) {
@@ -197,6 +199,10 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 			}
 			if m := s.only(); errs != tc.errs || m.Status != tc.status || m.Attempts != tc.attempts || m.Content != (courier.Content{}) {
 				t.Errorf("%d errors, then %+v, want %d, then %s after %d attempts", errs, m, tc.errs, tc.status, tc.attempts)
+			}
+			last := map[courier.Status]string{courier.Sent: courier.ObservedSent, courier.Abandoned: courier.ObservedAbandoned}[tc.status]
+			if observed[last] != 1 || observed[courier.ObservedDeferred]+observed[courier.ObservedUnreachable] != errs {
+				t.Errorf("observed %v, want %d that failed, then %s", observed, errs, last)
 			}
 			if len(s.events) != 1 || s.events[0].Type != tc.event && !strings.Contains(string(s.events[0].Data), `"reason":"`+tc.event+`"`) {
 				t.Errorf("events = %+v, want one that says %s", s.events, tc.event)

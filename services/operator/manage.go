@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/services/audit"
@@ -136,11 +135,8 @@ func (s *Service) ListTokens(ctx context.Context) ([]Token, error) { return s.To
 // [ErrTokenExists], or [ErrExists]: in the audit trail both would be one.
 func (s *Service) AddToken(ctx context.Context, by audit.Author, name, scope string) (Secret, error) {
 	name = canonical(name)
-	if err := checkName(name); err != nil {
+	if err := checkToken(name, scope); err != nil {
 		return Secret{}, err
-	}
-	if !slices.Contains(Scopes(), scope) {
-		return Secret{}, &Invalid{fmt.Sprintf("a scope is one of %q", Scopes())}
 	}
 	token := NewSecret(s.NewToken())
 	if err := s.Tokens.AddAdminToken(ctx, name, scope, digestOf(token), s.event(by, actTokenCreate, name)); err != nil {

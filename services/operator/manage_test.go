@@ -214,6 +214,46 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestKeptTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	chosen := func(c string) operator.Secret {
+		return operator.NewSecret(operator.TokenPrefix + strings.Repeat(c, 32))
+	}
+	w.setUp("ann", operator.RoleOwner)
+	for n, step := range []struct {
+		name, scope string
+		token       operator.Secret
+		changed     bool
+		err         error
+	}{
+		{"scraper", "metrics", chosen("a"), true, nil},
+		{"Scraper", "metrics", chosen("a"), false, nil}, // again, and names are one however they are written
+		{"scraper", "metrics", chosen("b"), true, nil},  // another token
+		{"scraper", "admin", chosen("b"), true, nil},    // another scope
+		{"other", "metrics", chosen("b"), false, operator.ErrTokenTaken},
+		{"ann", "metrics", chosen("c"), false, operator.ErrExists},
+	} {
+		changed, err := w.KeepToken(t.Context(), by, step.name, step.scope, step.token)
+		if changed != step.changed && err == nil || !errors.Is(err, step.err) {
+			t.Errorf("%d: KeepToken(%s, %s) = %t, %v, want %t, %v", n, step.name, step.scope, changed, err, step.changed, step.err)
+		}
+	}
+	if all, err := w.ListTokens(t.Context()); err != nil || len(all) != 1 || all[0].Scope != "admin" {
+		t.Errorf("ListTokens = %+v, %v, want the last that was kept", all, err)
+	}
+	var invalid *operator.Invalid
+	for _, text := range []string{
+		"", operator.TokenPrefix, strings.Repeat("a", 64), operator.TokenPrefix + strings.Repeat("a", 31),
+		operator.TokenPrefix + strings.Repeat("a", 31) + "\n", operator.TokenPrefix + strings.Repeat("a", 128),
+	} {
+		_, err := w.KeepToken(t.Context(), by, "weak", "metrics", operator.NewSecret(text))
+		if !errors.As(err, &invalid) || len(text) > 9 && strings.Contains(err.Error(), text) {
+			t.Errorf("KeepToken of %q = %v, want %T without the token", text, err, invalid)
+		}
+	}
+}
+
 func TestFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -94,6 +94,8 @@ var (
 	// ErrTokenExists says that a token has the name, ErrNoToken that none has it.
 	ErrTokenExists = errors.New("there is a token of this name")
 	ErrNoToken     = errors.New("there is no token of this name")
+	// ErrTokenTaken says that another name has this very token.
+	ErrTokenTaken = errors.New("another name has this token")
 	// ErrLastOwner says that nobody would be left who manages operators.
 	ErrLastOwner = errors.New("the last owner stays: nobody else could manage operators")
 )

@@ -83,6 +83,8 @@ type Store interface {
 // Tokens keeps the tokens of the admin listener.
 type Tokens interface {
 	AdminTokens(ctx context.Context) ([]Token, error)
+	// AdminToken gives the name and scope of the token with a digest, or ok is false.
+	AdminToken(ctx context.Context, digest [32]byte) (name, scope string, ok bool, err error)
 	// AddAdminToken gives [ErrTokenExists], or [ErrExists], when the name is taken.
 	AddAdminToken(ctx context.Context, name, scope string, digest Digest, told ...events.Event) error
 	// RemoveAdminToken tells whether there was one.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 const (
@@ -53,7 +55,7 @@ func NewPool(o PoolOptions, a Algorithm) (*Pool, error) {
 // when the queue is full, and after a while when it does not move; [ErrTooLong]
 // for what the algorithm cannot hash; and the error of ctx if that ends while waiting.
 func (p *Pool) Hash(ctx context.Context, plain Plain) (hash string, err error) {
-	err = p.run(ctx, func() error {
+	err = p.run(ctx, "password.hash", func() error {
 		hash, err = p.algorithm.hash(plain.Reveal())
 		return err
 	})
@@ -63,7 +65,7 @@ func (p *Pool) Hash(ctx context.Context, plain Plain) (hash string, err error) {
 // Verify gives [ErrMismatch] for a wrong password, and [ErrUnknownHash] or
 // [ErrCostlyHash] for a hash that it does not judge. It waits like [Pool.Hash].
 func (p *Pool) Verify(ctx context.Context, plain Plain, hash string) error {
-	return p.run(ctx, func() error { return verify(plain.Reveal(), hash) })
+	return p.run(ctx, "password.verify", func() error { return verify(plain.Reveal(), hash) })
 }
 
 // Outdated tells whether a hash was made by another algorithm than new ones, or
@@ -71,7 +73,10 @@ func (p *Pool) Verify(ctx context.Context, plain Plain, hash string) error {
 // hand. It costs next to nothing.
 func (p *Pool) Outdated(hash string) bool { return !p.algorithm.made(hash) }
 
-func (p *Pool) run(ctx context.Context, work func() error) error {
+// run works in a slot. Its span has the wait for the slot in it.
+func (p *Pool) run(ctx context.Context, step string, work func() error) error {
+	ctx, span := tracing.Start(ctx, step)
+	defer span.End()
 	if err := p.acquire(ctx); err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (f *fakes) service() *registration.Service {
 		Lifespan:     24 * time.Hour,
 		IssueTimeout: time.Minute,
 		Now:          f.clock,
-		Observe:      func(o registration.Outcome) { f.outcomes = append(f.outcomes, o) },
+		Observe:      func(_ context.Context, o registration.Outcome) { f.outcomes = append(f.outcomes, o) },
 	}
 }
 

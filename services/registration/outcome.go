@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -33,14 +34,14 @@ const (
 )
 
 // observe tells how a submit went that ended with err.
-func (s *Service) observe(o Outcome, err error) {
+func (s *Service) observe(ctx context.Context, o Outcome, err error) {
 	if s.Observe == nil {
 		return
 	}
 	if err != nil && o.Result != NoSession {
 		o.Result = result(err)
 	}
-	s.Observe(o)
+	s.Observe(ctx, o)
 }
 
 func result(err error) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/tracing"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -73,6 +74,11 @@ func extract(schema *identity.Schema, i *identity.Identity, c credential, now ti
 // changed, and judges the result again. Where a hook says no, the error is a
 // [*flow.Invalid] and the [*webhook.Refusal] in one.
 func (s *Service) refuse(ctx context.Context, plan hook.Plan, i *identity.Identity, in Submit, c credential) error {
+	if len(plan.Before) == 0 {
+		return nil
+	}
+	ctx, span := tracing.Start(ctx, "registration.refusing_hooks")
+	defer span.End()
 	changed := false
 	for _, step := range plan.Before {
 		traits, schemaID := string(i.Traits), i.SchemaID

@@ -23,6 +23,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/tracing"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -60,7 +61,7 @@ type Service struct {
 	VerificationLifespan time.Duration
 	Now                  func() time.Time
 	// Observe is told how each registration went and how long its steps took.
-	Observe func(Outcome)
+	Observe func(context.Context, Outcome)
 }
 
 // Store keeps what a registration makes.
@@ -228,14 +229,16 @@ type Steps struct {
 // identity and a new token; the former one dies.
 func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method, Result: OK}}
-	defer func() { s.observe(t.outcome, err) }()
+	defer func() { s.observe(ctx, t.outcome, err) }()
 
 	plan := s.Plan(in.Method)
 	c, err := s.credential(in)
 	if err != nil {
 		return nil, err
 	}
+	_, checking := tracing.Start(ctx, "registration.check")
 	i, err := s.check(in, c)
+	checking.End()
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +260,7 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Register(ctx, record)
+	err = tracing.Do(ctx, "registration.commit", func(ctx context.Context) error { return s.Store.Register(ctx, record) })
 	t.step(&t.outcome.Commit)
 	switch {
 	case errors.Is(err, identity.ErrExists):
@@ -270,19 +273,19 @@ func (s *Service) Register(ctx context.Context, in Submit) (_ *Result, err error
 	}
 
 	// The account exists from here on: what follows does not end with the request.
-	ctx = context.WithoutCancel(ctx)
+	lasting := context.WithoutCancel(ctx)
 	var opened *flow.Flow
 	if record.Verification != nil {
 		opened = record.Verification.Flow
 	}
-	return s.answer(ctx, plan, made{i, record.Grant, opened}, in, &t)
+	return s.answer(lasting, plan, made{i, record.Grant, opened}, in, &t)
 }
 
 // Repeat answers a submit of a flow that has made an identity already, see
 // [Service.Register].
 func (s *Service) Repeat(ctx context.Context, in Submit) (_ *Result, err error) {
 	t := timer{now: s.Now, last: in.ReceivedAt, outcome: Outcome{Method: in.Method}}
-	defer func() { s.observe(t.outcome, err) }()
+	defer func() { s.observe(ctx, t.outcome, err) }()
 	return s.repeat(ctx, in, &t)
 }
 
@@ -337,10 +340,11 @@ type made struct {
 // step is the last.
 func (s *Service) answer(ctx context.Context, plan hook.Plan, m made, in Submit, t *timer) (*Result, error) {
 	i, g := withoutCredentials(m.identity), m.grant
-	if err := s.notify(ctx, plan, i, g, in); err != nil {
-		return nil, err
-	}
 	if len(plan.Waiting) > 0 {
+		err := tracing.Do(ctx, "registration.waiting_hooks", func(ctx context.Context) error { return s.notify(ctx, plan, i, g, in) })
+		if err != nil {
+			return nil, err
+		}
 		t.step(&t.outcome.Wait)
 	}
 	result := &Result{Identity: i, ReturnTo: g.ReturnTo, FlowType: g.FlowType}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/usher-auth/usher/events"
 )
 
@@ -78,6 +80,9 @@ type Relay struct {
 	// doubled at four events, up to twelve times: few events are not kept waiting,
 	// many take few windows. An event that comes alone waits for nobody.
 	Gather time.Duration
+	// Tracer records a span for each event that the stream has stored, a child of what
+	// made the event; nil is none.
+	Tracer trace.Tracer
 	// Observe is told of each window; nil means nobody is.
 	Observe func(Stats)
 }

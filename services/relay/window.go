@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/events"
 )
@@ -123,13 +127,37 @@ func split(rows []Row) (round, rest []Row) {
 func (r *run) send(ctx context.Context, round []Row) []events.Ack {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	return r.Publisher.Publish(ctx, messagesOf(round))
+	messages, began := messagesOf(round), time.Now()
+	acks := r.Publisher.Publish(ctx, messages)
+	r.record(ctx, messages, acks, began)
+	return acks
 }
 
 func (r *run) sendTogether(ctx context.Context, rows []Row) ([]events.Ack, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	return r.Publisher.PublishTogether(ctx, messagesOf(rows))
+	messages, began := messagesOf(rows), time.Now()
+	acks, err := r.Publisher.PublishTogether(ctx, messages)
+	r.record(ctx, messages, acks, began)
+	return acks, err
+}
+
+// record records how the traced ones of the messages were published. Those that the
+// stream did not store are sent again, and recorded then.
+func (r *run) record(ctx context.Context, messages []events.Message, acks []events.Ack, began time.Time) {
+	if r.Tracer == nil {
+		return
+	}
+	for n, ack := range acks {
+		m := messages[n]
+		from := events.WithTraceParent(ctx, m.TraceParent)
+		if ack.Err != nil || !trace.SpanContextFromContext(from).IsSampled() {
+			continue
+		}
+		_, span := r.Tracer.Start(from, "publish "+m.Type, trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(began),
+			trace.WithAttributes(attribute.String("messaging.message.id", m.ID)))
+		span.End()
+	}
 }
 
 func messagesOf(rows []Row) []events.Message {

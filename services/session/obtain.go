@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 // patience is how long after its deadline an issuer is waited for that does not
@@ -32,5 +34,8 @@ func Ask(ctx context.Context, i Issuer, timeout time.Duration, now time.Time, r 
 	r.ID, r.Deadline, r.RequestedAt = uuid.NewString(), now.Add(timeout), now
 	ctx, cancel := context.WithTimeout(ctx, timeout+patience)
 	defer cancel()
-	return i.Issue(ctx, r)
+	ctx, span := tracing.StartCall(ctx, "session.issue")
+	s, err := i.Issue(ctx, r)
+	tracing.End(span, err)
+	return s, err
 }

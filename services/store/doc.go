@@ -25,6 +25,9 @@
 // A collector lets those that wait at the same time share a commit; one that
 // fails is done again with each alone, so that a refusal is its own job's.
 //
+// Connections go to the host that takes writes, see servers: what one connection
+// finds out about a host, that it is gone, silent or read-only, counts for all.
+//
 // An error that says that the database cannot be used now (down, frozen, disk
 // full, no connection free) has the method Unavailable, which gives true:
 //

@@ -28,7 +28,7 @@ func (s *Store) IssueSession(ctx context.Context, i session.Issue) (*session.Ses
 	var err error
 	switch r := i.Request; {
 	case r.Again, r.Refresh != uuid.Nil:
-		err = s.issueAlone(job) // it would break the commit of those that are new
+		err = s.issueAlone(endless(ctx), job) // it would break the commit of those that are new
 	case r.GrantID == uuid.Nil:
 		err = s.logins.do(ctx, job)
 	default:
@@ -61,11 +61,11 @@ type issueJob struct {
 }
 
 // issueTogether issues all sessions in one commit, or none.
-func (s *Store) issueTogether(jobs []*issueJob) error {
+func (s *Store) issueTogether(ctx context.Context, jobs []*issueJob) error {
 	if !s.Embedded() {
-		return s.issueDirect(jobs)
+		return s.issueDirect(ctx, jobs)
 	}
-	return s.durable.commit(context.Background(), func(tx *tx) (err error) {
+	return s.durable.commit(ctx, func(tx *tx) (err error) {
 		for _, job := range jobs {
 			if job.stored, err = (issue{tx, job.Issue, s}).do(); err != nil {
 				return err
@@ -76,14 +76,14 @@ func (s *Store) issueTogether(jobs []*issueJob) error {
 }
 
 // issueAlone issues one session and says why it cannot be.
-func (s *Store) issueAlone(job *issueJob) error {
+func (s *Store) issueAlone(ctx context.Context, job *issueJob) error {
 	if !s.Embedded() {
 		var down *unavailable
-		if err := s.issueDirect([]*issueJob{job}); err == nil || errors.As(err, &down) {
+		if err := s.issueDirect(ctx, []*issueJob{job}); err == nil || errors.As(err, &down) {
 			return err
 		}
 	}
-	err := s.durable.commit(context.Background(), func(tx *tx) (err error) {
+	err := s.durable.commit(ctx, func(tx *tx) (err error) {
 		job.stored, err = issue{tx, job.Issue, s}.do()
 		return err
 	})

@@ -131,14 +131,15 @@ func (s *Store) loadKeys(ctx context.Context) error {
 
 // openKeys also gives the rows that a former secret had sealed, sealed anew.
 func (s *Store) openKeys(rows []keyRow) (ring *keyring, renewed []keyRow, err error) {
+	sealer := s.seal.Load()
 	ring = &keyring{byPurpose: map[string][][]byte{}, sealing: map[uuid.UUID]cipher.AEAD{}}
 	for _, r := range rows {
-		key, former, err := s.seal.open(r.Sealed, r.about())
+		key, former, err := sealer.open(r.Sealed, r.about())
 		if err != nil {
 			return nil, nil, err
 		}
 		if former {
-			r.Sealed = s.seal.seal(key, r.about())
+			r.Sealed = sealer.seal(key, r.about())
 			renewed = append(renewed, r)
 		}
 		ring.byPurpose[r.Purpose] = append(ring.byPurpose[r.Purpose], key)
@@ -188,6 +189,22 @@ func (s *Store) makeKeys(ctx context.Context) error {
 	return s.loadKeys(ctx)
 }
 
+// Reseal goes over to other cipher secrets: the keys are sealed with the first of them
+// from here on, and a former one can go. One of them must be what they are sealed with
+// now, or [ErrSecret] is returned and nothing changes.
+func (s *Store) Reseal(ctx context.Context, secrets []string) error {
+	next, err := newSealer(secrets)
+	if err != nil {
+		return err
+	}
+	former := s.seal.Swap(next)
+	if err := s.makeKeys(ctx); err != nil {
+		s.seal.Store(former)
+		return err
+	}
+	return nil
+}
+
 // RotateKey makes a new current key of a purpose and stores e with it. Former
 // keys stay. Another process knows the new one once it calls [Store.FreshKeys].
 func (s *Store) RotateKey(ctx context.Context, purpose string, e events.Event) error {
@@ -218,6 +235,6 @@ func (s *Store) newKey(purpose string) keyRow {
 	r := keyRow{ID: uuid.New(), Purpose: purpose, Current: true, CreatedAt: moment{s.now()}}
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails, see crypto/rand
-	r.Sealed = s.seal.seal(key, r.about())
+	r.Sealed = s.seal.Load().seal(key, r.about())
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -25,6 +26,9 @@ type pool struct {
 	// slots has a place for each connection, so that waiting for one ends with
 	// the caller's context and using it does not.
 	slots chan struct{}
+	// waited is how long callers have waited for one, in all.
+	waited *atomic.Int64
+	idle   int // connections that are kept
 	// before and after are run around each transaction, see [pool.around].
 	before, after string
 	prepared      *statements
@@ -35,7 +39,10 @@ type pool struct {
 func newPool(db *sqlx.DB, b backend, size int) *pool {
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
-	return &pool{db: db, backend: b, slots: make(chan struct{}, size), prepared: &statements{byText: map[string]runner{}}}
+	return &pool{
+		db: db, backend: b, slots: make(chan struct{}, size), waited: new(atomic.Int64), idle: size,
+		prepared: &statements{byText: map[string]runner{}},
+	}
 }
 
 // around gives the same connections with statements to be run before and after
@@ -58,6 +65,8 @@ func (p *pool) acquire(ctx context.Context) (context.Context, func(), error) {
 		return context.WithoutCancel(ctx), release, nil
 	default:
 	}
+	began := time.Now()
+	defer func() { p.waited.Add(int64(time.Since(began))) }()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -184,12 +193,18 @@ func explain(b backend, err error) error {
 	case err == nil, errors.Is(err, sql.ErrNoRows), errors.As(err, &known):
 		return err
 	case b.down(err):
+		b.noticed(err)
 		return &unavailable{err}
 	}
 	if column := b.violated(err); column != "" {
 		return &taken{column, err}
 	}
 	return err
+}
+
+func (p *pool) state(name string) Pool {
+	s := p.db.Stats()
+	return Pool{Name: name, Used: s.InUse, Idle: s.Idle, Max: cap(p.slots), Waited: time.Duration(p.waited.Load())}
 }
 
 func (p *pool) close() error { return p.db.Close() }

@@ -1,12 +1,15 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -186,6 +189,56 @@ func TestPostgreSQLLeadIsLostWithItsConnection(t *testing.T) {
 		}
 	}
 	releaseOne()
+}
+
+// A password is changed under load: connections that there are go on, new ones are made
+// with it, and no request fails.
+func TestPostgreSQLPasswordIsChanged(t *testing.T) {
+	t.Parallel()
+	dsn := scramServer(t, "one")
+	s := open(t, store.Options{DSN: with(t, dsn, "max_conns", "4")})
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.Ping(t.Context()); err != nil {
+					t.Errorf("Ping: %v", err)
+					return
+				}
+			}
+		})
+	}
+	admin := raw(t, strings.Replace(dsn, "usher:one", "postgres", 1))
+	exec(t, admin, `ALTER ROLE usher PASSWORD 'two'`)
+	if err := s.SignIn(strings.Replace(dsn, ":one@", ":two@", 1)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	stop()
+	load.Wait()
+	exec(t, admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'usher'`)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping on a new connection: %v", err)
+	}
+}
+
+// scramServer gives the DSN of a server that asks the user usher for a password.
+func scramServer(t *testing.T, password string) (dsn string) {
+	t.Helper()
+	at := serverDir(t)
+	dsn, stop, err := storetest.StartPostgreSQL(at)
+	noPostgreSQL(t, err)
+	t.Cleanup(stop)
+	db := raw(t, dsn)
+	exec(t, db, `CREATE ROLE usher LOGIN PASSWORD '`+password+`'`)
+	hba := "host all usher 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+	if err := os.WriteFile(filepath.Join(at, "data", "pg_hba.conf"), []byte(hba), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `ALTER DATABASE postgres OWNER TO usher`)
+	exec(t, db, `SELECT pg_reload_conf()`)
+	return strings.Replace(dsn, "postgres@", "usher:"+password+"@", 1)
 }
 
 // A server that is frozen must not hold a request for longer than a statement may take.

@@ -22,13 +22,13 @@ var errNotDirect = errors.New("not a new session of a registration or login")
 // of a login the sequence is read first, without waiting for anybody. Whatever
 // is not as the request says (used grants, other epochs, repeated tokens, another
 // bypass than the grant's) makes the statement fail, and is sorted out by [issue.do].
-func (s *Store) issueDirect(jobs []*issueJob) error {
+func (s *Store) issueDirect(ctx context.Context, jobs []*issueJob) error {
 	// In one order, so that two commits that want the same identities do not wait
 	// for each other.
 	jobs = slices.SortedFunc(slices.Values(jobs), func(a, b *issueJob) int {
 		return bytes.Compare(a.Request.IdentityID[:], b.Request.IdentityID[:])
 	})
-	former, err := s.sequences(jobs)
+	former, err := s.sequences(ctx, jobs)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Store) issueDirect(jobs []*issueJob) error {
 		}
 	}
 	query, args := d.statement()
-	if _, err := s.durable.exec(context.Background(), query, args...); err != nil {
+	if _, err := s.durable.exec(ctx, query, args...); err != nil {
 		return err
 	}
 	s.durable.tell()
@@ -59,7 +59,7 @@ func (s *Store) issueDirect(jobs []*issueJob) error {
 
 // sequences gives that of the last event of each identity, as it is supposed to
 // be: of one with a grant the first, else what the request says, or what is stored.
-func (s *Store) sequences(jobs []*issueJob) (map[uuid.UUID]int64, error) {
+func (s *Store) sequences(ctx context.Context, jobs []*issueJob) (map[uuid.UUID]int64, error) {
 	former := make(map[uuid.UUID]int64, len(jobs))
 	var look []any
 	for _, j := range jobs {
@@ -82,7 +82,7 @@ func (s *Store) sequences(jobs []*issueJob) (map[uuid.UUID]int64, error) {
 		ID       uuid.UUID `db:"id"`
 		Sequence int64     `db:"sequence"`
 	}
-	err := s.durable.list(context.Background(), &rows, `SELECT id, sequence FROM identities WHERE id IN (`+marks(len(look))+`)`, look...)
+	err := s.durable.list(ctx, &rows, `SELECT id, sequence FROM identities WHERE id IN (`+marks(len(look))+`)`, look...)
 	for _, r := range rows {
 		former[r.ID] = r.Sequence
 	}

@@ -73,7 +73,7 @@ func (s *Store) Register(ctx context.Context, r registration.Record) error {
 }
 
 // registerTogether stores all records or none.
-func (s *Store) registerTogether(records []registration.Record) error {
+func (s *Store) registerTogether(ctx context.Context, records []registration.Record) error {
 	ring, err := s.keyring()
 	if err != nil {
 		return err
@@ -84,12 +84,12 @@ func (s *Store) registerTogether(records []registration.Record) error {
 			return err
 		}
 	}
-	return s.durable.insert(context.Background(), b.inserts()...)
+	return s.durable.insert(ctx, b.inserts()...)
 }
 
 // registerAlone stores one record and says why it cannot be.
-func (s *Store) registerAlone(r registration.Record) error {
-	err := s.registerTogether([]registration.Record{r})
+func (s *Store) registerAlone(ctx context.Context, r registration.Record) error {
+	err := s.registerTogether(ctx, []registration.Record{r})
 	if takenColumn(err) == "grants.flow_id" {
 		return registration.ErrFlowUsed
 	}
@@ -97,7 +97,7 @@ func (s *Store) registerAlone(r registration.Record) error {
 		// PostgreSQL does not promise in which order one statement inserts: the
 		// address may be taken by this very flow.
 		var used bool
-		if e := s.reads.get(context.Background(), &used, `SELECT EXISTS (SELECT 1 FROM grants WHERE flow_id = ?)`, r.Grant.FlowID); e != nil {
+		if e := s.reads.get(ctx, &used, `SELECT EXISTS (SELECT 1 FROM grants WHERE flow_id = ?)`, r.Grant.FlowID); e != nil {
 			return fmt.Errorf("register %s: %w", r.Identity.ID, e)
 		}
 		if used {

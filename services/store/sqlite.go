@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -25,10 +26,11 @@ type sqlite struct {
 	writer    *pool
 	reads     *pool
 	flows     *flowsFile
+	openDB    func(sqldriver.Connector) *sql.DB // that of [Options]
 }
 
 func (s *Store) openSQLite(ctx context.Context, o Options) error {
-	b := &sqlite{}
+	b := &sqlite{openDB: o.OpenDB}
 	var err error
 	if b.path, b.temporary, err = sqlitePath(o); err != nil {
 		return err
@@ -85,7 +87,7 @@ func ownFile(path string) error {
 }
 
 func (b *sqlite) open(conns int, pragmas ...string) (*pool, error) {
-	db, err := openFile(b.path, pragmas...)
+	db, err := b.openFile(b.path, pragmas...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,7 @@ func (b *sqlite) open(conns int, pragmas ...string) (*pool, error) {
 }
 
 // openFile opens a file of SQLite. Transactions take the write lock when they begin.
-func openFile(path string, pragmas ...string) (*sqlx.DB, error) {
+func (b *sqlite) openFile(path string, pragmas ...string) (*sqlx.DB, error) {
 	q := url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)"}, pragmas...),
@@ -103,7 +105,7 @@ func openFile(path string, pragmas ...string) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sqlx.NewDb(sql.OpenDB(connector), "sqlite3"), nil // sqlx knows its parameters by that name
+	return sqlx.NewDb(b.openDB(connector), "sqlite3"), nil // sqlx knows its parameters by that name
 }
 
 func (*sqlite) embedded() bool { return true }
@@ -116,7 +118,7 @@ func (b *sqlite) withFlows(ctx context.Context, work func(*pool) error) error {
 
 // exclusively needs no lock: there is no other process.
 func (b *sqlite) exclusively(_ context.Context, work func(*sql.DB) error) error {
-	db, err := openFile(b.path, "synchronous(FULL)")
+	db, err := b.openFile(b.path, "synchronous(FULL)")
 	if err != nil {
 		return err
 	}
@@ -170,6 +172,9 @@ func (*sqlite) down(err error) bool {
 	}
 	return false
 }
+
+// noticed has nothing to do: the database is in this process.
+func (*sqlite) noticed(error) {}
 
 // code gives the result code of SQLite in err, 0 if there is none.
 func code(err error) int {

@@ -19,7 +19,7 @@ import (
 // is seen when it is opened or when it is used. It is opened when it is first
 // needed.
 type flowsFile struct {
-	backend backend
+	backend *sqlite
 	path    string
 	log     *slog.Logger
 
@@ -85,7 +85,7 @@ func (f *flowsFile) openOnce(ctx context.Context) (_ *pool, err error) {
 	if err := ownFile(f.path); err != nil {
 		return nil, err
 	}
-	db, err := openFile(f.path, "synchronous(OFF)")
+	db, err := f.backend.openFile(f.path, "synchronous(OFF)")
 	if err != nil {
 		return nil, err
 	}

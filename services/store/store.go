@@ -3,9 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -15,7 +15,6 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/pressly/goose/v3"
 
-	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/registration"
 )
@@ -28,6 +27,9 @@ type Options struct {
 	DataDir string
 	// CipherSecrets seal the keys: the first seals, all of them open.
 	CipherSecrets []string
+	// Part is what this process is to a PostgreSQL, which lists it as usher-<part>;
+	// empty is usher.
+	Part string
 	// MaxFlows is how many flows are kept at most, by about one in a hundred;
 	// 0 means 100,000.
 	MaxFlows int
@@ -38,6 +40,9 @@ type Options struct {
 	// Appended is called after each commit that has put events into the outbox, once
 	// however many they are; it must not wait for anything. Nil means nobody is told.
 	Appended func()
+	// OpenDB makes the pools of connections, so that statements can be observed; nil
+	// is [sql.OpenDB].
+	OpenDB func(driver.Connector) *sql.DB
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -54,11 +59,12 @@ type Store struct {
 	logins        *collector[*issueJob]
 
 	keys  atomic.Pointer[keyring]
-	seal  *sealer
+	seal  atomic.Pointer[sealer]
 	now   func() time.Time
 	flows flowCap
 	// fresh are flows that this process made and nobody has submitted here.
 	fresh *otter.Cache[uuid.UUID, flow.Flow]
+	log   *slog.Logger
 	// logHead spares the relay a question, see moveDirect.
 	logHead logHead
 }
@@ -67,6 +73,8 @@ type Store struct {
 type backend interface {
 	// down tells whether err means that the database cannot be used now.
 	down(err error) bool
+	// noticed is told of each error that down is true for.
+	noticed(err error)
 	// violated gives the unique column that err is about as "table.column", or "".
 	violated(err error) string
 	// missing tells whether err means that a table does not exist.
@@ -91,12 +99,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{seal: seal, now: o.Now, flows: flowCap{max: o.MaxFlows}}
-	if s.now == nil {
-		s.now = time.Now
+	if o.OpenDB == nil {
+		o.OpenDB = sql.OpenDB
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{now: o.Now, log: o.Log, flows: flowCap{max: o.MaxFlows}}
+	s.seal.Store(seal)
+	if s.now == nil {
+		s.now = time.Now
 	}
 	if s.fresh, err = otter.New(&otter.Options[uuid.UUID, flow.Flow]{MaximumSize: maxFresh}); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -128,54 +140,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Migrate brings the database to this version and makes the keys that are
-// missing. Several processes may do it at once: one does, the others wait.
-func (s *Store) Migrate(ctx context.Context) error {
-	err := s.backend.exclusively(ctx, func(db *sql.DB) error {
-		migrations, err := s.migrations(db)
-		if err != nil {
-			return err
-		}
-		if _, err := migrations.Up(ctx); err != nil {
-			return err
-		}
-		return s.makeKeys(ctx)
-	})
-	if err != nil {
-		return fmt.Errorf("migrate: %w", s.durable.explain(err))
-	}
-	return nil
-}
-
-// Migrated tells whether the database is of this version, or of a later one,
-// and has its keys.
-func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	if err := s.loadKeys(ctx); err != nil {
-		return false, fmt.Errorf("migrated: %w", err)
-	}
-	if !s.keys.Load().complete() {
-		return false, nil
-	}
-	migrations, err := s.migrations(s.reads.db.DB)
-	if err != nil {
-		return false, fmt.Errorf("migrated: %w", err)
-	}
-	pending, err := migrations.HasPending(ctx)
-	if err != nil {
-		return false, fmt.Errorf("migrated: %w", s.reads.explain(err))
-	}
-	return !pending, nil
-}
-
-func (s *Store) migrations(db *sql.DB) (*goose.Provider, error) {
-	dialect, folder := s.backend.goose()
-	files, err := fs.Sub(schemas.SQL, "sql/"+folder)
-	if err != nil {
-		return nil, err
-	}
-	return goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
-}
-
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
@@ -188,6 +152,22 @@ func (s *Store) Ping(ctx context.Context) error {
 // Embedded tells whether the database is inside this process, so that no other
 // may use it.
 func (s *Store) Embedded() bool { return s.backend.embedded() }
+
+// Pool is the state of the connections for one purpose.
+type Pool struct {
+	Name            string // "durable", "relaxed"; "writer", "reads" on SQLite
+	Used, Idle, Max int
+	// Waited is how long callers have waited for one to be free, in all.
+	Waited time.Duration
+}
+
+// Pools are the connections of this process. It asks nothing of the database.
+func (s *Store) Pools() []Pool {
+	if s.Embedded() {
+		return []Pool{s.durable.state("writer"), s.reads.state("reads")}
+	}
+	return []Pool{s.durable.state("durable"), s.relaxed.state("relaxed")}
+}
 
 // Close closes all connections.
 func (s *Store) Close() error { return s.backend.close() }

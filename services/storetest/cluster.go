@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -34,59 +35,109 @@ rm -rf "$DIR"
 //
 // The cluster syncs to the disk as a real one does.
 func StartPostgreSQL(dir string) (dsn string, stop func(), err error) {
-	ctx := context.Background() // the cluster outlives whoever asks for it
-	bin, err := findPostgreSQL()
+	s, err := newNode(dir)
 	if err != nil {
 		return "", nil, err
+	}
+	if err := errors.Join(s.initialize(), s.start()); err != nil {
+		s.stop()
+		return "", nil, err
+	}
+	return s.DSN(), s.stop, nil
+}
+
+// Node is one server: a folder, a port, and the process while it runs.
+type Node struct {
+	bin, dir string // of the programs; of this server
+	port     int
+	as       *syscall.SysProcAttr
+	settings []string // NAME=VALUE
+
+	watch *exec.Cmd // nil while it does not run
+	alive io.Closer
+}
+
+// newNode gives a server that has no data yet.
+func newNode(dir string) (*Node, error) {
+	bin, err := findPostgreSQL()
+	if err != nil {
+		return nil, err
 	}
 	as, err := owner(dir)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.SysProcAttr, initdb.Dir = as, dir
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return "", nil, fmt.Errorf("initdb: %w: %s", err, out)
+	port, err := freePort(context.Background())
+	return &Node{bin: bin, dir: dir, port: port, as: as}, err
+}
+
+func (s *Node) data() string { return filepath.Join(s.dir, "data") }
+
+// DSN is that of the superuser.
+func (s *Node) DSN() string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+}
+
+// run runs one of PostgreSQL's programs to its end.
+func (s *Node) run(program string, args ...string) error {
+	cmd := exec.CommandContext(context.Background(), filepath.Join(s.bin, program), args...)
+	cmd.SysProcAttr, cmd.Dir = s.as, s.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, out)
 	}
-	port, err := freePort(ctx)
+	return nil
+}
+
+func (s *Node) initialize() error {
+	return s.run("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+}
+
+// start starts the server on its data and waits until it answers.
+func (s *Node) start() error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
-		return "", nil, err
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return "", nil, err
+		return err
 	}
 	defer log.Close()
-	server := exec.CommandContext(ctx, "/bin/sh", "-c", watch, "sh", filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300")
-	server.SysProcAttr, server.Dir = as, dir
-	server.Env = append(os.Environ(), "DIR="+dir)
+	args := []string{"-c", watch, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port)}
+	for _, setting := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"}, s.settings...) {
+		args = append(args, "-c", setting)
+	}
+	// The server outlives whoever asks for it.
+	server := exec.CommandContext(context.Background(), "/bin/sh", args...)
+	server.SysProcAttr, server.Dir = s.as, s.dir
+	server.Env = append(os.Environ(), "DIR="+s.dir)
 	server.Stdout, server.Stderr = log, log
 	alive, err := server.StdinPipe()
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	if err := server.Start(); err != nil {
-		return "", nil, fmt.Errorf("start postgres: %w", err)
+		return fmt.Errorf("start postgres: %w", err)
 	}
-	stop = func() {
-		alive.Close()
-		_ = server.Wait() // it was told to end
-	}
-	dsn = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
-	if err := waitFor(ctx, dsn); err != nil {
+	s.watch, s.alive = server, alive
+	if err := waitFor(context.Background(), s.DSN()); err != nil {
 		said, _ := os.ReadFile(log.Name())
-		stop()
-		return "", nil, fmt.Errorf("postgres does not answer: %w: %s", err, said)
+		return fmt.Errorf("postgres does not answer: %w: %s", err, said)
 	}
-	return dsn, stop, nil
+	return nil
+}
+
+// stop ends the server, and its folder with it.
+func (s *Node) stop() {
+	if s.watch != nil {
+		s.alive.Close()
+		_ = s.watch.Wait() // it was told to end
+		s.watch = nil
+	}
+	_ = os.RemoveAll(s.dir)
 }
 
 // findPostgreSQL gives the folder of the server's programs.
 func findPostgreSQL() (string, error) {
 	if initdb, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(initdb), nil
+		initdb, err = filepath.EvalSymlinks(initdb) // its neighbours may have none
+		return filepath.Dir(initdb), err
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {

@@ -109,6 +109,34 @@ func testSecretsRotate(t *testing.T, s *suite) {
 	}
 }
 
+// A running store goes over to another secret while others use it; the one before goes.
+func testSecretsRotateInPlace(t *testing.T, s *suite) {
+	const next = "the next secret of 32 characters"
+	st := s.store(nil)
+	key := st.Key(store.KeyAddress)
+	if err := st.Reseal(s.ctx(), []string{next}); !errors.Is(err, store.ErrSecret) {
+		t.Errorf("Reseal without the former secret: %v, want %v", err, store.ErrSecret)
+	}
+	if err := st.Reseal(s.ctx(), nil); err == nil {
+		t.Error("Reseal without a secret succeeded")
+	}
+	if keys, err := st.FreshKeys(s.ctx(), store.KeyAddress); err != nil || !bytes.Equal(keys[0], key) {
+		t.Errorf("FreshKeys after a refused Reseal = %d, %v, want what was there", len(keys), err)
+	}
+	for _, secrets := range [][]string{{Secret, next}, {next, Secret}, {next}} {
+		s.must(st.Reseal(s.ctx(), secrets))
+		if keys, err := st.FreshKeys(s.ctx(), store.KeyAddress); err != nil || !bytes.Equal(keys[0], key) {
+			t.Fatalf("FreshKeys after Reseal with %d secrets = %d, %v, want the same key", len(secrets), len(keys), err)
+		}
+	}
+	only, err := s.open(func(o *store.Options) { o.CipherSecrets = []string{next} })
+	s.must(err)
+	s.must(only.Close())
+	if _, err := s.open(nil); !errors.Is(err, store.ErrSecret) {
+		t.Errorf("Open with the former secret: %v, want %v", err, store.ErrSecret)
+	}
+}
+
 // noneHolds reads a column of bytes and checks that no row holds any of texts.
 func (s *suite) noneHolds(query string, rows int, texts ...string) {
 	s.t.Helper()

@@ -31,6 +31,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"KeysAreSealed":                   testKeysAreSealed,
 		"MigrateMakesMissingKeys":         testMigrateMakesMissingKeys,
 		"SecretsRotate":                   testSecretsRotate,
+		"SecretsRotateInPlace":            testSecretsRotateInPlace,
 		"RegisterAndReadBack":             testRegisterAndReadBack,
 		"RegisterOpensAVerification":      testRegisterOpensAVerification,
 		"RegisterTaken":                   testRegisterTaken,

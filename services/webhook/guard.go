@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"syscall"
@@ -56,6 +57,17 @@ func RefusePrivate(_, address string, _ syscall.RawConn) error {
 		return errPrivate
 	}
 	return nil
+}
+
+// WrittenPrivate tells whether a URL names, without a name server, an address that
+// is not on the public internet.
+func WrittenPrivate(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && !public(ip)
 }
 
 // Exceptions gives a test for URLs that may be called although their address is

@@ -22,3 +22,15 @@ func TestPublicAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestWrittenPrivate(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]bool{
+		"http://127.0.0.1:8080/hook": true, "https://[::1]/": true, "http://localhost/": true, "http://10.1.2.3/": true,
+		"https://crm.example.org/": false, "https://8.8.8.8/": false, "::": false,
+	} {
+		if got := webhook.WrittenPrivate(url); got != want {
+			t.Errorf("WrittenPrivate(%q) = %t, want %t", url, got, want)
+		}
+	}
+}

@@ -12,6 +12,12 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 const (
@@ -62,7 +68,9 @@ func (c *Client) send(ctx context.Context, t *target, body []byte, call *Call, t
 func (c *Client) attempt(ctx context.Context, endpoint string, timeout time.Duration, exchange func(context.Context) (answer, error)) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
+	ctx, span := tracing.StartCall(ctx, "webhook")
 	a, err := exchange(ctx)
+	record(span, endpoint, a, err)
 	if c.closed.Load() {
 		c.dropIdle()
 	}
@@ -77,6 +85,20 @@ func (c *Client) attempt(ctx context.Context, endpoint string, timeout time.Dura
 		err = context.Cause(ctx)
 	}
 	return answer{}, &Failed{Endpoint: endpoint, Err: err}
+}
+
+// record ends the span of an attempt. It has neither the URL nor what was answered.
+func record(span trace.Span, endpoint string, a answer, err error) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("usher.hook", endpoint))
+		if err == nil {
+			span.SetAttributes(attribute.Int("http.response.status_code", a.status))
+		}
+		if a.status >= http.StatusBadRequest {
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	tracing.End(span, err)
 }
 
 func (c *Client) exchange(ctx context.Context, t *target, body []byte, call *Call) (answer, error) {
@@ -120,7 +142,7 @@ func newRequest(ctx context.Context, e Endpoint, body []byte, call *Call) (*http
 		r.Header.Set("Content-Type", "application/json")
 	}
 	for name, value := range map[string]string{
-		"X-Request-Id": call.RequestID, "Traceparent": call.TraceParent, "Idempotency-Key": call.EventID,
+		"X-Request-Id": call.RequestID, "Traceparent": tracing.Parent(ctx, call.TraceParent), "Idempotency-Key": call.EventID,
 	} {
 		if value != "" {
 			r.Header.Set(name, value)

@@ -17,6 +17,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/tracing"
 )
 
 const (
@@ -48,7 +49,7 @@ type SignedMessage struct {
 	ID          string
 	ContentType string
 	Body        []byte
-	// TraceParent is passed on, if there is one.
+	// TraceParent is passed on, if there is one and the attempt is not traced itself.
 	TraceParent string
 }
 
@@ -143,8 +144,8 @@ func (s Signed) request(ctx context.Context, m SignedMessage, now time.Time) (*h
 	}
 	r.Header.Set("User-Agent", "usher")
 	r.Header.Set("Content-Type", m.ContentType)
-	if m.TraceParent != "" {
-		r.Header.Set("Traceparent", m.TraceParent)
+	if parent := tracing.Parent(ctx, m.TraceParent); parent != "" {
+		r.Header.Set("Traceparent", parent)
 	}
 	r.Header.Set(standardwebhooks.HeaderWebhookID, m.ID)
 	r.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))

@@ -33,7 +33,8 @@ type Call struct {
 type Input struct {
 	Flow    Flow    `json:"flow"`
 	Request Request `json:"request"`
-	// RequestID is passed on as X-Request-Id, TraceParent as traceparent.
+	// RequestID is passed on as X-Request-Id, TraceParent as traceparent, unless the
+	// call is traced itself.
 	RequestID   string `json:"request_id,omitempty"`
 	TraceParent string `json:"trace_parent,omitempty"`
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,40 +12,82 @@ import (
 	"github.com/usher-auth/usher/services/session"
 )
 
-// askTwice asks once more when half of the time to the deadline is over: the
-// first question may be with a worker that is frozen, or gone with it. Both
-// carry the same request id, so the service does the work once. The first
-// answer counts; that nobody is there is known at once and not asked again.
-func askTwice(ctx context.Context, nc *nats.Conn, r session.Request) ([]byte, error) {
+// steps is into how many parts the time to the deadline is divided: at the end of
+// each but the last the request may be sent again.
+const steps = 8
+
+// askAgain asks once more when half of the time to the deadline is over: the
+// first question may be with a worker that is frozen, or gone with it. So may
+// the second: as long as workers that are asked answer quickly, which those of
+// an overloaded system do not, it is asked at every step. All carry the same
+// request id, so the service does the work once. The first answer counts; that
+// nobody is there is known at once and not asked again.
+func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Request) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // the slower question is not waited for
+	defer cancel() // the slower questions are not waited for
 	type answer struct {
 		data []byte
 		err  error
+		took time.Duration
 	}
-	answers := make(chan answer, 2)
+	answers := make(chan answer, steps)
 	ask := func(r session.Request) {
+		asked := time.Now()
 		payload, err := encodeRequest(r)
 		if err == nil {
 			payload, err = events.Ask(ctx, nc, events.SubjectSessionIssue, r.ID, r.Deadline, payload)
 		}
-		answers <- answer{payload, err}
+		answers <- answer{payload, err, time.Since(asked)}
 	}
 	go ask(r)
-	half := time.NewTimer(time.Until(r.Deadline) / 2)
-	defer half.Stop()
-	for open := 1; ; {
+	step := max(time.Until(r.Deadline)/steps, time.Millisecond)
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for open, n := 1, 1; ; {
 		select {
-		case <-half.C:
-			open++
-			r.Again = true
-			go ask(r)
+		case <-tick.C:
+			if n == steps/2 || n < steps && spare.take() {
+				open++
+				r.Again = true
+				go ask(r)
+			}
+			n++
 		case a := <-answers:
 			open--
 			var refused *events.Refused
 			if a.err == nil || errors.As(a.err, &refused) || open == 0 {
+				if a.err == nil && a.took < step {
+					spare.give()
+				}
 				return a.data, a.err
 			}
 		}
 	}
+}
+
+// spare is how often requests may be sent again beyond the once that each may.
+// Each quick answer gives one back: where nobody answers quickly, it is soon
+// used up, and a system that is slow is not asked eight times as much. The zero
+// value is full.
+type spare struct {
+	mu   sync.Mutex
+	used int
+}
+
+const maxSpare = 100
+
+func (s *spare) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used >= maxSpare {
+		return false
+	}
+	s.used++
+	return true
+}
+
+func (s *spare) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = max(s.used-1, 0)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/session"
@@ -32,6 +33,8 @@ type Options struct {
 	Concurrency, Pending int
 	// Kick wakes the relay, after each commit; nil leaves that to its poll.
 	Kick func()
+	// Tracer records a span for each request; nil is none.
+	Tracer trace.Tracer
 	// Observe is told of each answer: "ok" or a code, and how long it took. Ready
 	// is called once requests come. Both may be nil.
 	Observe func(outcome string, took time.Duration)
@@ -63,6 +66,7 @@ func Run(ctx context.Context, nc *nats.Conn, o Options) error {
 		Pending:     o.Pending,
 		Handle:      o.issue,
 		Log:         o.Log,
+		Tracer:      o.Tracer,
 		Observe:     o.Observe,
 		Ready:       o.Ready,
 	})
@@ -83,14 +87,19 @@ func (o Options) issue(ctx context.Context, in events.Request) ([]byte, error) {
 	return encodeSession(issued)
 }
 
-// Client asks the session service over the bus.
-type Client struct{ Conn *nats.Conn }
+// Client asks the session service over the bus. Conn is needed; it is safe for
+// concurrent use.
+type Client struct {
+	Conn *nats.Conn
+
+	spare spare
+}
 
 // Issue gives the session that a worker issued for r, or one of the errors of
 // package session: [session.ErrUnavailable] when nobody answered by r's deadline,
 // the worker failed, or gave an answer to something else.
 func (c *Client) Issue(ctx context.Context, r session.Request) (*session.Session, error) {
-	data, err := askTwice(ctx, c.Conn, r)
+	data, err := askAgain(ctx, c.Conn, &c.spare, r)
 	if err != nil {
 		return nil, understood(err)
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
@@ -70,6 +72,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBus(t)
+			r.Deadline = time.Now().Add(patience).Round(0)
 			want := issued(r)
 			var kicks atomic.Int32
 			var asked []session.Request
@@ -90,7 +93,7 @@ func TestRoundTrip(t *testing.T) {
 					t.Errorf("Issue gave another session than the worker (-want +got):\n%s", diff)
 				}
 			}
-			if diff := cmp.Diff([]session.Request{r, r}, asked); diff != "" {
+			if diff := cmp.Diff([]session.Request{r, r}, asked, cmpopts.EquateApproxTime(10*time.Millisecond)); diff != "" {
 				t.Errorf("the worker was asked for something else (-want +got):\n%s", diff)
 			}
 			if got := kicks.Load(); got != 2 {
@@ -228,6 +231,43 @@ func TestAFrozenWorkerIsAskedPast(t *testing.T) {
 	}
 	if first, second := <-asked, <-asked; first != r.ID || second != r.ID {
 		t.Errorf("the workers were asked for %s and %s, want %s twice", first, second, r.ID)
+	}
+}
+
+// One of two workers is frozen for many: hardly anybody goes without a session,
+// and when nobody answers quickly, few requests are sent more than twice.
+func TestManyAskPastAFrozenWorker(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []bool{false, true} {
+		b := newBus(t)
+		asked := atomic.Int64{}
+		b.run(t, worker.Options{Concurrency: 10_000, Service: issuer(func(ctx context.Context, r session.Request) (*session.Session, error) {
+			if asked.Add(1)%2 == 0 || slow {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return issued(r), nil
+		})})
+		const people = 200
+		var missing atomic.Int64
+		var all sync.WaitGroup
+		for range people {
+			all.Go(func() {
+				r := request()
+				r.ID, r.Deadline = uuid.NewString(), time.Now().Add(time.Second)
+				if _, err := b.client.Issue(t.Context(), r); err != nil {
+					missing.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		switch {
+		case !slow && missing.Load() > people/20:
+			t.Errorf("with a frozen worker %d of %d went without a session, want hardly anybody", missing.Load(), people)
+		case slow && asked.Load() > 2*people+people/2+10:
+			t.Errorf("%d requests were sent for %d people while all workers are slow, want twice as many", asked.Load(), people)
+		}
+		t.Logf("slow: %t; %d people, %d requests, %d without a session", slow, people, asked.Load(), missing.Load())
 	}
 }
 

@@ -37,6 +37,31 @@ func TestLifespanDoesNotWrapRound(t *testing.T) {
 	})
 }
 
+// What the other side says besides, in a later version, does no harm.
+func TestUnknownMembersAreIgnored(t *testing.T) {
+	t.Parallel()
+	more := func(data []byte) []byte {
+		return append([]byte(`{"of_the_next_version":{"n":1},`), data[1:]...)
+	}
+	asked := session.Request{IdentityID: uuid.New(), FlowID: uuid.New(), Method: "password", AAL: "aal1", Lifespan: time.Hour, RequestedAt: time.Unix(1, 0).UTC()}
+	data, err := encodeRequest(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRequest(events.Request{Data: more(data)})
+	if err != nil || !reflect.DeepEqual(got, asked) {
+		t.Errorf("decodeRequest = %+v, %v, want %+v", got, err, asked)
+	}
+	made := &session.Session{ID: uuid.New(), IdentityID: asked.IdentityID, AAL: "aal1", IssuedAt: time.Unix(1, 0).UTC(), ExpiresAt: time.Unix(3601, 0).UTC()}
+	if data, err = encodeSession(made); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := decodeSession(more(data), asked)
+	if err != nil || answer.ID != made.ID {
+		t.Errorf("decodeSession = %+v, %v, want that of %s", answer, err, made.ID)
+	}
+}
+
 // FuzzDecodeRequest holds that what can be read is read the same when it is
 // written again.
 func FuzzDecodeRequest(f *testing.F) {

@@ -17,6 +17,9 @@ import { chromium } from 'playwright-core';
 export const widths = { phone: 390, desktop: 1440 };
 export const schemes = ['light', 'dark'];
 
+/** Whether to be thorough, in "make soak", or done soon. */
+export const long = Boolean(process.env.USHER_TEST_SOAK);
+
 const launch = {
   executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
   headless: true,
@@ -101,10 +104,14 @@ export async function openWithoutCookies() {
 /**
  * Looks at the page as it is, in light and dark, on a phone and on a desktop:
  * axe finds nothing, nothing is wider than the screen; and takes screenshots.
+ * Without those, and when it is to be done soon, each is seen once: light on the
+ * phone, dark on the desktop.
  */
 export async function look(page, name) {
+  const all = long || process.env.USHER_SCREENSHOTS;
   for (const scheme of schemes) {
     for (const [device, width] of Object.entries(widths)) {
+      if (!all && (scheme === 'light') !== (device === 'phone')) continue;
       await page.setViewportSize({ width, height: device === 'phone' ? 844 : 900 });
       await page.emulateMedia({ colorScheme: scheme });
       await shoot(page, `${name}-${scheme}-${device}`);
@@ -145,7 +152,7 @@ export function quiet(page, what) {
 }
 
 async function accessible(page) {
-  await page.evaluate(axe.source);
+  if (!await page.evaluate(() => 'axe' in globalThis)) await page.evaluate(axe.source);
   const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document));
   if (passes.length === 0) throw new Error('axe looked at nothing');
   if (violations.length === 0) return;

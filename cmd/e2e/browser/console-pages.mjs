@@ -33,7 +33,7 @@ export const pages = (identity) => [
 /** Opens a page of the console; with a heading, only that one will do. */
 export async function visit(page, path, heading) {
   await page.goto(consoleURL + path);
-  await page.getByRole('heading', { level: 1, ...(heading && { name: heading, exact: true }) }).waitFor({ timeout: 10_000 });
+  await page.getByRole('heading', { level: 1, ...(heading && { name: heading, exact: true }) }).waitFor();
 }
 
 /** Sets the password with the link that was printed; that signs in. */

@@ -49,6 +49,7 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	for _, u := range []string{
 		publicURL + "/health/alive", publicURL + "/health/ready", adminURL + "/health/alive", adminURL + "/health/ready",
+		publicURL + "/health/accepting", adminURL + "/health/accepting",
 		adminURL + "/admin/health/alive", adminURL + "/admin/health/ready",
 	} {
 		resp := ask(t, http.MethodGet, u, nil)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
@@ -24,11 +23,7 @@ type answers struct {
 // newAnswers asks over a connection, counts each question and says which worker
 // was passed over.
 func (p *process) newAnswers(auth *nats.Conn) answers {
-	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "usher", Name: "hook_answer_duration_seconds", Buckets: buckets,
-		Help: "Questions to answering workers by hook and answer: ok, refused, missing, late, broken.",
-	}, []string{"hook", "answer"})
-	p.metrics.registry.MustRegister(took)
+	took := p.metrics.answers()
 	asked := func(a webhook.Asked) {
 		took.WithLabelValues(a.Worker, a.Answer).Observe(a.Took.Seconds())
 		if a.WentOn {

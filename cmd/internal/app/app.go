@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/nats-io/nats.go"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -26,16 +31,31 @@ type Parts struct{ API, Session, Hooks, Console bool }
 // Everything is all parts in one process.
 var Everything = Parts{API: true, Session: true, Hooks: true, Console: true}
 
+// String names the parts as the command line does: "api", or "serve" for all of them.
+func (p Parts) String() string {
+	switch p {
+	case Everything:
+		return "serve"
+	case Parts{API: true}:
+		return "api"
+	case Parts{Session: true}:
+		return "session"
+	case Parts{Hooks: true}:
+		return "hooks"
+	case Parts{Console: true}:
+		return "console"
+	}
+	return "parts"
+}
+
 // administers tells whether the parts look after hooks, workers and settings.
 func (p Parts) administers() bool { return p.API || p.Console }
 
 // Options say what to serve. Load and Parts are needed.
 type Options struct {
-	// Load reads the configuration; it is called again at a reload.
-	Load func() (*config.Config, []config.Warning, error)
-	// Watch is the file whose changes are followed, empty for none. SIGHUP is
-	// followed in any case.
-	Watch   string
+	// Load reads the configuration. It is called again at SIGHUP, and when one of its
+	// files changes, see [config.Config.Files].
+	Load    func() (*config.Config, []config.Warning, error)
 	Parts   Parts
 	Version string
 	// Log takes the log; nil writes to Output as the configuration says.
@@ -60,6 +80,7 @@ type process struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	metrics *metrics
+	traces  *traces // nil where nothing is traced
 	store   *store.Store
 	bus     *bus
 	// issuer asks the session worker, answers the answering workers; provisioner
@@ -96,14 +117,22 @@ type process struct {
 	// reloads tells the hooks that the configuration has changed, reconfigured
 	// those who look after the identity providers.
 	reloads, reconfigured chan struct{}
+	// hangup gets SIGHUP from the first moment on, serving is closed when all listens.
+	hangup  <-chan os.Signal
+	serving chan struct{}
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
 	auditCheck   *audit.Check
 	// operators are those of the console; nil in a process without it.
 	operators *operator.Service
-	// draining is closed when this process is to end.
+	// leaving is set when this process is to end, draining closed when it takes no more.
+	leaving  atomic.Bool
 	draining chan struct{}
-	audit    *auditor
+	// certificates are those of the listeners.
+	certificates *certificates
+	// sealed are the secrets that the keys in the database are sealed with.
+	sealed []string
+	audit  *auditor
 	// overrides put the file with what operators have saved in force.
 	overrides *overrides
 	stats     *statistics
@@ -112,6 +141,9 @@ type process struct {
 // Serve runs the parts until ctx ends, then drains them in order: no request
 // loses its answer, no event its delivery.
 func Serve(ctx context.Context, o Options) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	cfg, warnings, err := o.Load()
 	if err != nil {
 		return err
@@ -125,6 +157,8 @@ func Serve(ctx context.Context, o Options) error {
 		reloads:      make(chan struct{}, 1),
 		reconfigured: make(chan struct{}, 1),
 		draining:     make(chan struct{}),
+		hangup:       hangup,
+		serving:      make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = newLog(cfg, o.Output)
@@ -139,15 +173,35 @@ func Serve(ctx context.Context, o Options) error {
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			p.log.Info("draining")
+			err = p.leave()
 		case err = <-p.stages.failed:
 			p.log.Error("a part has failed; draining", "error", err)
 		}
 	}
+	p.leaving.Store(true)
+	p.notify(daemon.SdNotifyStopping + "\nSTATUS=draining")
 	close(p.draining)
 	err = errors.Join(err, p.stop())
 	p.log.Info("stopped")
 	return err
+}
+
+// leave goes on serving for serve.drain_delay while /health/ready says that this process
+// is to end: balancers look there, and send it no more before it closes.
+func (p *process) leave() error {
+	p.leaving.Store(true)
+	delay := p.live.now().cfg.Serve.DrainDelay
+	p.log.Info("draining", "delay", delay)
+	if delay == 0 {
+		return nil
+	}
+	p.notify(daemon.SdNotifyStopping + "\nSTATUS=waiting for balancers to look elsewhere")
+	select {
+	case <-time.After(delay):
+		return nil
+	case err := <-p.stages.failed:
+		return err
+	}
 }
 
 // start starts everything, in the order in which one thing stands on another.
@@ -158,9 +212,14 @@ func (p *process) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.store, err = openMigrated(ctx, p.cfg, p.log, p.wake); err != nil {
+	if p.traces, err = newTraces(ctx, p.cfg, p.Parts, p.Version, p.log); err != nil {
 		return err
 	}
+	if p.store, err = openMigrated(ctx, p.cfg, p.storeOptions()); err != nil {
+		return err
+	}
+	p.sealed = p.cfg.CipherSecrets()
+	p.metrics.database(p.store.Pools)
 	p.hooks = p.newCatalogue()
 	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
@@ -228,7 +287,7 @@ func (p *process) stop() error {
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.traces.close())...)
 }
 
 // say tells at the start and after a reload what an operator should know.
@@ -238,6 +297,9 @@ func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 		log.Info(social)
 	}
 	for _, w := range warnings {
+		if w.Key == "security.account_enumeration.mitigate" && len(plans.Warnings) > 0 {
+			continue // the plan says what that means
+		}
 		log.Warn(w.String())
 	}
 	for _, w := range plans.Warnings {
@@ -248,9 +310,10 @@ func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 	}
 }
 
-// Migrate brings the database of a configuration to this version.
-func Migrate(ctx context.Context, cfg *config.Config) error {
-	s, err := OpenStore(ctx, cfg, nil)
+// Migrate brings the database of a configuration to this version, and logs to out
+// what takes time.
+func Migrate(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	s, err := openStore(ctx, cfg, store.Options{Part: "migrate", Log: newLog(cfg, out)})
 	if err != nil {
 		return err
 	}
@@ -260,22 +323,27 @@ func Migrate(ctx context.Context, cfg *config.Config) error {
 // OpenStore opens the database of a configuration as it is. In development mode
 // it makes the secrets that are missing.
 func OpenStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	return openStore(ctx, cfg, log, nil)
+	return openStore(ctx, cfg, store.Options{Log: log})
 }
 
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
+// openStore opens the database of a configuration; o says the rest.
+func openStore(ctx context.Context, cfg *config.Config, o store.Options) (*store.Store, error) {
 	if err := cfg.MakeSecrets(); err != nil {
 		return nil, err
 	}
-	return store.Open(ctx, store.Options{
-		DSN: cfg.DSN.Reveal(), DataDir: cfg.DataDir, CipherSecrets: cfg.CipherSecrets(), Log: log, Appended: appended,
-	})
+	o.DSN, o.DataDir, o.CipherSecrets = cfg.DSN.Reveal(), cfg.DataDir, cfg.CipherSecrets()
+	return store.Open(ctx, o)
 }
 
-// openMigrated opens a database of this version; development mode makes it one.
-// Appended is that of [store.Options].
-func openMigrated(ctx context.Context, cfg *config.Config, log *slog.Logger, appended func()) (*store.Store, error) {
-	s, err := openStore(ctx, cfg, log, appended)
+// storeOptions are those of a process that serves.
+func (p *process) storeOptions() store.Options {
+	return store.Options{Part: p.Parts.String(), Log: p.log, Appended: p.wake, OpenDB: p.traces.openDB()}
+}
+
+// openMigrated opens a database of this version or a later one; development mode
+// makes it one.
+func openMigrated(ctx context.Context, cfg *config.Config, o store.Options) (*store.Store, error) {
+	s, err := openStore(ctx, cfg, o)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,8 +28,28 @@ type bus struct {
 	log      *slog.Logger
 	embedded *natsserver.Server // nil: the server is elsewhere
 	keys     *events.Keys       // of the embedded server
-	conns    []*nats.Conn
 	revived  time.Time
+
+	mu    sync.Mutex // a reload comes while parts connect
+	conns []*connection
+	// refreshing is held by who makes connections anew.
+	refreshing sync.Mutex
+}
+
+// connection is one to an external server, with the files that it was made by, as
+// they were when they were read last.
+type connection struct {
+	*nats.Conn
+	files []string
+	sum   [sha256.Size]byte
+}
+
+// open gives the connections of this process.
+func (b *bus) open() (conns []*nats.Conn) {
+	for _, c := range b.conns {
+		conns = append(conns, c.Conn)
+	}
+	return conns
 }
 
 // openBus starts the embedded server, or only remembers where the other is.
@@ -46,7 +71,7 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 	}
 	b.embedded, err = natsserver.Start(ctx, text, natsserver.Options{Log: log, NextFreePort: cfg.Dev})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("bus.listen: %w", err)
 	}
 	// Workers from outside find the server by this file.
 	if err := os.WriteFile(filepath.Join(cfg.DataDir, "bus.url"), []byte(b.embedded.ClientURL()+"\n"), 0o600); err != nil {
@@ -59,32 +84,97 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 // elsewhere need not be there yet: the connection waits for it.
 func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 	o := events.ConnectOptions{URL: b.cfg.Bus.URL, User: user, Name: "usher " + user, IfAway: events.GoOnIfAway, Log: b.log}
+	c := &connection{}
 	var err error
 	if b.embedded != nil {
 		o.InProcess = b.embedded
 		o.Credentials, err = b.keys.Credentials(user)
 	} else {
-		o.Credentials, err = b.credential(user)
+		o.CredentialsFile, err = b.credential(user)
+		tls := b.cfg.Bus.TLS
+		o.TLS = events.ClientTLS{CA: tls.CA, Cert: tls.Cert, Key: tls.Key}
+		c.files = []string{o.CredentialsFile, tls.CA, tls.Cert, tls.Key}
+		c.sum, _ = sumOf(c.files) // what cannot be read, the connection says
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	nc, err := events.Connect(ctx, o)
-	if err != nil {
+	if c.Conn, err = events.Connect(ctx, o); err != nil {
 		return nil, err
 	}
-	b.conns = append(b.conns, nc)
-	return nc, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conns = append(b.conns, c)
+	return c.Conn, nil
 }
 
-// credential reads the file that "usher bus config" wrote for a user.
-func (b *bus) credential(user string) ([]byte, error) {
-	path := filepath.Join(b.cfg.Bus.Credentials, user+".creds")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote, and an earlier Usher's needs it again: %w", path, err)
+// credential finds the file that "usher bus config" wrote for a user.
+func (b *bus) credential(user string) (path string, err error) {
+	path = filepath.Join(b.cfg.Bus.Credentials, user+".creds")
+	if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s is missing; bus.credentials names the folder that 'usher bus config' wrote, and an earlier Usher's needs it again: %w", path, err)
 	}
-	return data, err
+	return path, err
+}
+
+const (
+	// spread is within what time processes whose files change at once go on to them:
+	// session workers do not all leave at the same moment.
+	spread = 2 * time.Second
+	// settled is how long one connection may take before it is the next one's turn.
+	settled = 5 * time.Second
+)
+
+// refresh makes those connections anew, soon, whose credential or certificate has
+// changed. The others, and all of the embedded server, are left alone.
+func (b *bus) refresh() {
+	if b != nil && b.embedded == nil {
+		time.AfterFunc(rand.N(spread), b.reconnect)
+	}
+}
+
+// reconnect makes one connection after the other anew.
+func (b *bus) reconnect() {
+	b.refreshing.Lock()
+	defer b.refreshing.Unlock()
+	b.mu.Lock()
+	conns := slices.Clone(b.conns)
+	b.mu.Unlock()
+	for _, c := range conns {
+		if c.IsClosed() {
+			return
+		}
+		sum, err := sumOf(c.files)
+		if err != nil || sum == c.sum {
+			continue // a file that is being replaced, or is gone, must not end a good connection
+		}
+		c.sum = sum
+		if err := c.ForceReconnect(); err != nil {
+			b.log.Error("the bus is not connected to anew", "connection", c.Opts.Name, "error", err)
+			continue
+		}
+		b.log.Info("credentials of the bus read again", "connection", c.Opts.Name)
+		for began := time.Now(); !c.IsConnected() && time.Since(began) < settled; {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// sumOf tells files apart from what they were.
+func sumOf(files []string) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	for _, path := range files {
+		if path == "" {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return sum, err
+		}
+		fmt.Fprintf(h, "%d:", len(text))
+		h.Write(text)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // minter mints the credentials of workers. An external bus's is in the folder
@@ -122,6 +212,21 @@ func (b *bus) revive(ctx context.Context, stalled time.Duration, why error) {
 	b.log.Warn("the embedded bus stored nothing and was started again", "after", stalled.Round(time.Second))
 }
 
+// healthy says whether the embedded server is, and all connections to one elsewhere.
+func (b *bus) healthy(context.Context) error {
+	if b.embedded != nil {
+		return b.embedded.Healthy()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		if !c.IsConnected() {
+			return fmt.Errorf("%s is not connected: %w", c.Opts.Name, cmp.Or(c.LastError(), nats.ErrDisconnected))
+		}
+	}
+	return nil
+}
+
 // url is where the bus is.
 func (b *bus) url() string {
 	if b.embedded != nil {
@@ -130,10 +235,24 @@ func (b *bus) url() string {
 	return b.cfg.Bus.URL
 }
 
+// ca is who signs the certificates of an external bus, empty where nobody is named.
+func (b *bus) ca() string {
+	if b.embedded != nil || b.cfg.Bus.TLS.CA == "" {
+		return ""
+	}
+	text, err := os.ReadFile(b.cfg.Bus.TLS.CA)
+	if err != nil {
+		b.log.Error("workers are not told who signs the certificates of the bus", "error", err)
+	}
+	return string(text)
+}
+
 // close closes the connections, then the embedded server.
 func (b *bus) close() {
-	for _, nc := range b.conns {
-		nc.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		c.Close()
 	}
 	if b.embedded != nil {
 		b.embedded.Close()

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
-	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
 	"github.com/usher-auth/usher/services/courier"
@@ -57,8 +55,9 @@ type foundation struct {
 	sessions       session.Issuer
 	workers        answers
 	log            *slog.Logger
-	observe        func(registration.Outcome)
+	observe        func(context.Context, registration.Outcome)
 	observeLogin   func(login.Outcome)
+	observeMail    func(outcome string)
 	failedLogins   *login.Failures
 	trouble        func(error)
 }
@@ -194,6 +193,7 @@ func (p *process) compile(cfg *config.Config) error {
 		workers:        p.answers,
 		log:            p.log,
 		observe:        p.metrics.registration,
+		observeMail:    p.metrics.mail,
 		observeLogin:   p.observeLogin,
 		failedLogins:   &p.failedLogins,
 		trouble:        p.trouble,
@@ -274,30 +274,15 @@ func (l *live) Verification(ctx context.Context, r courier.Request) error {
 	return l.now().courier.Verification(ctx, r)
 }
 
-// background gives the event types of the endpoints that are called from events.
-func (l *live) background() map[string][]string {
-	types := map[string][]string{}
-	add := func(steps []hook.Step, p events.Payload) {
-		for _, step := range steps {
-			if !slices.Contains(types[step.Endpoint], p.EventType()) {
-				types[step.Endpoint] = append(types[step.Endpoint], p.EventType())
-			}
+// Check compiles all of a configuration that can be compiled without a
+// database or a bus: schemas, hooks and their templates, URLs. It reads the listeners'
+// certificates.
+func Check(cfg *config.Config) error {
+	for _, listener := range config.Listeners {
+		if _, _, err := cfg.Certificate(listener, time.Now()); err != nil {
+			return err
 		}
 	}
-	c := l.now()
-	for method := range c.plans {
-		add(c.plans[method].Background, events.IdentityCreated{})
-	}
-	for method := range c.loginPlans {
-		add(c.loginPlans[method].Background, events.LoginSucceeded{})
-	}
-	add(c.verified.Background, events.AddressVerified{})
-	return types
-}
-
-// Check compiles all of a configuration that can be compiled without a
-// database or a bus: schemas, hooks and their templates, URLs.
-func Check(cfg *config.Config) error {
 	c, err := compile(sealed(cfg), foundation{}, nil)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/delivery"
 	workercourier "github.com/usher-auth/usher/workers/courier"
@@ -44,16 +45,21 @@ func (p *process) newCatalogue() *delivery.Catalogue {
 // endpoints of the configuration in force, and the webhooks and workers that it
 // declares.
 func (p *process) fixedHooks() map[string]delivery.Hook {
+	cfg := p.live.now().cfg
+	return fixedHooksOf(cfg, backgroundTypes(cfg))
+}
+
+func fixedHooksOf(cfg *config.Config, background map[string][]string) map[string]delivery.Hook {
 	all := map[string]delivery.Hook{workercourier.Name: {
 		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
 	}}
-	for name, types := range p.live.background() {
+	for name, types := range background {
 		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}
 	}
-	for _, h := range p.live.now().cfg.DeclaredWebhooks() {
+	for _, h := range cfg.DeclaredWebhooks() {
 		all[h.Name] = h
 	}
-	maps.Copy(all, p.live.now().cfg.DeclaredWorkers())
+	maps.Copy(all, cfg.DeclaredWorkers())
 	return all
 }
 
@@ -78,7 +84,10 @@ func (p *process) provision(ctx context.Context) error {
 	p.provisioning.Lock()
 	defer p.provisioning.Unlock()
 	fixed := p.fixedHooks()
-	if err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); err != nil {
+	switch err := p.provisionThese(ctx, durablesOf(fixed, func(o events.Origin) bool { return o == "" })); {
+	case events.OnlyKept(err): // what is there does: events go on
+		p.log.Error("the bus is not as it is configured", "error", err)
+	case err != nil:
 		return err
 	}
 	p.warnOfReused(ctx, fixed)
@@ -185,7 +194,7 @@ func (p *process) keepProvisioned(ctx context.Context) {
 type durables struct{ p *process }
 
 func (p *process) streamOptions() events.StreamOptions {
-	return events.StreamOptions{Replicas: p.cfg.Bus.Replicas}
+	return StreamOptionsOf(p.cfg)
 }
 
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")

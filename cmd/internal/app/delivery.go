@@ -57,6 +57,7 @@ func (p *process) startDelivery(ctx context.Context) error {
 		p.kicker = nc
 	}
 	p.metrics.failures(p.store, p.delivery.Paused, time.Now)
+	p.metrics.pending(p.consumers)
 	p.stages.start(ctx, "deliveries", func(ctx context.Context) error { return p.deliveries.run(ctx, nc) })
 	options := workerdelivery.Options{Service: p.delivery, Version: p.Version, Log: p.log}
 	p.stages.start(ctx, "delivery", func(ctx context.Context) error { return workerdelivery.Run(ctx, nc, options) })
@@ -93,7 +94,7 @@ func (m *metrics) Published(hook string) { m.retries.WithLabelValues(hook).Inc()
 
 // failures adds what hooks have failed at, asked for at scrapes.
 func (m *metrics) failures(stored failureStats, paused func() int, now func() time.Time) {
-	m.registry.MustRegister(
+	m.register(
 		&failuresCollector{
 			stats: stored, now: now,
 			count: prometheus.NewDesc("usher_hook_failures", "Events that hooks have failed at and are not done with, by hook and what has become of them.", []string{"hook", "state"}, nil),

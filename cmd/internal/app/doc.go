@@ -6,3 +6,5 @@
 // Parts meet on the bus whether they share a process or not; what this package
 // decides is only which of them run here.
 package app
+
+//go:generate go test -count=1 -run ^TestMetricsPage$ . -update

@@ -46,6 +46,8 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 			return err == nil
 		}
 	}
+	// The server itself has a race between a stream that changes and a consumer that is made.
+	soonThat(t, "all is provisioned", func() bool { return strings.Contains(s.log.String(), "created durable consumer crm") })
 	soonThat(t, "the stream has a limit", room(2<<10))
 	const acts = 20
 	for range acts { // each is an event

@@ -32,7 +32,7 @@ func (p *process) startHooks(ctx context.Context) error {
 	p.hears = nc
 	p.startCourier(ctx, nc)
 	h := hookWorkers{
-		conn: nc, log: p.log, version: p.Version, observe: p.metrics.attempt,
+		conn: nc, log: p.log, traces: p.traces.options(), version: p.Version, observe: p.metrics.attempt,
 		background: workerwebhook.Background{Inputs: p.store, Identities: p.store, Endpoints: crashEndpoints(p.live)},
 		webhooks:   &webhooks{hooks: p.hooks, log: p.log},
 		running:    map[string]context.CancelFunc{},
@@ -43,7 +43,7 @@ func (p *process) startHooks(ctx context.Context) error {
 		defer look.Stop()
 		for {
 			wanted := map[string]makeWorker{}
-			for name := range p.live.background() {
+			for name := range backgroundTypes(p.live.now().cfg) {
 				wanted[name] = h.background.Worker
 			}
 			for _, name := range h.webhooks.look(ctx) {
@@ -70,6 +70,7 @@ type hookWorkers struct {
 	conn       *nats.Conn
 	log        *slog.Logger
 	version    string
+	traces     []workers.Option
 	observe    func(hook string, a workers.Attempt)
 	background workerwebhook.Background
 	webhooks   *webhooks
@@ -96,9 +97,11 @@ func (h *hookWorkers) start(ctx context.Context, name string, worker makeWorker)
 	ctx, cancel := context.WithCancel(ctx)
 	h.running[name] = cancel
 	h.all.Go(func() {
-		keepRunning(ctx, h.log, worker(name,
+		options := append([]workers.Option{
 			workers.WithConn(h.conn), workers.AwaitConsumer(), workers.Logger(h.log), workers.Concurrency(16), workers.Version(h.version),
-			workers.Observe(func(a workers.Attempt) { h.observe(name, a) })), name)
+			workers.Observe(func(a workers.Attempt) { h.observe(name, a) }),
+		}, h.traces...)
+		keepRunning(ctx, h.log, worker(name, options...), name)
 	})
 }
 
@@ -115,9 +118,10 @@ func keepRunning(ctx context.Context, log *slog.Logger, w *workers.Worker, name 
 // startCourier runs the worker that writes mails, by the configuration in force
 // when the event comes.
 func (p *process) startCourier(ctx context.Context, nc *nats.Conn) {
-	w := workercourier.Worker(p.live,
+	w := workercourier.Worker(p.live, append([]workers.Option{
 		workers.WithConn(nc), workers.AwaitConsumer(), workers.Logger(p.log), workers.Concurrency(8), workers.Version(p.Version),
-		workers.Observe(func(a workers.Attempt) { p.metrics.attempt(workercourier.Name, a) }))
+		workers.Observe(func(a workers.Attempt) { p.metrics.attempt(workercourier.Name, a) }),
+	}, p.traces.options()...)...)
 	p.stages.start(ctx, "courier", func(ctx context.Context) error {
 		keepRunning(ctx, p.log, w, workercourier.Name)
 		return nil

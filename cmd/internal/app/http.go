@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// drainTime is how long requests that run at the end may take.
-	drainTime = 20 * time.Second
+	// DrainTime is how long requests that run at the end may take.
+	DrainTime = 20 * time.Second
 	// farewellTime is how long clients that are connected are told to go, before
 	// idle connections are closed: one that sends just then is reset.
 	farewellTime = 300 * time.Millisecond
@@ -29,10 +30,12 @@ func listen(ctx context.Context, what, host string, port int) (net.Listener, err
 	return l, nil
 }
 
-// serveHTTP serves a listener until ctx ends and its requests are answered (S64).
-func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Context) error {
-	var leaving atomic.Bool
+// serveHTTP serves a listener until ctx ends and its requests are answered (S64), with
+// TLS unless that is nil. While this process is leaving, connections end with the next
+// answer.
+func serveHTTP(l net.Listener, h http.Handler, secure *tls.Config, leaving *atomic.Bool, log *slog.Logger) func(context.Context) error {
 	server := &http.Server{
+		TLSConfig: secure,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if leaving.Load() {
 				w.Header().Set("Connection", "close")
@@ -48,7 +51,13 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Co
 	}
 	return func(ctx context.Context) error {
 		served := make(chan error, 1)
-		go func() { served <- server.Serve(l) }()
+		go func() {
+			if secure != nil {
+				served <- server.ServeTLS(l, "", "")
+				return
+			}
+			served <- server.Serve(l)
+		}()
 		select {
 		case err := <-served:
 			return err
@@ -60,7 +69,7 @@ func serveHTTP(l net.Listener, h http.Handler, log *slog.Logger) func(context.Co
 			err = errors.Join(err, ended)
 		}
 		time.Sleep(farewellTime)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
 		defer cancel()
 		return errors.Join(err, server.Shutdown(ctx))
 	}

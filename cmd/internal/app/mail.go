@@ -34,6 +34,7 @@ func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Ser
 		PublicURL:     cfg.PublicURL(),
 		NotifyUnknown: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients,
 		KeepContent:   cfg.KeepsMails(),
+		Observe:       f.observeMail,
 		Now:           time.Now,
 		Taken:         taken,
 	}, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
@@ -22,6 +23,8 @@ import (
 // metrics are what this process tells Prometheus. No label holds an id or an address.
 type metrics struct {
 	registry *prometheus.Registry
+	// all is what is registered; deploy/METRICS.md is made of it.
+	all []prometheus.Collector
 	// counted are those of them that the last hour is made of: to read them asks
 	// nothing of the database.
 	counted       *prometheus.Registry
@@ -41,6 +44,11 @@ type metrics struct {
 	reports       *prometheus.CounterVec
 	retries       *prometheus.CounterVec
 	checkpoints   *prometheus.CounterVec
+	certificates  *prometheus.GaugeVec
+	mails         *prometheus.CounterVec
+	inFlight      *prometheus.GaugeVec
+	reloaded      prometheus.Gauge // 1, or 0 behind a reload that failed
+	reloadedAt    prometheus.Gauge
 }
 
 // buckets reach from a tenth of a millisecond to the longest wait that a request has.
@@ -104,12 +112,33 @@ func newMetrics(version string) *metrics {
 			Namespace: "usher", Name: "audit_checkpoints_total",
 			Help: "Checkpoints of the event log by step (sign, send) and outcome (ok, error).",
 		}, []string{"step", "outcome"}),
+		certificates: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "tls_certificate_expiry_timestamp_seconds",
+			Help: "When the certificate that a listener uses is over, in seconds since 1970.",
+		}, []string{"listener"}),
 		issued: histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
+		mails: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "mail_total",
+			Help: "Attempts at mails by outcome: sent, deferred (the server wants it later), unreachable (no server took it), abandoned.",
+		}, []string{"outcome"}),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "http_requests_in_flight",
+			Help: "HTTP requests that are being answered, by listener (public, admin).",
+		}, []string{"listener"}),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "config_reload_success",
+			Help: "1 if the configuration could be used when it was read last, else 0: then the former one is in force.",
+		}),
+		reloadedAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "usher", Name: "config_reload_timestamp_seconds",
+			Help: "When the configuration was read last and could be used, in seconds since 1970.",
+		}),
 	}
-	m.registry.MustRegister(
+	m.reload(true, time.Now())
+	m.register(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints,
+		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints, m.certificates, m.mails, m.inFlight, m.reloaded, m.reloadedAt,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -119,21 +148,67 @@ func newMetrics(version string) *metrics {
 	return m
 }
 
+func (m *metrics) register(all ...prometheus.Collector) {
+	m.registry.MustRegister(all...)
+	m.all = append(m.all, all...)
+}
+
+// handler serves the metrics. What cannot be told just now, because the database or
+// the bus is away, is missing, and the rest is there: it says why.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry: m.registry, ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true,
+	})
 }
 
-func (m *metrics) request(route, method string, status int, d time.Duration) {
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(d.Seconds())
+// during counts the requests that a handler is answering.
+func (m *metrics) during(listener string, h http.Handler) http.Handler {
+	return promhttp.InstrumentHandlerInFlight(m.inFlight.WithLabelValues(listener), h)
 }
 
-func (m *metrics) registration(o registration.Outcome) {
+// reload is told of each reading of the configuration.
+func (m *metrics) reload(ok bool, now time.Time) {
+	m.reloaded.Set(0)
+	if ok {
+		m.reloaded.Set(1)
+		m.reloadedAt.Set(float64(now.UnixNano()) / 1e9)
+	}
+}
+
+func (m *metrics) mail(outcome string) { m.mails.WithLabelValues(outcome).Inc() }
+
+func (m *metrics) request(ctx context.Context, route, method string, status int, d time.Duration) {
+	observe(m.requests.WithLabelValues(route, method, strconv.Itoa(status)), d, traceID(ctx))
+}
+
+// observe observes a duration, with a trace as its example unless that is empty.
+func observe(h prometheus.Observer, d time.Duration, traceID string) {
+	if with, ok := h.(prometheus.ExemplarObserver); ok && traceID != "" {
+		with.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
+	h.Observe(d.Seconds())
+}
+
+// traceID is that of a trace that is recorded, else empty.
+func traceID(ctx context.Context) string {
+	if c := trace.SpanContextFromContext(ctx); c.IsSampled() {
+		return c.TraceID().String()
+	}
+	return ""
+}
+
+func (m *metrics) registration(ctx context.Context, o registration.Outcome) {
 	m.registrations.WithLabelValues(o.Method, o.Result).Inc()
 	for step, d := range map[string]time.Duration{"check": o.Check, "hash": o.Hash, "commit": o.Commit, "wait": o.Wait, "hop": o.Hop} {
 		if d > 0 {
-			m.steps.WithLabelValues(step).Observe(d.Seconds())
+			observe(m.steps.WithLabelValues(step), d, traceID(ctx))
 		}
 	}
+}
+
+func (m *metrics) certificate(listener string, expires time.Time) {
+	m.certificates.WithLabelValues(listener).Set(float64(expires.Unix()))
 }
 
 func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }
@@ -158,62 +233,5 @@ func (m *metrics) issue(outcome string, took time.Duration) {
 }
 
 func (m *metrics) attempt(hook string, a workers.Attempt) {
-	m.deliveries.WithLabelValues(hook, string(a.Outcome)).Observe(a.Took.Seconds())
-}
-
-func (m *metrics) hashQueue(waiting func() int) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "usher", Name: "hash_queue_depth",
-		Help: "Passwords that wait for a place in the hash pool.",
-	}, func() float64 { return float64(waiting()) }))
-}
-
-// overrides adds what became of the newest saved settings.
-func (m *metrics) overrides(outcome func() (revision int64, refused bool)) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "usher", Name: "settings_revision",
-		Help: "Newest revision of the saved settings that this process has looked at.",
-	}, func() float64 { revision, _ := outcome(); return float64(revision) }))
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "usher", Name: "settings_refused",
-		Help: "1 while that revision cannot be used: then this process goes by what was in force before, or by the file alone.",
-	}, func() float64 {
-		if _, refused := outcome(); refused {
-			return 1
-		}
-		return 0
-	}))
-}
-
-// outbox adds the depth and age of the outbox, asked for at each scrape.
-func (m *metrics) outbox(stats func(context.Context) (int64, time.Time, error), now func() time.Time) {
-	m.registry.MustRegister(&outboxCollector{
-		stats: stats, now: now,
-		depth: prometheus.NewDesc("usher_outbox_depth", "Committed events that wait for the relay.", nil, nil),
-		age:   prometheus.NewDesc("usher_outbox_oldest_seconds", "Age of the oldest waiting event.", nil, nil),
-	})
-}
-
-type outboxCollector struct {
-	stats      func(context.Context) (int64, time.Time, error)
-	now        func() time.Time
-	depth, age *prometheus.Desc
-}
-
-func (c *outboxCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.depth; ch <- c.age }
-
-func (c *outboxCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	depth, oldest, err := c.stats(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(c.depth, err)
-		return
-	}
-	age := 0.0
-	if depth > 0 {
-		age = c.now().Sub(oldest).Seconds()
-	}
-	ch <- prometheus.MustNewConstMetric(c.depth, prometheus.GaugeValue, float64(depth))
-	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, age)
+	observe(m.deliveries.WithLabelValues(hook, string(a.Outcome)), a.Took, a.TraceID)
 }

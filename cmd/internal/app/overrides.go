@@ -164,7 +164,7 @@ func (o *overrides) force(file *config.Config, values override.Values) error {
 	if former == nil {
 		return o.compile(cfg)
 	}
-	changed, _ := config.Diff(former.cfg, cfg.Listening(o.ports.public, o.ports.admin))
+	changed, restart := config.Diff(former.cfg, cfg.Listening(o.ports.public, o.ports.admin))
 	if len(changed) == 0 {
 		return nil
 	}
@@ -183,7 +183,9 @@ func (o *overrides) force(file *config.Config, values override.Values) error {
 	case o.reloads <- struct{}{}:
 	default:
 	}
-	o.log.Info("another configuration is in force", "changed", strings.Join(changed, ", "), "revision", o.live.now().shown.Generation)
+	if changed = effective(changed, restart); len(changed) > 0 {
+		o.log.Info("another configuration is in force", "changed", strings.Join(changed, ", "), "revision", o.live.now().shown.Generation)
+	}
 	return nil
 }
 

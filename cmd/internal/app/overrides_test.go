@@ -29,7 +29,7 @@ func overlaid(t *testing.T, keys map[string]any) (p *process, said *lockedLog) {
 	}
 	p.cfg = fileWith(t, keys)
 	var err error
-	if p.store, err = openMigrated(t.Context(), p.cfg, p.log, nil); err != nil {
+	if p.store, err = openMigrated(t.Context(), p.cfg, p.storeOptions()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })

@@ -46,6 +46,7 @@ func (p *process) startSession(ctx context.Context) error {
 		Service: &session.Service{Store: crashSessions(p.store), Now: time.Now},
 		Version: p.Version,
 		Log:     p.log,
+		Tracer:  p.traces.tracer(),
 		Observe: p.metrics.issue,
 	}
 	p.stages.start(ctx, "session worker", func(ctx context.Context) error { return workersession.Run(ctx, nc, options) })
@@ -73,12 +74,14 @@ func (p *process) startRelay(ctx context.Context) error {
 		Kick:      p.kicks,
 		Log:       p.log,
 		Gather:    gather,
+		Tracer:    p.traces.tracer(),
 		Observe: func(s relay.Stats) {
 			p.metrics.relay(s)
 			p.audit.logged(s.Published)
 			p.bus.revive(ctx, s.Stalled, s.Err)
 		},
 	}
+	p.metrics.leads(p.leading.Load)
 	p.metrics.outbox(p.store.OutboxStats, time.Now)
 	p.metrics.hashQueue(func() int { return p.live.now().passwords.Stats().Waiting })
 	p.stages.start(ctx, "relay", r.Run)

@@ -3,11 +3,12 @@ package app
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,82 +20,200 @@ import (
 // write in several steps.
 const settleTime = 200 * time.Millisecond
 
-// followConfig reads the configuration again on SIGHUP and when its file
-// changes, until ctx ends.
+// followConfig reads the configuration again on SIGHUP and when a file changes that it
+// depends on, until ctx ends. What comes before this process serves is done then.
 func (p *process) followConfig(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	changes, broken, closeWatch, err := watch(p.Watch)
-	if err != nil {
-		p.log.Warn("the configuration file is not watched; SIGHUP reads it again", "error", err)
+	w := newWatch(p.log)
+	defer w.close()
+	w.follow(p.cfg.Files())
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.serving:
 	}
-	defer closeWatch()
-
 	settled := time.NewTimer(0)
 	<-settled.C
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangup:
-			p.reload(ctx)
-		case e := <-changes:
-			if e.Op != fsnotify.Chmod && about(e.Name, p.Watch) {
+		case <-p.hangup:
+			w.follow(p.reload(ctx))
+		case e := <-w.events():
+			if e.Op != fsnotify.Chmod && w.concerns(e.Name) {
 				settled.Reset(settleTime)
 			}
-		case err := <-broken:
-			p.log.Warn("a change of the configuration file may have been missed; SIGHUP reads it again", "error", err)
+		case err := <-w.errors():
+			p.log.Warn("a change of the configuration may have been missed; SIGHUP reads it again", "error", err)
 			settled.Reset(settleTime)
 		case <-settled.C:
-			p.reload(ctx)
+			w.follow(p.reload(ctx))
 		}
 	}
 }
 
-// about tells whether a change in its folder may change what a file holds.
-// Kubernetes replaces the folder ..data, which the file is a link into.
-func about(changed, file string) bool {
-	return filepath.Clean(changed) == filepath.Clean(file) || filepath.Base(changed) == "..data"
+// watch tells of changes of files. It watches the folders that they are in, since most
+// writers replace a file.
+type watch struct {
+	log     *slog.Logger
+	watcher *fsnotify.Watcher // nil where there can be none
+	files   map[string]bool
+	folders map[string]bool
 }
 
-// watch gives changes in the folder of a file, since many editors replace the
-// file, and the watcher's errors.
-func watch(file string) (changes <-chan fsnotify.Event, broken <-chan error, closeWatch func(), err error) {
-	nothing := func() {}
-	if file == "" {
-		return nil, nil, nothing, nil
+func newWatch(log *slog.Logger) *watch {
+	w := &watch{log: log, folders: map[string]bool{}}
+	var err error
+	if w.watcher, err = fsnotify.NewWatcher(); err != nil {
+		w.unwatched(err)
 	}
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, nil, nothing, err
-	}
-	if err := w.Add(filepath.Dir(file)); err != nil {
-		return nil, nil, nothing, fmt.Errorf("%w, %w", err, w.Close())
-	}
-	return w.Events, w.Errors, func() { _ = w.Close() }, nil
+	return w
 }
 
-// reload puts the configuration as it is now in force, with the saved settings
-// over it, or says why it cannot and leaves the former one.
-func (p *process) reload(ctx context.Context) {
-	cfg, _, err := p.Load()
-	if err != nil {
-		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+func (w *watch) unwatched(err error) {
+	w.log.Warn("files of the configuration are not watched; SIGHUP reads them again", "error", err)
+}
+
+// follow watches these files instead of those before.
+func (w *watch) follow(files []string) {
+	if w.watcher == nil {
 		return
 	}
-	if _, restart := config.Diff(p.cfg, cfg); len(restart) > 0 { // what it started with
+	w.files = map[string]bool{}
+	wanted := map[string]bool{}
+	for _, file := range files {
+		for _, seen := range seenBy(file) {
+			w.files[seen] = true
+			wanted[filepath.Dir(seen)] = true
+		}
+	}
+	for folder := range w.folders {
+		if !wanted[folder] {
+			_ = w.watcher.Remove(folder) // it may be gone
+			delete(w.folders, folder)
+		}
+	}
+	for folder := range wanted {
+		if w.folders[folder] {
+			continue
+		}
+		if err := w.watcher.Add(folder); err != nil {
+			w.unwatched(err)
+			continue
+		}
+		w.folders[folder] = true
+	}
+}
+
+// seenBy gives the paths whose change may change what a file holds: its own, and those of
+// the links to folders that lead to it. Each is in a folder without links, since two names
+// of one folder would be one watch, which knows one of them.
+func seenBy(file string) (paths []string) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil // the working directory is gone
+	}
+	for path := file; path != filepath.Dir(path); path = filepath.Dir(path) {
+		is, err := os.Lstat(path)
+		if path != file && (err != nil || is.Mode()&fs.ModeSymlink == 0) {
+			continue
+		}
+		if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			paths = append(paths, filepath.Join(folder, filepath.Base(path)))
+		}
+	}
+	return paths
+}
+
+// concerns tells whether a change in its folder may change what one of the files holds.
+// Kubernetes replaces the folder ..data, which they are links into.
+func (w *watch) concerns(changed string) bool {
+	return w.files[filepath.Clean(changed)] || filepath.Base(changed) == "..data"
+}
+
+func (w *watch) events() <-chan fsnotify.Event {
+	if w.watcher == nil {
+		return nil
+	}
+	return w.watcher.Events
+}
+
+func (w *watch) errors() <-chan error {
+	if w.watcher == nil {
+		return nil
+	}
+	return w.watcher.Errors
+}
+
+func (w *watch) close() {
+	if w.watcher != nil {
+		_ = w.watcher.Close()
+	}
+}
+
+// reload puts the configuration as it is now in force, with the saved settings over it,
+// and the certificates that its listeners have now. What cannot be used is said, and the
+// former stays. It gives the files to follow from here on.
+func (p *process) reload(ctx context.Context) []string {
+	defer p.reloading()()
+	p.bus.refresh()
+	former := p.overrides.file.Load()
+	cfg, _, err := p.Load()
+	p.metrics.reload(err == nil, time.Now())
+	if err != nil {
+		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+		p.certificates.renew(former)
+		return former.Files()
+	}
+	p.keep(cfg)
+	renewed := p.certificates.renew(cfg)
+	changed := effective(config.Diff(former, cfg))
+	if err := p.force(ctx, cfg); err != nil {
+		p.metrics.reload(false, time.Now())
+		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
+		return cfg.Files()
+	}
+	switch {
+	case len(changed) > 0:
+		p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
+	case len(renewed) == 0:
+		p.log.Info("configuration read again; nothing has changed")
+	}
+	return cfg.Files()
+}
+
+// effective are the keys that differ and need no restart.
+func effective(changed, needRestart []string) []string {
+	return slices.DeleteFunc(changed, func(key string) bool { return slices.Contains(needRestart, key) })
+}
+
+// keep says what of a configuration takes effect only at the next start, and leaves what
+// could not be true before as it was at this one.
+func (p *process) keep(cfg *config.Config) {
+	if _, restart := config.Diff(p.cfg, cfg); len(restart) > 0 {
 		p.log.Warn("these keys take effect at the next start", "keys", strings.Join(restart, ", "))
 	}
 	cfg.Dev = p.cfg.Dev // what is allowed in development is not switched on in passing
-	changed, _ := config.Diff(p.overrides.file.Load(), cfg)
-	if err := p.overrides.reread(ctx, cfg); err != nil {
-		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
-		return
+	for _, listener := range config.Listeners {
+		if began := p.cfg.TLSOf(listener); began.On() != cfg.TLSOf(listener).On() {
+			*cfg.TLSOf(listener) = *began
+		}
 	}
-	if len(changed) == 0 {
-		p.log.Info("configuration read again; nothing has changed")
-		return
+}
+
+// force has the database signed in to as a configuration says, seals the keys with its
+// secrets, and puts it in force.
+func (p *process) force(ctx context.Context, cfg *config.Config) error {
+	if cfg.DSN.SameServer(p.cfg.DSN) {
+		if err := p.store.SignIn(cfg.DSN.Reveal()); err != nil {
+			return err
+		}
 	}
-	p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
+	if secrets := cfg.CipherSecrets(); len(secrets) > 0 && !slices.Equal(secrets, p.sealed) {
+		if err := p.store.Reseal(ctx, secrets); err != nil {
+			return fmt.Errorf("secrets.cipher: %w", err)
+		}
+		p.sealed = secrets
+	}
+	return p.overrides.reread(ctx, cfg)
 }

@@ -121,7 +121,7 @@ func TestProvisioningIsDoneByOneAtATime(t *testing.T) {
 	p := configured(t, nil)
 	p.cfg = p.live.now().cfg
 	p.provisioner = connect()
-	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log, nil); err != nil {
+	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.storeOptions()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })
@@ -156,7 +156,7 @@ func TestNoDeclaredHookKeepsFromLeading(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.provisioner.Close)
-	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log, nil); err != nil {
+	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.storeOptions()); err != nil {
 		t.Fatal(err)
 	}
 	p.cfg = p.live.now().cfg

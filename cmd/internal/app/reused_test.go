@@ -75,7 +75,7 @@ func TestReusedNamesAreToldOnce(t *testing.T) {
 	p := configured(t, map[string]any{"data_dir": t.TempDir(), "workers": []any{crm}})
 	p.log = slog.New(slog.NewTextHandler(log, nil))
 	var err error
-	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.log, nil); err != nil {
+	if p.store, err = openMigrated(t.Context(), p.live.now().cfg, p.storeOptions()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })

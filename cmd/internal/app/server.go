@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
@@ -21,6 +24,13 @@ import (
 type listeners struct{ public, admin net.Listener }
 
 func (p *process) listen(ctx context.Context) (l listeners, err error) {
+	served := config.Listeners[:]
+	if !p.Parts.API {
+		served = []string{"admin"}
+	}
+	if p.certificates, err = newCertificates(p.cfg, served, p.log, p.metrics.certificate); err != nil {
+		return l, err
+	}
 	if l.admin, err = listen(ctx, "admin", p.cfg.Serve.Admin.Host, p.cfg.Serve.Admin.Port); err != nil {
 		return l, err
 	}
@@ -47,17 +57,18 @@ func (l listeners) close() {
 // startHTTP serves the listeners.
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
+	p.metrics.connections(p.bus.url(), p.bus.open)
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err
 	}
 	p.stages.start(ctx, "audit check", p.auditCheck.Run)
 	public, admin := l.public, l.admin
-	at := Addresses{Admin: "http://" + admin.Addr().String(), Bus: p.bus.url()}
-	p.stages.start(ctx, "admin listener", serveHTTP(admin, server.Admin(), p.log))
+	at := Addresses{Admin: p.certificates.url("admin", admin.Addr()), Bus: p.bus.url()}
+	p.stages.start(ctx, "admin listener", serveHTTP(admin, p.metrics.during("admin", server.Admin()), p.certificates.of("admin"), &p.leaving, p.log))
 	if public != nil {
-		at.Public = "http://" + public.Addr().String()
-		p.stages.start(ctx, "public listener", serveHTTP(public, server.Public(), p.log))
+		at.Public = p.certificates.url("public", public.Addr())
+		p.stages.start(ctx, "public listener", serveHTTP(public, p.metrics.during("public", server.Public()), p.certificates.of("public"), &p.leaving, p.log))
 	}
 	listens := []any{"admin", at.Admin, "bus", at.Bus}
 	if at.Public != "" {
@@ -70,7 +81,9 @@ func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	if p.Ready != nil {
 		p.Ready(at)
 	}
-	return nil
+	p.notify(daemon.SdNotifyReady + "\nSTATUS=serving")
+	close(p.serving)
+	return p.startWatchdog(ctx, admin.Addr())
 }
 
 // newServer builds the handlers. A process without the API serves only the
@@ -105,6 +118,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Checks:          p.checks(),
 		Plan:            p.plan(),
 		Metrics:         p.metrics.handler(),
+		Profile:         profile,
 		CSRFKey:         p.store.Key(store.KeyCSRF),
 		Guarded:         guarded,
 		ShowMails:       p.cfg.Dev,
@@ -112,17 +126,15 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Version:         p.Version,
 		Log:             p.log,
 		Now:             time.Now,
+		Tracer:          p.traces.tracer(),
 		Observe:         p.metrics.request,
 		ObserveProvider: p.metrics.provider,
 		ObserveLimit:    p.metrics.limit,
 	}
 	if p.Parts.administers() {
-		o.Hooks, o.Failures, o.Redeliverer, o.BusURL = p.declarations(), p.store, p.delivery, p.bus.url()
-		o.Checker, o.Overrides = p.checker, p.settings()
-		o.Checker, o.Timelines = p.checker, p.timelines()
-		o.Checker, o.SessionWorkers = p.checker, presence{auth: p.adminAuth}
-		o.Checker = p.checker
-		o.Stats = p.stats.hour
+		o.Hooks, o.Failures, o.Redeliverer, o.Checker = p.declarations(), p.store, p.delivery, p.checker
+		o.Overrides, o.Timelines, o.SessionWorkers = p.settings(), p.timelines(), presence{auth: p.adminAuth}
+		o.BusURL, o.BusCA, o.Stats = p.bus.url(), p.bus.ca, p.stats.hour
 	}
 	// The pages and the console are clients of the contract: they ask the handlers, and
 	// share what the one server remembers.
@@ -155,26 +167,42 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// checks are what this process needs to be ready. The session worker is shown,
-// and needed only where a registration fails without it.
+// checks are what this process needs to be ready. Without a bus people register, and
+// administrators look: only workers can do nothing. The session worker is shown, and
+// needed only where a registration fails without it.
 func (p *process) checks() []api.Check {
-	always := func() bool { return true }
-	checks := []api.Check{{Name: "database", Run: p.store.Ping}}
-	if p.bus.embedded != nil {
-		checks = append(checks, api.Check{Name: "bus", Optional: always, Run: func(context.Context) error { return p.bus.embedded.Healthy() }})
+	checks := []api.Check{
+		{Name: "process", Own: true, Run: p.stays},
+		{Name: "database", Run: p.store.Ping},
+		{Name: "bus", Optional: p.Parts.administers, Run: p.bus.healthy},
 	}
 	if p.issuer != nil {
+		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
 		checks = append(checks, api.Check{
-			Name: "session worker", Run: p.pingSession,
-			Optional: func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail },
+			Name: "session worker", Optional: optional,
+			Run: func(ctx context.Context) error { return p.pingSession(ctx, optional()) },
 		})
 	}
 	return checks
 }
 
-// pingSession asks for a session worker by the bus's own discovery.
-func (p *process) pingSession(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// stays tells whether this process is not to end.
+func (p *process) stays(context.Context) error {
+	if p.leaving.Load() {
+		return errors.New("it is draining")
+	}
+	return nil
+}
+
+// pingSession asks for a session worker by the bus's own discovery. Where it is
+// only a warning, a balancer must not be kept waiting for a bus that is silent:
+// it would take that for a frozen process.
+func (p *process) pingSession(ctx context.Context, optional bool) error {
+	patience := time.Second
+	if optional {
+		patience = 150 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := p.issuer.Conn.RequestWithContext(ctx, "$SRV.PING.session", nil)
 	return err

@@ -17,15 +17,15 @@ import (
 func TestTotals(t *testing.T) {
 	t.Parallel()
 	m := newMetrics("1.0.0")
-	m.registration(registration.Outcome{Method: "password", Result: registration.OK, Hop: 3 * time.Millisecond, Hash: time.Second})
-	m.registration(registration.Outcome{Method: "oidc", Result: registration.OK, Hop: time.Minute})
-	m.registration(registration.Outcome{Method: "password", Result: registration.Invalid})
+	m.registration(t.Context(), registration.Outcome{Method: "password", Result: registration.OK, Hop: 3 * time.Millisecond, Hash: time.Second})
+	m.registration(t.Context(), registration.Outcome{Method: "oidc", Result: registration.OK, Hop: time.Minute})
+	m.registration(t.Context(), registration.Outcome{Method: "password", Result: registration.Invalid})
 	m.login(login.Outcome{Method: "password", Result: login.WrongCredentials})
-	m.request("/self-service/registration", http.MethodPost, 200, time.Millisecond)
-	m.request("/self-service/registration", http.MethodPost, 503, time.Millisecond)
-	m.request("/admin/identities", http.MethodPost, 201, time.Millisecond)
+	m.request(t.Context(), "/self-service/registration", http.MethodPost, 200, time.Millisecond)
+	m.request(t.Context(), "/self-service/registration", http.MethodPost, 503, time.Millisecond)
+	m.request(t.Context(), "/admin/identities", http.MethodPost, 201, time.Millisecond)
 	for _, route := range []string{"/health/ready", "/admin/health/ready", "/admin/stats", "/console/", "/metrics"} {
-		m.request(route, http.MethodGet, 503, time.Millisecond)
+		m.request(t.Context(), route, http.MethodGet, 503, time.Millisecond)
 	}
 	m.issue("ok", time.Millisecond)
 	m.issue("error", time.Millisecond)

@@ -238,7 +238,7 @@ func TestDurablesOfHooksThatAreNoMore(t *testing.T) {
 	cfg := p.live.now().cfg
 	p.cfg = cfg
 	var err error
-	if p.store, err = openMigrated(t.Context(), cfg, p.log, nil); err != nil {
+	if p.store, err = openMigrated(t.Context(), cfg, p.storeOptions()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })

@@ -19,9 +19,9 @@ func TestFindAdmin(t *testing.T) {
 		"variable":        {config.Options{File: text, Env: []string{"USHER_SERVE__ADMIN__PORT=5001"}}, "http://127.0.0.1:5001/", "USHER_SERVE__ADMIN__PORT"},
 		"URL":             {config.Options{Env: []string{"USHER_SERVE__ADMIN__BASE_URL=https://admin.example.org/"}}, "https://admin.example.org/", "USHER_SERVE__ADMIN__BASE_URL"},
 	} {
-		url, from, err := config.FindAdmin(c.options)
-		if err != nil || url != c.url || from != c.from {
-			t.Errorf("%s: FindAdmin = %q, %q, %v, want %q, %q", name, url, from, err, c.url, c.from)
+		a, err := config.FindAdmin(c.options)
+		if err != nil || a.URL != c.url || a.From != c.from {
+			t.Errorf("%s: FindAdmin = %+v, %v, want %q, %q", name, a, err, c.url, c.from)
 		}
 	}
 }

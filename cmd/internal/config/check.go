@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -31,6 +30,7 @@ func (l *loader) check(c *Config) {
 	l.checkRateLimits(c)
 	l.checkWorkers(c)
 	l.checkAudit(c)
+	l.checkTracing(c)
 	l.checkLocked(c)
 	l.oneOf("ciphers.algorithm", c.Ciphers.Algorithm, "noop", "xchacha20-poly1305", "aes")
 	l.oneOf("session.issue.on_failure", c.Session.Issue.OnFailure, OnFailureDegrade, OnFailureFail)
@@ -55,27 +55,7 @@ func (l *loader) checkStores(c *Config) {
 	if c.DataDir == "" {
 		l.refuseKey("data_dir", "want a folder")
 	}
-	if _, _, err := net.SplitHostPort(c.Bus.Listen); err != nil {
-		l.refuseKey("bus.listen", "want host:port, not %q", c.Bus.Listen)
-	}
-	if n := c.Bus.Replicas; n < 0 || n > 5 || n != 0 && n%2 == 0 {
-		l.refuseKey("bus.replicas", "want 1, 3 or 5, or 0 to leave the stream as it is, not %d", n)
-	}
-	if c.Bus.URL == "" {
-		if c.Bus.Replicas > 1 {
-			l.refuseKey("bus.replicas", "want none, or bus.url with the servers of a cluster: the embedded server is alone")
-		}
-		return
-	}
-	for server := range strings.SplitSeq(c.Bus.URL, ",") {
-		u, err := url.Parse(server)
-		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "nats" && u.Scheme != "tls" {
-			l.refuseKey("bus.url", "want nats://host:port or tls://host:port, several with commas between; what the parts are known by stands in bus.credentials")
-		}
-	}
-	if c.Bus.Credentials == "" {
-		l.refuseKey("bus.credentials", "want the folder that 'usher bus config' wrote, since bus.url is set")
-	}
+	l.checkBus(&c.Bus)
 }
 
 func (l *loader) checkListeners(c *Config) {
@@ -83,6 +63,10 @@ func (l *loader) checkListeners(c *Config) {
 	l.checkPort("serve.admin.port", c.Serve.Admin.Port)
 	l.checkURL("serve.public.base_url", c.Serve.Public.BaseURL, baseURL)
 	l.checkURL("serve.admin.base_url", c.Serve.Admin.BaseURL, baseURL)
+	for _, listener := range Listeners {
+		l.checkTLS(listener, c.TLSOf(listener))
+	}
+	l.between("serve.drain_delay", c.Serve.DrainDelay, 0, longestDrainDelay)
 	cors := c.Serve.Public.CORS
 	if cors.Enabled && len(cors.AllowedOrigins) == 0 {
 		l.refuseKey("serve.public.cors.allowed_origins", "want at least one, such as https://app.example.com, since cors is enabled")

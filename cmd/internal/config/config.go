@@ -15,31 +15,29 @@ type Config struct {
 	// DataDir holds all that is stored outside an external database and bus.
 	DataDir string `yaml:"data_dir"`
 	// DSN is empty for SQLite in DataDir, "memory", sqlite://PATH or postgres://…
-	DSN Address `yaml:"dsn"`
-	Bus struct {
-		// Listen is the address of the embedded server.
-		Listen string `yaml:"listen"`
-		// URL of an external server; the embedded one is not started then.
-		URL string `yaml:"url"`
-		// Credentials is a folder with a file <user>.creds for each part.
-		Credentials string `yaml:"credentials"`
-		// Replicas is on how many servers of a cluster each event is kept, an odd
-		// number; 0 leaves the stream as it is.
-		Replicas int `yaml:"replicas"`
-	} `yaml:"bus"`
+	DSN   Address `yaml:"dsn"`
+	Bus   Bus     `yaml:"bus"`
 	Serve struct {
 		Public struct {
 			// BaseURL begins every URL that is handed out, see [Config.PublicURL].
 			BaseURL string `yaml:"base_url"`
 			Host    string `yaml:"host"`
 			Port    int    `yaml:"port"` // 0 takes a free one
-			CORS    CORS   `yaml:"cors"`
+			TLS     TLS    `yaml:"tls"`
+			// RequestLog is what is written about requests.
+			RequestLog RequestLog `yaml:"request_log"`
+			CORS       CORS       `yaml:"cors"`
 		} `yaml:"public"`
 		Admin struct {
-			BaseURL string `yaml:"base_url"`
-			Host    string `yaml:"host"`
-			Port    int    `yaml:"port"`
+			BaseURL    string     `yaml:"base_url"`
+			Host       string     `yaml:"host"`
+			Port       int        `yaml:"port"`
+			TLS        TLS        `yaml:"tls"`
+			RequestLog RequestLog `yaml:"request_log"`
 		} `yaml:"admin"`
+		// DrainDelay is how long a process that is to end goes on taking requests while
+		// /health/ready says 503, so that no balancer sends it more when it closes.
+		DrainDelay time.Duration `yaml:"drain_delay"`
 		// TrustedProxies are believed when they say whom they speak for.
 		TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	} `yaml:"serve"`
@@ -102,14 +100,23 @@ type Config struct {
 		// Locked names the settings that operators cannot save, see [Config.Settings].
 		Locked []string `yaml:"locked"`
 	} `yaml:"console"`
-	Log struct {
+	Tracing Tracing `yaml:"tracing"`
+	Log     struct {
 		Level  string `yaml:"level"`  // trace, debug, info, warn, error, fatal or panic
 		Format string `yaml:"format"` // text or json
 	} `yaml:"log"`
 
+	collectorByEnv bool // see [Config.Traces]
+
 	lines map[string]int // in the file, of the entries of hook lists by their keys
 	// reading is what it comes from. It holds secrets, which a function does not show.
 	reading func() *loader
+}
+
+// RequestLog says which requests to a listener are logged.
+type RequestLog struct {
+	// DisableForHealth leaves out those that ask for its health.
+	DisableForHealth bool `yaml:"disable_for_health"`
 }
 
 // CORS says which pages of other origins may use the public listener.

@@ -23,13 +23,12 @@ var contract = []struct {
 	effect effect
 }{
 	{"", []string{
-		"version", "profiling", "sqa-opt-out", "tracing.**", "oauth2_provider.**", "organizations.**", "preview.**",
+		"version", "profiling", "sqa-opt-out", "oauth2_provider.**", "organizations.**", "preview.**",
 		"expose-metrics-port", "watch-courier", "log.leak_sensitive_values",
 	}, ignored},
-	{"serve.public", []string{"socket.**", "request_log.disable_for_health"}, ignored},
-	{"serve.admin", []string{"socket.**", "request_log.disable_for_health"}, ignored},
-	{"serve.public.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
-	{"serve.admin.tls", []string{"cert.path", "cert.base64", "key.path", "key.base64"}, refused},
+	{"tracing", []string{"deployment_environment", "providers.jaeger.**", "providers.zipkin.**", "providers.otlp.authorization_header"}, ignored},
+	{"serve.public", []string{"socket.**"}, ignored},
+	{"serve.admin", []string{"socket.**"}, ignored},
 
 	{"session", []string{"whoami.tokenizer.templates.**"}, refused},
 	{"", []string{mitigate, "events.registration_failed"}, refused},

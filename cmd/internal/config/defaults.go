@@ -14,6 +14,9 @@ func defaults() map[string]any {
 		"serve.public.cors.allow_credentials":                   true,
 		"serve.admin.host":                                      "127.0.0.1",
 		"serve.admin.port":                                      4434,
+		"serve.public.tls.key.base64":                           "",
+		"serve.admin.tls.key.base64":                            "",
+		"serve.drain_delay":                                     "0s",
 		"ciphers.algorithm":                                     "noop",
 		"cookies.path":                                          "/",
 		"cookies.same_site":                                     "Lax",
@@ -56,11 +59,12 @@ func defaults() map[string]any {
 			"Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User",
 			"True-Client-Ip", "User-Agent", "X-Forwarded-For",
 		},
-		"audit.retention":       "0s",
-		"audit.checkpoint.sink": "",
-		"console.setup_link":    true,
-		"log.level":             "info",
-		"log.format":            "text",
+		"audit.retention":                 "0s",
+		"audit.checkpoint.sink":           "",
+		"console.setup_link":              true,
+		otlp + ".sampling.sampling_ratio": 1.0,
+		"log.level":                       "info",
+		"log.format":                      "text",
 	}
 	for name, usual := range usualLimits {
 		all[join(rateLimits, name)+".burst"], all[join(rateLimits, name)+".per_hour"] = usual[0], usual[1]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,22 +30,26 @@ func (c *Config) KeepsMails() bool { return c.Dev && c.Courier.SMTP.ConnectionUR
 
 // PublicURL is the base URL of the public listener.
 func (c *Config) PublicURL() string {
-	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port)
+	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port, c.Serve.Public.TLS)
 }
 
 // AdminURL is the base URL of the admin listener.
 func (c *Config) AdminURL() string {
-	return listenerURL(c.Serve.Admin.BaseURL, c.Serve.Admin.Host, c.Serve.Admin.Port)
+	return listenerURL(c.Serve.Admin.BaseURL, c.Serve.Admin.Host, c.Serve.Admin.Port, c.Serve.Admin.TLS)
 }
 
-func listenerURL(base, host string, port int) string {
+func listenerURL(base, host string, port int, t TLS) string {
 	if base != "" {
 		return base
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
+	scheme := "http://"
+	if t.On() {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(port)) + "/"
 }
 
 // DefaultReturnURL is where browsers go at the end when nothing else is said:
@@ -133,11 +138,15 @@ func (c *Config) Listening(public, admin int) *Config {
 	return &copied
 }
 
+func (c *Config) onPostgreSQL() bool {
+	return slices.Contains([]string{"postgres", "postgresql"}, c.DSN.Scheme())
+}
+
 // CheckParts says what is missing for running the parts as processes: they
 // meet in PostgreSQL and on an external bus.
 func (c *Config) CheckParts() error {
 	var problems []error
-	if scheme := c.DSN.Scheme(); scheme != "postgres" && scheme != "postgresql" {
+	if !c.onPostgreSQL() {
 		problems = append(problems, errors.New("dsn: want postgres://…: SQLite is for one process with all parts"))
 	}
 	if c.Bus.URL == "" {

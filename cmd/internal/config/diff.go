@@ -9,7 +9,7 @@ import (
 // fixed are the keys, and what the keys begin with, that a running process
 // cannot change.
 var fixed = []string{
-	"dev", "data_dir", "dsn", "bus.", "secrets.cipher", "secrets.default",
+	"dev", "data_dir", "dsn", "bus.", "tracing.",
 	"serve.public.host", "serve.public.port", "serve.admin.host", "serve.admin.port",
 }
 
@@ -19,10 +19,23 @@ func Diff(before, after *Config) (changed, needRestart []string) {
 	changed = differences("", reflect.ValueOf(*before), reflect.ValueOf(*after))
 	slices.Sort(changed)
 	for _, name := range changed {
+		if name == "dsn" && before.DSN.SameServer(after.DSN) {
+			continue // new connections sign in with the present user and password
+		}
 		if slices.ContainsFunc(fixed, func(f string) bool {
 			return name == f || strings.HasSuffix(f, ".") && strings.HasPrefix(name, f)
 		}) {
 			needRestart = append(needRestart, name)
+		}
+	}
+	for _, listener := range Listeners { // its certificate changes at any time
+		if before.TLSOf(listener).On() == after.TLSOf(listener).On() {
+			continue
+		}
+		for _, name := range changed {
+			if strings.HasPrefix(name, "serve."+listener+".tls.") {
+				needRestart = append(needRestart, name)
+			}
 		}
 	}
 	return changed, needRestart

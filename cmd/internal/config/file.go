@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"maps"
-	"os"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -21,7 +20,7 @@ const (
 
 // readFile reads a YAML file and remembers the line of each key.
 func readFile(path string) (layer, error) {
-	text, err := os.ReadFile(path)
+	text, err := readRegular(path)
 	if err != nil {
 		return layer{}, err
 	}

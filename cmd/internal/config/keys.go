@@ -85,6 +85,9 @@ func (k *key) add(name string, e effect) {
 	k.effect |= e
 }
 
+// single tells whether the key holds a value or a list, and none are below it.
+func (k *key) single() bool { return k != nil && k.kids == nil && !k.free }
+
 // below gives the child of that name, or nil.
 func (k *key) below(name string) *key {
 	if next, ok := k.kids[name]; ok {
@@ -135,6 +138,12 @@ func (k *key) accept(v any) (any, error) {
 	case k.typ.Kind() == reflect.Bool:
 		if _, ok := v.(bool); !ok {
 			return nil, errors.New("want true or false")
+		}
+	case k.typ.Kind() == reflect.Float64:
+		switch v.(type) {
+		case int, float64:
+		default:
+			return nil, errors.New("want a number")
 		}
 	case k.typ.Kind() == reflect.Int:
 		if _, ok := v.(int); !ok {

@@ -21,6 +21,9 @@ type Options struct {
 	Dev bool
 	// NoSecrets accepts a configuration without the secrets that it needs to serve.
 	NoSecrets bool
+	// Examine gives a configuration together with its problems, where it can be read
+	// at all: for who looks at it and serves nothing.
+	Examine bool
 	// Overrides lie over all others, by full name of the key.
 	Overrides map[string]any
 }
@@ -44,11 +47,14 @@ func Load(o Options) (*Config, []Warning, error) {
 	l.complete(c)
 	l.check(c)
 	l.completeSecrets(c)
-	if len(l.problems) > 0 {
+	if len(l.problems) > 0 && !o.Examine {
 		return nil, nil, l.problems.sorted()
 	}
 	l.warnAll(c)
 	c.reading = func() *loader { return l }
+	if len(l.problems) > 0 {
+		return c, l.warnings, l.problems.sorted()
+	}
 	return c, l.warnings, nil
 }
 
@@ -58,6 +64,7 @@ type loader struct {
 	keys    *key
 	layers  []layer // each lies over those before it
 	given   *koanf.Koanf
+	files   []string // that it depends on
 	// idle are the keys that were given and have no effect.
 	idle     struct{ ignored, pending []string }
 	problems Problems
@@ -74,6 +81,7 @@ func newLoader(o Options) *loader {
 // read fills the layers with what is given.
 func (l *loader) read() error {
 	if l.options.File != "" {
+		l.reads(l.options.File)
 		file, err := readFile(l.options.File)
 		if err != nil {
 			return err
@@ -161,7 +169,7 @@ func (l *loader) derive(all *koanf.Koanf) error {
 	if dev && all.String("serve.public.host") == "" {
 		derived["serve.public.host"] = "127.0.0.1"
 	}
-	secure := !dev
+	secure := !dev || l.given.String("serve.public.tls.cert.path")+l.given.String("serve.public.tls.cert.base64") != ""
 	if l.given.Exists("cookies.secure") {
 		secure = l.given.Bool("cookies.secure")
 	}
@@ -180,6 +188,8 @@ func (l *loader) complete(c *Config) {
 		s := &c.Identity.Schemas[i]
 		s.Document = l.text(entry(schemaList, i)+".url", s.URL)
 	}
+	l.readsBus(&c.Bus)
+	c.collectorByEnv = l.collectorInEnv()
 	l.completeTemplates(c)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)

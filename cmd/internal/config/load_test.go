@@ -143,7 +143,7 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 		texts += w.String() + "\n"
 	}
 	for _, key := range []string{
-		"version", "tracing", "watch-courier", "serve.public.request_log.disable_for_health", "selfservice.methods.totp.enabled",
+		"version", "tracing", "watch-courier", "selfservice.methods.totp.enabled",
 		"selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
 	} {
 		if strings.Count(texts, key) != 1 {
@@ -255,7 +255,11 @@ func TestCheckParts(t *testing.T) {
 		{"no bus", map[string]any{"dsn": "postgres://db/usher"}, []string{"bus.url"}},
 		{"both", map[string]any{"dsn": "postgres://db/usher", "bus.url": "nats://a:1,tls://b:2", "bus.credentials": "creds"}, nil},
 	} {
-		c, _ := load(t, config.Options{Overrides: tt.over})
+		c, warnings := load(t, config.Options{Overrides: tt.over})
+		warned := slices.ContainsFunc(warnings, func(w config.Warning) bool { return w.Key == "bus.url" })
+		if want := tt.name == "SQLite"; warned != want { // an external bus alone is no way to parts
+			t.Errorf("%s: warns of bus.url: %t, want %t", tt.name, warned, want)
+		}
 		err := c.CheckParts()
 		if (err == nil) != (tt.missing == nil) {
 			t.Errorf("%s: CheckParts = %v, want missing %q", tt.name, err, tt.missing)

@@ -3,8 +3,6 @@ package config
 import (
 	"cmp"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/usher-auth/usher/services/oidc"
@@ -139,11 +137,7 @@ func (l *loader) readClientSecret(key string, p *IdentityProvider) {
 		l.refuseKey(key, "want this or client_secret, not both")
 		return
 	}
-	file := p.ClientSecretFile
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(filepath.Dir(l.options.File), file)
-	}
-	text, err := os.ReadFile(file)
+	text, err := readRegular(l.beside(p.ClientSecretFile))
 	if err != nil {
 		l.refuseKey(key, "%w", err)
 		return

@@ -95,7 +95,8 @@ func TestDiff(t *testing.T) {
 		{map[string]any{"log.level": "debug", "session.lifespan": "1h"}, []string{"log.level", "session.lifespan"}, nil},
 		{map[string]any{"serve.public.port": 1, "serve.public.base_url": "https://a.example.org/"}, []string{"serve.public.base_url", "serve.public.port"}, []string{"serve.public.port"}},
 		{map[string]any{"dsn": "memory", "data_dir": "x", "bus.listen": "127.0.0.1:1"}, []string{"bus.listen", "data_dir", "dsn"}, []string{"bus.listen", "data_dir", "dsn"}},
-		{map[string]any{"secrets.cookie": []any{goodSecret}, "secrets.cipher": []any{goodSecret}}, []string{"secrets.cipher", "secrets.cookie"}, []string{"secrets.cipher"}},
+		{map[string]any{"secrets.cookie": []any{goodSecret}, "secrets.cipher": []any{goodSecret}}, []string{"secrets.cipher", "secrets.cookie"}, nil},
+		{map[string]any{"serve.admin.tls.cert.base64": "eA==", "serve.admin.tls.key.base64": "eA==", "serve.drain_delay": "5s"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64", "serve.drain_delay"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64"}},
 		{map[string]any{"selfservice.allowed_return_urls": []any{}}, nil, nil},
 		{map[string]any{"selfservice.flows.registration.after.password.hooks": []any{}}, []string{"selfservice.flows.registration.after.password.hooks"}, nil},
 	} {
@@ -103,6 +104,26 @@ func TestDiff(t *testing.T) {
 		changed, restart := config.Diff(before, after)
 		if !slices.Equal(changed, tt.changed) || !slices.Equal(restart, tt.restart) {
 			t.Errorf("Diff with %v = %v, %v; want %v, %v", tt.over, changed, restart, tt.changed, tt.restart)
+		}
+	}
+}
+
+func TestDiffOfTheDSN(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		before, after string
+		restart       bool
+	}{
+		{"postgres://usher:one@a:5432,b:5432/usher", "postgres://other:two@a:5432,b:5432/usher", false},
+		{"postgres://usher@a", "postgres://usher:p%40@a", false},
+		{"postgres://usher:one@a/usher", "postgres://usher:one@b/usher", true},
+		{"postgres://usher:one@a/usher", "postgres://usher:two@a/usher?max_conns=9", true},
+		{"sqlite:///a@b", "sqlite:///c@b", true},
+	} {
+		before := &config.Config{DSN: config.NewAddress(tt.before)}
+		changed, restart := config.Diff(before, &config.Config{DSN: config.NewAddress(tt.after)})
+		if len(changed) != 1 || len(restart) > 0 != tt.restart {
+			t.Errorf("Diff from %q to %q = %v, %v; want a restart: %t", tt.before, tt.after, changed, restart, tt.restart)
 		}
 	}
 }

@@ -139,7 +139,7 @@ func (c *Config) MakeSecrets() error {
 
 // readSecrets fills in the secrets that have been made, if they have.
 func (c *Config) readSecrets() error {
-	text, err := os.ReadFile(filepath.Join(c.DataDir, secretsFile))
+	text, err := readRegular(filepath.Join(c.DataDir, secretsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,6 +15,9 @@ const builtInSchema = "builtin://default"
 
 // text gives what the URL of a key leads to.
 func (l *loader) text(name, from string) []byte {
+	if path, ok := strings.CutPrefix(from, "file://"); ok {
+		l.beside(path)
+	}
 	text, err := read(from, filepath.Dir(l.options.File))
 	if err != nil {
 		l.refuseKey(name, "%w", err)
@@ -31,7 +33,7 @@ func read(from, dir string) ([]byte, error) {
 		if !filepath.IsAbs(rest) {
 			rest = filepath.Join(dir, rest)
 		}
-		return os.ReadFile(rest)
+		return readRegular(rest)
 	case "base64":
 		text, err := base64.StdEncoding.DecodeString(rest)
 		if err != nil {

@@ -73,6 +73,22 @@ func (a Address) Scheme() string {
 	return scheme
 }
 
+// SameServer tells whether two URLs differ in nothing but their user and password.
+func (a Address) SameServer(other Address) bool { return a.anonymous() == other.anonymous() }
+
+// anonymous is the URL without user and password. It may have several hosts.
+func (a Address) anonymous() string {
+	scheme, rest, ok := strings.Cut(a.Reveal(), "://")
+	if !ok || scheme == "sqlite" {
+		return a.Reveal()
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	return scheme + "://" + rest[strings.LastIndex(rest[:end], "@")+1:]
+}
+
 // IsZero tells YAML's omitempty whether there is no URL.
 func (a Address) IsZero() bool { return a.Reveal() == "" }
 

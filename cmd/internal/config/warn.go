@@ -30,9 +30,19 @@ func (l *loader) warnAll(c *Config) {
 			}
 		}
 	}
+	if c.Bus.URL != "" && !c.onPostgreSQL() {
+		l.warn("bus.url", "only one 'usher serve' with all parts can use it: 'usher serve api' and the others need dsn: postgres://… too")
+	}
 	l.warnOIDC(c)
+	l.warnTracing(c)
 	if c.Serve.Public.BaseURL == "" && !c.Dev {
 		l.warn("serve.public.base_url", fmt.Sprintf("not set: all links lead to %s", c.PublicURL()))
+	}
+	for _, listener := range Listeners {
+		name := "serve." + listener + ".base_url"
+		if c.TLSOf(listener).On() && strings.HasPrefix(l.given.String(name), "http:") {
+			l.warn(name, "this says http, and the listener speaks TLS: links lead to where nothing answers them")
+		}
 	}
 	if d := c.Session.Cookie.Domain; d != "" {
 		l.warn("session.cookie.domain", fmt.Sprintf("every host below %s gets the session cookie", d))

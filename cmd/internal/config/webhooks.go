@@ -1,8 +1,6 @@
 package config
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/usher-auth/usher/services/delivery"
@@ -44,11 +42,7 @@ func (l *loader) readWebhookSecrets(c *Config) {
 		if w.SecretFile == "" {
 			continue // said by the check
 		}
-		file := w.SecretFile
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(l.options.File), file)
-		}
-		text, err := os.ReadFile(file)
+		text, err := readRegular(l.beside(w.SecretFile))
 		if err != nil {
 			l.refuseKey(entry("webhooks", i)+".secret_file", "%w", err)
 		}

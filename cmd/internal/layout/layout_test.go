@@ -21,7 +21,7 @@ const (
 // levels say who may import whom: only downwards. A folder that is not listed
 // has the level of the nearest folder above it that is.
 var levels = map[string]int{
-	"schemas": 0, "events": 0, "events/natsserver": 3, "events/eventstest": 0,
+	"schemas": 0, "services/tracing": 0, "events": 0, "events/natsserver": 3, "events/eventstest": 0,
 	"services/identity": 1,
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1, "services/jsonnet": 1,
@@ -41,6 +41,7 @@ var sideways = map[string][]string{
 	"services/webhook":   {"services/flow", "services/hook", "services/jsonnet"}, // what hooks see of a flow, and their bodies
 	"services/storetest": {"services/store"},
 	"events":             {"schemas", "events/eventstest"},
+	"services/tracing":   {"events"},
 	"events/eventstest":  {"schemas", "events"},
 	"services/timeline":  {"services/registration", "services/delivery"}, // it puts together what they have left
 	"workers/session":    {"workers"},
@@ -53,18 +54,21 @@ var sideways = map[string][]string{
 
 // homes are the packages from outside that belong to one part of the tree.
 var homes = map[string][]string{
-	"github.com/nats-io/nats.go":        {"events", "workers", "cmd"},
-	"github.com/nats-io/nats-server/v2": {"events/natsserver"},
-	"github.com/nats-io/jwt/v2":         {"events", "cmd"},
-	"github.com/nats-io/nkeys":          {"events", "cmd"},
-	"github.com/jmoiron/sqlx":           {"services/store"},
-	"github.com/lib/pq":                 {"services/store"},
-	"modernc.org/sqlite":                {"services/store"},
-	"github.com/cenkalti/backoff/v4":    {"workers", "services/webhook", "services/delivery", "cmd"},
-	"github.com/wneessen/go-mail":       {"services/courier"},
-	"github.com/coreos/go-oidc/v3":      {"services/oidc"},
-	"golang.org/x/oauth2":               {"services/oidc"},
-	"github.com/google/go-jsonnet":      {"services/jsonnet"},
+	"github.com/nats-io/nats.go":         {"events", "workers", "cmd"},
+	"github.com/nats-io/nats-server/v2":  {"events/natsserver"},
+	"github.com/nats-io/jwt/v2":          {"events", "cmd"},
+	"github.com/nats-io/nkeys":           {"events", "cmd"},
+	"github.com/jmoiron/sqlx":            {"services/store"},
+	"github.com/lib/pq":                  {"services/store"},
+	"modernc.org/sqlite":                 {"services/store"},
+	"github.com/cenkalti/backoff/v4":     {"workers", "services/webhook", "services/delivery", "cmd"},
+	"github.com/wneessen/go-mail":        {"services/courier"},
+	"github.com/coreos/go-oidc/v3":       {"services/oidc"},
+	"golang.org/x/oauth2":                {"services/oidc"},
+	"github.com/google/go-jsonnet":       {"services/jsonnet"},
+	"go.opentelemetry.io/otel/sdk":       {"cmd"},
+	"go.opentelemetry.io/otel/exporters": {"cmd"},
+	"github.com/XSAM/otelsql":            {"cmd"},
 }
 
 // prescribed must be required by go.mod directly and used where it is at home.

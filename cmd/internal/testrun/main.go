@@ -55,6 +55,11 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 		{"a C compiler", foundCommand("gcc"), []string{"gcc", "libc6-dev"}, "the race detector"},
 	}, ci || os.Geteuid() == 0)
 
+	// All builds share the cache with those of a folder that comes and goes: the
+	// former version of the program is built in one.
+	if err := os.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")); err != nil {
+		return true, err
+	}
 	env := os.Environ()
 	if foundPostgreSQL() && os.Getenv("USHER_TEST_POSTGRES") == "" {
 		dir, err := os.MkdirTemp("", "usher-test-postgres-")
@@ -72,14 +77,8 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 	left = append(left, nodeModules(ctx)...)
 	left = append(left, goModules(ctx)...)
 
-	goTest := []string{"test", "-json", "-shuffle=on", "-timeout=12m"}
-	if foundCommand("gcc")() {
-		goTest = append(goTest, "-race")
-		env = append(env, "CGO_ENABLED=1")
-	}
-	// The tests of the whole program come last and alone: they kill, freeze and
-	// overload real processes, and want the machine for themselves.
-	runs, built := [][]string{args}, func() {}
+	built := func() {}
+	runs := [][]string{args}
 	if len(args) == 0 {
 		built = buildAhead(ctx)
 		defer built() // also when the tests end early
@@ -92,12 +91,14 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 		if i == len(runs)-1 {
 			built()
 		}
-		n, err := test(ctx, env, append(slices.Clone(goTest), args...))
+		n, err := test(ctx, env, args)
 		if err != nil {
 			return true, err
 		}
 		counts.passed, counts.failed, counts.skipped = counts.passed+n.passed, counts.failed+n.failed, counts.skipped+n.skipped
+		counts.slow = append(counts.slow, n.slow...)
 	}
+	counts.tellSlow()
 	fmt.Printf("%d passed, %d failed, %d skipped\n", counts.passed, counts.failed, counts.skipped)
 	if len(left) > 0 {
 		fmt.Println("left out: " + strings.Join(left, "; "))
@@ -109,7 +110,12 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 // they wait most of the time, for a redelivery or the end of an outage.
 const wholeSystems = "10"
 
-// everything gives all packages, those of the whole program in a run of their own.
+// wholeProgram is the package whose tests run the whole program.
+const wholeProgram = "./cmd/e2e"
+
+// everything gives all packages. The tests of the whole program come last and
+// alone: they kill, freeze and overload real processes, and want the machine for
+// themselves.
 func everything(ctx context.Context) ([][]string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "./...").Output()
 	if err != nil {
@@ -121,7 +127,7 @@ func everything(ctx context.Context) ([][]string, error) {
 			parts = append(parts, p)
 		}
 	}
-	return [][]string{parts, {"-parallel=" + wholeSystems, "./cmd/e2e"}}, nil
+	return [][]string{parts, {wholeProgram}}, nil
 }
 
 // provide installs what is missing, where it may, and tells what stays missing.
@@ -200,7 +206,13 @@ func foundPostgreSQL() bool {
 	return len(found) > 0
 }
 
-type counts struct{ passed, failed, skipped int }
+type counts struct {
+	passed, failed, skipped int
+	slow                    []line // tests that took a while
+}
+
+// aWhile is what a test may take without being named at the end.
+const aWhile = 15 // seconds
 
 // line is one line of go test -json.
 type line struct {
@@ -210,11 +222,27 @@ type line struct {
 	Elapsed                       float64
 }
 
+// flags are those of go test for these arguments, and whether to build with C. The
+// programs that the tests of the whole program run have no race detector: it would
+// watch the tests alone, at twice the time.
+func flags(args []string) (all []string, cgo string) {
+	all = []string{"test", "-json", "-shuffle=on", "-timeout=12m", "-vet=off"} // "make check" vets
+	switch {
+	case slices.Contains(args, wholeProgram):
+		return append(all, "-parallel="+wholeSystems), "0"
+	case foundCommand("gcc")():
+		return append(all, "-race"), "1"
+	}
+	return all, "0"
+}
+
 // test runs go test, shows a line per package and all output of what failed,
 // and counts the tests.
 func test(ctx context.Context, env, args []string) (counts, error) {
+	all, cgo := flags(args)
+	args = append(all, args...)
 	c := exec.CommandContext(ctx, "go", args...)
-	c.Env = env
+	c.Env = append(slices.Clone(env), "CGO_ENABLED="+cgo)
 	c.Stderr = os.Stderr
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	out, err := c.StdoutPipe()
@@ -262,6 +290,17 @@ func report(out io.Reader) (n counts, err error) {
 	return n, scanner.Err()
 }
 
+// tellSlow names what took longest, since that is what the whole run waits for.
+func (n *counts) tellSlow() {
+	slices.SortFunc(n.slow, func(a, b line) int { return int(b.Elapsed - a.Elapsed) })
+	for i, l := range n.slow {
+		if i == 20 {
+			break
+		}
+		fmt.Printf("slow  %5.1fs %s\n", l.Elapsed, l.Test)
+	}
+}
+
 func (n *counts) add(l line, output []string) {
 	if l.Test == "" {
 		if l.Action != "skip" {
@@ -274,6 +313,9 @@ func (n *counts) add(l line, output []string) {
 			}
 		}
 		return
+	}
+	if l.Elapsed > aWhile && !strings.Contains(l.Test, "/") {
+		n.slow = append(n.slow, l)
 	}
 	switch l.Action {
 	case "pass":

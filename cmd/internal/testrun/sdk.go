@@ -57,6 +57,7 @@ func buildAhead(ctx context.Context) (wait func()) {
 	for _, b := range []struct{ folder, args string }{
 		{".", "build -tags crash -o /dev/null ./cmd/usher"},
 		{".", "build -o /dev/null github.com/nats-io/nats-server/v2"},
+		{".", "test -vet=off -c -o /dev/null " + wholeProgram},
 		{sdkFolder, "test -c -o /dev/null ."},
 		{providerFolder, "build -o /dev/null ."},
 	} {

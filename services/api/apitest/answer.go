@@ -125,7 +125,7 @@ func (x *exchange) page() bool { return x.path != nil && x.below("/ui") }
 // foreign tells whether a handler from outside the API has answered, which sets
 // most of its headers itself.
 func (x *exchange) foreign() bool {
-	return x.page() || x.path != nil && x.Status == http.StatusOK && x.below("/metrics", "/admin/plan")
+	return x.page() || x.path != nil && x.Status == http.StatusOK && x.below("/metrics", "/admin/plan", "/debug")
 }
 
 // failed tells whether the answer is an error as the API writes it.

@@ -61,7 +61,7 @@ var cookieRules = []rule{
 		if x.path == nil {
 			return "" // nothing is known of it
 		}
-		if native || x.Listener == Admin || x.below("/sessions", "/health", "/admin", "/metrics", "/version") {
+		if native || x.Listener == Admin || x.below("/sessions", "/health", "/admin", "/metrics", "/version", "/debug") {
 			return present(x, "Set-Cookie")
 		}
 		return ""

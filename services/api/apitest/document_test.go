@@ -52,11 +52,15 @@ var accepted = []string{
 	"updateVerificationFlowWithCodeMethod", "verificationForm", "performNativeLogoutBody", "jsonPatch",
 }
 
+// later are what is passed on as somebody else has written it: people's traits, and
+// events, which a later version may have made.
+var later = []string{"identityTraits", "event"}
+
 // TestAnswersAreClosed: a key that slips into an answer is seen.
 func TestAnswersAreClosed(t *testing.T) {
 	t.Parallel()
 	for name, s := range load(t).Components.Schemas {
-		if !s.Value.Type.Is("object") || name == "identityTraits" {
+		if !s.Value.Type.Is("object") || slices.Contains(later, name) {
 			continue
 		}
 		open := s.Value.AdditionalProperties.Has == nil || *s.Value.AdditionalProperties.Has

@@ -77,7 +77,7 @@ var headerRules = []rule{
 	{"retry after", wrongRetry},
 	{"allow", wrongAllow},
 	{"authenticate", func(x *exchange) string {
-		admin := x.Listener == Admin || x.below("/admin", "/metrics", "/version")
+		admin := x.Listener == Admin || x.below("/admin", "/metrics", "/version", "/debug")
 		challenge := x.Header.Get("Www-Authenticate")
 		if wants := admin && x.Status == http.StatusUnauthorized; wants != (challenge == "Bearer") || !wants && challenge != "" {
 			return "WWW-Authenticate is " + strconv.Quote(challenge)

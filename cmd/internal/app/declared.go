@@ -1,0 +1,49 @@
+package app
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/usher-auth/usher/cmd/internal/config"
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/delivery"
+	"github.com/usher-auth/usher/services/hook"
+)
+
+// Declared gives the hooks that a configuration and the table of the database
+// declare, by name, and the durable consumers that the bus is to have for them.
+func Declared(cfg *config.Config, table []delivery.Hook) (map[string]delivery.Hook, []events.Durable) {
+	all := map[string]delivery.Hook{}
+	for _, h := range table {
+		all[h.Name] = h
+	}
+	maps.Copy(all, fixedHooksOf(cfg, backgroundTypes(cfg)))
+	return all, durablesOf(all, func(events.Origin) bool { return true })
+}
+
+// StreamOptionsOf are those of the stream of a configuration.
+func StreamOptionsOf(cfg *config.Config) events.StreamOptions {
+	b := cfg.Bus
+	return events.StreamOptions{
+		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
+	}
+}
+
+// backgroundTypes gives the event types of each background endpoint of a
+// configuration.
+func backgroundTypes(cfg *config.Config) map[string][]string {
+	types := map[string][]string{}
+	add := func(steps []hook.Step, p events.Payload) {
+		for _, step := range steps {
+			if !slices.Contains(types[step.Endpoint], p.EventType()) {
+				types[step.Endpoint] = append(types[step.Endpoint], p.EventType())
+			}
+		}
+	}
+	for _, method := range cfg.Methods() {
+		add(hook.Compile(method, cfg.Lists(method)).Background, events.IdentityCreated{})
+		add(hook.CompileLogin(method, cfg.LoginLists(method)).Background, events.LoginSucceeded{})
+	}
+	add(hook.CompileVerification(cfg.VerificationHooks()).Background, events.AddressVerified{})
+	return types
+}

@@ -1,0 +1,173 @@
+package alerts
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/config"
+	_ "github.com/prometheus/prometheus/discovery/dns" // the kind that prometheus.yml names
+
+	"github.com/usher-auth/usher/deploy/check/checkout"
+	"github.com/usher-auth/usher/deploy/check/metrics"
+)
+
+const file = "deploy/prometheus/alerts.yml"
+
+func known(t *testing.T) metrics.Known {
+	t.Helper()
+	k, err := metrics.Parse(checkout.Read(t, "deploy/METRICS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	for _, problem := range Check(checkout.Read(t, file), checkout.Read(t, "deploy/RUNBOOK.md"), known(t)) {
+		t.Error(problem)
+	}
+}
+
+// TestRunbookQueries sees that the queries of the runbook can be asked.
+func TestRunbookQueries(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	for _, text := range regexp.MustCompile("`([^`]*(?:usher|process)_[^`]*[)}])`").FindAllStringSubmatch(checkout.Read(t, "deploy/RUNBOOK.md"), -1) {
+		asked++
+		for _, problem := range known(t).Check(text[1]) {
+			t.Errorf("%s: %s", text[0], problem)
+		}
+	}
+	if asked < 8 {
+		t.Errorf("%d queries found in the runbook, want more", asked)
+	}
+}
+
+// TestEachAlertFires gives each alert series with which it fires, as its only alert
+// with these labels, and others with which it does not.
+func TestEachAlertFires(t *testing.T) {
+	t.Parallel()
+	groups, err := parse(checkout.Read(t, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := names(groups)
+	for _, name := range all {
+		if _, ok := examples[name]; !ok {
+			t.Errorf("%s: no example says when it fires", name)
+		}
+	}
+	for name, e := range examples {
+		if !slices.Contains(all, name) {
+			t.Errorf("%s: an example of no alert", name)
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := cmp.Or(e.at, 10*time.Minute)
+			found, err := Fire(checkout.Path(t, file), name, e.fires, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) != 1 {
+				t.Fatalf("%d alerts fire, want one: %v", len(found), found)
+			}
+			got := maps.Clone(found[0].labels)
+			delete(got, "alertname")
+			delete(got, "severity")
+			if !maps.Equal(got, e.labels) {
+				t.Errorf("it fires with %v, want %v", got, e.labels)
+			}
+			if !strings.Contains(found[0].description, e.says) {
+				t.Errorf("it says %q, want %q", found[0].description, e.says)
+			}
+			found, err = Fire(checkout.Path(t, file), name, e.quiet, at)
+			if err != nil || len(found) > 0 {
+				t.Errorf("%v fire, %v, want none", found, err)
+			}
+		})
+	}
+}
+
+// TestTwoInstallations sees that one that is well hides nothing of another, in a
+// namespace of its own, and that two leaders of two are not two of one.
+func TestTwoInstallations(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		series []string
+		fires  bool
+	}{
+		"UsherNoRelayLeader":   {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 0x20`}, true},
+		"UsherTwoRelayLeaders": {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 1x20`}, false},
+		"UsherPartGone": {[]string{
+			`up{job="usher",part="api",namespace="a"} 1x20`, `up{job="usher",part="session",namespace="a"} 1x20`, `up{job="usher",part="hooks",namespace="a"} 1x20`,
+			`up{job="usher",part="api",namespace="b"} 1x20`, `up{job="usher",part="session",namespace="b"} 1x20`,
+		}, true},
+	} {
+		found, err := Fire(checkout.Path(t, file), name, tt.series, 10*time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(found) == 1) != tt.fires || len(found) == 1 && found[0].labels["namespace"] != "b" {
+			t.Errorf("%s: %v fire, want one of the namespace b: %t", name, found, tt.fires)
+		}
+	}
+}
+
+// TestPrometheus reads prometheus.yml with Prometheus' own library.
+func TestPrometheus(t *testing.T) {
+	t.Parallel()
+	path := checkout.Path(t, "deploy/prometheus/prometheus.yml")
+	if _, err := config.LoadFile(path, false, slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBrokenAlertsAreRefused breaks copies of the alerts and of the runbook.
+func TestBrokenAlertsAreRefused(t *testing.T) {
+	t.Parallel()
+	text, book := checkout.Read(t, file), checkout.Read(t, "deploy/RUNBOOK.md")
+	for name, broken := range map[string]struct {
+		inBook         bool
+		old, new, want string
+	}{
+		"unknown metric":          {false, "usher_outbox_depth", "usher_outbox_size", `no metric "usher_outbox_size"`},
+		"unknown label":           {false, `{state="dead"}`, `{status="dead"}`, `no label "status"`},
+		"grouped by another":      {false, "max by (hook) (usher_hook_pending)", "max by (name) (usher_hook_pending)", `no label "name" to group by`},
+		"rate of a gauge":         {false, "max(usher_outbox_oldest_seconds)", "max(rate(usher_outbox_oldest_seconds[5m]))", "is a gauge"},
+		"counter itself":          {false, "sum(increase(usher_relay_errors_total[10m]))", "sum(usher_relay_errors_total)", "is a counter"},
+		"not PromQL":              {false, "max(usher_outbox_depth)", "max(usher_outbox_depth", "unclosed"},
+		"label that is not there": {false, "The hook {{ $labels.hook }} is behind", "The hook {{ $labels.queue }} is behind", `no label "queue" to show`},
+		"template":                {false, "The hook {{ $labels.hook }} is behind", "The hook {{ $labels.hook } is behind", "template"},
+		"severity":                {false, "labels: {severity: critical}", "labels: {severity: high}", `severity is "high"`},
+		"no summary":              {false, `summary: "The outbox grows"`, `title: "The outbox grows"`, "no summary"},
+		"says nothing":            {false, "{{ $value }} events wait for the relay.", "Many.", "names no value"},
+		"another anchor":          {false, "#usheroutboxdeep", "#outbox", "runbook_url"},
+		"two of a name":           {false, "alert: UsherOutboxDeep", "alert: UsherOutboxOld", "it is there twice"},
+		"unknown field":           {false, "for: 2h", "since: 2h", "since"},
+		"no paragraph":            {true, "### UsherOutboxDeep", "### OutboxDeep", "UsherOutboxDeep: deploy/RUNBOOK.md has no paragraph"},
+		"paragraph of nothing":    {true, "### UsherOutboxDeep", "### UsherGone\n\n### UsherOutboxDeep", "UsherGone: the runbook has it"},
+		"nothing to do":           {true, "**Do.**", "**Maybe.**", "has no **Do.**"},
+	} {
+		alerts, runs := text, book
+		in := &alerts
+		if broken.inBook {
+			in = &runs
+		}
+		if !strings.Contains(*in, broken.old) {
+			t.Fatalf("%s: no %q to break", name, broken.old)
+		}
+		*in = strings.Replace(*in, broken.old, broken.new, 1)
+		problems := Check(alerts, runs, known(t))
+		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, broken.want) }) {
+			t.Errorf("%s: problems = %q, want %q", name, problems, broken.want)
+		}
+	}
+}

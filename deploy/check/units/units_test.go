@@ -1,0 +1,120 @@
+package units_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/usher-auth/usher/deploy/check/checkout"
+	"github.com/usher-auth/usher/deploy/check/commands"
+	"github.com/usher-auth/usher/deploy/check/units"
+)
+
+const folder = "deploy/systemd"
+
+func checker(t *testing.T) *units.Checker {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Fatal("systemd-analyze is needed: 'apt-get install systemd' has it")
+	}
+	usher := checkout.Usher(t)
+	known, err := commands.Of(usher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &units.Checker{Usher: usher, Commands: known, Others: map[string]string{"/usr/bin/nats-server": "/bin/true"}, Dir: t.TempDir()}
+}
+
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	c := checker(t)
+	files, err := filepath.Glob(filepath.Join(checkout.Path(t, folder), "*.service"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d units in %s, %v; want those of Usher and its bus", len(files), folder, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(filepath.Base(file), string(text)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRunbookNamesUnits: what the documents say to journalctl and systemctl is there.
+func TestRunbookNamesUnits(t *testing.T) {
+	t.Parallel()
+	said := regexp.MustCompile(`(?:journalctl (?:-\w+ )*-u|systemctl (?:enable --now|start|restart|reload|status)) ([^` + "`" + `#\n]+)`)
+	seen := 0
+	for _, document := range []string{"deploy/RUNBOOK.md", "deploy/systemd/README.md", "deploy/upgrade.md", "deploy/backup.md", "README.md"} {
+		for _, found := range said.FindAllStringSubmatch(checkout.Read(t, document), -1) {
+			for _, name := range strings.Fields(found[1]) {
+				seen++
+				base, _, instance := strings.Cut(strings.TrimSuffix(name, ".service"), "@")
+				if instance {
+					base += "@"
+				}
+				if _, err := os.Stat(filepath.Join(checkout.Path(t, folder), base+".service")); err != nil && base != "nginx" && base != "postgresql" {
+					t.Errorf("%s: %s: no unit %s.service in %s", document, found[0], base, folder)
+				}
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("%d units are named, want those of the runbook and of README.md", seen)
+	}
+}
+
+// TestBrokenUnits: a check that lets these through sees nothing.
+func TestBrokenUnits(t *testing.T) {
+	t.Parallel()
+	c := checker(t)
+	hardened := []string{"CapabilityBoundingSet=\n"}
+	for line := range strings.Lines(checkout.Read(t, folder+"/usher.service")) {
+		for _, begins := range []string{"Private", "Protect", "Restrict", "SystemCall", "NoNew", "Memory"} {
+			if strings.HasPrefix(line, begins) && !strings.HasPrefix(line, "Restart") {
+				hardened = append(hardened, line)
+			}
+		}
+	}
+	open := []string{}
+	for _, line := range hardened {
+		open = append(open, line, "")
+	}
+	for name, tt := range map[string]struct {
+		unit    string
+		replace []string
+		says    string
+	}{
+		"unknown key":           {"usher.service", []string{"RestartSec=", "RestartSecs="}, "Unknown key"},
+		"wrong value":           {"usher.service", []string{"ProtectSystem=strict", "ProtectSystem=very"}, "systemd-analyze verify"},
+		"no such program":       {"usher.service", []string{"/bin/kill", "/bin/missing"}, "missing"},
+		"no hardening":          {"usher@.service", open, "systemd-analyze security"},
+		"not notify":            {"usher@.service", []string{"Type=notify", "Type=exec"}, "Type is"},
+		"no type":               {"usher.service", []string{"Type=notify\n", ""}, "Type is"},
+		"no watchdog":           {"usher.service", []string{"WatchdogSec=30s\n", ""}, "WatchdogSec"},
+		"no reload":             {"usher.service", []string{"-HUP", "-USR1"}, "ExecReload is"},
+		"unknown part":          {"usher@.service", []string{"serve %i", "serve relay-%i"}, "relay-api"},
+		"unknown flag":          {"usher-migrate.service", []string{"migrate -c", "migrate --file"}, "--file"},
+		"secret in the unit":    {"usher.service", []string{"USHER_SECRETS__DEFAULT_FILE=%d/secrets", "USHER_SECRETS__DEFAULT=s3cr3t"}, "stands in the unit"},
+		"credential unloaded":   {"usher@.service", []string{"LoadCredential=dsn:/etc/usher/secrets/dsn\n", ""}, `no credential "dsn"`},
+		"credential unused":     {"usher@.service", []string{"Environment=USHER_DSN_FILE=%d/dsn\n", ""}, `nothing names the credential "dsn"`},
+		"migrates in its start": {"usher.service", []string{"ExecStart=", "ExecStartPre=/usr/bin/usher migrate\nExecStart="}, "start limit"},
+		"no bus":                {"nats-server.service", []string{"/usr/bin/nats-server", "/usr/bin/nats"}, "/usr/bin/nats"},
+	} {
+		good := checkout.Read(t, folder+"/"+tt.unit)
+		broken := strings.NewReplacer(tt.replace...).Replace(good)
+		if broken == good {
+			t.Errorf("%s: the test breaks nothing", name)
+			continue
+		}
+		if err := c.Check(tt.unit, broken); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: Check = %v, want a refusal that says %q", name, err, tt.says)
+		}
+	}
+}
