@@ -32,8 +32,6 @@ type fault struct {
 	breaks bool
 	// prepare changes the system before it is launched.
 	prepare func(f *field)
-	// note is why a goal cannot be reached here, for the table.
-	note string
 }
 
 // TestFaults breaks one part after another while people register: the most
@@ -159,7 +157,7 @@ func (f *field) judge(one fault, r result) {
 	if r.lost > 0 && !one.breaks {
 		f.t.Errorf("%s: %d connections broke, and no api was killed; the first: %s", one.name, r.lost, r.firstLost)
 	}
-	if one.note == "" && (r.errors > one.goal || r.degradedFor > one.goal+one.without) {
+	if r.errors > one.goal || r.degradedFor > one.goal+one.without {
 		f.t.Errorf("%s: errors for %v, want at most %v; answers without session for %v, want at most %v",
 			one.name, r.errors, one.goal, r.degradedFor, one.goal+one.without)
 	}
@@ -346,13 +344,8 @@ Made by the command below, of which this file is the output; it takes about an h
 func (o *faultTable) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, faultHead, runtime.NumCPU(), o.rate, pollEvery, patience)
-	notes := ""
 	for _, row := range o.rows {
-		name := row.name
-		if row.note != "" {
-			notes += fmt.Sprintf("- **%s**: %s\n", row.name, row.note)
-		}
-		fmt.Fprintf(&b, "| %s | %v | %s | %s | %s | %s | %s | %s | %s | %s |\n", name, row.goal,
+		fmt.Fprintf(&b, "| %s | %v | %s | %s | %s | %s | %s | %s | %s | %s |\n", row.name, row.goal,
 			figures(row.runs, func(r result) int { return r.people }),
 			figures(row.runs, func(r result) int { return r.failed }),
 			figures(row.runs, func(r result) int { return r.lost + r.late }),
@@ -361,9 +354,6 @@ func (o *faultTable) markdown() string {
 			times(row.runs, func(r result) time.Duration { return r.degradedFor }),
 			times(row.runs, func(r result) time.Duration { return r.normal }),
 			times(row.runs, func(r result) time.Duration { return r.slowest }))
-	}
-	if notes != "" {
-		b.WriteString("\n" + notes)
 	}
 	return b.String()
 }
