@@ -73,7 +73,8 @@ serve:
   trusted_proxies: [127.0.0.1]
 selfservice: {allowed_return_urls: ["http://%[1]s/"]}
 console: {setup_link: false}
-`, front, publicPort, adminPort)
+bus: {listen: %[4]q}
+`, front, publicPort, adminPort, free(t))
 	if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
