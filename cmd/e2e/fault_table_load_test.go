@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -236,6 +237,33 @@ func (l *openLoop) end() []comer {
 	close(l.stop)
 	l.ended.Wait()
 	return l.comers
+}
+
+// untilNormal waits until people who came after a time have been registered, and
+// nobody was refused for a second.
+func (l *openLoop) untilNormal(t *testing.T, from time.Time, limit time.Duration) {
+	t.Helper()
+	eventually(t, limit, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		lately := time.Now().Add(-time.Second)
+		good := slices.ContainsFunc(l.comers, func(v comer) bool {
+			return v.registered() && v.sent.After(from) && v.sent.Before(lately)
+		})
+		if !good || failedSince(l.comers, lately) > 0 {
+			return errors.New("registrations do not go on")
+		}
+		return nil
+	})
+}
+
+func failedSince(comers []comer, at time.Time) (n int) {
+	for _, v := range comers {
+		if v.sent.After(at) && !v.registered() {
+			n++
+		}
+	}
+	return n
 }
 
 // comes registers one person: a flow, and its submission.

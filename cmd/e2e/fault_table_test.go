@@ -144,25 +144,25 @@ func (f *field) suffer(one fault, before, after time.Duration) result {
 	comers := l.end()
 	f.comers = append(f.comers, comers...)
 	r := measure(comers, at, mended)
-	f.judge(one, r)
+	judge(f.t, one, r)
 	return r
 }
 
 // judge fails the test when people saw what they may not see.
-func (f *field) judge(one fault, r result) {
-	f.t.Helper()
+func judge(t *testing.T, one fault, r result) {
+	t.Helper()
 	if r.unclear > 0 {
-		f.t.Errorf("%s: %d refusals are no 5xx with Retry-After, the first: %s", one.name, r.unclear, r.firstUnclear)
+		t.Errorf("%s: %d refusals are no 5xx with Retry-After, the first: %s", one.name, r.unclear, r.firstUnclear)
 	}
 	if r.lost > 0 && !one.breaks {
-		f.t.Errorf("%s: %d connections broke, and no api was killed; the first: %s", one.name, r.lost, r.firstLost)
+		t.Errorf("%s: %d connections broke, and no api was killed; the first: %s", one.name, r.lost, r.firstLost)
 	}
 	if r.errors > one.goal || r.degradedFor > one.goal+one.without {
-		f.t.Errorf("%s: errors for %v, want at most %v; answers without session for %v, want at most %v",
+		t.Errorf("%s: errors for %v, want at most %v; answers without session for %v, want at most %v",
 			one.name, r.errors, one.goal, r.degradedFor, one.goal+one.without)
 	}
 	if r.normal < 0 {
-		f.t.Errorf("%s: it was not over when the load ended", one.name)
+		t.Errorf("%s: it was not over when the load ended", one.name)
 	}
 }
 
@@ -254,49 +254,57 @@ func (f *field) account() {
 		f.waitReady(name)
 	}
 	f.whole(f.background)
-	stored := map[string]bool{}
-	for _, id := range f.identities() {
-		stored[id] = true
-	}
-	unanswered := 0
-	for _, v := range f.comers {
-		switch {
-		case v.registered() && !stored[v.id]:
-			f.t.Errorf("identity %s was acknowledged, and is not stored", v.id)
-		case !v.registered():
-			unanswered++
-		}
-	}
+	stored, acknowledged := allStored(f.t, f.system, f.comers)
 	logged := f.logged("identity.created", "session.issued")
 	eventually(f.t, 60*time.Second, func() error { return f.reached(logged) })
 	if dead := f.letters("dead"); len(dead) > 0 {
 		f.t.Errorf("%d dead letters, want none: %v", len(dead), dead)
 	}
-	f.sessionsAreValid()
+	sessionsAreValid(f.t, f.system, f.comers)
 	f.verifies()
 	f.t.Logf("%d acknowledged of %d people; %d identities, %d events, all delivered to 3 hooks; %d were stored without an answer",
-		len(f.comers)-unanswered, len(f.comers), len(stored), len(logged), len(stored)-4-(len(f.comers)-unanswered))
+		acknowledged, len(f.comers), stored, len(logged), stored-4-acknowledged)
+}
+
+// allStored looks for each identity that was acknowledged, and gives how many are
+// stored and how many were.
+func allStored(t *testing.T, s *system, comers []comer) (stored, acknowledged int) {
+	t.Helper()
+	here := map[string]bool{}
+	for _, id := range s.identities() {
+		here[id] = true
+	}
+	for _, v := range comers {
+		if !v.registered() {
+			continue
+		}
+		acknowledged++
+		if !here[v.id] {
+			t.Errorf("identity %s was acknowledged, and is not stored", v.id)
+		}
+	}
+	return len(here), acknowledged
 }
 
 // sessionsAreValid asks with each token that was handed out.
-func (f *field) sessionsAreValid() {
-	f.t.Helper()
+func sessionsAreValid(t *testing.T, s *system, comers []comer) {
+	t.Helper()
 	tokens := map[string]string{} // to whom they belong
-	for _, v := range f.comers {
+	for _, v := range comers {
 		if v.token != "" {
 			tokens[v.token] = v.id
 		}
 	}
-	apps, invalid := []*client{newApp(f.t, f.api(0)), newApp(f.t, f.api(1))}, 0
+	apps, invalid := []*client{newApp(t, s.api(0)), newApp(t, s.api(1))}, 0
 	n := 0
 	for token, id := range tokens {
 		n++
-		if status, s := apps[n%2].whoami(token); status != http.StatusOK || s.Identity.ID != id {
+		if status, it := apps[n%2].whoami(token); status != http.StatusOK || it.Identity.ID != id {
 			invalid++
 		}
 	}
 	if invalid > 0 {
-		f.t.Errorf("%d of %d sessions that were handed out are not valid", invalid, len(tokens))
+		t.Errorf("%d of %d sessions that were handed out are not valid", invalid, len(tokens))
 	}
 }
 
