@@ -93,8 +93,8 @@ var rights = []right{
 	},
 	{
 		user: UserAPIEvents, account: accountEvents,
-		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
-		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats},
+		publish:   []string{EventPrefix + ">", SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats, SubjectDatabase},
+		subscribe: []string{SubjectOutboxKick, SubjectSessionRevoked, SubjectIdentityUpdated, SubjectSettingsChanged, SubjectStats, SubjectDatabase},
 	},
 	{
 		user: UserProvision, account: accountEvents,

@@ -63,6 +63,7 @@ var publishing = append([]try{
 	{subject: "usher.ctl.v1.identity.updated", may: only("api-events")},
 	{subject: "usher.ctl.v1.settings.changed", may: only("api-events")},
 	{subject: "usher.ctl.v1.stats", may: only("session-events", "api-events", "delivery")},
+	{subject: "usher.ctl.v1.database", may: only("api-events")},
 	{subject: "usher.ctl.v1.anything"},
 
 	{subject: "$JS.ACK.USHER_EVENTS.crm.1.2.3.4.5", may: only("hooks", "crm")},
@@ -168,6 +169,7 @@ var subscribing = append([]try{
 	{subject: "usher.ctl.v1.identity.updated", may: only("api-events")},
 	{subject: "usher.ctl.v1.settings.changed", may: only("api-events", "session-events", "hooks")},
 	{subject: "usher.ctl.v1.stats", may: only("api-events")},
+	{subject: "usher.ctl.v1.database", may: only("api-events")},
 	{subject: "usher.ctl.v1.>"},
 	{subject: "$JS.>"},
 	{subject: "$JS.API.>"},

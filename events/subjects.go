@@ -17,6 +17,9 @@ const (
 	SubjectSettingsChanged = "usher.ctl.v1.settings.changed"
 	// SubjectStats is where each process tells what it has counted.
 	SubjectStats = "usher.ctl.v1.stats"
+	// SubjectDatabase is where an api that cannot reach the database asks who can, and
+	// where those that can say so.
+	SubjectDatabase = "usher.ctl.v1.database"
 
 	// subjectAcks is followed by the name of a durable consumer: what the bus says of each ack.
 	subjectAcks = "$JS.EVENT.METRIC.CONSUMER.ACK." + Stream + "."

@@ -24,8 +24,8 @@ type health struct {
 // ready says whether this process can do its work.
 func (s *Server) ready(x *exchange) error { return s.check(x, s.Checks) }
 
-// accepting says whether this process takes requests, whatever it needs is away: who
-// takes it out of a balancer for that takes out all that share it.
+// accepting says whether this process takes requests, whatever that all share is away:
+// who takes it out of a balancer for that takes out all of them.
 func (s *Server) accepting(x *exchange) error {
 	return s.check(x, slices.DeleteFunc(slices.Clone(s.Checks), func(c Check) bool { return !c.Own }))
 }

@@ -136,6 +136,8 @@ type process struct {
 	// overrides put the file with what operators have saved in force.
 	overrides *overrides
 	stats     *statistics
+	// reach knows whether others reach the database; nil where there are none.
+	reach *reach
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -257,6 +259,7 @@ func (p *process) startParts(ctx context.Context) error {
 		{p.Parts.administers() && !p.Parts.Hooks, p.askDelivery},
 		{p.Parts.API, p.startRelay},
 		{p.Parts.API, p.startProviders},
+		{p.Parts.API, p.startReach},
 		{p.Parts.Hooks, p.startDelivery},
 		{p.Parts.Hooks, p.startHooks},
 	} {

@@ -176,6 +176,9 @@ func (p *process) checks() []api.Check {
 		{Name: "database", Run: p.store.Ping},
 		{Name: "bus", Optional: p.Parts.administers, Run: p.bus.healthy},
 	}
+	if p.reach != nil {
+		checks = append(checks, api.Check{Name: "database from here", Own: true, Run: p.reach.alone})
+	}
 	if p.issuer != nil {
 		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
 		checks = append(checks, api.Check{
