@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,26 +51,6 @@ type ConnectOptions struct {
 	Log    *slog.Logger
 }
 
-// ClientTLS names the files of a client's TLS. The zero value takes what the
-// system trusts.
-type ClientTLS struct {
-	// CA signs the certificates of the servers.
-	CA string
-	// Cert and Key are for servers that ask for a certificate.
-	Cert, Key string
-}
-
-// Options are those of a connection with TLS, none for the zero value.
-func (t ClientTLS) Options() (options []nats.Option) {
-	if t.CA != "" {
-		options = append(options, nats.RootCAs(t.CA))
-	}
-	if t.Cert != "" {
-		options = append(options, nats.ClientCert(t.Cert, t.Key))
-	}
-	return options
-}
-
 const (
 	// pingInterval and maxPings are when a server that hangs is left: after three
 	// pings without an answer, 1.5 to 2 seconds. What is asked and published until
@@ -96,14 +78,15 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, err)
 	}
-	w := watcher{user: o.User, log: o.Log.With("bus_user", o.User)}
+	w := &watcher{user: o.User, log: o.Log.With("bus_user", o.User)}
+	o.TLS.Kept = func(err error) { w.log.Error("bus: a file of its TLS cannot be used, the former is kept", "err", err) }
 	connected := make(chan struct{})
 	options := []nats.Option{
 		nats.Name(o.Name),
 		nats.UserJWT(c.token, c.sign),
 		nats.CustomInboxPrefix(inboxPrefix(o.User)),
 		nats.MaxReconnects(-1),
-		nats.CustomReconnectDelay(pause),
+		nats.CustomReconnectDelay(w.pause),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1),
 		nats.RetryOnFailedConnect(o.IfAway != FailIfAway),
@@ -125,6 +108,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus as %s: %w", o.User, err)
 	}
+	w.conn.Store(nc)
 	if o.IfAway != WaitIfAway {
 		return nc, nil
 	}
@@ -185,12 +169,14 @@ func pause(tries int) time.Duration {
 	return longest/2 + rand.N(longest/2)
 }
 
-// watcher logs what happens to a connection. The client calls it from one
-// goroutine.
+// watcher logs what happens to a connection.
 type watcher struct {
 	user string
 	log  *slog.Logger
-	last string // why the bus is away
+	conn atomic.Pointer[nats.Conn]
+
+	mu   sync.Mutex // of last; the rest is called from one goroutine
+	last string     // why the bus is away
 	// denied are the rights that were found missing, by what the bus says. What is
 	// tried every few seconds, by credentials of a former version, is said once.
 	denied map[string]bool
@@ -199,11 +185,28 @@ type watcher struct {
 // maxDenied bounds what is remembered: subjects may have names in them.
 const maxDenied = 1000
 
+// pause is asked before a try. Of the one before it, where a server was reached and
+// TLS ended it, the client tells nobody: it is only the connection's last error. What
+// is about credentials it reports besides.
+func (w *watcher) pause(tries int) time.Duration {
+	if nc := w.conn.Load(); nc != nil {
+		err := nc.LastError()
+		if err != nil && !aboutCredentials.MatchString(err.Error()) {
+			w.away(err)
+		}
+	}
+	return pause(tries)
+}
+
+var aboutCredentials = regexp.MustCompile("(?i)authorization|authentication")
+
 // away is told of each failed try; it logs each reason once.
 func (w *watcher) away(err error) {
 	if err == nil {
 		return // closed by this side
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if reason := err.Error(); reason != w.last {
 		w.last = reason
 		if refused(err) {
@@ -215,6 +218,8 @@ func (w *watcher) away(err error) {
 }
 
 func (w *watcher) back() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.last != "" {
 		w.last = ""
 		w.log.Info("bus is back")

@@ -110,6 +110,38 @@ func TestSubscriptionsComeBackWithTheBus(t *testing.T) {
 	}
 }
 
+// switched connects over TCP to the server that it is pointed at, and counts.
+type switched struct {
+	server atomic.Pointer[natsserver.Server]
+	tries  atomic.Int32
+}
+
+func (s *switched) InProcessConn() (net.Conn, error) {
+	s.tries.Add(1)
+	return net.Dial("tcp", strings.TrimPrefix(s.server.Load().ClientURL(), "nats://"))
+}
+
+// TestARefusedConnectionTriesOn: a bus that was started with other keys refuses it
+// until that is mended. The client's own way is to give up at the second refusal.
+func TestARefusedConnectionTriesOn(t *testing.T) {
+	t.Parallel()
+	b, other := startBus(t), startBus(t)
+	bus := &switched{}
+	bus.server.Store(b.server)
+	nc := b.dial(events.ConnectOptions{User: events.UserAPIEvents, InProcess: bus})
+	bus.server.Store(other.server)
+	before := bus.tries.Load()
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is refused, and tries again and again", func() bool { return bus.tries.Load() > before+4 })
+	bus.server.Store(b.server)
+	eventually(t, "it is back", func() bool { return nc.IsConnected() && len(b.log.with("bus is back")) > 0 })
+	if said := b.log.with("bus_user=api-events"); len(said) != 2 || !strings.Contains(said[0], "the bus refuses the credentials") || !strings.Contains(said[1], "bus is back") {
+		t.Errorf("log has %q, want the refusal and its end, once each", said)
+	}
+}
+
 func TestAMissingRightBecomesOneLine(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

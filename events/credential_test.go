@@ -33,18 +33,6 @@ func TestACredentialIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	anew := func() {
-		t.Helper()
-		back := nc.StatusChanged(nats.CONNECTED)
-		if err := nc.ForceReconnect(); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-back:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the connection does not come back")
-		}
-	}
 	uses := func(what string, creds []byte) {
 		t.Helper()
 		token, err := jwt.ParseDecoratedJWT(creds)
@@ -57,21 +45,35 @@ func TestACredentialIsFollowed(t *testing.T) {
 	}
 	uses("at first", first)
 	write(second)
-	anew()
+	anew(t, nc)
 	uses("replaced", second)
 	for what, text := range map[string][]byte{
 		"half written": first[:100], "of another": b.credentials(events.UserHooks), "empty": nil,
 	} {
 		write(text)
-		anew()
+		anew(t, nc)
 		uses(what, second)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	anew()
+	anew(t, nc)
 	uses("gone", second)
 	if said := b.log.with("cannot be used", file); len(said) < 3 {
 		t.Errorf("the log says %d times what is wrong, want each reason: %s", len(said), said)
+	}
+}
+
+// anew has a connection made anew, and waits for it.
+func anew(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	back := nc.StatusChanged(nats.CONNECTED)
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-back:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the connection does not come back")
 	}
 }

@@ -108,6 +108,8 @@ type Drift struct {
 // StreamState is how the stream is kept.
 type StreamState struct {
 	Messages, Bytes uint64
+	// MaxBytes is where it takes no more; 0 is no limit of its own.
+	MaxBytes uint64
 	// Replicas is on how many servers each event is to be kept, Peers how many
 	// know of it, the leader included; 1 for a server that is alone.
 	Replicas, Peers int
@@ -165,8 +167,23 @@ func Compare(ctx context.Context, nc *nats.Conn, o StreamOptions, durables []Dur
 	return state, drift, nil
 }
 
+// StreamNow gives the state of the stream. The error is [jetstream.ErrStreamNotFound]
+// if there is none. The users [UserProvision] and [UserDelivery] may ask.
+func StreamNow(ctx context.Context, nc *nats.Conn) (StreamState, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return StreamState{}, fmt.Errorf("stream: %w", err)
+	}
+	stream, err := js.Stream(ctx, Stream)
+	if err != nil {
+		return StreamState{}, fmt.Errorf("stream: %w", err)
+	}
+	return streamState(stream.CachedInfo()), nil
+}
+
 func streamState(info *jetstream.StreamInfo) StreamState {
 	s := StreamState{Messages: info.State.Msgs, Bytes: info.State.Bytes, Replicas: info.Config.Replicas, Peers: 1}
+	s.MaxBytes = uint64(max(0, info.Config.MaxBytes))
 	if info.Cluster == nil {
 		return s
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
 )
@@ -33,6 +35,9 @@ func TestCompareChangesNothingAndNamesWhatDiffers(t *testing.T) {
 			t.Errorf("Compare without a stream = %v, want the stream to be missing", drift)
 		}
 	}
+	if _, err := events.StreamNow(t.Context(), nc); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("StreamNow without a stream = %v, want ErrStreamNotFound", err)
+	}
 	js := b.provision(events.StreamOptions{}, declared[0])
 	state, drift := compare(events.StreamOptions{})
 	if !slices.Equal(drift, []events.Drift{{Name: "audit", Missing: true}}) || state.Replicas != 1 || state.Peers != 1 {
@@ -49,6 +54,14 @@ func TestCompareChangesNothingAndNamesWhatDiffers(t *testing.T) {
 	config.AckWait = time.Second
 	if _, err := js.UpdateConsumer(t.Context(), events.Stream, config); err != nil {
 		t.Fatal(err)
+	}
+	if now, err := events.StreamNow(t.Context(), b.connect(events.UserDelivery)); err != nil || now.MaxBytes != 0 || now.Bytes != 0 {
+		t.Errorf("StreamNow = %+v, %v, want an empty stream without a limit", now, err)
+	}
+	b.provision(events.StreamOptions{MaxBytes: 2 << 20})
+	publish(t, b, messages(1, 10)...)
+	if now, err := events.StreamNow(t.Context(), b.connect(events.UserDelivery)); err != nil || now.MaxBytes != 2<<20 || now.Messages != 10 || now.Bytes == 0 {
+		t.Errorf("StreamNow = %+v, %v, want ten events and the limit", now, err)
 	}
 	_, drift = compare(events.StreamOptions{MaxBytes: 1 << 20})
 	if len(drift) != 3 || drift[0].Name != events.Stream || !strings.Contains(drift[0].Differences, "max_bytes") ||

@@ -138,12 +138,14 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 	return acks
 }
 
-// IsFull tells whether err says that the stream has reached a limit of its size.
-// It takes events again when the limit is raised, or older events end; until
-// then nothing helps, a restart of the bus neither.
+// IsFull tells whether err says that the stream has reached a limit of its size, or
+// its servers that of their stores. It takes events again when the limit is raised,
+// or older events end; until then nothing helps, a restart of the bus neither.
 func IsFull(err error) bool {
+	const storeFull = 10023
 	var refused *jetstream.APIError
-	return errors.As(err, &refused) && strings.Contains(refused.Description, "maximum bytes exceeded")
+	return errors.As(err, &refused) &&
+		(refused.ErrorCode == storeFull || strings.Contains(refused.Description, "maximum bytes exceeded"))
 }
 
 // Retry is an event on its way to one hook alone.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,50 @@ func TestAFullStreamRefusesAndDropsNothing(t *testing.T) {
 	publish(t, b, messages(1, 200)...)
 	if n := stored(t, js); n != 200 {
 		t.Errorf("with room again the stream holds %d events, want 200, each once", n)
+	}
+}
+
+// TestAFullStoreRefusesAndDropsNothing: a server takes as much as it is told to, and
+// says so in a way that is known. A stream that may have more than the server has is
+// refused, and one that is there stays as it is.
+func TestAFullStoreRefusesAndDropsNothing(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.server.Close()
+	var err error
+	if b.config, err = b.keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), MaxStore: 64 << 10, Name: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	js := b.provision(events.StreamOptions{})
+	p, err := events.NewPublisher(b.connect(events.UserAPIEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := func(list []events.Message) (accepted int) {
+		t.Helper()
+		for n, a := range p.Publish(t.Context(), list) {
+			if a.Err == nil {
+				accepted++
+			} else if !events.IsFull(a.Err) {
+				t.Fatalf("Publish(%s) into a full store = %v, want the bus's refusal, known as such", list[n].ID, a.Err)
+			}
+		}
+		return accepted
+	}
+	accepted := full(messages(1, 1000))
+	if n := stored(t, js); accepted == 0 || accepted == 1000 || n != uint64(accepted) {
+		t.Fatalf("%d of 1000 events were accepted and %d are there, want some and all of them", accepted, n)
+	}
+	if _, err := p.PublishTogether(t.Context(), messages(2001, 2020)); !events.IsFull(err) {
+		t.Errorf("PublishTogether into a full store = %v, want the bus's refusal, known as such", err)
+	}
+	_, err = provision(t, b, events.StreamOptions{MaxBytes: 1 << 20}, nil)
+	if !events.OnlyKept(err) || !strings.Contains(err.Error(), "max_bytes is -1, want 1048576") {
+		t.Errorf("Provision of more than the store has = %v, want an error that says so, and that the stream is of use", err)
+	}
+	if used, most, err := b.server.Store(); err != nil || most != 64<<10 || used < 60<<10 {
+		t.Errorf("Store() = %d of %d, %v, want it nearly full", used, most, err)
 	}
 }
 

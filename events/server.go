@@ -23,6 +23,9 @@ type ServerOptions struct {
 	Monitor string
 	// StoreDir holds the streams. Two servers must not share it.
 	StoreDir string
+	// MaxStore is how many bytes of streams it takes; 0 is what nats-server chooses,
+	// three quarters of what the disk has free when it starts.
+	MaxStore uint64
 	// Name of the server; needed, and different for each server of a cluster.
 	Name string
 	// Tags say where the server is, such as "zone:a"; placement chooses by them.
@@ -137,6 +140,9 @@ jetstream {
   store_dir: {{quote .StoreDir}}
   # An acknowledged event is on the disk: without this a power cut loses minutes of them.
   sync_interval: always
+{{- with .MaxStore}}
+  max_file_store: {{.}} # bytes; what is beyond waits in Usher's database
+{{- end}}
 {{- with .UniqueTag}}
   unique_tag: {{quote .}} # no two copies of an event on servers with the same one
 {{- end}}

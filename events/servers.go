@@ -18,6 +18,8 @@ type ServerState struct {
 	// Streams tells whether it keeps any, SyncAlways whether it waits for its disk
 	// before it acknowledges.
 	Streams, SyncAlways bool
+	// Store is how much its streams have on its disk, MaxStore how much they may.
+	Store, MaxStore uint64
 	// Ahead is how far its clock is before that of this machine, Within by how much
 	// that may be wrong.
 	Ahead, Within time.Duration
@@ -66,8 +68,12 @@ func serverState(data []byte, asked time.Time) (s ServerState, ok bool) {
 		Data struct {
 			JetStream struct {
 				Config *struct {
-					SyncAlways bool `json:"sync_always"`
+					SyncAlways bool  `json:"sync_always"`
+					MaxStorage int64 `json:"max_storage"`
 				} `json:"config"`
+				Stats struct {
+					Storage uint64 `json:"storage"`
+				} `json:"stats"`
 			} `json:"jetstream"`
 		} `json:"data"`
 	}
@@ -77,6 +83,7 @@ func serverState(data []byte, asked time.Time) (s ServerState, ok bool) {
 	s.Name, s.Version = CleanReason(said.Server.Name), CleanReason(said.Server.Version) // a terminal will show them
 	if c := said.Data.JetStream.Config; c != nil {
 		s.Streams, s.SyncAlways = true, c.SyncAlways
+		s.Store, s.MaxStore = said.Data.JetStream.Stats.Storage, uint64(max(0, c.MaxStorage))
 	}
 	s.Within = time.Since(asked) / 2
 	s.Ahead = said.Server.Time.Sub(asked.Add(s.Within))

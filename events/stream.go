@@ -35,10 +35,13 @@ const (
 type StreamOptions struct {
 	Replicas int
 	// MaxBytes is where the stream takes no more: it drops no event unread. The
-	// outbox holds what does not fit.
+	// outbox holds what does not fit. [NoLimit] takes a limit away.
 	MaxBytes  int64
 	Placement Placement
 }
+
+// NoLimit is for [StreamOptions.MaxBytes]: the stores of the servers are the limit.
+const NoLimit = -1
 
 // Placement is which servers of a cluster keep the stream: those of a cluster,
 // with all of the tags. The bus moves it while it is in use.

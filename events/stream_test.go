@@ -120,6 +120,10 @@ func TestProvisionMendsWhatDiffers(t *testing.T) {
 	if c := stream.CachedInfo().Config; c.MaxMsgs != 5000 || c.Description != "by hand" || c.MaxBytes != 1<<20 {
 		t.Errorf("stream = %+v, want what an operator chose to stay", c)
 	}
+	changes, err = provision(t, b, events.StreamOptions{MaxBytes: events.NoLimit}, declared)
+	if err != nil || len(changes) != 1 || !strings.Contains(changes[0], "max_bytes is 1048576, want -1") {
+		t.Errorf("Provision without a limit = %q, %v, want it taken away", changes, err)
+	}
 }
 
 // TestProvisionKeepsPauseAndPlace: mending a durable neither wakes what an

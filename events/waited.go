@@ -42,7 +42,7 @@ func newWaits(now time.Time) *waits {
 // since tells how long a request has waited that its asker has sent at a time of
 // its own clock, and may wait for a limit.
 func (w *waits) since(asker string, sent time.Time, limit time.Duration, now time.Time) time.Duration {
-	now = w.began.Add(now.Sub(w.began)).Round(0)
+	now = w.began.Add(now.Sub(w.began))
 	age := now.Sub(sent)
 	w.mu.Lock()
 	defer w.mu.Unlock()

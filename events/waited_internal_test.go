@@ -3,6 +3,7 @@ package events
 import (
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // Whatever the clocks of both sides say, what has waited is known, and what has not.
@@ -32,6 +33,35 @@ func TestWaitsByAnyClock(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// setClock gives a time that this process's clock says when somebody has set it:
+// what it tells by is another, and what it measures by the same.
+func setClock(t *testing.T, now time.Time, by time.Duration) time.Time {
+	t.Helper()
+	set := now
+	wall := (*uint64)(unsafe.Pointer(&set)) // seconds above 30 bits of nanoseconds, where there is a monotonic reading
+	*wall += uint64(by/time.Second) << 30
+	if set.Sub(now) != 0 || set.Round(0).Sub(now.Round(0)) != by {
+		t.Fatal("a time is made of something else than it was")
+	}
+	return set
+}
+
+// TestThisProcessSetsItsClock: what waited is known all the same, and nothing is
+// late that is not.
+func TestThisProcessSetsItsClock(t *testing.T) {
+	t.Parallel()
+	const limit = 500 * time.Millisecond
+	began := time.Now()
+	w := newWaits(began)
+	w.since("asker", began.Round(0), limit, began)
+	for _, waited := range []time.Duration{0, 2 * time.Second} {
+		sent := began.Add(time.Second)
+		if got := w.since("asker", sent.Round(0), limit, setClock(t, sent.Add(waited), time.Hour)); (got - waited).Abs() > 2*time.Millisecond {
+			t.Errorf("a request that has waited %v while the clock was set an hour ahead has waited %v", waited, got)
+		}
 	}
 }
 

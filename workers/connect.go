@@ -88,6 +88,7 @@ func busName(bus string) string {
 func (s *settings) options(file string) []nats.Option {
 	reason := "" // why the bus is away, said once; the client calls from one goroutine
 	tls := events.ClientTLS{CA: os.Getenv("NATS_CA"), Cert: os.Getenv("NATS_CERT"), Key: os.Getenv("NATS_KEY")}
+	tls.Kept = func(err error) { s.log.Error("bus: a file of its TLS cannot be used, the former is kept", "err", err) }
 	return append(slices.Concat(events.Frozen(), tls.Options()),
 		nats.Name("usher worker "+s.name),
 		nats.UserCredentials(file),

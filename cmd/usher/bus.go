@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 )
 
@@ -27,6 +28,7 @@ type busConfig struct {
 	makeTLS bool
 	again   bool
 	server  events.ServerOptions
+	store   config.Size
 	given   *pflag.FlagSet
 }
 
@@ -84,6 +86,7 @@ func (b *busConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&o.Advertise, "advertise", "", "address under which clients find it, where --listen is 0.0.0.0")
 	f.StringVar(&o.Monitor, "http", "", "address of the server's monitoring, such as 127.0.0.1:8222; it asks nobody who they are (default: none)")
 	f.StringVar(&o.StoreDir, "store", "", "folder of the server's streams (default: OUT/data)")
+	f.TextVar(&b.store, "max-store", config.Size(0), "how much the streams may have on the disk, such as 50GB (default: three quarters of what is free at the start)")
 	f.StringSliceVar(&o.Tags, "tags", nil, "where the server is, such as zone:a")
 	f.StringVar(&o.UniqueTag, "unique-tag", "", "how the tags begin of which no two copies of an event may share one (default: zone:, with such a tag)")
 	f.StringVar(&o.Cluster.Listen, "cluster", "", "address that the server will listen on for the others of its cluster")
@@ -145,7 +148,7 @@ func (b *busConfig) complete() (err error) {
 	if o.Flags, err = made(b.given); err != nil {
 		return err
 	}
-	o.StoreDir = cmp.Or(o.StoreDir, filepath.Join(b.out, "data"))
+	o.StoreDir, o.MaxStore = cmp.Or(o.StoreDir, filepath.Join(b.out, "data")), uint64(b.store)
 	verify := *o
 	if b.makeTLS {
 		verify.TLS.Verify = false // its files are made yet

@@ -37,6 +37,7 @@ func TestWrittenConfigurationsStart(t *testing.T) {
 		"with TLS":     {"--tls-make"},
 		"mutual TLS":   {"--tls-make", "--tls-verify"},
 		"in a zone":    {"--tags", "zone:a,region:eu"},
+		"of a size":    {"--max-store", "50MB"},
 		"of a cluster": {"--name", "n1", "--cluster", "127.0.0.1:0", "--routes", "127.0.0.1:1,127.0.0.1:2", "--tags", "zone:a", "--tls-make"},
 		"of a cluster elsewhere": {
 			"--name", "n1", "--cluster", "0.0.0.0:0", "--cluster-advertise", "localhost:6222",
@@ -55,14 +56,14 @@ func TestWrittenConfigurationsStart(t *testing.T) {
 				if err := json.Unmarshal([]byte(stdout), &wrote); err != nil {
 					t.Fatal(err)
 				}
-				startsWith(t, out, wrote.Config, wrote.Credentials, wrote.CA, slices.Contains(args, "--tls-verify"))
+				startsWith(t, out, wrote.Config, wrote.Credentials, wrote.CA, args)
 			}
 			secretsAreTheOwners(t, out)
 		})
 	}
 }
 
-func startsWith(t *testing.T, out, config, credentials, ca string, mutual bool) {
+func startsWith(t *testing.T, out, config, credentials, ca string, args []string) {
 	t.Helper()
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -78,7 +79,7 @@ func startsWith(t *testing.T, out, config, credentials, ca string, mutual bool) 
 		URL: s.ClientURL(), CredentialsFile: filepath.Join(credentials, events.UserSession+".creds"), User: events.UserSession,
 		TLS: events.ClientTLS{CA: ca}, Log: log,
 	}
-	if mutual {
+	if slices.Contains(args, "--tls-verify") {
 		o.TLS.Cert, o.TLS.Key = filepath.Join(out, "tls", "client.pem"), filepath.Join(out, "tls", "client.key")
 	}
 	nc, err := events.Connect(t.Context(), o)
@@ -86,6 +87,9 @@ func startsWith(t *testing.T, out, config, credentials, ca string, mutual bool) 
 		t.Fatal(err)
 	}
 	defer nc.Close()
+	if _, most, err := s.Store(); err != nil || (most == 50<<20) != slices.Contains(args, "--max-store") {
+		t.Errorf("the server's store takes %d bytes, %v, with %q", most, err, args)
+	}
 	if nc.TLSRequired() != (ca != "") {
 		t.Errorf("the server requires TLS: %t, want %t", nc.TLSRequired(), ca != "")
 	}
@@ -189,6 +193,7 @@ func TestBusConfigRefuses(t *testing.T) {
 		"none of the others can be":   {"--tls-make", "--tls-cert", "a.pem"},
 		"no tag that begins":          {"--unique-tag", "rack:", "--tags", "zone:a"},
 		"in lower case":               {"--tags", "Zone:A"},
+		"a size such as":              {"--max-store", "50"},
 		"[again name]":                {"--again", "--name", "n1"},
 	} {
 		out, err := runBusConfig(append([]string{"--out", t.TempDir()}, args...)...)

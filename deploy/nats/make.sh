@@ -4,6 +4,7 @@
 #   make.sh OUT HOST:ZONE HOST:ZONE HOST:ZONE
 #   make.sh OUT    anew, for the same hosts: after an update of Usher, and once a year
 #
+# MAX_STORE=50GB, in the environment of the first form, is how much each server takes.
 # OUT/NAME, the host's name up to the first dot, is the folder of its server, to be
 # copied to /etc/nats there. OUT/creds and OUT/tls/ca.pem are for Usher. OUT/keys stays
 # where this is run: the keys are kept, the certificates are made anew each time.
@@ -21,7 +22,7 @@ for server in "$@"; do routes=$routes${routes:+,}${server%%:*}:6222; done
 for server in "$@"; do
   host=${server%%:*} zone=${server#*:} name=${server%%[.:]*}
   usher bus config --out "$out" --name "$name" --tags "zone:$zone" --tls-make \
-    --listen 0.0.0.0:4222 --advertise "$host:4222" --http 127.0.0.1:8222 --store /var/lib/nats \
+    --listen 0.0.0.0:4222 --advertise "$host:4222" --http 127.0.0.1:8222 --store /var/lib/nats ${MAX_STORE:+--max-store "$MAX_STORE"} \
     --cluster 0.0.0.0:6222 --cluster-advertise "$host:6222" --routes "$routes" >/dev/null
 done
 

@@ -165,6 +165,15 @@ func (s *Server) Healthy() error {
 	return nil
 }
 
+// Store tells how many bytes the streams have on the disk, and how many they may.
+func (s *Server) Store() (used, most uint64, err error) {
+	info, err := s.ns.Load().Jsz(&server.JSzOptions{})
+	if err != nil {
+		return 0, 0, fmt.Errorf("store of the bus: %w", err)
+	}
+	return info.Store, uint64(max(0, info.Config.MaxStore)), nil
+}
+
 // Close ends the server and returns when its store is written and free. What
 // uses the bus is to be closed before.
 func (s *Server) Close() {

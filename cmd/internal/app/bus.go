@@ -46,10 +46,24 @@ type connection struct {
 
 // open gives the connections of this process.
 func (b *bus) open() (conns []*nats.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, c := range b.conns {
 		conns = append(conns, c.Conn)
 	}
 	return conns
+}
+
+// credentialFiles are those that this process connects with; none to the embedded server.
+func (b *bus) credentialFiles() (paths []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.conns {
+		if len(c.files) > 0 {
+			paths = append(paths, c.files[0])
+		}
+	}
+	return paths
 }
 
 // openBus starts the embedded server, or only remembers where the other is.

@@ -193,8 +193,11 @@ func (p *process) keepProvisioned(ctx context.Context) {
 // with the API has it, and the right to change them.
 type durables struct{ p *process }
 
+// streamOptions are those of the start, but for the limit: that is the one in force.
 func (p *process) streamOptions() events.StreamOptions {
-	return StreamOptionsOf(p.cfg)
+	o := StreamOptionsOf(p.cfg)
+	o.MaxBytes = StreamOptionsOf(p.live.now().cfg).MaxBytes
+	return o
 }
 
 var errNoProvisioner = errors.New("only a process with the API provisions the bus")

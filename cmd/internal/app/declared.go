@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -25,6 +27,7 @@ func Declared(cfg *config.Config, table []delivery.Hook) (map[string]delivery.Ho
 func StreamOptionsOf(cfg *config.Config) events.StreamOptions {
 	b := cfg.Bus
 	return events.StreamOptions{
+		MaxBytes: cmp.Or(int64(min(b.MaxBytes, math.MaxInt64)), events.NoLimit),
 		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
 	}
 }

@@ -58,6 +58,7 @@ func (p *process) startDelivery(ctx context.Context) error {
 	}
 	p.metrics.failures(p.store, p.delivery.Paused, time.Now)
 	p.metrics.pending(p.consumers)
+	p.metrics.stream(func(ctx context.Context) (events.StreamState, error) { return events.StreamNow(ctx, nc) })
 	p.stages.start(ctx, "deliveries", func(ctx context.Context) error { return p.deliveries.run(ctx, nc) })
 	options := workerdelivery.Options{Service: p.delivery, Version: p.Version, Log: p.log}
 	p.stages.start(ctx, "delivery", func(ctx context.Context) error { return workerdelivery.Run(ctx, nc, options) })

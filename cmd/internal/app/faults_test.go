@@ -3,7 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -32,23 +35,20 @@ func (s *served) metric(name string) float64 {
 }
 
 // The stream is full: events wait in the outbox, metrics and the log say so, and
-// when there is room all come.
+// when the configuration gives it more room all come, without a restart.
 func TestAFullStreamIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	s := serveIn(t, t.TempDir(), crm)
-	provision, err := s.connect(events.UserProvision, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	room := func(bytes int64) func() bool {
-		return func() bool {
-			_, err := events.Provision(t.Context(), provision, events.StreamOptions{MaxBytes: bytes}, nil)
-			return err == nil
+	dir := t.TempDir()
+	limit := func(size string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte("bus: {max_bytes: "+size+"}\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	// The server itself has a race between a stream that changes and a consumer that is made.
+	limit("1MB")
+	s := serveIn(t, dir, crm)
 	soonThat(t, "all is provisioned", func() bool { return strings.Contains(s.log.String(), "created durable consumer crm") })
-	soonThat(t, "the stream has a limit", room(2<<10))
+	s.fillStream()
 	const acts = 20
 	for range acts { // each is an event
 		if status, body := s.ask("POST", "/admin/hooks/crm/rotate"); status != 200 {
@@ -61,10 +61,43 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 	soonThat(t, "the log says why", func() bool {
 		return strings.Contains(s.log.String(), "events wait in the outbox") && strings.Contains(s.log.String(), "maximum bytes exceeded")
 	})
-	soonThat(t, "the stream has room", room(1<<20))
+	if used, most := s.metric("usher_stream_bytes"), s.metric("usher_stream_max_bytes"); most != 1<<20 || used < 0.99*most || used > most {
+		t.Errorf("the stream holds %g of %g bytes, want nearly all of 1 MB", used, most)
+	}
+	if used, most := s.metric("usher_bus_store_bytes"), s.metric("usher_bus_store_max_bytes"); used < 1e6 || most < used {
+		t.Errorf("the store holds %g of %g bytes, want the stream in it", used, most)
+	}
+	limit("2MB")
 	soonThat(t, "the outbox is empty", func() bool { return s.metric("usher_outbox_depth") == 0 })
 	if _, body := s.ask("GET", "/admin/events?type=admin.acted&limit=1000"); strings.Count(body, `"hook.rotate"`) != acts {
 		t.Errorf("the event log holds %d of %d events", strings.Count(body, `"hook.rotate"`), acts)
+	}
+	limit("0B")
+	soonThat(t, "the stream has no limit", func() bool {
+		_, body := s.ask("GET", "/metrics")
+		return strings.Contains(body, "usher_stream_bytes") && !strings.Contains(body, "usher_stream_max_bytes")
+	})
+}
+
+// fillStream leaves room for no event.
+func (s *served) fillStream() {
+	s.t.Helper()
+	nc, err := s.connect(events.UserAPIEvents, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	publisher, err := events.NewPublisher(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for size, n := 200<<10, 0; size > 0; n++ {
+		filler := events.Message{ID: fmt.Sprint("filler-", n), Type: "test.filler", Payload: make([]byte, size)}
+		switch err := publisher.Publish(s.t.Context(), []events.Message{filler})[0].Err; {
+		case events.IsFull(err):
+			size /= 4
+		case err != nil:
+			s.t.Fatal(err)
+		}
 	}
 }
 

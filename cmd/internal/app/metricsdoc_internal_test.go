@@ -47,6 +47,9 @@ func ofEveryPart() *metrics {
 	m.hashQueue(nil)
 	m.failures(nil, func() int { return 0 }, time.Now)
 	m.pending(nil)
+	m.stream(nil)
+	m.busEnds(nil, "", nil)
+	m.busStore(nil)
 	return m
 }
 

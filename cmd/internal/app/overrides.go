@@ -32,7 +32,8 @@ type overrides struct {
 	*process
 	// file is the last good reading of it.
 	file atomic.Pointer[config.Config]
-	// newHooks is told when other hooks are in force than before.
+	// newHooks is told when other hooks are in force than before, or another limit of
+	// the stream.
 	newHooks chan struct{}
 
 	turn   sync.Mutex // held by who puts something in force
@@ -168,12 +169,12 @@ func (o *overrides) force(file *config.Config, values override.Values) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	hooks := o.fixedHooks()
+	hooks, stream := o.fixedHooks(), o.streamOptions()
 	if err := o.compile(cfg); err != nil {
 		return err
 	}
 	say(o.log, cfg, warnings)
-	if !reflect.DeepEqual(hooks, o.fixedHooks()) {
+	if !reflect.DeepEqual(hooks, o.fixedHooks()) || !reflect.DeepEqual(stream, o.streamOptions()) {
 		select {
 		case o.newHooks <- struct{}{}:
 		default: // the leader is about to provision

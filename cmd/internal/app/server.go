@@ -58,6 +58,10 @@ func (l listeners) close() {
 func (p *process) startHTTP(ctx context.Context, l listeners) error {
 	p.auditCheck = audit.NewCheck(auditLog{p.store}, time.Now)
 	p.metrics.connections(p.bus.url(), p.bus.open)
+	p.metrics.busEnds(p.bus.open, p.cfg.Bus.TLS.Cert, p.bus.credentialFiles)
+	if p.bus.embedded != nil {
+		p.metrics.busStore(p.bus.embedded.Store)
+	}
 	server, err := p.newServer(ctx)
 	if err != nil {
 		return err

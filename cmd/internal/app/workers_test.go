@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,8 +62,12 @@ func serveWith(t *testing.T, dir string, settings map[string]any) *served {
 	s := &served{t: t, dir: dir, log: &lockedLog{}}
 	overrides := map[string]any{"data_dir": dir, "serve.public.port": 0, "serve.admin.port": 0, "bus.listen": "127.0.0.1:-1"}
 	maps.Copy(overrides, settings)
+	file := filepath.Join(dir, "usher.yaml") // of a test that changes it
+	if _, err := os.Stat(file); err != nil {
+		file = ""
+	}
 	load := func() (*config.Config, []config.Warning, error) {
-		return config.Load(config.Options{Dev: true, Env: []string{}, Overrides: overrides})
+		return config.Load(config.Options{File: file, Dev: true, Env: []string{}, Overrides: overrides})
 	}
 	ready := make(chan Addresses, 1)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -31,7 +31,13 @@ type Bus struct {
 		Cluster string   `yaml:"cluster"`
 		Tags    []string `yaml:"tags"`
 	} `yaml:"placement"`
+	// MaxBytes is where the stream takes no more events, which then wait in the
+	// database; 0 is no limit but those of the servers' stores.
+	MaxBytes Size `yaml:"max_bytes"`
 }
+
+// leastMaxBytes holds some of the largest events: less would be a mistake.
+const leastMaxBytes = MB
 
 func (l *loader) checkBus(b *Bus) {
 	if _, _, err := net.SplitHostPort(b.Listen); err != nil {
@@ -39,6 +45,9 @@ func (l *loader) checkBus(b *Bus) {
 	}
 	if n := b.Replicas; n < 0 || n > 5 || n != 0 && n%2 == 0 {
 		l.refuseKey("bus.replicas", "want 1, 3 or 5, or 0 to leave the stream as it is, not %d", n)
+	}
+	if n := b.MaxBytes; n != 0 && n < leastMaxBytes {
+		l.refuseKey("bus.max_bytes", "want %s or more, or 0B for no limit, not %s", leastMaxBytes, n)
 	}
 	for _, tag := range b.Placement.Tags {
 		if tag == "" || strings.ContainsAny(tag, " \t") {

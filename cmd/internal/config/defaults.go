@@ -7,6 +7,7 @@ func defaults() map[string]any {
 		"data_dir":                                              "./usher-data",
 		"dsn":                                                   "",
 		"bus.listen":                                            "127.0.0.1:4222",
+		"bus.max_bytes":                                         "0B",
 		"serve.public.port":                                     4433,
 		"serve.public.cors.allowed_methods":                     []any{"POST", "GET", "PUT", "PATCH", "DELETE"},
 		"serve.public.cors.allowed_headers":                     []any{"Authorization", "Content-Type", "Max-Age", "X-Session-Token", "X-XSRF-TOKEN", "X-CSRF-TOKEN"},

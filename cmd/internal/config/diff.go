@@ -22,6 +22,9 @@ func Diff(before, after *Config) (changed, needRestart []string) {
 		if name == "dsn" && before.DSN.SameServer(after.DSN) {
 			continue // new connections sign in with the present user and password
 		}
+		if name == "bus.max_bytes" {
+			continue // the stream takes more or less while it is used
+		}
 		if slices.ContainsFunc(fixed, func(f string) bool {
 			return name == f || strings.HasSuffix(f, ".") && strings.HasPrefix(name, f)
 		}) {

@@ -112,6 +112,8 @@ func TestWrongValues(t *testing.T) {
 		{"bus: {url: 'nats://u:s3cr3t@bus:4222', credentials: x}", "bus.url", "bus.credentials"},
 		{"bus: {replicas: 2, url: 'nats://a:1,nats://b:1', credentials: x}", "bus.replicas", "1, 3 or 5"},
 		{"bus: {replicas: 3}", "bus.replicas", "bus.url"},
+		{"bus: {max_bytes: 1023KB}", "bus.max_bytes", "1MB or more"},
+		{"bus: {max_bytes: 10}", "bus.max_bytes", "quotes"},
 		{"bus: {placement: {tags: ['zone:a']}}", "bus.placement", "bus.url"},
 		{"bus: {placement: {tags: ['zone: a']}, url: 'nats://a:1', credentials: x}", "bus.placement.tags", "region:eu"},
 		{"bus: {tls: {ca: x}}", "bus.tls", "bus.url"},

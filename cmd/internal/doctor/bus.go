@@ -32,7 +32,7 @@ var busLooks = []look{
 	{[]Check{{checkCredentials, "each part's credential is there, its own, good for long enough, and taken"}}, (*Doctor).lookCredentials, false},
 	{[]Check{{checkRights, "each credential may do what this version's table says, and no more"}}, (*Doctor).lookRights, false},
 	{[]Check{{checkMinting, "workers' credentials can be made, and the bus takes them"}}, (*Doctor).lookMinting, false},
-	streamLook, syncLook, payloadLook, workersLook,
+	streamLook, roomLook, syncLook, payloadLook, workersLook,
 }
 
 // Ends of a credential or a certificate that should be known.
@@ -45,9 +45,11 @@ const (
 type bus struct {
 	// servers are its URLs, with what is wrong with each; nil is well.
 	servers map[string]error
-	creds   map[string][]byte
-	conns   map[string]*nats.Conn
-	refused map[string]error // by user
+	// certificates are those of the servers with TLS, by URL.
+	certificates map[string]*x509.Certificate
+	creds        map[string][]byte
+	conns        map[string]*nats.Conn
+	refused      map[string]error // by user
 	// states are the servers as they see themselves; none where they were not asked.
 	states []events.ServerState
 	// system is the credential that asks the servers how they are; nil where it is not here.
@@ -61,7 +63,7 @@ var errNotRunning = errors.New("the embedded bus runs with 'usher serve', which 
 
 func (d *Doctor) nats(ctx context.Context) (*bus, error) {
 	return d.bus.get(ctx, func(ctx context.Context) (*bus, error) {
-		b := &bus{servers: map[string]error{}, creds: map[string][]byte{}, conns: map[string]*nats.Conn{}, refused: map[string]error{}}
+		b := &bus{servers: map[string]error{}, certificates: map[string]*x509.Certificate{}, creds: map[string][]byte{}, conns: map[string]*nats.Conn{}, refused: map[string]error{}}
 		urls, err := d.findBus(b)
 		if err != nil {
 			return nil, err
@@ -126,12 +128,15 @@ func (d *Doctor) alive(ctx context.Context, b *bus, urls []string) (there []stri
 	if len(users) == 0 {
 		return nil
 	}
-	errs := make([]error, len(urls))
+	errs, leaves := make([]error, len(urls)), make([]*x509.Certificate, len(urls))
 	var all sync.WaitGroup
 	for n, url := range urls {
 		all.Go(func() {
 			nc, err := d.connect(ctx, url, users[0], b.creds[users[0]])
 			if err == nil {
+				if state, err := nc.TLSConnectionState(); err == nil {
+					leaves[n] = state.PeerCertificates[0]
+				}
 				nc.Close()
 			}
 			if _, refused := events.Explain(users[0], err); !refused {
@@ -142,6 +147,9 @@ func (d *Doctor) alive(ctx context.Context, b *bus, urls []string) (there []stri
 	all.Wait()
 	for n, url := range urls {
 		b.servers[url] = errs[n]
+		if leaves[n] != nil {
+			b.certificates[url] = leaves[n]
+		}
 		if errs[n] == nil {
 			there = append(there, url)
 		}

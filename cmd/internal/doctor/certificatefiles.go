@@ -32,7 +32,7 @@ func (d *Doctor) lookListenerCerts(context.Context) (f findings) {
 	return f
 }
 
-func (d *Doctor) lookBusCerts(context.Context) (f findings) {
+func (d *Doctor) lookBusCerts(ctx context.Context) (f findings) {
 	files := d.Config.Bus.TLS
 	if files.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
@@ -49,6 +49,11 @@ func (d *Doctor) lookBusCerts(context.Context) (f findings) {
 		}
 		for _, ca := range all {
 			d.judgeCertificate(&f, checkBusCerts, "bus.tls.ca "+ca.Subject.CommonName, ca, "")
+		}
+	}
+	if b, err := d.nats(ctx); err == nil && !d.embedded() { // a bus that is away is another finding
+		for _, url := range sorted(b.certificates) {
+			d.judgeCertificate(&f, checkBusCerts, url, b.certificates[url], "")
 		}
 	}
 	if len(f) == 0 {

@@ -19,7 +19,7 @@ const (
 
 var certificateLooks = []look{
 	{[]Check{{checkListenerCerts, "certificates of serve.*.tls: their end, and whom they are for"}}, (*Doctor).lookListenerCerts, false},
-	{[]Check{{checkBusCerts, "certificates of bus.tls: their end"}}, (*Doctor).lookBusCerts, false},
+	{[]Check{{checkBusCerts, "certificates of bus.tls, and those of its servers: their end"}}, (*Doctor).lookBusCerts, false},
 	{[]Check{{checkPublicURL, "what answers at serve.public.base_url, where that is https"}}, (*Doctor).lookPublicURL, false},
 }
 

@@ -50,6 +50,29 @@ func TestClocksApart(t *testing.T) {
 	}
 }
 
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		used, most uint64
+		want       Status
+		says       string
+	}{
+		{0, 0, Green, ""},
+		{1 << 30, 0, Green, ""}, // no limit
+		{79 << 20, 100 << 20, Green, ""},
+		{80 << 20, 100 << 20, Yellow, "80 %"},
+		{989 << 10, 1000 << 10, Yellow, "98 %"},
+		{991 << 10, 1000 << 10, Red, "none is lost"},
+		{3 << 20, 1 << 20, Red, "wait in the database"}, // a limit that came later
+	} {
+		var f findings
+		judgeRoom(&f, "it", c.used, c.most, "more")
+		if got := statusOf(f); got != c.want || got != Green && (f[0].Mend != "more" || !strings.Contains(f[0].Seen, c.says)) {
+			t.Errorf("judgeRoom(%d of %d) = %+v, want %s with %q", c.used, c.most, f, c.want, c.says)
+		}
+	}
+}
+
 func TestCertificatesEnd(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)

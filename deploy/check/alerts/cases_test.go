@@ -131,6 +131,36 @@ var examples = map[string]example{
 		labels: map[string]string{"listener": "public", "instance": "a"},
 		says:   "23h 50m",
 	},
+	"UsherBusCertificateExpiresSoon": {
+		at:     70 * time.Minute,
+		fires:  []string{`usher_bus_certificate_expiry_timestamp_seconds{certificate="server",instance="a"} 432000x100`, `usher_bus_certificate_expiry_timestamp_seconds{certificate="ca",instance="a"} 4320000x100`},
+		quiet:  []string{`usher_bus_certificate_expiry_timestamp_seconds{certificate="server",instance="a"} 4320000x100`},
+		labels: map[string]string{"certificate": "server", "instance": "a"},
+		says:   "4d 22h",
+	},
+	"UsherBusCertificateExpires": {
+		fires:  []string{`usher_bus_certificate_expiry_timestamp_seconds{certificate="client",instance="a"} 86400x20`},
+		quiet:  []string{`usher_bus_certificate_expiry_timestamp_seconds{certificate="client",instance="a"} 432000x20`},
+		labels: map[string]string{"certificate": "client", "instance": "a"},
+		says:   "23h 50m",
+	},
+	"UsherBusCredentialExpires": {
+		fires:  []string{`usher_bus_credential_expiry_timestamp_seconds{user="hooks",instance="a"} 432000x20`, `usher_bus_credential_expiry_timestamp_seconds{user="delivery",instance="a"} 4320000x20`},
+		quiet:  []string{`usher_bus_credential_expiry_timestamp_seconds{user="hooks",instance="a"} 864000x20`},
+		labels: map[string]string{"user": "hooks", "instance": "a"},
+		says:   "4d 23h",
+	},
+	"UsherStreamFills": {
+		fires: []string{`usher_stream_bytes{instance="a"} 85x20`, `usher_stream_max_bytes{instance="a"} 100x20`, `usher_stream_bytes{instance="b"} 85x20`, `usher_stream_max_bytes{instance="b"} 100x20`},
+		quiet: []string{`usher_stream_bytes{instance="a"} 75x20`, `usher_stream_max_bytes{instance="a"} 100x20`, `usher_stream_bytes{instance="b"} 85x20`},
+		says:  "85% of bus.max_bytes",
+	},
+	"UsherBusStoreFills": {
+		fires:  []string{`gnatsd_varz_jetstream_stats_storage{job="nats",instance="n1"} 90x20`, `gnatsd_varz_jetstream_config_max_storage{job="nats",instance="n1"} 100x20`, `usher_bus_store_bytes{instance="a"} 5x20`, `usher_bus_store_max_bytes{instance="a"} 100x20`},
+		quiet:  []string{`gnatsd_varz_jetstream_stats_storage{job="nats",instance="n1"} 70x20`, `gnatsd_varz_jetstream_config_max_storage{job="nats",instance="n1"} 100x20`, `usher_bus_store_bytes{instance="a"} 70x20`, `usher_bus_store_max_bytes{instance="a"} 100x20`},
+		labels: map[string]string{"instance": "n1"},
+		says:   "n1 have 90%",
+	},
 	"UsherOutboxOld": {
 		fires: []string{`usher_outbox_oldest_seconds{instance="a"} 120x20`},
 		quiet: []string{`usher_outbox_oldest_seconds{instance="a"} 120 0x20`},

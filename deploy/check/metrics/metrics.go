@@ -31,6 +31,9 @@ var others = Known{
 	"up":                          {"gauge", nil},
 	"node_filesystem_avail_bytes": {"gauge", []string{"mountpoint"}},
 	"node_filesystem_size_bytes":  {"gauge", []string{"mountpoint"}},
+	// Of prometheus-nats-exporter.
+	"gnatsd_varz_jetstream_stats_storage":      {"gauge", nil},
+	"gnatsd_varz_jetstream_config_max_storage": {"gauge", nil},
 }
 
 var (
