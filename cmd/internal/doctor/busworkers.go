@@ -61,7 +61,7 @@ func (d *Doctor) lookSessions(ctx context.Context, b *bus, f *findings) {
 	fails := d.Config.Session.Issue.OnFailure == config.OnFailureFail
 	switch {
 	case err != nil:
-		f.add(Red, checkSessions, oneLine(err), "")
+		f.add(Red, checkSessions, "who is there cannot be asked: "+cause(err), "look at the log of the bus, and run 'usher doctor' again")
 	case n == 0 && fails:
 		f.add(Red, checkSessions, "no session worker answers: nobody can register (session.issue.on_failure: fail)", d.serve(ctx, "session"))
 	case n == 0:

@@ -39,7 +39,7 @@ func (d *Doctor) lookValid(context.Context) (f findings) {
 			f.add(Red, checkValid, p.Error(), "mend the file; nothing starts with it")
 		}
 	case d.Problems != nil:
-		f.add(Red, checkValid, oneLine(d.Problems), "")
+		f.add(Red, checkValid, oneLine(d.Problems), "mend the file; nothing starts with it")
 	case d.Config != nil:
 		if err := app.Check(d.Config); onlyCertificates(err) {
 			f.skip("a certificate cannot be used, see "+checkListenerCerts, checkValid)
@@ -64,12 +64,16 @@ func onlyCertificates(err error) bool {
 }
 
 func (d *Doctor) lookWarnings(context.Context) (f findings) {
-	for _, w := range d.Warnings {
-		f.add(Yellow, checkWarnings, w.String(), "")
-	}
 	plans := app.PlansOf(d.Config)
+	for _, w := range d.Warnings {
+		if w.Key == mitigate && len(plans.Warnings) > 0 {
+			continue // one of the rules says what that means
+		}
+		f.add(Yellow, checkWarnings, w.String(), mendWarning(w))
+	}
 	for _, text := range plans.Unknown() {
-		f.add(Yellow, checkWarnings, text, "")
+		seen, mend, _ := strings.Cut(text, ": ")
+		f.add(Yellow, checkWarnings, seen, mend)
 	}
 	if len(f) == 0 {
 		f.green(checkWarnings, "none")
@@ -81,6 +85,15 @@ func (d *Doctor) lookWarnings(context.Context) (f findings) {
 		f.green(checkOrder, "as written")
 	}
 	return f
+}
+
+// mendWarning is what to do about what the configuration warns of: it is good where it
+// is meant.
+func mendWarning(w config.Warning) string {
+	if w.Key == "" {
+		return "leave those keys out"
+	}
+	return "well, if it is meant so; else mend " + w.Key
 }
 
 // rule is about settings that are good each and fight each other.
@@ -123,11 +136,17 @@ func (d *Doctor) lookRules(context.Context) (f findings) {
 }
 
 func enumeration(c *config.Config) *Finding {
-	if warnings := app.PlansOf(c).Warnings; len(warnings) > 0 {
-		return &Finding{Status: Yellow, Seen: strings.Join(warnings, "; "), Mend: "accept it, or leave the session step out"}
+	warnings := app.PlansOf(c).Warnings
+	switch {
+	case len(warnings) == 0:
+		return nil
+	case c.Written(mitigate):
+		return &Finding{Status: Green, Seen: "accepted: " + strings.Join(warnings, "; ")}
 	}
-	return nil
+	return &Finding{Status: Yellow, Seen: strings.Join(warnings, "; "), Mend: mitigate + ": false accepts it; else leave the session step out"}
 }
+
+const mitigate = "security.account_enumeration.mitigate"
 
 func devBeyondLoopback(c *config.Config) *Finding {
 	if !c.Dev {

@@ -42,6 +42,7 @@ var databaseLooks = []look{
 		{checkVacuum, "the outbox is vacuumed"},
 		{checkSize, "how large it is"},
 	}, (*Doctor).lookServer, false},
+	hostsLook,
 	{[]Check{{checkOutbox, "events that wait to be published"}, {checkRetries, "events that hooks fail at again and again"}, {checkLetters, "events that hooks have given up"}}, (*Doctor).lookWork, false},
 }
 
@@ -102,7 +103,10 @@ func (d *Doctor) lookDatabase(ctx context.Context) (f findings) {
 // mendRefused is what to do about a database that lets nobody in.
 func mendRefused(err error) string {
 	var refusal *store.Refusal
-	if !errors.As(err, &refusal) {
+	switch {
+	case errors.Is(err, store.ErrTooMuch):
+		return "mend the host and port in dsn: what answers there is no PostgreSQL, or a broken one"
+	case !errors.As(err, &refusal):
 		return "start it, or mend the host and port in dsn"
 	}
 	switch refusal.Code {
@@ -153,7 +157,7 @@ func (d *Doctor) lookKeys(ctx context.Context, db *database) (f findings) {
 	case errors.Is(err, store.ErrSecret):
 		f.add(Red, checkKeys, "the keys in the database do not open with secrets.cipher: nothing starts", "add the former secret to the end of secrets.cipher, and run 'usher migrate"+d.Flags+"'")
 	case err != nil:
-		f.add(Red, checkKeys, oneLine(err), "")
+		f.add(Red, checkKeys, oneLine(err), "see whether the role of dsn may read the table keys; if it may, restore the backup")
 	case have < want:
 		f.add(Red, checkKeys, fmt.Sprintf("%d of %d keys are there", have, want), "usher migrate"+d.Flags)
 	default:
