@@ -73,11 +73,11 @@ func (d *Doctor) mendAway(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown) && d.Config.Bus.TLS.CA == "":
-		return "bus.tls.ca: the ca.pem that 'usher bus config' wrote"
+		return "set bus.tls.ca to the ca.pem that 'usher bus config' wrote"
 	case errors.As(err, &unknown):
-		return "in bus.tls.ca the authority that signed that server's certificate"
+		return "put into bus.tls.ca the authority that signed that server's certificate"
 	case errors.As(err, &name):
-		return "in bus.url a name that is in that server's certificate"
+		return "use in bus.url a name that is in that server's certificate"
 	}
 	return "start that server; if it runs, see its log and the network"
 }
@@ -110,7 +110,7 @@ func (d *Doctor) lookCredentials(ctx context.Context) (f findings) {
 	}
 	switch {
 	case len(good) == 0 && len(f) == 0:
-		f.add(Red, checkCredentials, fmt.Sprintf("%s holds no credential", d.Config.Bus.Credentials), "bus.credentials: the folder creds of what 'usher bus config' wrote")
+		f.add(Red, checkCredentials, fmt.Sprintf("%s holds no credential", d.Config.Bus.Credentials), "set bus.credentials to the folder creds of what 'usher bus config' wrote")
 	case len(missing) > 0:
 		f.add(Yellow, checkCredentials, "not here: "+strings.Join(missing, ", "), "well, if those parts run elsewhere; else 'usher bus config' on the folder above writes them")
 	}
@@ -160,7 +160,7 @@ func (d *Doctor) lookRights(ctx context.Context) (f findings) {
 		}
 		drift, err := events.RightsDrift(b.creds[user], user)
 		if err != nil {
-			f.add(Red, checkRights, fmt.Sprintf("%s: %s", user, oneLine(err)), "usher bus config")
+			f.add(Red, checkRights, fmt.Sprintf("%s: %s", user, oneLine(err)), "write it anew by 'usher bus config' on the folder above, then start the part again")
 			continue
 		}
 		if len(drift) > 0 {
@@ -203,7 +203,7 @@ func (d *Doctor) lookMinting(ctx context.Context) (f findings) {
 		return f
 	}
 	if b.noMint != nil {
-		f.add(Red, checkMinting, oneLine(b.noMint), "usher bus config")
+		f.add(Red, checkMinting, oneLine(b.noMint), "write it anew by 'usher bus config' on the folder above")
 		return f
 	}
 	creds, err := b.minter.WorkerCredentials(probeWorker, d.Now().Add(time.Minute))

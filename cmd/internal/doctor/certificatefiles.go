@@ -45,7 +45,7 @@ func (d *Doctor) lookBusCerts(context.Context) (f findings) {
 	if files.CA != "" {
 		all, err := readCertificates(files.CA)
 		if err != nil {
-			f.add(Red, checkBusCerts, "bus.tls.ca: "+oneLine(err), "the ca.pem that 'usher bus config' wrote")
+			f.add(Red, checkBusCerts, "bus.tls.ca: "+oneLine(err), "set it to the ca.pem that 'usher bus config' wrote")
 		}
 		for _, ca := range all {
 			d.judgeCertificate(&f, checkBusCerts, "bus.tls.ca "+ca.Subject.CommonName, ca, "")

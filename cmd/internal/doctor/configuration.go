@@ -206,12 +206,12 @@ func cookies(c *config.Config) *Finding {
 	case domain != "" && host != domain && !strings.HasSuffix(host, "."+domain):
 		return &Finding{
 			Status: Red, Seen: fmt.Sprintf("session.cookie.domain %s does not hold the host of serve.public.base_url, %s: browsers drop the cookie", domain, host),
-			Mend: "session.cookie.domain: the host, a domain above it, or empty",
+			Mend: "set session.cookie.domain to the host, to a domain above it, or leave it out",
 		}
 	case base.Scheme == "http" && c.Session.Cookie.Secure && !loopback(host):
 		return &Finding{
 			Status: Red, Seen: "session.cookie.secure is true and serve.public.base_url is http: browsers do not return the cookie",
-			Mend: "serve.public.base_url: the https URL that browsers use",
+			Mend: "set serve.public.base_url to the https URL that browsers use",
 		}
 	case base.Scheme == "https" && !c.Session.Cookie.Secure:
 		return &Finding{Status: Yellow, Seen: "serve.public.base_url is https and session.cookie.secure is false: one plain request shows the session", Mend: "cookies.secure: true"}
@@ -232,9 +232,9 @@ func proxies(c *config.Config) *Finding {
 	}
 	seen := fmt.Sprintf("browsers use %s and the listener is on port %d without a proxy in serve.trusted_proxies: all people have the proxy's address", base, c.Serve.Public.Port)
 	if c.RateLimits.Enabled {
-		return &Finding{Status: Red, Seen: seen + ", and share one rate limit", Mend: "serve.trusted_proxies: the addresses of the proxy"}
+		return &Finding{Status: Red, Seen: seen + ", and share one rate limit", Mend: "set serve.trusted_proxies to the addresses of the proxy"}
 	}
-	return &Finding{Status: Yellow, Seen: seen, Mend: "serve.trusted_proxies: the addresses of the proxy"}
+	return &Finding{Status: Yellow, Seen: seen, Mend: "set serve.trusted_proxies to the addresses of the proxy"}
 }
 
 func replicas(c *config.Config) *Finding {

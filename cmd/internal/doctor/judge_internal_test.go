@@ -223,11 +223,11 @@ func TestServersWithAnUnknownCertificate(t *testing.T) {
 	t.Parallel()
 	unknown := fmt.Errorf("connect: %w", x509.UnknownAuthorityError{})
 	d := away(t, 1, 1, unknown)
-	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "bus.tls.ca: the ca.pem") {
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "set bus.tls.ca to the ca.pem") {
 		t.Errorf("without bus.tls.ca: %+v, want it to be asked for", f)
 	}
 	d.Config.Bus.TLS.CA = "other.pem"
-	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "in bus.tls.ca") {
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "put into bus.tls.ca") {
 		t.Errorf("with another authority: %+v, want it to be named", f)
 	}
 }
@@ -300,7 +300,7 @@ func TestALookThatNeverEnds(t *testing.T) {
 
 func TestDatabaseThatRefuses(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[string]string{"28P01": "password", "28000": "createuser", "3D000": "createdb", "53300": "max_connections", "57P03": "log"} {
+	for code, want := range map[string]string{"28P01": "password", "28000": "createuser", "3D000": "createdb", "53300": "max_connections", "53100": "make room", "57P03": "log"} {
 		if got := mendRefused(fmt.Errorf("open: %w", &store.Refusal{Code: code})); !strings.Contains(got, want) {
 			t.Errorf("mendRefused(%s) = %q, want %q in it", code, got, want)
 		}

@@ -26,9 +26,9 @@ var secretLooks = []look{
 }
 
 const (
-	makeSecret = "openssl rand -hex 32; put it first in the list, keep the former one behind it until the keys were sealed anew ('usher migrate') and old cookies have ended"
+	makeSecret = "make another by 'openssl rand -hex 32'; put it first in the list, keep the former one behind it until the keys were sealed anew ('usher migrate') and old cookies have ended"
 	// A weak one may not stay in the list, so that it cannot open anything either.
-	replaceSecret = "'openssl rand -hex 32' in its place; if development mode has used it, first 'usher migrate --dev' with the new one before it in the list, or the database's keys stay closed"
+	replaceSecret = "put what 'openssl rand -hex 32' prints in its place; if development mode has used it, first 'usher migrate --dev' with the new one before it in the list, or the database's keys stay closed"
 )
 
 func (d *Doctor) lookStrength(context.Context) (f findings) {
