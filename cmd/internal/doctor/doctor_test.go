@@ -145,6 +145,10 @@ func TestOneCauseIsOneFinding(t *testing.T) {
 	if got := strings.Join(wrong(r), " "); got != "red certificates.listeners" || r.Findings[0].Status != doctor.Skipped {
 		t.Errorf("findings are %q and %+v, want red certificates.listeners alone", got, r.Findings[0])
 	}
+	r = examine(t, map[string]any{"bus.url": "tls://127.0.0.1:1", "bus.credentials": t.TempDir(), "bus.tls.ca": path + ".none", "dsn": "postgres://127.0.0.1:1/u"}, "configuration.valid", "certificates")
+	if got := strings.Join(wrong(r), " "); got != "red configuration.valid" {
+		t.Errorf("findings are %q, want red configuration.valid alone", got)
+	}
 }
 
 func TestSaysWhichOfTwoReasonsIsGood(t *testing.T) {
