@@ -260,8 +260,10 @@ func (w ward) wrongRights(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(to, 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{to, filepath.Dir(to), filepath.Dir(filepath.Dir(to))} { // of a temporary folder others are kept out
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.finds("a credential that everybody reads", w.doctor(env), "red secrets.files")
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
@@ -79,10 +78,10 @@ func (g *global) examine(cmd *cobra.Command, o doctorFlags) (doctor.Report, erro
 		return report, printJSON(cmd.OutOrStdout(), report)
 	}
 	style := doctor.Style{}
-	if f, ok := cmd.OutOrStdout().(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+	if _, ok := cmd.OutOrStdout().(terminal); ok {
 		style = doctor.Style{Width: 110, Colour: os.Getenv("NO_COLOR") == ""}
 	}
-	report.Write(cmd.OutOrStdout(), style)
+	report.Write(unguarded(cmd.OutOrStdout()), style)
 	return report, nil
 }
 

@@ -13,7 +13,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+
+	"github.com/usher-auth/usher/cmd/internal/doctor"
 )
 
 func main() {
@@ -32,6 +35,9 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(out)
+	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		root.SetOut(terminal{f})
+	}
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	var exit exitError
@@ -41,7 +47,7 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	default:
-		fmt.Fprintln(errOut, "usher:", err)
+		fmt.Fprintln(errOut, "usher:", doctor.Visible(err.Error()))
 		return 1
 	}
 }

@@ -79,7 +79,7 @@ with TLS.`,
 				return err
 			}
 			w := workers.New(args[0], workers.Concurrency(concurrency), workers.Timeout(timeout))
-			p := program{command: args[1:], identity: identity, out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr()}
+			p := program{command: args[1:], identity: identity, out: unguarded(cmd.OutOrStdout()), errOut: cmd.ErrOrStderr()}
 			handle := p.once
 			if lines {
 				keep := newKept(&p, concurrency)

@@ -13,6 +13,8 @@ import (
 type dialer struct {
 	// silence is how long a statement may take; 0 means any time.
 	silence time.Duration
+	// limit may bound what is read from a connection; nil does not.
+	limit func(net.Conn) net.Conn
 	// dialed is given each connection.
 	dialed func(*impatient)
 }
@@ -37,6 +39,9 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
+	}
+	if d.limit != nil {
+		conn = d.limit(conn)
 	}
 	c := &impatient{Conn: conn, silence: d.silence}
 	d.dialed(c)

@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"strings"
@@ -24,12 +26,15 @@ const inspectStatement = 3 * time.Second
 // use or not. PostgreSQL is told that its transactions are read-only, SQLite that
 // its file is. It is safe for concurrent use. Errors show nothing of the DSN.
 type Inspection struct {
-	db      *sqlx.DB
+	db      inspected
 	dialect dialect
 	// Path is the file of SQLite; empty for PostgreSQL.
 	Path string
 	// Postgres is nil for SQLite.
 	Postgres *InspectedDSN
+
+	config pq.Config // of PostgreSQL
+	budget *budget
 }
 
 // InspectedDSN is what the DSN of PostgreSQL says.
@@ -71,15 +76,45 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 	default:
 		config.TargetSessionAttrs = pq.TargetSessionAttrsAny // it says itself that it is a standby
 	}
-	config.ApplicationName = "usher-doctor"
-	db := sql.OpenDB(&connector{servers: newServers(config, func() {}), silence: inspectStatement, settings: map[string]string{
-		"default_transaction_read_only": "on", "statement_timeout": fmt.Sprint(inspectStatement.Milliseconds()),
-	}})
-	db.SetMaxOpenConns(2)
-	return &Inspection{db: sqlx.NewDb(db, "postgres"), dialect: (*postgres)(nil), Postgres: &InspectedDSN{
+	config.ApplicationName = doctorName
+	i := &Inspection{dialect: (*postgres)(nil), config: config, budget: newBudget(), Postgres: &InspectedDSN{
 		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi),
 		TargetSessionAttrs: string(wanted), StatementTimeout: limits.statement,
-	}}, nil
+	}}
+	i.db = inspected{sqlx.NewDb(sql.OpenDB(i.connector(config, map[string]string{"default_transaction_read_only": "on"})), "postgres")}
+	i.db.SetMaxOpenConns(2)
+	return i, nil
+}
+
+// doctorName is what an inspection is called in pg_stat_activity.
+const doctorName = "usher-doctor"
+
+// connector makes connections with these settings besides a short time for each statement.
+func (i *Inspection) connector(config pq.Config, settings map[string]string) driver.Connector {
+	all := map[string]string{"statement_timeout": fmt.Sprint(inspectStatement.Milliseconds())}
+	maps.Copy(all, settings)
+	return inspector{&connector{servers: newServers(config, func() {}), silence: inspectStatement, limit: i.budget.bound, settings: all}}
+}
+
+// SecretFiles are the files with secrets that a DSN names: that of SQLite, a key for
+// TLS, and one with passwords.
+func SecretFiles(dsn string) (paths []string) {
+	if path, ok := strings.CutPrefix(dsn, "sqlite://"); ok {
+		return []string{path}
+	}
+	if !strings.HasPrefix(dsn, "postgres") {
+		return nil
+	}
+	config, _, err := parseDSN(dsn)
+	if err != nil {
+		return nil // said by who reads it
+	}
+	for _, path := range []string{config.SSLKey, config.Passfile} {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // inspectSQLite opens the file read-only. A file that no process has open lacks
@@ -107,7 +142,7 @@ func inspectSQLite(o Options) (*Inspection, error) {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
 	db.SetMaxOpenConns(2)
-	return &Inspection{db: db, dialect: (*sqlite)(nil), Path: path}, nil
+	return &Inspection{db: inspected{db}, dialect: (*sqlite)(nil), Path: path}, nil
 }
 
 // Close closes the connections.
@@ -117,13 +152,13 @@ func (i *Inspection) Close() error { return i.db.Close() }
 // three, since a busy machine delays one now and then.
 func (i *Inspection) Ping(ctx context.Context) (best time.Duration, err error) {
 	if err := i.db.PingContext(ctx); err != nil {
-		return 0, plainly(err)
+		return 0, i.plainly(err)
 	}
 	for n := range 3 {
 		began := time.Now()
 		var one int
 		if err := i.db.GetContext(ctx, &one, `SELECT 1`); err != nil {
-			return 0, plainly(err)
+			return 0, i.plainly(err)
 		}
 		if took := time.Since(began); n == 0 || took < best {
 			best = took
@@ -139,13 +174,22 @@ type Refusal struct{ Code, Message string }
 // Error implements error.
 func (r *Refusal) Error() string { return r.Message }
 
-// plainly says who refuses in the words of the database.
-func plainly(err error) error {
+// plainly says who refuses in the words of the database, as far as they are not endless.
+func (i *Inspection) plainly(err error) error {
+	if err == nil {
+		return nil
+	}
+	if i.budget.spent() {
+		return ErrTooMuch
+	}
 	if e := pq.As(err); e != nil {
-		return &Refusal{string(e.Code), e.Message}
+		return &Refusal{string(e.Code), cut(e.Message)}
 	}
 	if away := (*unavailable)(nil); errors.As(err, &away) {
-		return away.err
+		err = away.err
+	}
+	if text := err.Error(); len(text) > longestText {
+		return errors.New(cut(text))
 	}
 	return err
 }
@@ -163,11 +207,12 @@ type Schema struct {
 
 // Schema gives the versions as a start sees them. The error also says that a
 // migration is missing among those that have run.
-func (i *Inspection) Schema(ctx context.Context) (Schema, error) {
+func (i *Inspection) Schema(ctx context.Context) (s Schema, err error) {
+	defer guard(&err)
 	var begun int
-	err := i.db.GetContext(ctx, &begun, `SELECT count(*) FROM goose_db_version`)
+	err = i.db.GetContext(ctx, &begun, `SELECT count(*) FROM goose_db_version`)
 	if i.dialect.missing(err) {
-		migrations, err := migrationsOf(i.db.DB, i.dialect)
+		migrations, err := migrationsOf(i.db.DB.DB, i.dialect)
 		if err != nil {
 			return Schema{}, err
 		}
@@ -177,7 +222,7 @@ func (i *Inspection) Schema(ctx context.Context) (Schema, error) {
 	if err != nil {
 		return Schema{}, err
 	}
-	v, err := versionsOf(ctx, i.db.DB, i.dialect)
+	v, err := versionsOf(ctx, i.db.DB.DB, i.dialect)
 	return Schema{Is: v.database, Wanted: v.program, Least: v.least, Pending: v.pending}, err
 }
 

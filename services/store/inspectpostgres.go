@@ -13,7 +13,7 @@ type PostgresFacts struct {
 	// Standby tells whether it only follows another server.
 	Standby bool `db:"standby"`
 	// ReadOnly tells whether it refuses to write by default, though it is none.
-	ReadOnly bool `db:"read_only"`
+	ReadOnly bool
 	// Fsync, FullPageWrites, SynchronousCommit and Autovacuum are its settings of that name.
 	Fsync             bool   `db:"fsync"`
 	FullPageWrites    bool   `db:"full_page_writes"`
@@ -56,8 +56,6 @@ const postgresFacts = `SELECT
 	current_setting('server_version') AS version,
 	current_setting('server_version_num')::int AS version_number,
 	pg_is_in_recovery() AS standby,
-	coalesce((SELECT reset_val = 'on' AND source IN ('default', 'configuration file', 'database', 'user', 'database user')
-		FROM pg_settings WHERE name = 'default_transaction_read_only'), false) AS read_only,
 	current_setting('fsync') = 'on' AS fsync,
 	current_setting('full_page_writes') = 'on' AS full_page_writes,
 	current_setting('synchronous_commit') AS synchronous_commit,
@@ -82,6 +80,9 @@ func (i *Inspection) PostgreSQL(ctx context.Context) (f PostgresFacts, err error
 		return f, err
 	}
 	if err := i.db.SelectContext(ctx, &f.Replicas, postgresReplicas); err != nil {
+		return f, err
+	}
+	if err := i.asSession(ctx, i.config, &f.ReadOnly, `SELECT current_setting('default_transaction_read_only') = 'on'`); err != nil {
 		return f, err
 	}
 	for n := range f.Replicas {

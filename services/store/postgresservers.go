@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -215,6 +216,7 @@ type connector struct {
 	servers  *servers
 	settings map[string]string // of the session
 	silence  time.Duration
+	limit    func(net.Conn) net.Conn // see [dialer]
 }
 
 // Driver implements [driver.Connector].
@@ -253,7 +255,7 @@ func (c *connector) connect(ctx context.Context, host pq.Config, others bool) (d
 	// that cancels a statement of another ends by itself.
 	var last *impatient
 	var connected atomic.Bool
-	made.Dialer(dialer{silence: c.silence, dialed: func(c *impatient) {
+	made.Dialer(dialer{silence: c.silence, limit: c.limit, dialed: func(c *impatient) {
 		if !connected.Load() {
 			last = c
 		}

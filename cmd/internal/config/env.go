@@ -84,6 +84,9 @@ func (l *loader) valueOfVariable(name, text string, inFile bool) (any, error) {
 		return nil, errors.New("want the path of a file that holds the value")
 	}
 	l.reads(text)
+	if k.holdsSecret() {
+		l.secretFiles = append(l.secretFiles, SecretFile{Path: text, Key: name, Bare: k.typ == secretType || k.item != nil && k.item.typ == secretType})
+	}
 	held, err := readRegular(text)
 	if err != nil {
 		return nil, err

@@ -65,6 +65,8 @@ type loader struct {
 	layers  []layer // each lies over those before it
 	given   *koanf.Koanf
 	files   []string // that it depends on
+	// secretFiles are those that variables name.
+	secretFiles []SecretFile
 	// idle are the keys that were given and have no effect.
 	idle     struct{ ignored, pending []string }
 	problems Problems

@@ -149,7 +149,7 @@ func judgeSync(f *findings, always bool, where string) {
 		return
 	}
 	f.add(Red, checkSync, "not always, "+where+": a power cut loses minutes of events that were acknowledged",
-		"jetstream { sync_interval: always } in its configuration, as 'usher bus config' writes it, and start it again")
+		"write jetstream { sync_interval: always } into its configuration, as 'usher bus config' writes it, and start it again")
 }
 
 var payloadLook = look{[]Check{{checkPayload, "how large a message may be"}}, (*Doctor).lookPayload, false}
@@ -165,7 +165,7 @@ func (d *Doctor) lookPayload(ctx context.Context) (f findings) {
 		return f
 	}
 	if most := nc.MaxPayload(); most < events.MaxPayload {
-		f.add(Yellow, checkPayload, fmt.Sprintf("%d bytes: sessions of people with large traits cannot be issued", most), fmt.Sprintf("max_payload: %dKB in the configuration of the servers", events.MaxPayload>>10))
+		f.add(Yellow, checkPayload, fmt.Sprintf("%d bytes: sessions of people with large traits cannot be issued", most), fmt.Sprintf("write max_payload: %dKB into the configuration of the servers, and start them again", events.MaxPayload>>10))
 		return f
 	}
 	f.green(checkPayload, "%d bytes", nc.MaxPayload())

@@ -61,15 +61,15 @@ func (d *Doctor) lookSessions(ctx context.Context, b *bus, f *findings) {
 	fails := d.Config.Session.Issue.OnFailure == config.OnFailureFail
 	switch {
 	case err != nil:
-		f.add(Red, checkSessions, oneLine(err), "")
+		f.add(Red, checkSessions, "who is there cannot be asked: "+cause(err), "look at the log of the bus, and run 'usher doctor' again")
 	case n == 0 && fails:
 		f.add(Red, checkSessions, "no session worker answers: nobody can register (session.issue.on_failure: fail)", d.serve(ctx, "session"))
 	case n == 0:
 		f.add(Red, checkSessions, "no session worker answers: people register and are not signed in", d.serve(ctx, "session"))
 	case n == 1 && fails && !d.embedded():
-		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "a second one, best on another machine: "+d.serve(ctx, "session")+"; or on_failure: degrade")
+		f.add(Yellow, checkSessions, "one session worker, and session.issue.on_failure is fail: when it is away nobody can register", "start a second one, best on another machine: "+d.serve(ctx, "session")+"; or on_failure: degrade")
 	default:
-		f.green(checkSessions, "%d answer", n)
+		f.green(checkSessions, "%d session workers answer", n)
 	}
 }
 
@@ -165,7 +165,7 @@ func judgeLag(f *findings, hooks map[string]delivery.Hook, states []events.Durab
 			f.add(Yellow, checkLag, fmt.Sprintf("%s is paused until %s, %d events wait", s.Name, s.PausedUntil.UTC().Format(time.DateTime), s.Pending), "usher worker resume "+s.Name+flags)
 		case s.Pending > farBehind:
 			behind = append(behind, s.Name)
-			f.add(Yellow, checkLag, fmt.Sprintf("%s is %d events behind", s.Name, s.Pending), "more processes of it, or see why it is slow: 'usher worker show "+s.Name+flags+"'; what is older than 7 days leaves the stream")
+			f.add(Yellow, checkLag, fmt.Sprintf("%s is %d events behind", s.Name, s.Pending), "start more processes of it, or see why it is slow: 'usher worker show "+s.Name+flags+"'; what is older than 7 days leaves the stream")
 		}
 	}
 	for name, h := range hooks {

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 
@@ -21,7 +23,7 @@ func (d *Doctor) lookListenerCerts(context.Context) (f findings) {
 		}
 		switch whose := "serve." + listener + ".tls"; {
 		case err != nil:
-			f.add(Red, checkListenerCerts, oneLine(err), "renew it, or mend "+whose+"; a server that runs goes on with the former one, and does not start again")
+			f.add(Red, checkListenerCerts, oneLine(err), "put it there or renew it, or mend "+whose+"; a server that runs goes on with the former one, and does not start again")
 		case pair != nil:
 			d.judgeCertificate(&f, checkListenerCerts, whose, pair.Leaf, host)
 		}
@@ -44,8 +46,10 @@ func (d *Doctor) lookBusCerts(ctx context.Context) (f findings) {
 	}
 	if files.CA != "" {
 		all, err := readCertificates(files.CA)
-		if err != nil {
-			f.add(Red, checkBusCerts, "bus.tls.ca: "+oneLine(err), "the ca.pem that 'usher bus config' wrote")
+		if errors.Is(err, fs.ErrNotExist) {
+			f.skip("a file is not there, see "+checkValid, checkBusCerts)
+		} else if err != nil {
+			f.add(Red, checkBusCerts, "bus.tls.ca: "+oneLine(err), "set it to the ca.pem that 'usher bus config' wrote")
 		}
 		for _, ca := range all {
 			d.judgeCertificate(&f, checkBusCerts, "bus.tls.ca "+ca.Subject.CommonName, ca, "")

@@ -35,7 +35,7 @@ func (d *Doctor) judgeCertificate(f *findings, check, whose string, leaf *x509.C
 	case now.Before(leaf.NotBefore):
 		f.add(Red, check, fmt.Sprintf("%s: it begins %s", whose, leaf.NotBefore.UTC().Format(time.DateTime)), "see whether this machine's clock is right")
 	case host != "" && leaf.VerifyHostname(host) != nil:
-		f.add(Red, check, fmt.Sprintf("%s: it is not for %s, but %v", whose, host, leaf.DNSNames), "a certificate with that name")
+		f.add(Red, check, fmt.Sprintf("%s: it is not for %s, but %v", whose, host, leaf.DNSNames), "get a certificate with that name")
 	case left < endsNow:
 		f.add(Red, check, fmt.Sprintf("%s: it ends %s, in %d days", whose, until, int(left.Hours()/24)), mend)
 	case left < endsSoon:
@@ -61,7 +61,7 @@ func (d *Doctor) lookPublicURL(ctx context.Context) (f findings) {
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &untrusted):
-		f.add(Red, checkPublicURL, fmt.Sprintf("browsers refuse %s: %s", address, oneLine(untrusted.Err)), "a certificate for that name by an authority that clients trust")
+		f.add(Red, checkPublicURL, fmt.Sprintf("browsers refuse %s: %s", address, oneLine(untrusted.Err)), "get a certificate for that name by an authority that clients trust")
 	case err != nil:
 		f.add(Yellow, checkPublicURL, "it is not reached from here: "+oneLine(err), "well, if it is not meant to be; else see the proxy and the name in DNS")
 	default:

@@ -93,7 +93,7 @@ func (d *Doctor) lookNTP(context.Context) (f findings) {
 	case !known:
 		f.skip("this system does not tell", checkNTP)
 	case !synchronised:
-		f.add(Yellow, checkNTP, "the kernel says that nothing keeps this machine's clock right", "chronyd or systemd-timesyncd; in a container, on its host")
+		f.add(Yellow, checkNTP, "the kernel says that nothing keeps this machine's clock right", "start chronyd or systemd-timesyncd; for a container, on its host")
 	default:
 		f.green(checkNTP, "something keeps this machine's clock right")
 	}

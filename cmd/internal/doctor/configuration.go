@@ -39,7 +39,7 @@ func (d *Doctor) lookValid(context.Context) (f findings) {
 			f.add(Red, checkValid, p.Error(), "mend the file; nothing starts with it")
 		}
 	case d.Problems != nil:
-		f.add(Red, checkValid, oneLine(d.Problems), "")
+		f.add(Red, checkValid, oneLine(d.Problems), "mend the file; nothing starts with it")
 	case d.Config != nil:
 		if err := app.Check(d.Config); onlyCertificates(err) {
 			f.skip("a certificate cannot be used, see "+checkListenerCerts, checkValid)
@@ -64,12 +64,16 @@ func onlyCertificates(err error) bool {
 }
 
 func (d *Doctor) lookWarnings(context.Context) (f findings) {
-	for _, w := range d.Warnings {
-		f.add(Yellow, checkWarnings, w.String(), "")
-	}
 	plans := app.PlansOf(d.Config)
+	for _, w := range d.Warnings {
+		if w.Key == mitigate && len(plans.Warnings) > 0 {
+			continue // one of the rules says what that means
+		}
+		f.add(Yellow, checkWarnings, w.String(), mendWarning(w))
+	}
 	for _, text := range plans.Unknown() {
-		f.add(Yellow, checkWarnings, text, "")
+		seen, mend, _ := strings.Cut(text, ": ")
+		f.add(Yellow, checkWarnings, seen, mend)
 	}
 	if len(f) == 0 {
 		f.green(checkWarnings, "none")
@@ -81,6 +85,15 @@ func (d *Doctor) lookWarnings(context.Context) (f findings) {
 		f.green(checkOrder, "as written")
 	}
 	return f
+}
+
+// mendWarning is what to do about what the configuration warns of: it is good where it
+// is meant.
+func mendWarning(w config.Warning) string {
+	if w.Key == "" {
+		return "leave those keys out"
+	}
+	return "well, if it is meant so; else mend " + w.Key
 }
 
 // rule is about settings that are good each and fight each other.
@@ -123,11 +136,17 @@ func (d *Doctor) lookRules(context.Context) (f findings) {
 }
 
 func enumeration(c *config.Config) *Finding {
-	if warnings := app.PlansOf(c).Warnings; len(warnings) > 0 {
-		return &Finding{Status: Yellow, Seen: strings.Join(warnings, "; "), Mend: "accept it, or leave the session step out"}
+	warnings := app.PlansOf(c).Warnings
+	switch {
+	case len(warnings) == 0:
+		return nil
+	case c.Written(mitigate):
+		return &Finding{Status: Green, Seen: "accepted: " + strings.Join(warnings, "; ")}
 	}
-	return nil
+	return &Finding{Status: Yellow, Seen: strings.Join(warnings, "; "), Mend: mitigate + ": false accepts it; else leave the session step out"}
 }
+
+const mitigate = "security.account_enumeration.mitigate"
 
 func devBeyondLoopback(c *config.Config) *Finding {
 	if !c.Dev {
@@ -187,12 +206,12 @@ func cookies(c *config.Config) *Finding {
 	case domain != "" && host != domain && !strings.HasSuffix(host, "."+domain):
 		return &Finding{
 			Status: Red, Seen: fmt.Sprintf("session.cookie.domain %s does not hold the host of serve.public.base_url, %s: browsers drop the cookie", domain, host),
-			Mend: "session.cookie.domain: the host, a domain above it, or empty",
+			Mend: "set session.cookie.domain to the host, to a domain above it, or leave it out",
 		}
 	case base.Scheme == "http" && c.Session.Cookie.Secure && !loopback(host):
 		return &Finding{
 			Status: Red, Seen: "session.cookie.secure is true and serve.public.base_url is http: browsers do not return the cookie",
-			Mend: "serve.public.base_url: the https URL that browsers use",
+			Mend: "set serve.public.base_url to the https URL that browsers use",
 		}
 	case base.Scheme == "https" && !c.Session.Cookie.Secure:
 		return &Finding{Status: Yellow, Seen: "serve.public.base_url is https and session.cookie.secure is false: one plain request shows the session", Mend: "cookies.secure: true"}
@@ -213,9 +232,9 @@ func proxies(c *config.Config) *Finding {
 	}
 	seen := fmt.Sprintf("browsers use %s and the listener is on port %d without a proxy in serve.trusted_proxies: all people have the proxy's address", base, c.Serve.Public.Port)
 	if c.RateLimits.Enabled {
-		return &Finding{Status: Red, Seen: seen + ", and share one rate limit", Mend: "serve.trusted_proxies: the addresses of the proxy"}
+		return &Finding{Status: Red, Seen: seen + ", and share one rate limit", Mend: "set serve.trusted_proxies to the addresses of the proxy"}
 	}
-	return &Finding{Status: Yellow, Seen: seen, Mend: "serve.trusted_proxies: the addresses of the proxy"}
+	return &Finding{Status: Yellow, Seen: seen, Mend: "set serve.trusted_proxies to the addresses of the proxy"}
 }
 
 func replicas(c *config.Config) *Finding {

@@ -42,6 +42,7 @@ var databaseLooks = []look{
 		{checkVacuum, "the outbox is vacuumed"},
 		{checkSize, "how large it is"},
 	}, (*Doctor).lookServer, false},
+	hostsLook,
 	{[]Check{{checkOutbox, "events that wait to be published"}, {checkRetries, "events that hooks fail at again and again"}, {checkLetters, "events that hooks have given up"}}, (*Doctor).lookWork, false},
 }
 
@@ -102,20 +103,26 @@ func (d *Doctor) lookDatabase(ctx context.Context) (f findings) {
 // mendRefused is what to do about a database that lets nobody in.
 func mendRefused(err error) string {
 	var refusal *store.Refusal
-	if !errors.As(err, &refusal) {
+	switch {
+	case errors.Is(err, store.ErrTooMuch):
+		return "mend the host and port in dsn: what answers there is no PostgreSQL, or a broken one"
+	case !errors.As(err, &refusal):
 		return "start it, or mend the host and port in dsn"
 	}
 	switch refusal.Code {
 	case "28P01": // a role that is not there looks the same where passwords are asked for
-		return "the password of that role in dsn, or ALTER ROLE … PASSWORD in psql"
+		return "put the password of that role into dsn or the file that gives it, or set another in psql: ALTER ROLE … PASSWORD"
 	case "28000":
-		return "a role that is there in dsn, or 'createuser ROLE'; and a line for it in pg_hba.conf"
+		return "name a role in dsn that is there, or make it: createuser ROLE; and give it a line in pg_hba.conf"
 	case "3D000":
-		return "the name of the database in dsn, or 'createdb -O ROLE DATABASE'"
+		return "mend the name of the database in dsn, or make it: createdb -O ROLE DATABASE"
 	case "53300":
-		return "a higher max_connections; or a smaller max_conns in dsn, for each process"
+		return "raise max_connections; or set a smaller max_conns in dsn, for each process"
 	}
-	return "see the log of the server"
+	if strings.HasPrefix(refusal.Code, "53") {
+		return "make room there: its disk or its memory is full, as its log says"
+	}
+	return "see the log of the server, and wait if it is starting"
 }
 
 const noDatabase = "the database cannot be looked at, see " + checkDatabase
@@ -153,7 +160,7 @@ func (d *Doctor) lookKeys(ctx context.Context, db *database) (f findings) {
 	case errors.Is(err, store.ErrSecret):
 		f.add(Red, checkKeys, "the keys in the database do not open with secrets.cipher: nothing starts", "add the former secret to the end of secrets.cipher, and run 'usher migrate"+d.Flags+"'")
 	case err != nil:
-		f.add(Red, checkKeys, oneLine(err), "")
+		f.add(Red, checkKeys, oneLine(err), "see whether the role of dsn may read the table keys; if it may, restore the backup")
 	case have < want:
 		f.add(Red, checkKeys, fmt.Sprintf("%d of %d keys are there", have, want), "usher migrate"+d.Flags)
 	default:
@@ -218,9 +225,9 @@ func primary(f *findings, p store.PostgresFacts, dsn *store.InspectedDSN) {
 	case p.Standby:
 		f.add(Red, checkPrimary, "this is a standby: it refuses every write", "name all servers in dsn, host=a,b with target_session_attrs=read-write; or promote it, if the primary is lost")
 	case p.ReadOnly:
-		f.add(Red, checkPrimary, "default_transaction_read_only is on for this role or database", "switch it off")
+		f.add(Red, checkPrimary, "default_transaction_read_only is on for this role or database", "switch it off: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only")
 	case dsn.Hosts > 1 && dsn.TargetSessionAttrs != "read-write" && dsn.TargetSessionAttrs != "primary":
-		f.add(Yellow, checkPrimary, "it takes writes; but dsn names several servers without target_session_attrs, and may find a standby next time", "target_session_attrs=read-write in dsn")
+		f.add(Yellow, checkPrimary, "it takes writes; but dsn names several servers without target_session_attrs, and may find a standby next time", "write target_session_attrs=read-write into dsn, or leave it out")
 	default:
 		f.green(checkPrimary, "it takes writes")
 	}
@@ -253,7 +260,7 @@ func replication(f *findings, p store.PostgresFacts, _ *store.InspectedDSN) {
 		f.add(Red, checkReplicas, fmt.Sprintf("synchronous_standby_names is %q and no such standby is connected: every commit hangs", p.SynchronousStandbys), "start the standby; or empty synchronous_standby_names and reload, and be without a copy")
 	case len(*f) > 0 && (*f)[len(*f)-1].Check == checkReplicas: // said
 	case len(all) > 0 && waited == 0:
-		f.add(Yellow, checkReplicas, strings.Join(all, ", ")+": commits wait for none, and a failover loses the last ones", "synchronous_standby_names = 'ANY 1 (…)'")
+		f.add(Yellow, checkReplicas, strings.Join(all, ", ")+": commits wait for none, and a failover loses the last ones", "set synchronous_standby_names = 'ANY 1 (…)' there, if none may be lost")
 	case len(all) > 0:
 		f.green(checkReplicas, "%s", strings.Join(all, ", "))
 	default:
@@ -265,9 +272,9 @@ func connections(f *findings, p store.PostgresFacts, dsn *store.InspectedDSN) {
 	seen := fmt.Sprintf("%d of %d in use, a process opens up to %d", p.Connections, p.MaxConnections, dsn.Conns)
 	switch {
 	case dsn.Conns > p.MaxConnections:
-		f.add(Red, checkConnections, seen, fmt.Sprintf("max_conns=%d or less in dsn, or a higher max_connections", p.MaxConnections))
+		f.add(Red, checkConnections, seen, fmt.Sprintf("set max_conns=%d or less in dsn, or raise max_connections", p.MaxConnections))
 	case p.Connections*10 > p.MaxConnections*9:
-		f.add(Yellow, checkConnections, seen, "max_connections above max_conns × processes; or a smaller max_conns in dsn")
+		f.add(Yellow, checkConnections, seen, "raise max_connections above max_conns × processes; or set a smaller max_conns in dsn")
 	default:
 		f.green(checkConnections, "%s", seen)
 	}
@@ -291,7 +298,7 @@ func encryption(f *findings, p store.PostgresFacts, dsn *store.InspectedDSN) {
 	case dsn.Loopback:
 		f.green(checkEncrypted, "not encrypted, on this machine")
 	default:
-		f.add(Red, checkEncrypted, "not encrypted, over a network: hashes, addresses and the password of dsn can be read", "sslmode=verify-full and sslrootcert=FILE in dsn")
+		f.add(Red, checkEncrypted, "not encrypted, over a network: hashes, addresses and the password of dsn can be read", "write sslmode=verify-full and sslrootcert=FILE into dsn")
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package doctor
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 // diskSpace gives the room that is left for others than root.
 func diskSpace(dir string) (free, all int64, known bool) {
@@ -27,4 +30,13 @@ func diskOf(dir string) any {
 func mayWrite(dir string) error {
 	const write = 2
 	return syscall.Access(dir, write)
+}
+
+// ownerOf gives the user to whom a file belongs.
+func ownerOf(info fs.FileInfo) (uid int, known bool) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(s.Uid), true
 }

@@ -145,7 +145,7 @@ func (d *Doctor) within(ctx context.Context, l look) findings {
 	ctx, cancel := context.WithTimeout(ctx, eachLimit)
 	defer cancel()
 	seen := make(chan findings, 1)
-	go func() { seen <- l.run(d, ctx) }()
+	go func() { seen <- d.safely(ctx, l) }()
 	select {
 	case f := <-seen:
 		return f
@@ -154,6 +154,18 @@ func (d *Doctor) within(ctx context.Context, l look) findings {
 	var f findings
 	f.add(Red, l.names[0].Name, fmt.Sprintf("no answer within %s", eachLimit), "something that this stands on is frozen, or the network drops what is sent: look at the findings before this one, and at the logs")
 	return f
+}
+
+// safely runs a look. What others answer may be more than a library expects; that
+// ends neither the others nor the program.
+func (d *Doctor) safely(ctx context.Context, l look) (f findings) {
+	defer func() {
+		if p := recover(); p != nil {
+			f = nil
+			f.add(Red, l.names[0].Name, fmt.Sprintf("the look broke off: %v", p), "see whether what answers there is what it should be; if it is, this is a fault of Usher: report it with this text")
+		}
+	}()
+	return l.run(d, ctx)
 }
 
 // close closes what was opened, as far as it was.
@@ -236,4 +248,7 @@ func size(bytes int64) string {
 }
 
 // oneLine is an error for a finding.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+func oneLine(err error) string {
+	text := err.Error()
+	return strings.Join(strings.Fields(text[:min(len(text), 2*longest)]), " ") // it is shortened there
+}

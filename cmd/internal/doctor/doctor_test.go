@@ -32,18 +32,31 @@ func good(dir string) map[string]any {
 	}
 }
 
-// examine looks at a configuration with some keys changed, where nothing runs.
+// examine looks at a configuration with some keys changed, where nothing runs. A nil
+// leaves one out.
 func examine(t *testing.T, changes map[string]any, only ...string) doctor.Report {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "usher.yaml")
+	write(t, file, "log: {format: text}\n", 0o600)
+	return examineFile(t, file, []string{}, changes, only...)
+}
+
+// examineFile has the file and variables besides.
+func examineFile(t *testing.T, file string, env []string, changes map[string]any, only ...string) doctor.Report {
 	t.Helper()
 	keys := good(t.TempDir())
 	for name, value := range changes {
-		keys[name] = value
+		if keys[name] = value; value == nil {
+			delete(keys, name)
+		}
 	}
-	file := filepath.Join(t.TempDir(), "usher.yaml")
-	if err := os.WriteFile(file, []byte("log: {format: text}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg, warnings, err := config.Load(config.Options{File: file, Env: []string{}, Overrides: keys, Examine: true})
+	return examineAs(t, file, env, keys, only...)
+}
+
+// examineAs looks at a file with nothing but these keys changed.
+func examineAs(t *testing.T, file string, env []string, keys map[string]any, only ...string) doctor.Report {
+	t.Helper()
+	cfg, warnings, err := config.Load(config.Options{File: file, Env: env, Overrides: keys, Examine: true})
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		t.Fatal(err)
@@ -55,6 +68,23 @@ func examine(t *testing.T, changes map[string]any, only ...string) doctor.Report
 	r := d.Run(t.Context())
 	validate(t, r)
 	return r
+}
+
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openDir is a folder that everybody on the machine may enter.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // wrong are the findings that are yellow or red: "red configuration.cookies".
@@ -78,7 +108,8 @@ func TestConfigurationsThatFightThemselves(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, ""},
-		{"session step", map[string]any{"selfservice.flows.registration.after.password.hooks": []any{map[string]any{"hook": "session"}}}, "yellow configuration.enumeration"},
+		{"session step", map[string]any{"security.account_enumeration.mitigate": nil, "selfservice.flows.registration.after.password.hooks": []any{map[string]any{"hook": "session"}}}, "yellow configuration.enumeration"},
+		{"session step, accepted", map[string]any{"selfservice.flows.registration.after.password.hooks": []any{map[string]any{"hook": "session"}}}, ""},
 		{"dev beyond loopback", map[string]any{"dev": true, "serve.public.host": "0.0.0.0", "rate_limits.enabled": true}, "red configuration.dev"},
 		{"long wait", map[string]any{"session.issue.timeout": "6s"}, "yellow configuration.deadlines"},
 		{"no limits", map[string]any{"serve.public.host": "0.0.0.0"}, "yellow configuration.rate_limits"},
@@ -113,6 +144,10 @@ func TestOneCauseIsOneFinding(t *testing.T) {
 	r := examine(t, map[string]any{"serve.admin.tls.cert.path": path, "serve.admin.tls.key.path": path}, "configuration.valid", "certificates")
 	if got := strings.Join(wrong(r), " "); got != "red certificates.listeners" || r.Findings[0].Status != doctor.Skipped {
 		t.Errorf("findings are %q and %+v, want red certificates.listeners alone", got, r.Findings[0])
+	}
+	r = examine(t, map[string]any{"bus.url": "tls://127.0.0.1:1", "bus.credentials": t.TempDir(), "bus.tls.ca": path + ".none", "dsn": "postgres://127.0.0.1:1/u"}, "configuration.valid", "certificates")
+	if got := strings.Join(wrong(r), " "); got != "red configuration.valid" {
+		t.Errorf("findings are %q, want red configuration.valid alone", got)
 	}
 }
 
@@ -176,28 +211,150 @@ func TestSecretsAreJudgedAndNeverShown(t *testing.T) {
 
 func TestFilesThatOthersRead(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "bus", "creds")
+	dir := filepath.Join(openDir(t), "bus", "creds")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	keys := map[string]any{"bus.url": "nats://127.0.0.1:1", "bus.credentials": dir}
 	path := filepath.Join(dir, "mint.json")
 	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o660: "yellow secrets.files", 0o644: "red secrets.files"} {
-		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		write(t, path, "{}", mode)
 		if got := strings.Join(wrong(examine(t, keys, "secrets.files")), " "); got != want {
 			t.Errorf("mode %04o: findings are %q, want %q", mode, got, want)
 		}
 	}
-	if err := errors.Join(os.Chmod(path, 0o666), os.Chmod(dir, 0o700)); err != nil { // others do not get to the file
+	for _, closed := range []string{dir, filepath.Dir(dir)} { // others do not get to the file
+		if err := errors.Join(os.Chmod(path, 0o666), os.Chmod(closed, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if got := wrong(examine(t, keys, "secrets.files")); len(got) > 0 {
+			t.Errorf("behind %s of its owner: findings are %q, want none", closed, got)
+		}
+		if err := os.Chmod(closed, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFilesWithSecretsWhoeverNamesThem has each file that a key or a variable names.
+func TestFilesWithSecretsWhoeverNamesThem(t *testing.T) {
+	t.Parallel()
+	const long, short = "hunter2hunter2hunter2", "hunter2"
+	for _, c := range []struct {
+		name, text string
+		mode       os.FileMode
+		want       string
+		// names gives variables and keys that name the file.
+		names func(path string) ([]string, map[string]any)
+	}{
+		{"dsn", "postgres://u:" + long + "@127.0.0.1:1/u", 0o644, "red", variable("USHER_DSN_FILE")},
+		{"dsn of a group", "postgres://u:" + long + "@127.0.0.1:1/u", 0o640, "", variable("USHER_DSN_FILE")},
+		{"dsn that is empty", "\n", 0o600, "red", variable("USHER_DSN_FILE")},
+		{"mail server", "smtps://u:" + long + "@127.0.0.1:1/", 0o646, "red", variable("USHER_COURIER__SMTP__CONNECTION_URI_FILE")},
+		{"cookies", long + long, 0o660, "yellow", variable("USHER_SECRETS__COOKIE_FILE")},
+		{"providers", "[{id: a, client_secret: " + long + "}]", 0o644, "red", variable("USHER_SELFSERVICE__METHODS__OIDC__CONFIG__PROVIDERS_FILE")},
+		{"no secret", "4433", 0o644, "", variable("USHER_SERVE__PUBLIC__PORT_FILE")},
+		{"client secret", long, 0o644, "red", provider("client_secret_file")},
+		{"short client secret", short, 0o600, "yellow", provider("client_secret_file")},
+		{"webhook", "whsec_" + long, 0o644, "red", func(path string) ([]string, map[string]any) {
+			return nil, map[string]any{"webhooks": []any{map[string]any{"name": "crm", "url": "https://crm.example.com/", "secret_file": path}}}
+		}},
+		{"key for PostgreSQL", "key", 0o644, "red", func(path string) ([]string, map[string]any) {
+			return nil, map[string]any{"dsn": "postgres://u@127.0.0.1:1/u?sslmode=verify-full&sslkey=" + path}
+		}},
+		{"passwords for PostgreSQL", "*:*:*:*:" + short, 0o644, "red", func(path string) ([]string, map[string]any) {
+			return nil, map[string]any{"dsn": "postgres://u@127.0.0.1:1/u?passfile=" + path}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := openDir(t)
+			path := filepath.Join(dir, "held")
+			write(t, path, c.text, c.mode)
+			file := filepath.Join(dir, "usher.yaml")
+			write(t, file, "log: {format: text}\n", 0o644)
+			env, keys := c.names(path)
+			r := examineFile(t, file, append(env, "USHER_LOG__LEVEL=info"), keys, "secrets.files")
+			if got := strings.TrimSuffix(strings.Join(wrong(r), " "), " secrets.files"); got != c.want {
+				t.Errorf("findings are %+v, want %q", r.Findings, c.want)
+			}
+			if text := fmt.Sprint(r.Findings); strings.Contains(text, short) || c.want != "" && !strings.Contains(text, path) {
+				t.Errorf("findings are %s, want the file named and no secret", text)
+			}
+		})
+	}
+}
+
+func variable(name string) func(string) ([]string, map[string]any) {
+	return func(path string) ([]string, map[string]any) { return []string{name + "=" + path}, nil }
+}
+
+func provider(key string) func(string) ([]string, map[string]any) {
+	return func(path string) ([]string, map[string]any) {
+		return nil, map[string]any{"selfservice.methods.oidc.config.providers": []any{map[string]any{"id": "a", key: path}}}
+	}
+}
+
+// TestTheConfigurationFileItself holds a secret or not.
+func TestTheConfigurationFileItself(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"log: {format: text}\n": "",
+		"selfservice: {methods: {oidc: {config: {providers: [{id: a, client_secret: hunter2}]}}}}\n": "red secrets.files",
+		"dsn: postgres://u:hunter2@one:1,two:2/u\n":                                                  "red secrets.files",
+		"dsn: postgres://u@one:1,two:2/u\n":                                                          "",
+	} {
+		file := filepath.Join(openDir(t), "usher.yaml")
+		write(t, file, text, 0o644)
+		if got := strings.Join(wrong(examineFile(t, file, []string{}, nil, "secrets.files")), " "); got != want {
+			t.Errorf("%s: findings are %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestASecretOfAnotherUser needs somebody who may give files away.
+func TestASecretOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives a file to another user")
+	}
+	path := filepath.Join(openDir(t), "held")
+	write(t, path, "hunter2hunter2hunter2hunter2", 0o600)
+	if err := os.Chown(path, 12345, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := wrong(examine(t, keys, "secrets.files")); len(got) > 0 {
-		t.Errorf("in a folder of its owner: findings are %q, want none", got)
+	file := filepath.Join(t.TempDir(), "usher.yaml")
+	write(t, file, "log: {format: text}\n", 0o600)
+	env := []string{"USHER_SECRETS__COOKIE_FILE=" + path}
+	if got := strings.Join(wrong(examineFile(t, file, env, nil, "secrets.files")), " "); got != "yellow secrets.files" {
+		t.Errorf("findings are %q, want yellow", got)
+	}
+	data := t.TempDir()
+	if err := os.Chown(data, 12345, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := wrong(examineFile(t, file, env, map[string]any{"data_dir": data}, "secrets.files")); len(got) > 0 {
+		t.Errorf("the user of the data folder: findings are %q, want none", got)
+	}
+}
+
+// TestASecretBehindALink is judged by where it is, as Kubernetes links to it.
+func TestASecretBehindALink(t *testing.T) {
+	t.Parallel()
+	dir := openDir(t)
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(closed, "held"), "postgres://127.0.0.1:1/u", 0o644)
+	path := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(closed, "held"), path); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "usher.yaml")
+	write(t, file, "log: {format: text}\n", 0o600)
+	if got := wrong(examineFile(t, file, []string{"USHER_DSN_FILE=" + path}, nil, "secrets.files")); len(got) > 0 {
+		t.Errorf("findings are %q, want none", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -245,18 +246,84 @@ func TestServersWithAnUnknownCertificate(t *testing.T) {
 	t.Parallel()
 	unknown := fmt.Errorf("connect: %w", x509.UnknownAuthorityError{})
 	d := away(t, 1, 1, unknown)
-	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "bus.tls.ca: the ca.pem") {
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "set bus.tls.ca to the ca.pem") {
 		t.Errorf("without bus.tls.ca: %+v, want it to be asked for", f)
 	}
 	d.Config.Bus.TLS.CA = "other.pem"
-	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "in bus.tls.ca") {
+	if f := d.lookBus(t.Context()); !strings.HasPrefix(f[0].Mend, "put into bus.tls.ca") {
 		t.Errorf("with another authority: %+v, want it to be named", f)
+	}
+}
+
+func TestHostsOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	writer := func(name, system string, timeline uint64, used int) store.Host {
+		return store.Host{Name: name, Writes: true, System: system, Timeline: timeline, Used: used}
+	}
+	standby := store.Host{Name: "b", System: "1"}
+	for _, c := range []struct {
+		name  string
+		hosts []store.Host
+		want  Status
+		seen  string // of the first finding, with what is to be done
+		mend  string
+	}{
+		{"a pair", []store.Host{writer("a", "1", 1, 3), standby}, Green, "a takes writes", ""},
+		{"promoted", []store.Host{{Name: "a", System: "1"}, writer("b", "1", 2, 3)}, Green, "b takes writes", ""},
+		{"no standby", []store.Host{writer("a", "1", 1, 3), {Name: "b", Err: errors.New("connection refused")}}, Yellow, "b: connection refused", "start it"},
+		{"no password there", []store.Host{writer("a", "1", 1, 3), {Name: "b", Err: &store.Refusal{Code: "28P01"}}}, Yellow, "b:", "password"},
+		{"another cluster", []store.Host{writer("a", "1", 1, 3), {Name: "b", System: "2"}}, Red, "b has the data of another", "pg_basebackup from a"},
+		{"a former primary", []store.Host{writer("a", "1", 1, 9), writer("b", "1", 2, 3)}, Red, "b (timeline 2, 3 connections) and a (timeline 1, 9 connections) take writes", "stop a now"},
+		{"two on one timeline", []store.Host{writer("a", "1", 2, 1), writer("b", "1", 2, 3)}, Red, "b (timeline 2, 3 connections) and a", "stop a now"},
+		{"two clusters", []store.Host{writer("a", "1", 1, 9), writer("b", "2", 1, 3)}, Red, "take writes at once", "take out of dsn"},
+		{"nobody", []store.Host{{Name: "a", System: "1"}, standby}, Red, "none takes writes", "pg_promote"},
+	} {
+		var f findings
+		judgeHosts(&f, c.hosts)
+		if len(f) != 1 || f[0].Status != c.want || !strings.Contains(f[0].Seen, c.seen) || !strings.Contains(f[0].Mend, c.mend) {
+			t.Errorf("%s: %+v, want one, %s, with %q → %q", c.name, f, c.want, c.seen, c.mend)
+		}
+	}
+}
+
+// TestALookThatNeverEnds is left alone when its time is over, and one that keeps to
+// its context is heard.
+func TestALookThatNeverEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		run  func(ctx context.Context, end <-chan struct{}) findings
+		took time.Duration
+		seen string
+	}{
+		{"frozen", func(_ context.Context, end <-chan struct{}) findings { <-end; return nil }, 6 * time.Second, "no answer within 5s"},
+		{"patient", func(ctx context.Context, _ <-chan struct{}) (f findings) {
+			<-ctx.Done()
+			f.add(Red, checkBus, "late", "x")
+			return f
+		}, 5 * time.Second, "late"},
+		{"broken", func(context.Context, <-chan struct{}) findings { panic("at the disco") }, 0, "broke off: at the disco"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				end := make(chan struct{})
+				defer close(end)
+				began := time.Now()
+				f := new(Doctor).within(t.Context(), look{names: []Check{{checkBus, ""}}, run: func(_ *Doctor, ctx context.Context) findings { return c.run(ctx, end) }})
+				if took := time.Since(began); took != c.took {
+					t.Errorf("it took %s, want %s", took, c.took)
+				}
+				if len(f) != 1 || f[0].Status != Red || f[0].Check != checkBus || !strings.Contains(f[0].Seen, c.seen) || f[0].Mend == "" {
+					t.Errorf("findings are %+v, want one that says %q", f, c.seen)
+				}
+			})
+		})
 	}
 }
 
 func TestDatabaseThatRefuses(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[string]string{"28P01": "password", "28000": "createuser", "3D000": "createdb", "53300": "max_connections", "57P03": "log"} {
+	for code, want := range map[string]string{"28P01": "password", "28000": "createuser", "3D000": "createdb", "53300": "max_connections", "53100": "make room", "57P03": "log"} {
 		if got := mendRefused(fmt.Errorf("open: %w", &store.Refusal{Code: code})); !strings.Contains(got, want) {
 			t.Errorf("mendRefused(%s) = %q, want %q in it", code, got, want)
 		}

@@ -18,11 +18,11 @@ func (d *Doctor) lookMail(ctx context.Context) (f findings) {
 	if c.Courier.SMTP.ConnectionURI.Reveal() == "" {
 		switch {
 		case c.KeepsMails() && !loopback(c.Serve.Public.Host):
-			f.add(Yellow, checkMail, "mails are kept in the mailbox of development, and others can connect", "courier.smtp.connection_uri and from_address")
+			f.add(Yellow, checkMail, "mails are kept in the mailbox of development, and others can connect", "set courier.smtp.connection_uri and from_address")
 		case c.KeepsMails():
 			f.green(checkMail, "mails are kept in the mailbox of development: 'usher mail list%s'", d.Flags)
 		case needed:
-			f.add(Red, checkMail, "verification is on, and there is no mail server", "courier.smtp.connection_uri and from_address")
+			f.add(Red, checkMail, "verification is on, and there is no mail server", "set courier.smtp.connection_uri and from_address")
 		default:
 			f.green(checkMail, "nothing needs mails")
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -111,7 +112,8 @@ func (s Style) marked(status Status, word string) string {
 // that is longer than a line, such as a path, stays whole.
 func (s Style) wrap(text string, indent int) (lines []string) {
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
+		word = Visible(word)
 		if line != "" && s.Width > 0 && indent+utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > s.Width {
 			lines = append(lines, line)
 			line = ""
@@ -122,4 +124,23 @@ func (s Style) wrap(text string, indent int) (lines []string) {
 		line += word
 	}
 	return append(lines, line)
+}
+
+// Visible writes what is no sign as its number, but for tabs and ends of lines: a name
+// in the database, or what a server says, may hold what a terminal takes as an order,
+// or as another direction.
+func Visible(text string) string {
+	var b strings.Builder
+	for i, r := range text {
+		_, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case r != '\n' && r != '\t' && !strconv.IsPrint(r):
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }

@@ -73,7 +73,17 @@ func (r Report) Count(s Status) (n int) {
 type findings []Finding
 
 func (f *findings) add(status Status, check, seen, mend string) {
-	*f = append(*f, Finding{Check: check, Status: status, Seen: seen, Mend: mend})
+	*f = append(*f, Finding{Check: check, Status: status, Seen: shortened(seen), Mend: shortened(mend)})
+}
+
+// longest is how much of a text a finding has: some of it comes from others.
+const longest = 2000
+
+func shortened(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
 }
 
 func (f *findings) green(check, format string, args ...any) {

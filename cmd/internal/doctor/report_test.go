@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,31 @@ database
 `
 	if out.String() != want {
 		t.Errorf("Write gives:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+// TestATerminalIsTakenNoOrders has names and messages of others with what terminals
+// obey: colours, a title, another direction, a bell, a byte that is no UTF-8.
+func TestATerminalIsTakenNoOrders(t *testing.T) {
+	t.Parallel()
+	bad := "crm\x1b[31m \x1b]0;title\x07 \u202egnp \u009b2J \x9b2J \x7f é✓"
+	r := doctor.Report{Status: doctor.Yellow, Findings: []doctor.Finding{
+		{Check: "database.retries", Status: doctor.Yellow, Seen: bad + " has failed", Mend: "usher worker show " + bad},
+		{Check: "bus.lag", Status: doctor.Skipped, Seen: bad},
+	}}
+	for _, width := range []int{0, 60} {
+		var out strings.Builder
+		r.Write(&out, doctor.Style{Width: width})
+		for i, c := range out.String() {
+			if c != '\n' && !strconv.IsPrint(c) {
+				t.Fatalf("Write gives %q at %d of:\n%q", c, i, out.String())
+			}
+		}
+		for _, want := range []string{`crm\x1b[31m`, `\x1b]0;title\a`, `\u202egnp`, `\u009b2J`, `\x9b2J`, `\x7f`, "é✓"} {
+			if strings.Count(out.String(), want) != 3 {
+				t.Errorf("Write gives:\n%s\nwant %s in it, three times", out.String(), want)
+			}
+		}
 	}
 }
 
