@@ -24,9 +24,6 @@ import (
 // source is the variable that chooses which Prometheus is asked.
 const source = "${datasource}"
 
-// exemplified are the series whose samples carry a trace.
-var exemplified = []string{"usher_http_request_duration_seconds_bucket", "usher_registration_step_duration_seconds_bucket", "usher_hook_attempt_duration_seconds_bucket"}
-
 // Check says what is wrong with the text of a dashboard, with the metrics that there are.
 func Check(text string, known metrics.Known) []string {
 	kinds := cog.NewRuntime()
@@ -164,8 +161,7 @@ func (c *checked) checkTarget(title string, q *prometheus.Dataquery) {
 			c.say("panel %q: its legend shows %q, which is no label", title, l[1])
 		}
 	}
-	with := slices.ContainsFunc(exemplified, func(series string) bool { return strings.Contains(q.Expr, series) })
-	if with && (q.Exemplar == nil || !*q.Exemplar) {
+	if c.known.Traced(filled(q.Expr)) && (q.Exemplar == nil || !*q.Exemplar) {
 		c.say("panel %q: it leaves the traces of its samples out", title)
 	}
 }
