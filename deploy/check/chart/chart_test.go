@@ -85,7 +85,7 @@ func TestEverythingIsRendered(t *testing.T) {
 	o := render(t, values(t, "all"))
 	for what, n := range map[string][2]int{
 		"Deployments": {len(o.Deployments), 4}, "Jobs": {len(o.Jobs), 1}, "test pods": {len(o.Pods), 1}, "Services": {len(o.Services), 5},
-		"ConfigMaps": {len(o.ConfigMaps), 2}, "autoscalers": {len(o.Scalers), 3}, "budgets": {len(o.Budgets), 4},
+		"ConfigMaps": {len(o.ConfigMaps), 3}, "autoscalers": {len(o.Scalers), 3}, "budgets": {len(o.Budgets), 4},
 		"network policies": {len(o.Policies), 5}, "Ingresses": {len(o.Ingresses), 2}, "monitors": {len(o.Monitors), 1}, "rules": {len(o.Rules), 1},
 	} {
 		if n[0] != n[1] {
@@ -104,6 +104,20 @@ func TestRulesAreThoseOfPrometheus(t *testing.T) {
 	if got, want := canonical(t, o.Rules[0].Object["spec"]), canonical(t, want); got != want {
 		t.Errorf("the rendered rules are others than those of the file:\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestDashboardIsThatOfGrafana: the chart has no copy that could differ.
+func TestDashboardIsThatOfGrafana(t *testing.T) {
+	t.Parallel()
+	for _, m := range render(t, values(t, "all")).ConfigMaps {
+		if m.Name == "id-usher-dashboard" {
+			if m.Labels["grafana_dashboard"] != "1" || m.Data["usher.json"] != checkout.Read(t, "deploy/grafana/usher.json") {
+				t.Errorf("labels %v and %d bytes are not what Grafana's sidecar is to find", m.Labels, len(m.Data["usher.json"]))
+			}
+			return
+		}
+	}
+	t.Error("no ConfigMap with the dashboard")
 }
 
 func canonical(t *testing.T, v any) string {
