@@ -150,7 +150,9 @@ func (p pod) checkEnd(say sayer) {
 	var drain int64
 	for _, e := range p.spec.Containers[0].Env {
 		if e.Name == "USHER_SERVE__DRAIN_DELAY" {
-			fmt.Sscanf(e.Value, "%ds", &drain)
+			if _, err := fmt.Sscanf(e.Value, "%ds", &drain); err != nil {
+				say("USHER_SERVE__DRAIN_DELAY is %q, want seconds", e.Value)
+			}
 		}
 	}
 	if g := p.spec.TerminationGracePeriodSeconds; g == nil || *g < drain+rest {

@@ -126,7 +126,7 @@ func (s service) outside() []error {
 	goes := s.Command[1] != "session"
 	var has bool
 	for name := range s.Networks {
-		has = has || !bool(s.project.Networks[name].Internal)
+		has = has || !s.project.Networks[name].Internal
 	}
 	switch {
 	case goes && !has:

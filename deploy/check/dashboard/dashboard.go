@@ -33,8 +33,8 @@ func Check(text string, known metrics.Known) []string {
 	kinds.RegisterDataqueryVariant(prometheus.VariantConfig())
 	// Decoded strictly a dashboard says what is wrong with it, in an error without text
 	// where nothing is, and is left without its panels.
-	var d dashboard.Dashboard
-	if err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" {
+	var d dashboard.Dashboard                                                                               //nolint:staticcheck // the file is of this form
+	if err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" { //nolint:staticcheck // as above
 		return strings.Split(err.Error(), "\n")
 	}
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
@@ -84,7 +84,7 @@ func (c *checked) say(format string, args ...any) {
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
 
-func (c *checked) checkVariables(d *dashboard.Dashboard) {
+func (c *checked) checkVariables(d *dashboard.Dashboard) { //nolint:staticcheck // as above
 	if d.Uid == nil || d.Title == nil || *d.Uid == "" || *d.Title == "" {
 		c.say("the dashboard has no uid or title")
 	}

@@ -39,7 +39,7 @@ const Hardening = "10-hardening.conf"
 
 // Check gives all that is wrong with a unit and its hardening, or nil.
 func (c *Checker) Check(name, text, hardening string) error {
-	options, err := unit.Deserialize(strings.NewReader(text))
+	options, err := unit.DeserializeOptions(strings.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
