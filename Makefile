@@ -27,6 +27,7 @@ check: ## format, vet, lint, layout, generated files unchanged, pure Go
 check-deploy: ## what deploy/ holds: parsed, rendered, started, and broken copies refused
 	$(GO) -C deploy/check mod tidy -diff
 	$(GO) -C deploy/check vet ./...
+	$(GO) -C deploy/check tool -modfile=../../.ci/tools.mod golangci-lint run -c ../../.ci/golangci.yml ./...
 	$(GO) -C deploy/check test -count=1 -timeout=30m ./... # what is cached does not know of files outside of its module
 
 bench: ## measure, floors and goals beside; PART=outbox one part

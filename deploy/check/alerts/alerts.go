@@ -88,6 +88,7 @@ func checkAlert(say sayer, r rulefmt.Rule, known metrics.Known) {
 	for _, problem := range known.Check(r.Expr) {
 		say("%s", problem)
 	}
+	checkInstallations(say, r.Expr)
 	if !slices.Contains([]string{"critical", "warning"}, r.Labels["severity"]) {
 		say("severity is %q, want critical or warning", r.Labels["severity"])
 	}
@@ -107,6 +108,38 @@ func checkAlert(say sayer, r rulefmt.Rule, known metrics.Known) {
 			}
 		}
 	}
+}
+
+// installation is the label that tells apart the installations which one Prometheus sees.
+const installation = "namespace"
+
+// checkInstallations wants what is summed up, or held against each other, to be of one
+// installation: else what is well hides what is not.
+func checkInstallations(say sayer, expression string) {
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expression)
+	if err != nil {
+		return // and said already
+	}
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.AggregateExpr:
+			if slices.Contains(n.Grouping, installation) == n.Without {
+				say("%s is not of one installation: want by (%s, …)", n, installation)
+			}
+		case *parser.BinaryExpr:
+			m := n.VectorMatching
+			if m != nil && slices.Contains(m.MatchingLabels, installation) != m.On && !isConstant(n.RHS) {
+				say("%s matches what is of another installation", n)
+			}
+		}
+		return nil
+	})
+}
+
+// isConstant tells whether an expression is one number that is of nothing.
+func isConstant(e parser.Expr) bool {
+	call, is := e.(*parser.Call)
+	return is && call.Func.Name == "vector"
 }
 
 // parts of each paragraph of the runbook.
@@ -138,7 +171,7 @@ func Fire(file, alert string, series []string, at time.Duration) (found []fired,
 	if err != nil {
 		return nil, err
 	}
-	defer suite.Close()
+	defer func() { _ = suite.Close() }() // a storage that is thrown away
 	group, rule, err := find(suite, file, alert)
 	if err != nil {
 		return nil, err

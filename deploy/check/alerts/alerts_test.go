@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -19,18 +20,9 @@ import (
 
 const file = "deploy/prometheus/alerts.yml"
 
-func known(t *testing.T) metrics.Known {
-	t.Helper()
-	k, err := metrics.Parse(checkout.Read(t, "deploy/METRICS.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	for _, problem := range Check(checkout.Read(t, file), checkout.Read(t, "deploy/RUNBOOK.md"), known(t)) {
+	for _, problem := range Check(checkout.Read(t, file), checkout.Read(t, "deploy/RUNBOOK.md"), metrics.Of(t)) {
 		t.Error(problem)
 	}
 }
@@ -41,7 +33,7 @@ func TestRunbookQueries(t *testing.T) {
 	asked := 0
 	for _, text := range regexp.MustCompile("`([^`]*(?:usher|process)_[^`]*[)}])`").FindAllStringSubmatch(checkout.Read(t, "deploy/RUNBOOK.md"), -1) {
 		asked++
-		for _, problem := range known(t).Check(text[1]) {
+		for _, problem := range metrics.Of(t).Check(text[1]) {
 			t.Errorf("%s: %s", text[0], problem)
 		}
 	}
@@ -92,31 +84,57 @@ func TestEachAlertFires(t *testing.T) {
 			if err != nil || len(found) > 0 {
 				t.Errorf("%v fire, %v, want none", found, err)
 			}
+			e.amongOthers(t, name, at)
 		})
 	}
 }
 
-// TestTwoInstallations sees that one that is well hides nothing of another, in a
-// namespace of its own, and that two leaders of two are not two of one.
-func TestTwoInstallations(t *testing.T) {
+// amongOthers sees that many installations that are well hide nothing of one that is
+// not, and that together they are no ill one.
+func (e example) amongOthers(t *testing.T, name string, at time.Duration) {
+	series := of("ill", e.fires)
+	for n := range 20 {
+		series = append(series, of(fmt.Sprintf("well-%d", n), e.quiet)...)
+	}
+	found, err := Fire(checkout.Path(t, file), name, series, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 1 || found[0].labels["namespace"] != "ill" || !strings.Contains(found[0].description, e.says) {
+		t.Errorf("among others that are well %v fire, want one of the namespace ill that says %q", found, e.says)
+	}
+}
+
+// of puts series into a namespace.
+func of(namespace string, series []string) (all []string) {
+	for _, s := range series {
+		all = append(all, strings.Replace(s, "{", `{namespace="`+namespace+`",`, 1))
+	}
+	return all
+}
+
+// TestNobodyLeads sees that the leader of another installation does not stand in for
+// one whose processes are all away.
+func TestNobodyLeads(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		series []string
-		fires  bool
-	}{
-		"UsherNoRelayLeader":   {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 0x20`}, true},
-		"UsherTwoRelayLeaders": {[]string{`usher_relay_leading{namespace="a"} 1x20`, `usher_relay_leading{namespace="b"} 1x20`}, false},
-		"UsherPartGone": {[]string{
-			`up{job="usher",part="api",namespace="a"} 1x20`, `up{job="usher",part="session",namespace="a"} 1x20`, `up{job="usher",part="hooks",namespace="a"} 1x20`,
-			`up{job="usher",part="api",namespace="b"} 1x20`, `up{job="usher",part="session",namespace="b"} 1x20`,
-		}, true},
-	} {
-		found, err := Fire(checkout.Path(t, file), name, tt.series, 10*time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if (len(found) == 1) != tt.fires || len(found) == 1 && found[0].labels["namespace"] != "b" {
-			t.Errorf("%s: %v fire, want one of the namespace b: %t", name, found, tt.fires)
+	found, err := Fire(checkout.Path(t, file), "UsherNoRelayLeader", []string{
+		`up{job="usher",part="api",namespace="a"} 1x20`, `usher_relay_leading{namespace="a"} 1x20`,
+		`up{job="usher",part="api",namespace="b"} 0x20`, `usher_relay_leading{namespace="b"} 1x3`,
+	}, 10*time.Minute)
+	if err != nil || len(found) != 1 || found[0].labels["namespace"] != "b" {
+		t.Errorf("%v fire, %v, want one of the namespace b", found, err)
+	}
+}
+
+// TestDiskOfWhatIsBelow sees that data on a disk that is mounted above it is watched too.
+func TestDiskOfWhatIsBelow(t *testing.T) {
+	t.Parallel()
+	for place, fires := range map[string]bool{"/": true, "/var": true, "/var/lib": true, "/var/lib/postgresql/15/main": true, "/var/log": false, "/home": false, "/variable": false} {
+		found, err := Fire(checkout.Path(t, file), "UsherDiskFills", []string{
+			`node_filesystem_avail_bytes{instance="n1",mountpoint="` + place + `"} 5x30`, `node_filesystem_size_bytes{instance="n1",mountpoint="` + place + `"} 100x30`,
+		}, 20*time.Minute)
+		if err != nil || (len(found) == 1) != fires {
+			t.Errorf("a full disk at %s: %v fire, %v, want one: %t", place, found, err, fires)
 		}
 	}
 }
@@ -140,10 +158,13 @@ func TestBrokenAlertsAreRefused(t *testing.T) {
 	}{
 		"unknown metric":          {false, "usher_outbox_depth", "usher_outbox_size", `no metric "usher_outbox_size"`},
 		"unknown label":           {false, `{state="dead"}`, `{status="dead"}`, `no label "status"`},
-		"grouped by another":      {false, "max by (hook) (usher_hook_pending)", "max by (name) (usher_hook_pending)", `no label "name" to group by`},
-		"rate of a gauge":         {false, "max(usher_outbox_oldest_seconds)", "max(rate(usher_outbox_oldest_seconds[5m]))", "is a gauge"},
-		"counter itself":          {false, "sum(increase(usher_relay_errors_total[10m]))", "sum(usher_relay_errors_total)", "is a counter"},
-		"not PromQL":              {false, "max(usher_outbox_depth)", "max(usher_outbox_depth", "unclosed"},
+		"grouped by another":      {false, "max by (namespace, hook) (usher_hook_pending)", "max by (namespace, name) (usher_hook_pending)", `no label "name" to group by`},
+		"rate of a gauge":         {false, "(usher_outbox_oldest_seconds)", "(rate(usher_outbox_oldest_seconds[5m]))", "is a gauge"},
+		"counter itself":          {false, "(increase(usher_relay_errors_total[10m]))", "(usher_relay_errors_total)", "is a counter"},
+		"not PromQL":              {false, "(usher_outbox_depth)", "(usher_outbox_depth", "unclosed"},
+		"of all installations":    {false, "max by (namespace) (usher_outbox_depth)", "max(usher_outbox_depth)", "max(usher_outbox_depth) is not of one installation"},
+		"but for installations":   {false, "max by (namespace) (usher_outbox_depth)", "max without (namespace) (usher_outbox_depth)", "is not of one installation"},
+		"by what another does":    {false, "          unless\n", "          unless on ()\n", "matches what is of another installation"},
 		"label that is not there": {false, "The hook {{ $labels.hook }} is behind", "The hook {{ $labels.queue }} is behind", `no label "queue" to show`},
 		"template":                {false, "The hook {{ $labels.hook }} is behind", "The hook {{ $labels.hook } is behind", "template"},
 		"severity":                {false, "labels: {severity: critical}", "labels: {severity: high}", `severity is "high"`},
@@ -165,7 +186,7 @@ func TestBrokenAlertsAreRefused(t *testing.T) {
 			t.Fatalf("%s: no %q to break", name, broken.old)
 		}
 		*in = strings.Replace(*in, broken.old, broken.new, 1)
-		problems := Check(alerts, runs, known(t))
+		problems := Check(alerts, runs, metrics.Of(t))
 		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, broken.want) }) {
 			t.Errorf("%s: problems = %q, want %q", name, problems, broken.want)
 		}

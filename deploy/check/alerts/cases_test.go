@@ -59,8 +59,10 @@ var examples = map[string]example{
 	},
 	"UsherSessionHopSlow": {
 		at: 20 * time.Minute,
-		fires: []string{`usher_registration_step_duration_seconds_bucket{step="hop",le="0.25"} 0+90x30`, `usher_registration_step_duration_seconds_bucket{step="hop",le="0.5"} 0+100x30`,
-			`usher_registration_step_duration_seconds_bucket{step="hop",le="+Inf"} 0+100x30`},
+		fires: []string{
+			`usher_registration_step_duration_seconds_bucket{step="hop",le="0.25"} 0+90x30`, `usher_registration_step_duration_seconds_bucket{step="hop",le="0.5"} 0+100x30`,
+			`usher_registration_step_duration_seconds_bucket{step="hop",le="+Inf"} 0+100x30`,
+		},
 		quiet: []string{`usher_registration_step_duration_seconds_bucket{step="hop",le="0.1"} 0+100x30`, `usher_registration_step_duration_seconds_bucket{step="hop",le="+Inf"} 0+100x30`},
 		says:  "475ms",
 	},

@@ -22,7 +22,7 @@ import (
 const folder = "deploy/chart/usher"
 
 // valuesFiles are what the chart is rendered with.
-var valuesFiles = []string{"minimum", "small", "all"}
+var valuesFiles = []string{"minimum", "small", "all", "odd", "acme"}
 
 func load(t *testing.T) *chart.Chart {
 	t.Helper()
@@ -31,6 +31,15 @@ func load(t *testing.T) *chart.Chart {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func render(t *testing.T, values map[string]any) *Objects {
+	t.Helper()
+	o, err := Render(load(t), "id", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 func values(t *testing.T, name string) map[string]any {
@@ -56,7 +65,7 @@ func TestLint(t *testing.T) {
 func TestChart(t *testing.T) {
 	t.Parallel()
 	for _, name := range valuesFiles {
-		o, err := Render(load(t), values(t, name))
+		o, err := Render(load(t), "id", values(t, name))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -73,13 +82,10 @@ func TestChart(t *testing.T) {
 // values turn on, no check sees.
 func TestEverythingIsRendered(t *testing.T) {
 	t.Parallel()
-	o, err := Render(load(t), values(t, "all"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := render(t, values(t, "all"))
 	for what, n := range map[string][2]int{
 		"Deployments": {len(o.Deployments), 4}, "Jobs": {len(o.Jobs), 1}, "test pods": {len(o.Pods), 1}, "Services": {len(o.Services), 5},
-		"ConfigMaps": {len(o.ConfigMaps), 2}, "autoscalers": {len(o.Scalers), 3}, "budgets": {len(o.Budgets), 4},
+		"ConfigMaps": {len(o.ConfigMaps), 3}, "autoscalers": {len(o.Scalers), 3}, "budgets": {len(o.Budgets), 4},
 		"network policies": {len(o.Policies), 5}, "Ingresses": {len(o.Ingresses), 2}, "monitors": {len(o.Monitors), 1}, "rules": {len(o.Rules), 1},
 	} {
 		if n[0] != n[1] {
@@ -90,13 +96,7 @@ func TestEverythingIsRendered(t *testing.T) {
 
 func TestRulesAreThoseOfPrometheus(t *testing.T) {
 	t.Parallel()
-	if got := checkout.Read(t, folder+"/files/alerts.yml"); got != checkout.Read(t, "deploy/prometheus/alerts.yml") {
-		t.Error("files/alerts.yml of the chart is not deploy/prometheus/alerts.yml: copy it")
-	}
-	o, err := Render(load(t), values(t, "all"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := render(t, values(t, "all"))
 	var want any
 	if err := yaml.Unmarshal([]byte(checkout.Read(t, "deploy/prometheus/alerts.yml")), &want); err != nil {
 		t.Fatal(err)
@@ -104,6 +104,20 @@ func TestRulesAreThoseOfPrometheus(t *testing.T) {
 	if got, want := canonical(t, o.Rules[0].Object["spec"]), canonical(t, want); got != want {
 		t.Errorf("the rendered rules are others than those of the file:\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestDashboardIsThatOfGrafana: the chart has no copy that could differ.
+func TestDashboardIsThatOfGrafana(t *testing.T) {
+	t.Parallel()
+	for _, m := range render(t, values(t, "all")).ConfigMaps {
+		if m.Name == "id-usher-dashboard" {
+			if m.Labels["grafana_dashboard"] != "1" || m.Data["usher.json"] != checkout.Read(t, "deploy/grafana/usher.json") {
+				t.Errorf("labels %v and %d bytes are not what Grafana's sidecar is to find", m.Labels, len(m.Data["usher.json"]))
+			}
+			return
+		}
+	}
+	t.Error("no ConfigMap with the dashboard")
 }
 
 func canonical(t *testing.T, v any) string {
@@ -142,7 +156,9 @@ func TestBrokenChartsAreRefused(t *testing.T) {
 		"a part without policy":      {"templates/networkpolicies.yaml", "range $part := include \"usher.parts\" . | fromJsonArray", `range $part := list "api" "session"`, "hooks: no network policy keeps it"},
 		"admin API on an ingress":    {"templates/ingress.yaml", "path: /console, pathType", "path: /, pathType", "only /console is for browsers"},
 		"ConfigMap after its job":    {"templates/migrate.yaml", `helm.sh/hook-weight: "-10"`, `helm.sh/hook-weight: "5"`, "before its ConfigMap"},
-		"scraped without a token":    {"templates/monitoring.yaml", "authorization:\n        credentials: {name: {{ .Values.admin.scrapeToken.existingSecret }}, key: {{ .Values.admin.scrapeToken.key }}}", "honorLabels: true", "field honorLabels not found"},
+		"scraped without a token":    {"templates/monitoring.yaml", "authorization:\n        credentials: {name: {{ .Values.admin.scrapeToken.existingSecret | quote }}, key: {{ .Values.admin.scrapeToken.key | quote }}}", "honorLabels: true", "field honorLabels not found"},
+		"scraped by an address":      {"templates/monitoring.yaml", `serverName: {{ include "usher.tlsName" . | quote }}`, "", "without the name of the certificate"},
+		"scraped without TLS":        {"templates/monitoring.yaml", `scheme: {{ include "usher.adminScheme" . | lower }}`, "scheme: http", "id-usher-api-admin by http"},
 		"unknown command":            {"templates/deployments.yaml", "args: [serve, {{ $part }}", "args: [run, {{ $part }}", `no command "run"`},
 		"unknown flag":               {"templates/migrate.yaml", "--from, /run/usher/secrets/scrape_token", "--file, /run/usher/secrets/scrape_token", "has no flag --file"},
 		"all of the memory":          {"templates/_pod.tpl", "0.85", "1.0", "GOMEMLIMIT"},
@@ -157,7 +173,7 @@ func TestBrokenChartsAreRefused(t *testing.T) {
 				t.Fatalf("%s has no %q to break", broken.file, broken.old)
 			}
 			c.Templates[at].Data = bytes.ReplaceAll(c.Templates[at].Data, []byte(broken.old), []byte(broken.new))
-			o, err := Render(c, values(t, "all"))
+			o, err := Render(c, "id", values(t, "all"))
 			if err != nil {
 				if !strings.Contains(err.Error(), broken.want) {
 					t.Errorf("Render = %v, want %q", err, broken.want)
@@ -183,24 +199,42 @@ func contains(problems []string, want string) bool {
 func TestValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"prots: {}":                                        "additional properties 'prots' not allowed",
-		"parts: {api: {replica: 3}}":                       "'replica' not allowed",
-		"parts: {api: {replicas: 0}}":                      "minimum",
-		"public: {port: 80}":                               "minimum",
-		"public: {url: id.example.org}":                    "does not match pattern",
-		"bus: {replicas: 2}":                               "must be one of",
-		"parts: {api: {resources: {limits: {}}}}":          "", // merged with the defaults: nothing is missing
-		"parts: {api: {resources: {limits: {cpu: null}}}}": "cpu",
-		"image: {digest: latest}":                          "does not match pattern",
-		"topologySpread: Sometimes":                        "must be one of",
-		"public: {url: \"\"}":                              "public.url is needed",
-		"bus: {existingSecret: \"\"}":                      "usher bus config",
-		"config: {dsn: memory}":                            "database.existingSecret",
-		"config: {secrets: {default: [x]}}":                "secrets.existingSecret",
-		"config: {dev: true}":                              "config.dev",
-		"config: {serve: {admin: {port: 1}}}":              "config.serve.admin.port",
-		"config: {a: [{client_secret: x}]}":                "client_secret_file",
-		"configSecret: x\nconfig: {log: {level: info}}":    "only one of them",
+		"prots: {}":                                                                    "additional properties 'prots' not allowed",
+		"parts: {api: {replica: 3}}":                                                   "'replica' not allowed",
+		"parts: {api: {replicas: 0}}":                                                  "minimum",
+		"public: {port: 80}":                                                           "minimum",
+		"public: {url: id.example.org}":                                                "does not match pattern",
+		"bus: {replicas: 2}":                                                           "must be one of",
+		"parts: {api: {resources: {limits: {}}}}":                                      "", // merged with the defaults: nothing is missing
+		"parts: {api: {resources: {limits: {cpu: null}}}}":                             "cpu",
+		"image: {digest: latest}":                                                      "does not match pattern",
+		"topologySpread: Sometimes":                                                    "must be one of",
+		"public: {url: \"\"}":                                                          "public.url is needed",
+		"bus: {existingSecret: \"\"}":                                                  "usher bus config",
+		"config: {dsn: memory}":                                                        "database.existingSecret",
+		"config: {secrets: {default: [x]}}":                                            "secrets.existingSecret",
+		"config: {dev: true}":                                                          "config.dev",
+		"config: {serve: {admin: {port: 1}}}":                                          "config.serve.admin.port",
+		"config: {a: [{client_secret: x}]}":                                            "config.a.0.client_secret may be a secret, and a ConfigMap keeps none: use client_secret_file",
+		"config: {a: {auth: {type: basic_auth}}}":                                      "config.a.auth may be a secret",
+		"config: {a: [{hook: web_hook, config: {headers: {X-Key: x}}}]}":               "config.a.0.config.headers may be a secret",
+		"config: {courier: {smtp: {headers: {X-Mailer: usher}}}}":                      "",
+		"config: {a: [{url: 'https://user:x@hooks.example.org/'}]}":                    "config.a.0.url is a URL with a secret in it",
+		"config: {a: [{url: 'https://x@hooks.example.org'}]}":                          "config.a.0.url is a URL with a secret in it",
+		"config: {a: [{url: 'https://hooks.example.org/?a=b&api_key=x'}]}":             "config.a.0.url is a URL with a secret in it",
+		"config: {a: [{url: 'https://hooks.example.org/@usher?a=b'}]}":                 "",
+		"config: {audit: {checkpoint: {sink: 'https://a:b@audit.example.org/'}}}":      "config.audit.checkpoint.sink is a URL",
+		"config: {a: {password: {enabled: true}, secret: 7}}":                          "config.a.secret may be a secret",
+		"config: {a: {password: {enabled: true}, secret_file: /run/usher/files/x}}":    "",
+		"files: {a.jsonnet: \"'postgres://usher:x@db/usher'\"}":                        "files.a.jsonnet is a URL with a secret in it, and a ConfigMap keeps none: secretFiles",
+		"files: {key.pem: '-----BEGIN EC PRIVATE KEY-----'}":                           "files.key.pem is a secret",
+		"extraEnv: [{name: USHER_DSN, value: memory}]":                                 "USHER_DSN is not for the environment",
+		"extraEnv: [{name: OTEL_EXPORTER_OTLP_HEADERS, value: a=b}]":                   "OTEL_EXPORTER_OTLP_HEADERS may be a secret: valueFrom",
+		"extraEnv: [{name: HTTPS_PROXY, value: 'http://a:b@proxy:3128'}]":              "HTTPS_PROXY is a URL with a secret in it: valueFrom",
+		"admin: {tlsSecret: x, tlsPublicCA: true}":                                     "admin.tlsName is needed",
+		"bus: {tlsSecret: x, tlsPublicCA: true}":                                       "nothing but the certificate of tlsClient",
+		"bus: {tlsClient: true}":                                                       "bus.tlsSecret is needed",
+		"configSecret: x\nconfig: {log: {level: info}}":                                "only one of them",
 		"parts: {api: {autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 3}}}": "more than maxReplicas",
 	} {
 		given := values(t, "minimum")
@@ -208,7 +242,7 @@ func TestValuesAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Render(load(t), chartutil.CoalesceTables(over, given))
+		_, err = Render(load(t), "id", chartutil.CoalesceTables(over, given))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -218,7 +252,7 @@ func TestValuesAreRefused(t *testing.T) {
 // TestWhatIsNeededIsNamed sees that the first render names all that is missing, not one after another.
 func TestWhatIsNeededIsNamed(t *testing.T) {
 	t.Parallel()
-	_, err := Render(load(t), nil)
+	_, err := Render(load(t), "id", nil)
 	if err == nil {
 		t.Fatal("the chart is rendered without what it needs")
 	}

@@ -150,20 +150,14 @@ func (p pod) checkEnd(say sayer) {
 	var drain int64
 	for _, e := range p.spec.Containers[0].Env {
 		if e.Name == "USHER_SERVE__DRAIN_DELAY" {
-			fmt.Sscanf(e.Value, "%ds", &drain)
+			if _, err := fmt.Sscanf(e.Value, "%ds", &drain); err != nil {
+				say("USHER_SERVE__DRAIN_DELAY is %q, want seconds", e.Value)
+			}
 		}
 	}
 	if g := p.spec.TerminationGracePeriodSeconds; g == nil || *g < drain+rest {
 		say("terminationGracePeriodSeconds must be %d or more: a drain delay of %d s and %d s for what runs", drain+rest, drain, rest)
 	}
-}
-
-// credentials are the files of the bus that each part uses; no part is given more.
-var credentials = map[string][]string{
-	"api":     {"admin-auth.creds", "admin-events.creds", "api-auth.creds", "api-events.creds", "delivery.creds", "mint.json", "provision.creds"},
-	"console": {"admin-auth.creds", "admin-events.creds", "api-auth.creds", "api-events.creds", "delivery.creds", "mint.json", "provision.creds"},
-	"session": {"session-events.creds", "session.creds"},
-	"hooks":   {"delivery.creds", "hooks.creds"},
 }
 
 func (p pod) checkVolumes(say sayer, o *Objects) {
@@ -181,26 +175,30 @@ func (p pod) checkVolumes(say sayer, o *Objects) {
 			}
 		}
 	}
-	var given []string
-	if bus, ok := volumes["bus"]; ok {
-		if len(bus.Secret.Items) == 0 {
-			say("the volume bus gives it all credentials of the bus")
+	if bus, ok := volumes["bus"]; ok && len(bus.Secret.Items) == 0 {
+		say("the volume bus gives it all credentials of the bus")
+	}
+}
+
+// credentials are the files of the bus that it is given, in order.
+func (p pod) credentials() (files []string) {
+	for _, v := range p.spec.Volumes {
+		if v.Name != "bus" || v.Secret == nil {
+			continue
 		}
-		for _, i := range bus.Secret.Items {
-			given = append(given, i.Key)
+		for _, i := range v.Secret.Items {
+			files = append(files, i.Key)
 		}
 	}
-	slices.Sort(given)
-	if !slices.Equal(given, credentials[p.part]) {
-		say("of the bus it gets %v, want %v", given, credentials[p.part])
-	}
+	slices.Sort(files)
+	return files
 }
 
 // secretKeys are keys of the configuration that hold a secret.
 var secretKeys = regexp.MustCompile(`^USHER_(DSN|SECRETS__.*|COURIER__SMTP__CONNECTION_URI|ADMIN_TOKEN)$`)
 
 // secretText is what a secret looks like.
-var secretText = regexp.MustCompile(`://[^/@\s]+:[^/@\s]+@|-----BEGIN [A-Z ]*PRIVATE KEY|usher_at_[0-9A-Za-z]|(?m)^\s*"?(client_secret|password|secret)"?:[ \t]*\S`)
+var secretText = regexp.MustCompile(`://[^/@\s]+@|-----BEGIN [A-Z ]*PRIVATE KEY|usher_at_[0-9A-Za-z]|(?m)^\s*"?(client_secret|password|secret)"?:[ \t]*\S`)
 
 // checkSecrets says where a secret would stand that everybody reads who sees the
 // objects: in a ConfigMap or the environment.

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -30,7 +31,18 @@ func (o *Objects) CheckProgram(usher, dir string) (problems []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
+	credentials, err := commands.Credentials(usher)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	secrets, err := secrets()
+	if err != nil {
+		return []string{err.Error()}
+	}
 	for _, p := range o.pods() {
+		if given := p.credentials(); !slices.Equal(given, credentials[p.part]) {
+			problems = append(problems, fmt.Sprintf("%s: of the bus it gets %v, want %v", p.name, given, credentials[p.part]))
+		}
 		for _, c := range p.containers() {
 			if err := known.Check(c.Args); err != nil {
 				problems = append(problems, fmt.Sprintf("%s: container %s: %v", p.name, c.Name, err))
@@ -39,17 +51,17 @@ func (o *Objects) CheckProgram(usher, dir string) (problems []string) {
 		if p.part == "test" {
 			continue
 		}
-		c := p.spec.Containers[0]
-		if err := o.checkConfig(usher, filepath.Join(dir, p.name), p, c); err != nil {
+		if err := o.checkConfig(usher, filepath.Join(dir, p.name), p, secrets); err != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", p.name, err))
 		}
 	}
 	return problems
 }
 
-// checkConfig has the program check the configuration as the container sees it.
-func (o *Objects) checkConfig(usher, dir string, p pod, c corev1.Container) error {
-	if err := o.writeVolumes(dir, p, c); err != nil {
+// checkConfig has the program check the configuration as the pod sees it.
+func (o *Objects) checkConfig(usher, dir string, p pod, secrets map[string]string) error {
+	c := p.spec.Containers[0]
+	if err := o.writeVolumes(dir, p, c, secrets); err != nil {
 		return err
 	}
 	var env []string
@@ -75,9 +87,8 @@ func at(dir, text string) string {
 	return text
 }
 
-// writeVolumes writes the files that a container finds, those of Secrets with
-// something of the right kind in them.
-func (o *Objects) writeVolumes(dir string, p pod, c corev1.Container) error {
+// writeVolumes writes the files that a container finds.
+func (o *Objects) writeVolumes(dir string, p pod, c corev1.Container, secrets map[string]string) error {
 	for _, m := range c.VolumeMounts {
 		v := p.spec.Volumes[slices.IndexFunc(p.spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })]
 		files := map[string]string{}
@@ -93,20 +104,16 @@ func (o *Objects) writeVolumes(dir string, p pod, c corev1.Container) error {
 		case v.Projected != nil:
 			for _, source := range v.Projected.Sources {
 				for _, i := range source.Secret.Items {
-					files[i.Path] = secretOf(i.Path)
+					files[i.Path] = cmp.Or(secrets[i.Path], random)
 				}
 			}
 		case v.Secret != nil && v.Name == "files":
-			files["staff"] = "of-the-client"
-		case v.Secret != nil && strings.HasSuffix(v.Name, "tls"), v.Secret != nil && v.Name == "database":
-			cert, key, err := certificate()
-			if err != nil {
-				return err
-			}
-			files["tls.crt"], files["tls.key"], files["ca.crt"] = cert, key, cert
+			files["staff"] = random
+		case v.Secret != nil && v.Name == "database":
+			files["ca.crt"] = secrets["ca.crt"]
 		case v.Secret != nil:
 			for _, i := range v.Secret.Items {
-				files[i.Path] = secretOf(i.Path)
+				files[i.Path] = cmp.Or(secrets[i.Path], random)
 			}
 		}
 		for name, text := range files {
@@ -122,26 +129,28 @@ func (o *Objects) writeVolumes(dir string, p pod, c corev1.Container) error {
 	return nil
 }
 
-func secretOf(name string) string {
-	switch name {
-	case "dsn":
-		return "postgres://usher:x@db:5432/usher?sslmode=verify-full\n"
-	case "connection_uri":
-		return "smtps://usher:x@mail:465\n"
-	case "scrape_token":
-		return "usher_at_" + strings.Repeat("0", 32)
-	}
-	return strings.Repeat("0123456789abcdef", 4) + "\n" + strings.Repeat("fedcba9876543210", 4) + "\n"
+// random is what is in files of Secrets that are not one of secrets.
+const random = "0123456789abcdef0123456789abcdef0123456789abcdef\nfedcba9876543210fedcba9876543210fedcba9876543210\n"
+
+// secrets are files of Secrets, with something of the right kind in them.
+func secrets() (map[string]string, error) {
+	cert, key, err := certificate("id.example.org")
+	return map[string]string{
+		"dsn":            "postgres://usher:x@db:5432/usher?sslmode=verify-full\n",
+		"connection_uri": "smtps://usher:x@mail:465\n",
+		"scrape_token":   "usher_at_" + strings.Repeat("0", 32),
+		"tls.crt":        cert, "tls.key": key, "ca.crt": cert,
+	}, err
 }
 
-// certificate makes one for a day, and its key.
-func certificate() (cert, key string, err error) {
+// certificate makes one of a name for a day, and its key.
+func certificate(name string) (cert, key string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", "", err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "id.example.org"}, DNSNames: []string{"id.example.org"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)

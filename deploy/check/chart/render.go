@@ -32,14 +32,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// release is what the chart is installed as.
-var release = chartutil.ReleaseOptions{Name: "id", Namespace: "id", Revision: 1, IsInstall: true}
-
-// Render gives the objects of the chart with some values, and its notes. Values that
-// the schema does not know, an undefined value in a template and a field that
+// Render gives the objects of a release of the chart with some values, and its notes.
+// Values that the schema does not know, an undefined value in a template and a field that
 // Kubernetes does not know are errors.
-func Render(c *chart.Chart, values map[string]any) (*Objects, error) {
-	all, err := chartutil.ToRenderValues(c, values, release, chartutil.DefaultCapabilities)
+func Render(c *chart.Chart, release string, values map[string]any) (*Objects, error) {
+	options := chartutil.ReleaseOptions{Name: release, Namespace: "id", Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(c, values, options, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, err
 	}

@@ -258,6 +258,14 @@ func (o *Objects) checkMonitor(u *unstructured.Unstructured) (problems []string)
 			if !slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == e.Port }) {
 				say("service %s has no port %q", s.Name, e.Port)
 			}
+			if slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool {
+				return p.Name == e.Port && (p.AppProtocol == nil || *p.AppProtocol != e.Scheme)
+			}) {
+				say("it asks service %s by %s", s.Name, e.Scheme)
+			}
+			if e.Scheme == "https" && e.TLSConfig.ServerName == "" {
+				say("it asks without the name of the certificate, which is for no address of a pod")
+			}
 			if e.Authorization.Credentials.Name == "" {
 				say("it asks without a token")
 			}

@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -19,6 +20,18 @@ type Command struct {
 
 // Of asks the program for its commands, all the way down.
 func Of(program string) (*Command, error) { return ask(program, nil) }
+
+// Credentials asks the program which files of the bus each part uses.
+func Credentials(program string) (of map[string][]string, err error) {
+	out, err := exec.Command(program, "bus", "credentials", "--json").Output()
+	if err == nil {
+		err = json.Unmarshal(out, &of)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("usher bus credentials: %w", err)
+	}
+	return of, nil
+}
 
 var (
 	flagLine = regexp.MustCompile(`^\s+(?:(-\w), )?(--[\w-]+)(?: (\w+))?(?:\s{2,}|$)`)

@@ -126,7 +126,7 @@ func (s service) outside() []error {
 	goes := s.Command[1] != "session"
 	var has bool
 	for name := range s.Networks {
-		has = has || !bool(s.project.Networks[name].Internal)
+		has = has || !s.project.Networks[name].Internal
 	}
 	switch {
 	case goes && !has:
@@ -193,6 +193,10 @@ func (s service) mounts() (problems []error) {
 			// The keys of the bus make any credential.
 			if v.Source == "bus" && s.Name != "setup" {
 				problems = append(problems, errors.New("volume bus is for setup alone"))
+			}
+			// The volume of a part has the credentials that the program says are its.
+			if v.Target == "/run/usher" && len(s.Command) > 1 && s.Command[0] == "serve" && v.Source != s.Command[1] {
+				problems = append(problems, fmt.Errorf("it gets the credentials of %s, not its own", v.Source))
 			}
 		case types.VolumeTypeBind:
 			if _, err := os.Stat(v.Source); err != nil {

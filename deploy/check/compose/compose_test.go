@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,29 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
+// TestCredentials: setup gives each part what the program says that it uses, and no more.
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	parts, err := commands.Credentials(checkout.Usher(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	volumes := compose.Volumes(t)
+	for part, want := range parts {
+		files, err := os.ReadDir(filepath.Join(volumes, part, "creds"))
+		if err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for _, f := range files {
+			got = append(got, f.Name())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s gets %v, want %v", part, got, want)
+		}
+	}
+}
+
 // here gives a configuration with the paths of this machine.
 func here(t *testing.T, path, volumes string, s types.ServiceConfig) string {
 	t.Helper()
@@ -141,6 +165,7 @@ func TestRefused(t *testing.T) {
 		{"not waiting for health", "      api-1: {condition: service_healthy}", "      api-1: {condition: service_started}", "not for its health"},
 		{"an unknown dependency", "      prometheus: {condition: service_healthy}", "      prometheuz: {condition: service_healthy}", "prometheuz"},
 		{"the keys of the bus for a part", "    - session:/run/usher:ro", "    - bus:/run/usher:ro", "setup alone"},
+		{"the credentials of another part", "    - session:/run/usher:ro", "    - api:/run/usher:ro", "not its own"},
 		{"no way to webhooks", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "hooks-1: it has no way out"},
 		{"no way to identity providers", "bus: {}, out: {}}", "bus: {}}", "api-1: it has no way out"},
 		{"a way out for the session workers", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "session-1: nothing of it goes out"},

@@ -24,9 +24,6 @@ import (
 // source is the variable that chooses which Prometheus is asked.
 const source = "${datasource}"
 
-// exemplified are the series whose samples carry a trace.
-var exemplified = []string{"usher_http_request_duration_seconds_bucket", "usher_registration_step_duration_seconds_bucket", "usher_hook_attempt_duration_seconds_bucket"}
-
 // Check says what is wrong with the text of a dashboard, with the metrics that there are.
 func Check(text string, known metrics.Known) []string {
 	kinds := cog.NewRuntime()
@@ -36,8 +33,8 @@ func Check(text string, known metrics.Known) []string {
 	kinds.RegisterDataqueryVariant(prometheus.VariantConfig())
 	// Decoded strictly a dashboard says what is wrong with it, in an error without text
 	// where nothing is, and is left without its panels.
-	var d dashboard.Dashboard
-	if err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" {
+	var d dashboard.Dashboard                                                                               //nolint:staticcheck // the file is of this form
+	if err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" { //nolint:staticcheck // as above
 		return strings.Split(err.Error(), "\n")
 	}
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
@@ -87,7 +84,7 @@ func (c *checked) say(format string, args ...any) {
 
 var labelValues = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
 
-func (c *checked) checkVariables(d *dashboard.Dashboard) {
+func (c *checked) checkVariables(d *dashboard.Dashboard) { //nolint:staticcheck // as above
 	if d.Uid == nil || d.Title == nil || *d.Uid == "" || *d.Title == "" {
 		c.say("the dashboard has no uid or title")
 	}
@@ -164,8 +161,7 @@ func (c *checked) checkTarget(title string, q *prometheus.Dataquery) {
 			c.say("panel %q: its legend shows %q, which is no label", title, l[1])
 		}
 	}
-	with := slices.ContainsFunc(exemplified, func(series string) bool { return strings.Contains(q.Expr, series) })
-	if with && (q.Exemplar == nil || !*q.Exemplar) {
+	if c.known.Traced(filled(q.Expr)) && (q.Exemplar == nil || !*q.Exemplar) {
 		c.say("panel %q: it leaves the traces of its samples out", title)
 	}
 }

@@ -11,18 +11,9 @@ import (
 
 const file = "deploy/grafana/usher.json"
 
-func known(t *testing.T) metrics.Known {
-	t.Helper()
-	k, err := metrics.Parse(checkout.Read(t, "deploy/METRICS.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	for _, problem := range Check(checkout.Read(t, file), known(t)) {
+	for _, problem := range Check(checkout.Read(t, file), metrics.Of(t)) {
 		t.Error(problem)
 	}
 }
@@ -56,7 +47,7 @@ func TestBrokenDashboardsAreRefused(t *testing.T) {
 			t.Errorf("%s: no %q to break", name, broken.old)
 			continue
 		}
-		problems := Check(strings.ReplaceAll(text, broken.old, broken.new), known(t))
+		problems := Check(strings.ReplaceAll(text, broken.old, broken.new), metrics.Of(t))
 		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, broken.want) }) {
 			t.Errorf("%s: problems = %.2000q, want %q", name, problems, broken.want)
 		}

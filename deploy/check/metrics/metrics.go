@@ -9,9 +9,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/usher-auth/usher/deploy/check/checkout"
 )
 
 // Known are metrics by name.
@@ -21,6 +24,7 @@ type Known map[string]Metric
 type Metric struct {
 	Type   string // counter, gauge, histogram; empty: not said
 	Labels []string
+	Traced bool // samples of its buckets carry a trace
 }
 
 // scraped are the labels that scrapes add to every metric.
@@ -28,24 +32,36 @@ var scraped = []string{"__name__", "job", "instance", "part", "namespace"}
 
 // others are metrics that are not ours, which whoever operates Usher may have besides.
 var others = Known{
-	"up":                          {"gauge", nil},
-	"node_filesystem_avail_bytes": {"gauge", []string{"mountpoint"}},
-	"node_filesystem_size_bytes":  {"gauge", []string{"mountpoint"}},
+	"up":                          {Type: "gauge"},
+	"node_filesystem_avail_bytes": {Type: "gauge", Labels: []string{"mountpoint"}},
+	"node_filesystem_size_bytes":  {Type: "gauge", Labels: []string{"mountpoint"}},
 	// Of prometheus-nats-exporter.
-	"gnatsd_varz_jetstream_stats_storage":      {"gauge", nil},
-	"gnatsd_varz_jetstream_config_max_storage": {"gauge", nil},
+	"gnatsd_varz_jetstream_stats_storage":      {Type: "gauge"},
+	"gnatsd_varz_jetstream_config_max_storage": {Type: "gauge"},
 }
 
 var (
 	row     = regexp.MustCompile(`(?m)^\| (usher_\w+) \| (\w+) \| ([^|]*) \|`)
 	runtime = regexp.MustCompile(`\b(?:go|process|promhttp)_\w+`)
+	traced  = regexp.MustCompile(`(?s)buckets of\s(.*?)\scarry the trace`)
 )
+
+// Of gives those of the repository's deploy/METRICS.md.
+func Of(t testing.TB) Known {
+	t.Helper()
+	known, err := Parse(checkout.Read(t, "deploy/METRICS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known
+}
 
 // Parse reads deploy/METRICS.md, and adds those of exporters beside Usher.
 func Parse(page string) (Known, error) {
 	known := maps.Clone(others)
+	carry := traced.FindString(page)
 	for _, r := range row.FindAllStringSubmatch(page, -1) {
-		known[r[1]] = Metric{r[2], strings.FieldsFunc(r[3], func(c rune) bool { return c == ',' || c == ' ' })}
+		known[r[1]] = Metric{r[2], strings.FieldsFunc(r[3], func(c rune) bool { return c == ',' || c == ' ' }), strings.Contains(carry, r[1])}
 	}
 	if _, ours := known["usher_build_info"]; !ours {
 		return nil, errors.New("the page has no table with usher_build_info: is it of another form?")
@@ -75,7 +91,7 @@ func (k Known) find(series string) (Metric, bool) {
 		if suffix == "_bucket" {
 			own = append(own, "le")
 		}
-		return Metric{"counter", own}, true
+		return Metric{"counter", own, m.Traced && suffix == "_bucket"}, true
 	}
 	return Metric{}, false
 }
@@ -157,6 +173,15 @@ func seriesOf(e parser.Expr) []string {
 		return nil
 	})
 	return slices.Sorted(maps.Keys(found))
+}
+
+// Traced tells whether samples of what an expression asks for carry a trace.
+func (k Known) Traced(expression string) bool {
+	e, err := parse(expression)
+	return err == nil && slices.ContainsFunc(seriesOf(e), func(series string) bool {
+		m, ok := k.find(series)
+		return ok && m.Traced
+	})
 }
 
 // Labels are those that what an expression asks for may have.

@@ -34,9 +34,12 @@ type Checker struct {
 
 const usher = "/usr/bin/usher"
 
-// Check gives all that is wrong with a unit, or nil.
-func (c *Checker) Check(name, text string) error {
-	options, err := unit.Deserialize(strings.NewReader(text))
+// Hardening is the drop-in that shuts in each unit.
+const Hardening = "10-hardening.conf"
+
+// Check gives all that is wrong with a unit and its hardening, or nil.
+func (c *Checker) Check(name, text, hardening string) error {
+	options, err := unit.DeserializeOptions(strings.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -45,7 +48,8 @@ func (c *Checker) Check(name, text string) error {
 		problems = append(problems, notifies(options)...)
 	}
 	problems = append(problems, shows(options)...)
-	path, err := c.write(name, text)
+	problems = append(problems, asserts(name, options))
+	path, err := c.write(name, text, hardening)
 	if err != nil {
 		return err
 	}
@@ -56,11 +60,19 @@ func (c *Checker) Check(name, text string) error {
 	return nil
 }
 
-// write writes a unit as systemd would read it, an instance of a template.
-func (c *Checker) write(name, text string) (string, error) {
+// write writes a unit as systemd would read it, an instance of a template, with its
+// hardening as a drop-in.
+func (c *Checker) write(name, text, hardening string) (string, error) {
 	text = strings.ReplaceAll(text, usher, c.Usher)
 	for path, program := range c.Others {
 		text = strings.ReplaceAll(text, path, program)
+	}
+	dropIn := filepath.Join(c.Dir, name+".d", Hardening)
+	if err := os.MkdirAll(filepath.Dir(dropIn), 0o700); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(dropIn, []byte(hardening), 0o600); err != nil {
+		return "", err
 	}
 	path := filepath.Join(c.Dir, strings.Replace(name, "@.", "@api.", 1))
 	return path, os.WriteFile(path, []byte(text), 0o600)
@@ -85,10 +97,22 @@ func harden(path string) error {
 	return nil
 }
 
-// values are those of a key of [Service].
+// asserts wants a unit not to start without what shuts it in, wherever it is installed.
+func asserts(name string, options []*unit.UnitOption) error {
+	var want []string
+	for _, folder := range []string{"/etc/systemd/system", "/usr/lib/systemd/system"} {
+		want = append(want, "|"+filepath.Join(folder, name+".d", Hardening))
+	}
+	if got := values(options, "AssertPathExists"); !slices.Equal(got, want) {
+		return fmt.Errorf("AssertPathExists is %q, want %q: without its hardening it is not to start", got, want)
+	}
+	return nil
+}
+
+// values are those of a key of a unit; no key here is of two sections.
 func values(options []*unit.UnitOption, key string) (all []string) {
 	for _, o := range options {
-		if o.Section == "Service" && o.Name == key {
+		if o.Name == key {
 			all = append(all, o.Value)
 		}
 	}

@@ -40,8 +40,29 @@ func TestUnits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Check(filepath.Base(file), string(text)); err != nil {
+		if err := c.Check(filepath.Base(file), string(text), checkout.Read(t, folder+"/"+units.Hardening)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestReadmeInstalls: what README.md says puts the hardening beside each unit.
+func TestReadmeInstalls(t *testing.T) {
+	t.Parallel()
+	lines := regexp.MustCompile(`(?s)install -m 644 \*\.service.*?\ndone\n`).FindString(checkout.Read(t, folder+"/README.md"))
+	to := t.TempDir()
+	install := exec.Command("sh", "-ec", strings.ReplaceAll(lines, "/etc/systemd/system", to))
+	install.Dir = checkout.Path(t, folder)
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("%s\n%v\n%s", lines, err, out)
+	}
+	installed, err := filepath.Glob(filepath.Join(to, "*.service"))
+	if err != nil || len(installed) < 4 {
+		t.Fatalf("%d units are installed, %v; want those of Usher and its bus", len(installed), err)
+	}
+	for _, path := range installed {
+		if text, err := os.ReadFile(filepath.Join(path+".d", units.Hardening)); err != nil || string(text) != checkout.Read(t, folder+"/"+units.Hardening) {
+			t.Errorf("%s is installed without its hardening: %v", filepath.Base(path), err)
 		}
 	}
 }
@@ -74,18 +95,7 @@ func TestRunbookNamesUnits(t *testing.T) {
 func TestBrokenUnits(t *testing.T) {
 	t.Parallel()
 	c := checker(t)
-	hardened := []string{"CapabilityBoundingSet=\n"}
-	for line := range strings.Lines(checkout.Read(t, folder+"/usher.service")) {
-		for _, begins := range []string{"Private", "Protect", "Restrict", "SystemCall", "NoNew", "Memory"} {
-			if strings.HasPrefix(line, begins) && !strings.HasPrefix(line, "Restart") {
-				hardened = append(hardened, line)
-			}
-		}
-	}
-	open := []string{}
-	for _, line := range hardened {
-		open = append(open, line, "")
-	}
+	hardening := checkout.Read(t, folder+"/"+units.Hardening)
 	for name, tt := range map[string]struct {
 		unit    string
 		replace []string
@@ -93,8 +103,9 @@ func TestBrokenUnits(t *testing.T) {
 	}{
 		"unknown key":           {"usher.service", []string{"RestartSec=", "RestartSecs="}, "Unknown key"},
 		"wrong value":           {"usher.service", []string{"ProtectSystem=strict", "ProtectSystem=very"}, "systemd-analyze verify"},
+		"starts without":        {"usher.service", []string{"AssertPathExists=|/etc", "ConditionPathExists=|/etc"}, "AssertPathExists is"},
 		"no such program":       {"usher.service", []string{"/bin/kill", "/bin/missing"}, "missing"},
-		"no hardening":          {"usher@.service", open, "systemd-analyze security"},
+		"no hardening":          {"usher@.service", []string{hardening, "[Service]\nNoNewPrivileges=yes\n"}, "systemd-analyze security"},
 		"not notify":            {"usher@.service", []string{"Type=notify", "Type=exec"}, "Type is"},
 		"no type":               {"usher.service", []string{"Type=notify\n", ""}, "Type is"},
 		"no watchdog":           {"usher.service", []string{"WatchdogSec=30s\n", ""}, "WatchdogSec"},
@@ -108,12 +119,13 @@ func TestBrokenUnits(t *testing.T) {
 		"no bus":                {"nats-server.service", []string{"/usr/bin/nats-server", "/usr/bin/nats"}, "/usr/bin/nats"},
 	} {
 		good := checkout.Read(t, folder+"/"+tt.unit)
-		broken := strings.NewReplacer(tt.replace...).Replace(good)
-		if broken == good {
+		replacer := strings.NewReplacer(tt.replace...)
+		broken, open := replacer.Replace(good), replacer.Replace(hardening)
+		if broken == good && open == hardening {
 			t.Errorf("%s: the test breaks nothing", name)
 			continue
 		}
-		if err := c.Check(tt.unit, broken); err == nil || !strings.Contains(err.Error(), tt.says) {
+		if err := c.Check(tt.unit, broken, open); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: Check = %v, want a refusal that says %q", name, err, tt.says)
 		}
 	}

@@ -9,8 +9,8 @@
 
 {{/* What selects the pods of a part: never changed, a Deployment cannot. */}}
 {{- define "usher.selector" -}}
-app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ .root.Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with get . "part" }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -20,15 +20,15 @@ app.kubernetes.io/component: {{ . }}
 {{ include "usher.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end -}}
 
 {{- define "usher.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+{{ printf "%s@%s" .repository .digest | quote }}
 {{- else -}}
-{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{ printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) | quote }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -57,9 +57,43 @@ given it cannot lose. mint.json makes the credentials of workers. */}}
   "migrate" (list)) . | toJson -}}
 {{- end -}}
 
+{{/* The name that the certificate of the admin listeners is for, one for all parts: by
+it Prometheus asks each of them. */}}
+{{- define "usher.tlsName" -}}
+{{- .Values.admin.tlsName | default (include "usher.fullname" .) -}}
+{{- end -}}
+
+{{/* What of a value may be a secret, each in a line: keys by their names, and URLs with a
+user, a password or a parameter that is one. A ConfigMap keeps none of them. */}}
+{{- define "usher.secretsIn" -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $v := .value -}}
+{{- $here := printf "%s.%s" $at $key -}}
+{{- $plain := not (or (kindIs "map" $v) (kindIs "slice" $v)) -}}
+{{- if and $v (or (has $key (list "client_secret" "auth")) (and (eq $key "headers") (ne $here "config.courier.smtp.headers")) (and $plain (has $key (list "password" "secret" "token")))) -}}
+{{ $here }} may be a secret{{ "\n" }}
+{{- else -}}
+{{- include "usher.secretsIn" (dict "at" $here "value" $v) -}}
+{{- end -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $i, $v := .value -}}
+{{- include "usher.secretsIn" (dict "at" (printf "%s.%d" $at $i) "value" $v) -}}
+{{- end -}}
+{{- else if kindIs "string" .value -}}
+{{- if or (regexMatch "://[^/?#\\s]*@" .value) (regexMatch "(?i)^https?://[^#]*[?&][^=&#]*(key|token|secret|password|sig|auth)[^=&#]*=" .value) -}}
+{{ $at }} is a URL with a secret in it{{ "\n" }}
+{{- else if regexMatch "-----BEGIN [A-Z ]*PRIVATE KEY|usher_at_[0-9A-Za-z]|whsec_[0-9A-Za-z]" .value -}}
+{{ $at }} is a secret{{ "\n" }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What is missing, or does not belong where it stands. */}}
 {{- define "usher.validate" -}}
 {{- $bad := list -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "usher.fullname" .)) }}{{ $bad = append $bad (printf "release %s: a Service cannot be called %s, only by letters, digits and -, with a letter first" .Release.Name (include "usher.fullname" .)) }}{{ end -}}
 {{- with .Values -}}
 {{- range $key, $why := dict
   "image.repository" (ternary "" "where you pushed what deploy/Containerfile builds" (ne .image.repository ""))
@@ -82,12 +116,27 @@ given it cannot lose. mint.json makes the credentials of workers. */}}
 {{- if hasKey (dig "serve" $l dict $c) . }}{{ $bad = append $bad (printf "config.serve.%s.%s: the chart sets it from %s, and from parts.console.url" $l . $l) }}{{ end -}}
 {{- end }}{{ end -}}
 {{- if hasKey (dig "serve" dict $c) "drain_delay" }}{{ $bad = append $bad "config.serve.drain_delay: the chart sets it from drainDelaySeconds" }}{{ end -}}
-{{- if regexMatch "\"(client_secret|auth)\":|\"(password|secret|token)\":\"" ($c | toJson) }}{{ $bad = append $bad "config holds a secret (client_secret, auth of a web_hook, or the like), and a ConfigMap keeps none: use client_secret_file and secretFiles, or give usher.yaml by configSecret" }}{{ end -}}
+{{- range compact (splitList "\n" (include "usher.secretsIn" (dict "at" "config" "value" $c))) }}
+{{- $bad = append $bad (printf "%s, and a ConfigMap keeps none: use client_secret_file and secretFiles, or give usher.yaml by configSecret" .) }}{{ end -}}
+{{- range compact (splitList "\n" (include "usher.secretsIn" (dict "at" "files" "value" .files))) }}
+{{- $bad = append $bad (printf "%s, and a ConfigMap keeps none: secretFiles names a Secret" .) }}{{ end -}}
+{{- range .extraEnv }}
+{{- if regexMatch "^USHER_(DSN|SECRETS__.*|COURIER__SMTP__CONNECTION_URI|ADMIN_TOKEN)" (get . "name") }}
+{{- $bad = append $bad (printf "extraEnv: %s is not for the environment: the chart gives secrets as files" (get . "name")) }}
+{{- else if and (get . "value") (regexMatch "(?i)(HEADERS|TOKEN|SECRET|PASSWORD|API_?KEY)$" (get . "name")) }}
+{{- $bad = append $bad (printf "extraEnv: %s may be a secret: valueFrom takes it from a Secret" (get . "name")) }}
+{{- end }}
+{{- range compact (splitList "\n" (include "usher.secretsIn" (dict "at" (printf "extraEnv: %s" (get . "name")) "value" (get . "value")))) }}
+{{- $bad = append $bad (printf "%s: valueFrom takes it from a Secret" .) }}{{ end -}}
+{{- end -}}
 {{- if and $c .configSecret }}{{ $bad = append $bad "config and configSecret: only one of them" }}{{ end -}}
 {{- if and .files .configSecret }}{{ $bad = append $bad "files and configSecret: put the files into that Secret" }}{{ end -}}
 {{- if hasKey .files "usher.yaml" }}{{ $bad = append $bad "files: usher.yaml is made of config" }}{{ end -}}
 {{- range $name, $p := .parts }}{{ with get $p "autoscaling" }}{{ if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
 {{- $bad = append $bad (printf "parts.%s.autoscaling: minReplicas %v is more than maxReplicas %v" $name .minReplicas .maxReplicas) }}{{ end }}{{ end }}{{ end -}}
+{{- if and .admin.tlsPublicCA (not .admin.tlsName) }}{{ $bad = append $bad "admin.tlsName is needed with admin.tlsPublicCA: a public authority knows no names of inside the cluster" }}{{ end -}}
+{{- if and .bus.tlsPublicCA .bus.tlsSecret (not .bus.tlsClient) }}{{ $bad = append $bad "bus.tlsSecret: with bus.tlsPublicCA it holds nothing but the certificate of tlsClient" }}{{ end -}}
+{{- if and .bus.tlsClient (not .bus.tlsSecret) }}{{ $bad = append $bad "bus.tlsSecret is needed with bus.tlsClient: a Secret with tls.crt and tls.key" }}{{ end -}}
 {{- if and .ingress.console.enabled (not .parts.console.replicas) }}{{ $bad = append $bad "ingress.console: parts.console.replicas is 0" }}{{ end -}}
 {{- end -}}
 {{- if $bad }}{{ fail (printf "\n\nThese values are not right:\n  - %s\n" (join "\n  - " $bad)) }}{{ end -}}

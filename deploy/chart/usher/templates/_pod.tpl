@@ -43,12 +43,12 @@ capabilities: {drop: [ALL]}
 - {name: USHER_BUS__URL, value: {{ $v.bus.url | quote }}}
 - {name: USHER_BUS__CREDENTIALS, value: /run/usher/bus}
 - {name: USHER_BUS__REPLICAS, value: {{ $v.bus.replicas | quote }}}
-{{- if $v.bus.tlsSecret }}
+{{- if and $v.bus.tlsSecret (not $v.bus.tlsPublicCA) }}
 - {name: USHER_BUS__TLS__CA, value: /run/usher/bus-tls/ca.crt}
+{{- end }}
 {{- if $v.bus.tlsClient }}
 - {name: USHER_BUS__TLS__CERT, value: /run/usher/bus-tls/tls.crt}
 - {name: USHER_BUS__TLS__KEY, value: /run/usher/bus-tls/tls.key}
-{{- end }}
 {{- end }}
 - {name: USHER_SERVE__PUBLIC__BASE_URL, value: {{ $v.public.url | quote }}}
 - {name: USHER_SERVE__PUBLIC__PORT, value: {{ $v.public.port | quote }}}
@@ -109,9 +109,9 @@ environment shows them. */}}
 {{- $v := .root.Values -}}
 - name: config
 {{- if $v.configSecret }}
-  secret: {secretName: {{ $v.configSecret }}, defaultMode: 0440}
+  secret: {secretName: {{ $v.configSecret | quote }}, defaultMode: 0440}
 {{- else }}
-  configMap: {name: {{ .config }}}
+  configMap: {name: {{ .config | quote }}}
 {{- end }}
 - name: data
   emptyDir: {sizeLimit: 64Mi}
@@ -120,34 +120,34 @@ environment shows them. */}}
     defaultMode: 0440
     sources:
       - secret:
-          name: {{ $v.database.existingSecret }}
-          items: [{key: {{ $v.database.key }}, path: dsn}]
+          name: {{ $v.database.existingSecret | quote }}
+          items: [{key: {{ $v.database.key | quote }}, path: dsn}]
       - secret:
-          name: {{ $v.secrets.existingSecret }}
+          name: {{ $v.secrets.existingSecret | quote }}
           items:
-            - {key: {{ $v.secrets.defaultKey }}, path: default}
+            - {key: {{ $v.secrets.defaultKey | quote }}, path: default}
             {{- with $v.secrets.cipherKey }}
-            - {key: {{ . }}, path: cipher}
+            - {key: {{ . | quote }}, path: cipher}
             {{- end }}
             {{- with $v.secrets.cookieKey }}
-            - {key: {{ . }}, path: cookie}
+            - {key: {{ . | quote }}, path: cookie}
             {{- end }}
       {{- with $v.mail }}
       {{- if .existingSecret }}
       - secret:
-          name: {{ .existingSecret }}
-          items: [{key: {{ .key }}, path: connection_uri}]
+          name: {{ .existingSecret | quote }}
+          items: [{key: {{ .key | quote }}, path: connection_uri}]
       {{- end }}
       {{- end }}
       {{- if eq .part "migrate" }}
       - secret:
-          name: {{ $v.admin.scrapeToken.existingSecret }}
-          items: [{key: {{ $v.admin.scrapeToken.key }}, path: scrape_token}]
+          name: {{ $v.admin.scrapeToken.existingSecret | quote }}
+          items: [{key: {{ $v.admin.scrapeToken.key | quote }}, path: scrape_token}]
       {{- end }}
 {{- with include "usher.credentials" .part | fromJsonArray }}
 - name: bus
   secret:
-    secretName: {{ $v.bus.existingSecret }}
+    secretName: {{ $v.bus.existingSecret | quote }}
     defaultMode: 0440
     items:
       {{- range . }}
@@ -156,20 +156,30 @@ environment shows them. */}}
 {{- end }}
 {{- if $v.bus.tlsSecret }}
 - name: bus-tls
-  secret: {secretName: {{ $v.bus.tlsSecret }}, defaultMode: 0440}
+  secret:
+    secretName: {{ $v.bus.tlsSecret | quote }}
+    defaultMode: 0440
+    items:
+      {{- if not $v.bus.tlsPublicCA }}
+      - {key: ca.crt, path: ca.crt}
+      {{- end }}
+      {{- if $v.bus.tlsClient }}
+      - {key: tls.crt, path: tls.crt}
+      - {key: tls.key, path: tls.key}
+      {{- end }}
 {{- end }}
 {{- with $v.database.caSecret }}
 - name: database
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with $v.secretFiles }}
 - name: files
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- range $listener := tuple "public" "admin" }}
 {{- with (get $v $listener).tlsSecret }}
 - name: {{ $listener }}-tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
 {{- end }}
 {{- end }}
 {{- end -}}
