@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -75,28 +76,32 @@ func newSystem(t *testing.T, dsn string) *system {
 data_dir: ./usher-data
 dsn: %q
 bus: {listen: "127.0.0.1:%s"}
-secrets: {default: [5f0c6d1a94b3e7820d4c1b6a9e8f7032415263748596a7b8c9d0e1f2a3b4c5d6]}
+secrets: {default: [%s]}
 serve: {public: {base_url: "http://%s/", host: 127.0.0.1, port: %s}, admin: {port: %s}}
 hashers: {argon2: {memory: 19MB}}
 security: {account_enumeration: {mitigate: false}}
 console: {setup_link: false}
 clients: {http: {private_ip_exception_urls: ["%s/*"]}}
 webhooks: [{name: crm, url: "%s/hook", events: [identity.created], secret_file: crm.secret}]
-`, dsn, port(free(t)), s.public, publicPort, adminPort, hook.URL, hook.URL)
+`, dsn, port(free(t)), oldSecret, s.public, publicPort, adminPort, hook.URL, hook.URL)
 	if err := os.WriteFile(filepath.Join(s.dir, "usher.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.environment = append(os.Environ(), "PATH="+filepath.Dir(checkout.Usher(t))+":"+postgresPath()+os.Getenv("PATH"), "HOOK=crm", "DATABASE="+dsn, "BUS_KEYS=")
+	s.environment = append(os.Environ(), "PATH="+filepath.Dir(checkout.Usher(t))+":"+postgresPath()+os.Getenv("PATH"), "HOOK=crm", "ADMIN=http://"+s.admin, "DATABASE="+dsn, "BUS_KEYS=")
 	s.run("usher migrate -c usher.yaml")
 	return s
+}
+
+func (s *system) command(script string) *exec.Cmd {
+	c := exec.Command("sh", "-ec", script)
+	c.Dir, c.Env = s.dir, s.environment
+	return c
 }
 
 // run runs shell commands in the system's folder.
 func (s *system) run(script string) string {
 	s.t.Helper()
-	c := exec.Command("sh", "-ec", script)
-	c.Dir, c.Env = s.dir, s.environment
-	out, err := c.CombinedOutput()
+	out, err := s.command(script).CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
@@ -204,6 +209,75 @@ func (s *system) register(name string) string {
 	return id
 }
 
+// The secret that the backup is made with, and the one after.
+const (
+	oldSecret = "5f0c6d1a94b3e7820d4c1b6a9e8f7032415263748596a7b8c9d0e1f2a3b4c5d6"
+	newSecret = "a94b3e7820d4c1b6a9e8f7032415263748596a7b8c9d0e1f2a3b4c5d65f0c6d1"
+)
+
+// secrets has the configuration name others.
+func (s *system) secrets(list string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "usher.yaml")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		text = regexp.MustCompile(`(?m)^secrets: .*$`).ReplaceAll(text, []byte("secrets: {default: "+list+"}"))
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// session signs somebody in, and gives the token.
+func (s *system) session(name string) string {
+	s.t.Helper()
+	_, answer := s.submit("login", map[string]any{"method": "password", "password": password, "identifier": name + "@example.org"})
+	token, _ := answer["session_token"].(string)
+	if token == "" {
+		s.t.Fatalf("%s gets no session: %v", name, answer)
+	}
+	return token
+}
+
+// whoami is the status of what a session is asked for.
+func (s *system) whoami(token string) int {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), "GET", "http://"+s.public+"/sessions/whoami", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("X-Session-Token", token)
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer got.Body.Close()
+	return got.StatusCode
+}
+
+// end signs a session out, as an app does.
+func (s *system) end(token string) {
+	s.t.Helper()
+	if status, body := s.ask("DELETE", "http://"+s.public+"/self-service/logout/api", strings.NewReader(`{"session_token":"`+token+`"}`)); status != http.StatusNoContent {
+		s.t.Fatalf("logout: %d %s", status, body)
+	}
+}
+
+func (s *system) delete(id string) {
+	s.t.Helper()
+	if status, body := s.ask("DELETE", "http://"+s.admin+"/admin/identities/"+id, nil); status != http.StatusNoContent {
+		s.t.Fatalf("delete: %d %s", status, body)
+	}
+}
+
+func (s *system) untilLogged(kind string) {
+	s.t.Helper()
+	s.until(kind+" is in the event log", func() bool {
+		return strings.Contains(s.run("usher events list --newest -c usher.yaml"), kind)
+	})
+}
+
 func (s *system) login(name string) int {
 	s.t.Helper()
 	status, _ := s.submit("login", map[string]any{"method": "password", "password": password, "identifier": name + "@example.org"})
@@ -214,19 +288,35 @@ func (s *system) login(name string) int {
 // and sees what is there.
 func tried(t *testing.T, dsn, section string, destroy func(*system)) {
 	t.Helper()
-	parts, then := blocks(t, section, 2), blocks(t, "Then", 2)
+	parts, then, back := blocks(t, section, 2), blocks(t, "Then", 2), blocks(t, "What a restore brings back", 3)
 	s := newSystem(t, dsn)
 	s.start()
 	ann := s.register("ann")
+	gone := s.register("gone")
+	ended, stays := s.session("ann"), s.session("ann")
 	s.until("the webhook got ann", func() bool { return s.times(ann) > 0 })
 	s.run(parts[0])
+	s.run(back[0])
 	s.register("late") // after the backup
+	s.end(ended)
+	s.delete(gone)
+	s.untilLogged("identity.deleted")
+	s.run(back[0])
 	s.kill()
 
 	if err := os.RemoveAll(filepath.Join(s.dir, "usher-data")); err != nil {
 		t.Fatal(err)
 	}
 	destroy(s)
+	s.secrets(`["` + newSecret + `"]`)
+	if out, err := s.command(parts[1]).CombinedOutput(); err == nil {
+		t.Errorf("a backup is restored without the secret of its day:\n%s", out)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, "usher-data")); err != nil {
+		t.Fatal(err)
+	}
+	destroy(s)
+	s.secrets(`["` + newSecret + `", "` + oldSecret + `"]`)
 	s.run(parts[1])
 	s.start()
 
@@ -238,6 +328,20 @@ func tried(t *testing.T, dsn, section string, destroy func(*system)) {
 	}
 	if out := s.run(then[0]); !strings.Contains(out, "intact") {
 		t.Errorf("%s= %s, want intact", then[0], out)
+	}
+	if s.login("gone") != http.StatusOK || s.whoami(ended) != http.StatusOK {
+		t.Error("the restore brings nobody back: the document says that it does")
+	}
+	s.run(back[1])
+	if s.login("gone") == http.StatusOK || s.whoami(ended) == http.StatusOK {
+		t.Error("who was deleted or signed out is still there")
+	}
+	if status := s.whoami(stays); status != http.StatusOK {
+		t.Errorf("a session that nobody ended: %d, want 200", status)
+	}
+	s.run(back[2])
+	if status := s.whoami(stays); status != http.StatusUnauthorized {
+		t.Errorf("after the end of all sessions: %d, want 401", status)
 	}
 	before := s.times(ann)
 	s.run(then[1])

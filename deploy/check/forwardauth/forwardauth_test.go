@@ -210,10 +210,30 @@ func (a answer) identity(t *testing.T) string {
 	if a.status != http.StatusOK || json.Unmarshal(a.body, &seen) != nil {
 		t.Fatalf("the application was not reached: %d %s", a.status, a.body)
 	}
-	if seen.Headers.Get("X-Session-Token") != "" {
-		t.Error("the application got the session token")
-	}
 	return strings.Join(seen.Headers.Values("X-Identity-Id"), ",")
+}
+
+// leaks says whether the application got something of the person's session.
+func (a answer) leaks(secret string) bool {
+	return secret == "" || bytes.Contains(a.body, []byte(secret))
+}
+
+const sessionCookie = "ory_kratos_session"
+
+// sessionOf is the value of the cookie that a browser sends there.
+func sessionOf(t *testing.T, c *http.Client, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range c.Jar.Cookies(u) {
+		if one.Name == sessionCookie {
+			return one.Value
+		}
+	}
+	t.Fatalf("the browser has no cookie %s", sessionCookie)
+	return ""
 }
 
 var csrf = regexp.MustCompile(`"name":"csrf_token","type":"hidden","value":"([^"]*)"`)
@@ -280,6 +300,7 @@ func TestBrowser(t *testing.T) {
 	if got := forged.identity(t); got != person.Identity.ID || bytes.Contains(forged.body, []byte("root")) {
 		t.Errorf("with forged headers the application got %s", forged.body)
 	}
+	theSession(t, s, c)
 	// A write goes through with its body, and is decided without it.
 	if got := ask(t, c, "POST", s.url+"/orders", map[string]int{"amount": 1}).identity(t); got != person.Identity.ID {
 		t.Errorf("POST: the application got %q", got)
@@ -300,6 +321,35 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
+// theSession sees that the application gets all cookies but that of the session,
+// wherever it stands among the others.
+func theSession(t *testing.T, s setup, c *http.Client) {
+	t.Helper()
+	session := sessionOf(t, c, s.url)
+	plain := &http.Client{Timeout: 10 * time.Second}
+	whole := sessionCookie + "=" + session
+	for sent, want := range map[string]string{
+		whole:                        "",
+		whole + "; a=1; b=2":         "a=1; b=2",
+		"a=1; " + whole + "; b=2":    "a=1;b=2",
+		"a=1; b=2; " + whole:         "a=1; b=2;",
+		"a=1;" + whole + ";b=2":      "a=1;b=2",
+		"x" + whole + "x; " + whole:  "x" + whole + "x;", // the name of another cookie
+		whole + "; a=1; " + whole:    "",                 // nothing rather than half of it
+		whole + "; " + sessionCookie: sessionCookie,
+	} {
+		got := ask(t, plain, "GET", s.url+"/orders", nil, "Cookie", sent)
+		got.identity(t)
+		var seen struct{ Headers http.Header }
+		if err := json.Unmarshal(got.body, &seen); err != nil {
+			t.Fatal(err)
+		}
+		if cookie := strings.Join(seen.Headers.Values("Cookie"), "|"); strings.TrimSpace(cookie) != want {
+			t.Errorf("of the cookies %q the application got %q, want %q", sent, cookie, want)
+		}
+	}
+}
+
 func TestApp(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(text string) string { return text })
@@ -311,11 +361,14 @@ func TestApp(t *testing.T) {
 		t.Errorf("a form without a session: %d, want 401: a redirect would lose it", a.status)
 	}
 	person := register(t, s, c, "api")
-	if got := ask(t, c, "GET", s.url+"/orders", nil, "X-Session-Token", person.SessionToken).identity(t); got != person.Identity.ID {
-		t.Errorf("by X-Session-Token the application got %q, want %q", got, person.Identity.ID)
-	}
-	if got := ask(t, c, "GET", s.url+"/orders", nil, "Authorization", "Bearer "+person.SessionToken).identity(t); got != person.Identity.ID {
-		t.Errorf("by a bearer token the application got %q, want %q", got, person.Identity.ID)
+	for _, header := range [][2]string{{"X-Session-Token", ""}, {"Authorization", "Bearer "}, {"Authorization", "bearer "}} {
+		got := ask(t, c, "GET", s.url+"/orders", nil, header[0], header[1]+person.SessionToken)
+		if id := got.identity(t); id != person.Identity.ID {
+			t.Errorf("by %s the application got %q, want %q", header[0], id, person.Identity.ID)
+		}
+		if got.leaks(person.SessionToken) {
+			t.Errorf("by %s the application got the person's session", header[0])
+		}
 	}
 	if a := ask(t, c, "GET", s.url+"/_whoami", nil, "X-Session-Token", person.SessionToken); a.status != 404 {
 		t.Errorf("/_whoami from outside: %d, want 404", a.status)
@@ -347,6 +400,30 @@ func TestRefused(t *testing.T) {
 			c := client(t)
 			person := register(t, s, c, "browser")
 			return ask(t, c, "GET", s.url+"/orders", nil, "X-Identity-Id", "root").identity(t) != person.Identity.ID
+		}},
+		{"the bearer token passed on", "proxy_set_header Authorization \"\";", "", func(t *testing.T, s setup) bool {
+			c := client(t)
+			token := register(t, s, c, "api").SessionToken
+			return ask(t, c, "GET", s.url+"/orders", nil, "Authorization", "Bearer "+token).leaks(token)
+		}},
+		{"the session token passed on", "proxy_set_header X-Session-Token \"\";", "", func(t *testing.T, s setup) bool {
+			c := client(t)
+			token := register(t, s, c, "api").SessionToken
+			return ask(t, c, "GET", s.url+"/orders", nil, "X-Session-Token", token).leaks(token)
+		}},
+		{"the cookie passed on", "proxy_set_header Cookie $other_cookies;", "", func(t *testing.T, s setup) bool {
+			c := client(t)
+			register(t, s, c, "browser")
+			session := sessionOf(t, c, s.url)
+			return ask(t, c, "GET", s.url+"/orders", nil).leaks(session)
+		}},
+		{"the cookie passed on behind another", "(?<before>(.*;)?) *", "(?<before>)", func(t *testing.T, s setup) bool {
+			c := client(t)
+			register(t, s, c, "browser")
+			session := sessionOf(t, c, s.url)
+			got := ask(t, &http.Client{Timeout: 10 * time.Second}, "GET", s.url+"/orders", nil, "Cookie", "a=1; "+sessionCookie+"="+session)
+			var seen struct{ Headers http.Header }
+			return json.Unmarshal(got.body, &seen) == nil && seen.Headers.Get("Cookie") != "a=1;"
 		}},
 		{"open when Usher is away", "proxy_pass http://usher/sessions/whoami;", "proxy_pass http://usher/sessions/whoami; proxy_intercept_errors on; error_page 502 504 =200 @open;", func(t *testing.T, s setup) bool {
 			_ = s.usher.Process.Kill()
