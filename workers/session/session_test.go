@@ -211,13 +211,14 @@ func TestFrozenWorkerCostsTheDeadline(t *testing.T) {
 	}
 }
 
-// One of two workers is frozen: the same request, asked again, gets its session.
+// One of two workers is frozen: the same request, asked again, gets its session. The
+// second question says that it is one: its session may be stored already.
 func TestAFrozenWorkerIsAskedPast(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
-	asked := make(chan string, 2)
+	asked := make(chan session.Request, 2)
 	b.run(t, worker.Options{Service: issuer(func(ctx context.Context, r session.Request) (*session.Session, error) {
-		asked <- r.ID
+		asked <- r
 		if len(asked) == 1 {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -229,8 +230,49 @@ func TestAFrozenWorkerIsAskedPast(t *testing.T) {
 	if _, err := b.client.Issue(t.Context(), r); err != nil {
 		t.Errorf("Issue with a frozen worker = %v, want the other's session", err)
 	}
-	if first, second := <-asked, <-asked; first != r.ID || second != r.ID {
-		t.Errorf("the workers were asked for %s and %s, want %s twice", first, second, r.ID)
+	first, second := <-asked, <-asked
+	if first.ID != r.ID || second.ID != r.ID {
+		t.Errorf("the workers were asked for %s and %s, want %s twice", first.ID, second.ID, r.ID)
+	}
+	if first.Again || !second.Again {
+		t.Errorf("asked again: %t, then %t; want the second question only to say so", first.Again, second.Again)
+	}
+}
+
+// Whoever answers only once it is asked again is slow, and must not have everybody asked
+// at every step: a question more is earned by a quick answer.
+func TestAQuickAnswerEarnsAQuestion(t *testing.T) {
+	t.Parallel()
+	for name, slow := range map[string]bool{"quick": false, "slow": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			again, end := make(chan struct{}, 8), make(chan struct{})
+			b.run(t, worker.Options{Service: issuer(func(_ context.Context, r session.Request) (*session.Session, error) {
+				switch {
+				case r.Again:
+					again <- struct{}{}
+					<-end // the first one is to be the answer
+				case slow:
+					<-again
+				}
+				return issued(r), nil
+			})})
+			defer close(end)
+			b.client.UseSpare(worker.MaxSpare) // so that it is asked again at half of the time only
+			r := request()
+			r.Deadline = time.Now().Add(patience)
+			if _, err := b.client.Issue(t.Context(), r); err != nil {
+				t.Fatalf("Issue = %v, want a session", err)
+			}
+			want := worker.MaxSpare
+			if !slow {
+				want--
+			}
+			if got := b.client.UsedSpare(); got != want {
+				t.Errorf("%d questions are used up behind a %s answer, want %d", got, name, want)
+			}
+		})
 	}
 }
 
