@@ -65,6 +65,9 @@ func declareSystem(t *testing.T, shape string, extra settings) *system {
 	} else if shape != "sqlite" {
 		s.dsn = storetest.PostgreSQL(t)
 	}
+	if err := os.Mkdir(filepath.Join(s.dir, "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	publicPort := freePort(t)
 	base := settings{
 		"data_dir": filepath.Join(s.dir, "data"),
@@ -183,7 +186,7 @@ func (s *system) busConfig(args ...string) (file, creds string) {
 }
 
 func (s *system) declareNATS(name string, args ...string) {
-	p := &process{name: name, bin: natsBin, args: args, log: filepath.Join(s.dir, name+".log")}
+	p := &process{name: name, bin: natsBin, args: args, log: s.log(name)}
 	s.processes[name] = p
 	s.order = append(s.order, name)
 }
@@ -205,11 +208,15 @@ func (s *system) add(name, part string, port int) {
 	s.processes[name] = &process{
 		name: name, bin: usherBin, env: env,
 		args: append(args, "--dev", "-c", s.config),
-		log:  filepath.Join(s.dir, name+".log"),
+		log:  s.log(name),
 	}
 	s.health[name] = adminURL + "/health/ready"
 	s.order = append(s.order, name)
 }
+
+// log is where a process prints to: not into the folder of the configuration, which all
+// of them watch, or each line would wake every one of them.
+func (s *system) log(name string) string { return filepath.Join(s.dir, "log", name+".log") }
 
 func (s *system) waitReady(name string) {
 	s.t.Helper()
