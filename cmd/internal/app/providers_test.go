@@ -192,7 +192,7 @@ func TestCheckAsksNoProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(cfg); err != nil || provider.Calls("/.well-known/openid-configuration") > 0 {
+	if _, err := Check(cfg); err != nil || provider.Calls("/.well-known/openid-configuration") > 0 {
 		t.Errorf("Check = %v with %d calls, want none", err, provider.Calls("/.well-known/openid-configuration"))
 	}
 }
