@@ -213,8 +213,12 @@ func (p *process) keep(cfg *config.Config) {
 }
 
 // force has the database signed in to as a configuration says, seals the keys with its
-// secrets, and puts it in force.
+// secrets, and puts it in force. One that cannot be put in force changes nothing: with
+// the secrets that it is refused with, no other process could open the keys.
 func (p *process) force(ctx context.Context, cfg *config.Config) error {
+	if err := p.overrides.usable(cfg); err != nil {
+		return err
+	}
 	if cfg.DSN.SameServer(p.cfg.DSN) {
 		if err := p.store.SignIn(cfg.DSN.Reveal()); err != nil {
 			return err
