@@ -28,7 +28,7 @@ import (
 // configured is a process with a configuration in force, and nothing started.
 func configured(t *testing.T, overrides map[string]any) *process {
 	t.Helper()
-	p := &process{live: &live{}, log: slog.New(slog.DiscardHandler)}
+	p := &process{inForce: inForce{live: &live{}}, log: slog.New(slog.DiscardHandler)}
 	reconfigure(t, p, overrides)
 	return p
 }
