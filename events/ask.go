@@ -14,7 +14,8 @@ import (
 // Why a request has no answer.
 var (
 	// ErrNoWorker says that the request reached nobody: no worker listens, or
-	// the bus is away. It is known at once.
+	// the bus is away. It is known at once, or after a moment in which the bus could
+	// have come back.
 	ErrNoWorker = errors.New("no worker")
 	// ErrTimeout says that nobody answered by the deadline. Whether a worker did
 	// what was asked is unknown.
@@ -69,7 +70,11 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 	if parent := TraceParent(ctx); parent != "" {
 		header[HeaderTraceParent] = []string{parent}
 	}
-	reply, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: header, Data: payload})
+	message := &nats.Msg{Subject: subject, Header: header, Data: payload}
+	reply, err := nc.RequestMsgWithContext(ctx, message)
+	if errors.Is(err, nats.ErrReconnectBufExceeded) && comesBack(ctx, nc) {
+		reply, err = nc.RequestMsgWithContext(ctx, message)
+	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), away(err):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)
@@ -101,6 +106,28 @@ func ErrorSince(nc *nats.Conn, former error) error {
 		return err
 	}
 	return nil
+}
+
+// moment is how long a request waits for a connection: one that goes over to another
+// credential, or to another server, is there again within it.
+const moment = 100 * time.Millisecond
+
+// comesBack waits a moment for a connection and tells whether it is there.
+func comesBack(ctx context.Context, nc *nats.Conn) bool {
+	back := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(back)
+	if nc.IsConnected() {
+		return true
+	}
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-back:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // away tells whether err means that the message did not leave this process.

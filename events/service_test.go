@@ -180,6 +180,26 @@ func TestClocksMayDiffer(t *testing.T) {
 	}
 }
 
+// A connection that went over to another credential was away for some milliseconds, and
+// whoever asked in them was told that there is no worker.
+func TestAskWaitsForItsConnection(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	api := b.connectTCP(events.UserAPIAuth)
+	stop := serve(t, b.connect(events.UserSession), func(context.Context, events.Request) ([]byte, error) { return []byte("{}"), nil })
+	for range 10 {
+		if err := api.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := events.Ask(t.Context(), api, events.SubjectSessionIssue, "id", soon(), nil); err != nil {
+			t.Errorf("Ask by a connection that is made anew = %v, want an answer", err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Serve() = %v, want nil", err)
+	}
+}
+
 func TestWhyThereIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

@@ -25,7 +25,9 @@ func configCheckCommand(g *global) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, warnings, err := config.Load(g.options())
 			if err == nil {
-				err = app.Check(cfg)
+				var more []config.Warning
+				more, err = app.Check(cfg)
+				warnings = append(warnings, more...)
 			}
 			if err != nil {
 				if g.json {

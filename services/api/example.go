@@ -103,10 +103,10 @@ func (c *Compiled) Examples(of Registered) ([]Example, error) {
 // exampleAnswer is what the public listener makes of an action.
 func exampleAnswer(c *Compiled, answer func(*Server, *exchange) error) *exampleWriter {
 	s := New(Options{
-		Current: func() InForce { return InForce{Settings: c} },
-		Errors:  noErrors{},
-		Log:     slog.New(slog.DiscardHandler),
-		Now:     func() time.Time { return exampleTime },
+		Current:       func() InForce { return InForce{Settings: c} },
+		PublicOptions: PublicOptions{Errors: noErrors{}},
+		Log:           slog.New(slog.DiscardHandler),
+		Now:           func() time.Time { return exampleTime },
 	})
 	e := &endpoint{server: s, route: "example", kind: public, methods: every(func(x *exchange) error { return answer(s, x) })}
 	r := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: route(flow.Registration)}, Header: http.Header{"X-Request-Id": {exampleID(1).String()}}}

@@ -3,13 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/maypok86/otter/v2"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/flow"
@@ -17,106 +15,8 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
-	"github.com/usher-auth/usher/services/stats"
 	"github.com/usher-auth/usher/services/verification"
 )
-
-// Options are what a server is made of. All fields are needed but those that
-// say otherwise.
-//
-// An error of a store that holds "for now" has a method Unavailable() bool; it
-// is answered with 503.
-type Options struct {
-	// Current gives what is in force; a request goes by what it got first.
-	Current     func() InForce
-	Flows       Flows
-	Linker      Linker
-	Sessions    Sessions
-	OwnSessions OwnSessions
-	Finder      Finder
-	Identities  Identities
-	Errors      Errors
-	Events      Events
-	Tokens      Tokens
-	// Ledger, Messages, Grants, Audit, AuditCheck, Journal and Webhooks are for
-	// the admin listener.
-	Ledger     session.Ledger
-	Messages   Messages
-	Grants     Grants
-	Audit      Audit
-	AuditCheck AuditCheck
-	Journal    Journal
-	// Hooks, Failures, Redeliverer and Checker are for those who declare hooks and look
-	// after them; without Hooks their routes are left out. BusURL is where workers
-	// find the bus.
-	Hooks       Hooks
-	Failures    Failures
-	Redeliverer Redeliverer
-	Checker     Checker
-	// Overrides are the settings that operators save; without them their routes are
-	// left out.
-	Overrides Overrides
-	BusURL    string
-	// BusCA gives who signs the certificates of the bus, as PEM; nil or empty where
-	// a program has to know none.
-	BusCA    func() string
-	Webhooks Webhooks
-	// Timelines tells what became of registrations; nil leaves its route out.
-	Timelines Timelines
-	// SessionWorkers is left out with its route where it is nil.
-	SessionWorkers SessionWorkers
-	// Stats gives the last hour of all processes; nil leaves its route out.
-	Stats func() stats.Hour
-	// Checks make up /health/ready, those of the process alone /health/accepting; may be empty.
-	Checks []Check
-	// Pages is mounted under /ui/ of the public listener, Console under /console/,
-	// Plan at /admin/plan and Metrics at /metrics of the admin one; nil leaves them
-	// out. The console knows by itself who comes.
-	Pages, Console, Plan, Metrics http.Handler
-	// Profile gives what answers at /debug/pprof/NAME of the admin listener, for owners
-	// alone, or nil where there is no such profile; a nil Profile leaves the route out.
-	Profile func(name string) http.Handler
-	// CSRFKey is the same for all servers of an installation, 32 bytes or more.
-	CSRFKey []byte
-	// Guarded says that the admin listener can be reached from other machines:
-	// then every route but health wants a bearer token.
-	Guarded bool
-	// ShowMails shows administrators what mails say, which holds codes: in
-	// development.
-	ShowMails bool
-	// Draining is closed when this process is to end: answers that wait for events
-	// end then. Nil is never.
-	Draining <-chan struct{}
-	// Heartbeat is how long a stream of events is silent at most; 0 means 15 s.
-	Heartbeat time.Duration
-	Version   string
-	Log       *slog.Logger
-	Now       func() time.Time
-	// Tracer records a span for each request, but those for health and metrics; nil is none.
-	Tracer trace.Tracer
-	// Observe is told of each answer, with the request's context; nil is fine. The
-	// route is a pattern, never a path; a method that HTTP does not know is "other".
-	Observe func(ctx context.Context, route, method string, status int, d time.Duration)
-	// ObserveProvider is told what became of each attempt at a provider that began or
-	// came back: "started", "proven", "denied", "unavailable", "refused", "stray",
-	// which belongs to no attempt, or "error", which is this side's; nil is fine.
-	ObserveProvider func(provider, result string)
-	// ObserveLimit is told of each request that a limit has refused; nil is fine.
-	ObserveLimit func(class string)
-}
-
-// InForce is all that one configuration decides: an answer never mixes two. All
-// fields are needed but Providers, which nil leaves out.
-type InForce struct {
-	Settings     *Compiled
-	Schemas      Schemas
-	Registration Registrar
-	Login        Authenticator
-	Verification Verifier
-	// Providers are those that people may sign in with.
-	Providers     Providers
-	Administrator Administrator
-}
 
 // Schemas are the configured identity schemas.
 type Schemas interface {

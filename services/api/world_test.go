@@ -100,16 +100,19 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	}
 	w.options = api.Options{
 		Current: func() api.InForce { now := w.inForce; now.Settings = w.compiled; return now },
-		Flows:   w, Sessions: w, OwnSessions: w, Finder: w, Identities: w, Errors: w, Events: w, Tokens: w,
-		Audit: auditMemory{w}, AuditCheck: audit.NewCheck(auditMemory{w}, time.Now), Journal: &w.journal,
-		Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Webhooks: newWebhooks(), Timelines: timelines{},
-		CSRFKey: []byte("a csrf key that is long enough.."),
-		Stats:   func() stats.Hour { return stats.NewCollector(time.Now).Hour() },
-		Version: "1.2.3",
-		Log:     slog.New(slog.NewJSONHandler(w.log, nil)),
-		Now:     time.Now,
+		PublicOptions: api.PublicOptions{
+			Flows: w, Linker: &settings.Service{Store: w, Now: time.Now}, OwnSessions: w, Finder: w, Errors: w,
+			CSRFKey: []byte("a csrf key that is long enough.."),
+		},
+		AdminOptions: api.AdminOptions{
+			Tokens: w, Ledger: &w.ledger, Messages: &w.mails, Grants: adminGrants{w}, Events: w,
+			Audit: auditMemory{w}, AuditCheck: audit.NewCheck(auditMemory{w}, time.Now), Journal: &w.journal,
+		},
+		OperatorOptions: api.OperatorOptions{
+			Webhooks: newWebhooks(), Timelines: timelines{}, Stats: func() stats.Hour { return stats.NewCollector(time.Now).Hour() },
+		},
+		Sessions: w, Identities: w, Version: "1.2.3", Log: slog.New(slog.NewJSONHandler(w.log, nil)), Now: time.Now,
 	}
-	w.options.Linker = &settings.Service{Store: w, Now: time.Now}
 	for _, c := range change {
 		c(w)
 	}

@@ -1,7 +1,9 @@
 package operator_test
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -238,6 +240,30 @@ func TestKeptTokens(t *testing.T) {
 		if changed != step.changed && err == nil || !errors.Is(err, step.err) {
 			t.Errorf("%d: KeepToken(%s, %s) = %t, %v, want %t, %v", n, step.name, step.scope, changed, err, step.changed, step.err)
 		}
+	}
+	stop, asked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			if _, _, ok, err := w.Tokens.AdminToken(t.Context(), sha256.Sum256([]byte(chosen("b").Reveal()))); !ok || err != nil {
+				asked <- fmt.Errorf("AdminToken = %t, %w", ok, err)
+				return
+			}
+			select {
+			case <-stop:
+				asked <- nil
+				return
+			default:
+			}
+		}
+	}()
+	for n := range 40 {
+		if _, err := w.KeepToken(t.Context(), by, "scraper", []string{"metrics", "admin"}[n%2], chosen("b")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-asked; err != nil {
+		t.Errorf("a token whose scope changes: %v, want it good all the time", err)
 	}
 	if all, err := w.ListTokens(t.Context()); err != nil || len(all) != 1 || all[0].Scope != "admin" {
 		t.Errorf("ListTokens = %+v, %v, want the last that was kept", all, err)

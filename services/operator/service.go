@@ -87,6 +87,9 @@ type Tokens interface {
 	AdminToken(ctx context.Context, digest [32]byte) (name, scope string, ok bool, err error)
 	// AddAdminToken gives [ErrTokenExists], or [ErrExists], when the name is taken.
 	AddAdminToken(ctx context.Context, name, scope string, digest Digest, told ...events.Event) error
+	// ReplaceAdminToken tells whether there was one of the name. At any moment the
+	// former or the new one is good.
+	ReplaceAdminToken(ctx context.Context, name, scope string, digest Digest, told ...events.Event) (bool, error)
 	// RemoveAdminToken tells whether there was one.
 	RemoveAdminToken(ctx context.Context, name string, told ...events.Event) (bool, error)
 }

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,8 +17,9 @@ const TokenPrefix = "usher_at_"
 const chosenToken = 32
 
 // KeepToken sees to it that a token of the admin listener is the given one, which
-// was made elsewhere, and has the scope: one of the same name is replaced. It tells
-// whether anything had to change. It gives an [*Invalid], [ErrTokenTaken], or
+// was made elsewhere, and has the scope: one of the same name is replaced, and is good no
+// more. Where both are to be good for a while they have two names. It tells whether
+// anything had to change. It gives an [*Invalid], [ErrTokenTaken], or
 // [ErrExists] as AddToken does.
 func (s *Service) KeepToken(ctx context.Context, by audit.Author, name, scope string, token Secret) (changed bool, err error) {
 	name = canonical(name)
@@ -40,8 +40,9 @@ func (s *Service) KeepToken(ctx context.Context, by audit.Author, name, scope st
 	case taken && scoped == scope:
 		return false, nil
 	}
-	if err := s.RemoveToken(ctx, by, name); err != nil && !errors.Is(err, ErrNoToken) {
-		return false, err
+	replaced, err := s.Tokens.ReplaceAdminToken(ctx, name, scope, d, s.event(by, actTokenRemove, name), s.event(by, actTokenCreate, name))
+	if err != nil || replaced {
+		return replaced, err
 	}
 	return true, s.Tokens.AddAdminToken(ctx, name, scope, d, s.event(by, actTokenCreate, name))
 }

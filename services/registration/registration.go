@@ -167,56 +167,6 @@ func (r *Result) MissingReason() string {
 	return reason(r.Missing)
 }
 
-// Record is what one registration stores.
-type Record struct {
-	Identity *identity.Identity
-	Grant    Grant
-	Event    events.Event // identity.created
-	// Verification is the flow that the registration opens, or nil.
-	Verification *Verification
-	// Inputs are one per background endpoint of the plan: they decide which
-	// endpoints get the event.
-	Inputs []webhook.Due
-}
-
-// Verification is a verification flow whose code is asked for by the commit
-// that makes the person.
-type Verification struct {
-	Flow  *flow.Flow
-	Event events.Event // verification.requested
-}
-
-// Grant is the durable trace of a completed flow: its one-time right to a
-// session, the session that used it, and the times of its steps.
-type Grant struct {
-	ID         uuid.UUID
-	FlowID     uuid.UUID
-	IdentityID uuid.UUID
-	EventID    uuid.UUID // of identity.created; the idempotency key of waiting hooks
-	FlowType   flow.Type
-	ReturnTo   string
-	Method     string
-	Provider   string
-	// Bypass says that the session is issued although people must verify before they sign in.
-	Bypass bool
-	// VerificationFlowID is the verification flow that the registration opened, or zero.
-	VerificationFlowID uuid.UUID
-	// SessionID is the session that used the grant, or zero.
-	SessionID uuid.UUID
-	Steps     Steps
-	CreatedAt time.Time
-}
-
-// Steps are the times at which the steps of a registration ended; zero for a
-// step that did not happen. The last two are the session worker's.
-type Steps struct {
-	ReceivedAt  time.Time `json:"received_at"`
-	CheckedAt   time.Time `json:"checked_at,omitzero"`
-	HashedAt    time.Time `json:"hashed_at,omitzero"`
-	RequestedAt time.Time `json:"requested_at,omitzero"`
-	IssuedAt    time.Time `json:"issued_at,omitzero"`
-}
-
 // Register makes the identity and, where the plan has the step, its session.
 // Once the commit is done the account exists, whatever comes after: neither
 // the end of ctx nor a failing hook takes it back.

@@ -93,7 +93,36 @@ func parseDSN(dsn string) (pq.Config, limits, error) {
 	return config, l, nil
 }
 
+// errUnescaped is of a password with a sign that ends the place where it stands in a URL:
+// what is behind it is read as something else, which an error must not show.
+var errUnescaped = errors.New("it cannot be read: write postgres://user:password@host:5432/name, with %XX for signs in the password: %2F for /, %3F for ?, %23 for #, %40 for @")
+
 func readDSN(dsn string) (pq.Config, limits, error) {
+	certain, likely := unescaped(dsn)
+	if certain {
+		return pq.Config{}, limits{}, errUnescaped
+	}
+	config, l, err := readEscaped(dsn)
+	if err != nil && likely {
+		err = errUnescaped
+	}
+	return config, l, err
+}
+
+// unescaped tells whether a piece of a password is taken for the name of a database or a
+// fragment, or may be for parameters, whose values may have an @.
+func unescaped(dsn string) (certain, likely bool) {
+	_, rest, _ := strings.Cut(dsn, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		return false, false
+	}
+	path, query, _ := strings.Cut(rest[end:], "?")
+	return strings.ContainsAny(path, "@#") || strings.Contains(query, "#"),
+		strings.Contains(query, "@") && !strings.Contains(rest[:end], "@")
+}
+
+func readEscaped(dsn string) (pq.Config, limits, error) {
 	single, hosts, ports := severalHosts(dsn)
 	u, err := url.Parse(single)
 	if err != nil {

@@ -65,6 +65,13 @@ func TestDSNIsRefused(t *testing.T) {
 		"postgres://u:?hunter2@db/x":                                   "%3F",
 		"postgres://u:123?hunter2@db/x":                                "%3F",
 		"postgres://u:%zzhunter2@db/x":                                 "%25",
+		"postgres://u:12/hunter2@db/x":                                 "%2F",
+		"postgres://u:12#hunter2@db/x":                                 "%23",
+		"postgres://u:a@b/hunter2@db/x":                                "%2F",
+		"postgres://u:12?max_conns=hunter2@db/x":                       "%3F",
+		"postgres://u:12?sslmode=hunter2@db/x":                         "%3F",
+		"postgres://db/x?user=u&password=hunter2#5":                    "%23",
+		"postgres://db/x?user=me@corp&password=hunter2":                "",
 	} {
 		_, _, err := parseDSN(dsn)
 		switch {

@@ -56,14 +56,10 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 
 // sqlitePath gives the file, and the folder that was made for it if it is a temporary one.
 func sqlitePath(o Options) (path, temporary string, err error) {
-	switch rest, explicit := strings.CutPrefix(o.DSN, "sqlite://"); {
-	case explicit:
-		path, query, _ := strings.Cut(rest, "?")
-		if query != "" {
-			return "", "", fmt.Errorf("dsn: sqlite:// takes no parameters, not %q", query)
-		}
-		if path == "" {
-			return "", "", errors.New("dsn: sqlite:// needs a path")
+	switch {
+	case strings.HasPrefix(o.DSN, "sqlite://"):
+		if path, err = sqliteFile(o.DSN); err != nil {
+			return "", "", fmt.Errorf("dsn: %w", err)
 		}
 		return path, "", os.MkdirAll(filepath.Dir(path), 0o700)
 	case o.DSN == "memory":
@@ -74,6 +70,18 @@ func sqlitePath(o Options) (path, temporary string, err error) {
 	default:
 		return filepath.Join(o.DataDir, "usher.db"), "", os.MkdirAll(o.DataDir, 0o700)
 	}
+}
+
+// sqliteFile gives the file that a DSN of sqlite:// names.
+func sqliteFile(dsn string) (string, error) {
+	path, query, _ := strings.Cut(strings.TrimPrefix(dsn, "sqlite://"), "?")
+	switch {
+	case query != "":
+		return "", errors.New("sqlite:// takes no parameters: write sqlite://PATH")
+	case path == "":
+		return "", errors.New("sqlite:// needs a path: write sqlite://PATH")
+	}
+	return path, nil
 }
 
 // ownFile makes a file that nobody else can read; what SQLite puts beside it

@@ -178,7 +178,7 @@ func TestOpenRefuses(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"mysql://user:hunter2@h/db":                         "mysql is not supported",
 		"cockroach://user:hunter2@h/db":                     "cockroach is not supported",
-		"oracle:hunter2":                                    "dsn must be",
+		"oracle:hunter2":                                    "want postgres://",
 		"sqlite://":                                         "needs a path",
 		"sqlite:///tmp/x.db?_fk=true":                       "no parameters",
 		"postgres://user:hunter2@h:port/db":                 "invalid port",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,24 @@ type backend interface {
 	close() error
 }
 
+// CheckDSN says what [Open] would refuse in a DSN before it looks for the database. The
+// error shows nothing of the DSN but names.
+func CheckDSN(dsn string) error {
+	switch scheme, _, isURL := strings.Cut(dsn, "://"); {
+	case dsn == "" || dsn == "memory":
+		return nil
+	case isURL && scheme == "sqlite":
+		_, err := sqliteFile(dsn)
+		return err
+	case isURL && (scheme == "postgres" || scheme == "postgresql"):
+		_, _, err := readDSN(dsn)
+		return err
+	case slices.Contains([]string{"mysql", "cockroach", "cockroachdb"}, scheme):
+		return fmt.Errorf("%s is not supported: want postgres://… or sqlite://PATH", scheme)
+	}
+	return errors.New("want postgres://…, sqlite://PATH or memory") // it may hold a password
+}
+
 // Open opens a database, and its keys where it is migrated. It does not
 // migrate; only the data folder of SQLite is made where it is missing.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -113,16 +132,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.fresh, err = otter.New(&otter.Options[uuid.UUID, flow.Flow]{MaximumSize: maxFresh}); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	scheme, _, _ := strings.Cut(o.DSN, "://")
-	switch scheme {
-	case "", "memory", "sqlite":
-		err = s.openSQLite(ctx, o)
-	case "postgres", "postgresql":
+	if err := CheckDSN(o.DSN); err != nil {
+		return nil, fmt.Errorf("open store: dsn: %w", err)
+	}
+	if strings.HasPrefix(o.DSN, "postgres") {
 		err = s.openPostgres(o)
-	case "mysql", "cockroach":
-		err = fmt.Errorf("%s is not supported: use postgres:// or sqlite://", scheme)
-	default:
-		err = errors.New("dsn must be empty, memory, sqlite://PATH or postgres://…") // it may hold a password
+	} else {
+		err = s.openSQLite(ctx, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)

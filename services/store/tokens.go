@@ -36,6 +36,23 @@ func (s *Store) AddAdminToken(ctx context.Context, name, scope string, digest [3
 	return s.named(ctx, "add admin token", name, err)
 }
 
+// ReplaceAdminToken gives the token of a name another digest and scope, together with
+// events that tell of it: one of both is good at any moment. It tells whether there was
+// such a token.
+func (s *Store) ReplaceAdminToken(ctx context.Context, name, scope string, digest [32]byte, told ...events.Event) (replaced bool, err error) {
+	err = s.durable.commit(ctx, func(tx *tx) error {
+		n, err := tx.exec(`UPDATE admin_tokens SET scope = ?, digest = ?, created_at = ? WHERE name = ?`, scope, digest[:], moment{s.now()}, name)
+		if replaced = n > 0; err != nil || !replaced {
+			return err
+		}
+		return appendAll(tx, told)
+	})
+	if err != nil {
+		return false, fmt.Errorf("replace admin token %s: %w", name, err)
+	}
+	return replaced, nil
+}
+
 // AdminToken gives the name and scope of the token with a digest; false when
 // there is none.
 func (s *Store) AdminToken(ctx context.Context, digest [32]byte) (name, scope string, ok bool, err error) {

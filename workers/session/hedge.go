@@ -20,8 +20,9 @@ const steps = 8
 // first question may be with a worker that is frozen, or gone with it. So may
 // the second: as long as workers that are asked answer quickly, which those of
 // an overloaded system do not, it is asked at every step. All carry the same
-// request id, so the service does the work once. The first answer counts; that
-// nobody is there is known at once and not asked again.
+// request id, so the service does the work once. The first answer counts. Where
+// nobody is there, it is asked once more a step later: who goes over to another
+// credential of the bus is away for some milliseconds.
 func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Request) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the slower questions are not waited for
@@ -43,10 +44,11 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 	step := max(time.Until(r.Deadline)/steps, time.Millisecond)
 	tick := time.NewTicker(step)
 	defer tick.Stop()
+	lost := false
 	for open, n := 1, 1; ; {
 		select {
 		case <-tick.C:
-			if n == steps/2 || n < steps && spare.take() {
+			if open == 0 || n == steps/2 || n < steps && spare.take() {
 				open++
 				r.Again = true
 				go ask(r)
@@ -55,7 +57,12 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 		case a := <-answers:
 			open--
 			var refused *events.Refused
-			if a.err == nil || errors.As(a.err, &refused) || open == 0 {
+			answered := a.err == nil || errors.As(a.err, &refused)
+			if !answered && open == 0 && !lost && n < steps && ctx.Err() == nil {
+				lost = true
+				continue
+			}
+			if answered || open == 0 {
 				if a.err == nil && a.took < step {
 					spare.give()
 				}

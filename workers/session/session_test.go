@@ -188,6 +188,21 @@ func TestNobodyThereIsKnownAtOnce(t *testing.T) {
 	}
 }
 
+// A worker that goes over to another credential is away for some milliseconds.
+func TestAWorkerThatComesBackIsAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	before, got := b.api.Stats().OutMsgs, make(chan error, 1)
+	go func() { _, err := b.client.Issue(t.Context(), request()); got <- err }()
+	for b.api.Stats().OutMsgs == before {
+		time.Sleep(time.Millisecond) // nobody is asked yet
+	}
+	b.run(t, worker.Options{Service: issuer(func(_ context.Context, r session.Request) (*session.Session, error) { return issued(r), nil })})
+	if err := <-got; err != nil {
+		t.Errorf("Issue of a worker that came after it was asked = %v, want a session", err)
+	}
+}
+
 func TestFrozenWorkerCostsTheDeadline(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)

@@ -81,8 +81,31 @@ type process struct {
 	log     *slog.Logger
 	metrics *metrics
 	traces  *traces // nil where nothing is traced
+	stats   *statistics
 	store   *store.Store
-	bus     *bus
+	stages  *stages
+	inForce
+	onBus
+	ofHooks
+	listening
+	signals
+	audit *auditor
+}
+
+// inForce is what is in force, and what a change of it goes by.
+type inForce struct {
+	live *live
+	// overrides put the file with what operators have saved in force.
+	overrides *overrides
+	// sealed are the secrets that the keys in the database are sealed with.
+	sealed []string
+	// failedLogins outlives each reload, or one would let an attack tell more.
+	failedLogins login.Failures
+}
+
+// onBus are the ways to the bus.
+type onBus struct {
+	bus *bus
 	// issuer asks the session worker, answers the answering workers; provisioner
 	// and events are the API's other ways to the bus. Those are empty in a process
 	// without the API.
@@ -95,6 +118,15 @@ type process struct {
 	kicker *nats.Conn
 	// hears is told when settings have changed, in a process without the API.
 	hears *nats.Conn
+	// adminAuth and adminEvents discover the workers of the two accounts; nil where
+	// they may not.
+	adminAuth, adminEvents *nats.Conn
+	// reach knows whether others reach the database; nil where there are none.
+	reach *reach
+}
+
+// ofHooks is what the hooks stand on, and those who look after them.
+type ofHooks struct {
 	// hooks knows all hooks, webhooks declares webhooks.
 	hooks    *delivery.Catalogue
 	webhooks *delivery.Webhooks
@@ -105,12 +137,19 @@ type process struct {
 	// are their durable consumers.
 	deliveries *deliveries
 	consumers  delivery.Consumers
-	// adminAuth and adminEvents discover the workers of the two accounts; nil where
-	// they may not.
-	adminAuth, adminEvents *nats.Conn
-	live                   *live
-	stages                 *stages
-	ports                  struct{ public, admin int } // that are listened on
+}
+
+// listening is what the listeners stand on.
+type listening struct {
+	ports        struct{ public, admin int } // that are listened on
+	certificates *certificates
+	auditCheck   *audit.Check
+	// operators are those of the console; nil in a process without it.
+	operators *operator.Service
+}
+
+// signals are what the parts of a process tell each other.
+type signals struct {
 	// kicks wakes this process's relay; leading tells whether it is the active one.
 	kicks   chan struct{}
 	leading atomic.Bool
@@ -120,24 +159,9 @@ type process struct {
 	// hangup gets SIGHUP from the first moment on, serving is closed when all listens.
 	hangup  <-chan os.Signal
 	serving chan struct{}
-	// failedLogins outlives each reload, or one would let an attack tell more.
-	failedLogins login.Failures
-	auditCheck   *audit.Check
-	// operators are those of the console; nil in a process without it.
-	operators *operator.Service
 	// leaving is set when this process is to end, draining closed when it takes no more.
 	leaving  atomic.Bool
 	draining chan struct{}
-	// certificates are those of the listeners.
-	certificates *certificates
-	// sealed are the secrets that the keys in the database are sealed with.
-	sealed []string
-	audit  *auditor
-	// overrides put the file with what operators have saved in force.
-	overrides *overrides
-	stats     *statistics
-	// reach knows whether others reach the database; nil where there are none.
-	reach *reach
 }
 
 // Serve runs the parts until ctx ends, then drains them in order: no request
@@ -152,15 +176,17 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	p := &process{
 		Options: o, cfg: cfg, log: o.Log,
-		metrics:      newMetrics(o.Version),
-		stats:        &statistics{},
-		live:         &live{},
-		kicks:        make(chan struct{}, 1),
-		reloads:      make(chan struct{}, 1),
-		reconfigured: make(chan struct{}, 1),
-		draining:     make(chan struct{}),
-		hangup:       hangup,
-		serving:      make(chan struct{}),
+		metrics: newMetrics(o.Version),
+		stats:   &statistics{},
+		inForce: inForce{live: &live{}},
+		signals: signals{
+			kicks:        make(chan struct{}, 1),
+			reloads:      make(chan struct{}, 1),
+			reconfigured: make(chan struct{}, 1),
+			draining:     make(chan struct{}),
+			hangup:       hangup,
+			serving:      make(chan struct{}),
+		},
 	}
 	if p.log == nil {
 		p.log = newLog(cfg, o.Output)

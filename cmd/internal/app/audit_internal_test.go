@@ -38,7 +38,7 @@ func newTestAuditor(t *testing.T, sink string) (*auditor, *metrics, *strings.Bui
 	cfg := &config.Config{}
 	cfg.Audit.Checkpoint.Sink = config.NewAddress(sink)
 	said := &strings.Builder{}
-	p := &process{store: s, live: &live{}, metrics: newMetrics("test"), log: slog.New(slog.NewTextHandler(said, nil)), kicks: make(chan struct{}, 1)}
+	p := &process{store: s, inForce: inForce{live: &live{}}, metrics: newMetrics("test"), log: slog.New(slog.NewTextHandler(said, nil))}
 	p.live.p.Store(&current{cfg: cfg})
 	return newAuditor(p), p.metrics, said
 }

@@ -97,7 +97,7 @@ func TestHealthOfTheBus(t *testing.T) {
 	for parts, optional := range map[Parts]bool{
 		Everything: true, {API: true}: true, {Console: true}: true, {Session: true}: false, {Hooks: true}: false,
 	} {
-		p := &process{Options: Options{Parts: parts}, bus: running}
+		p := &process{Options: Options{Parts: parts}, onBus: onBus{bus: running}}
 		for _, c := range p.checks() {
 			if c.Name == "bus" && (c.Optional != nil && c.Optional()) != optional {
 				t.Errorf("%s is ready without a bus: %t, want %t", parts, !optional, optional)

@@ -276,17 +276,19 @@ func (l *live) Verification(ctx context.Context, r courier.Request) error {
 
 // Check compiles all of a configuration that can be compiled without a
 // database or a bus: schemas, hooks and their templates, URLs. It reads the listeners'
-// certificates.
-func Check(cfg *config.Config) error {
+// certificates, and gives what a start would warn of them.
+func Check(cfg *config.Config) (warnings []config.Warning, err error) {
 	for _, listener := range config.Listeners {
-		if _, _, err := cfg.Certificate(listener, time.Now()); err != nil {
-			return err
+		_, more, err := cfg.Certificate(listener, time.Now())
+		if err != nil {
+			return nil, err
 		}
+		warnings = append(warnings, more...)
 	}
 	c, err := compile(sealed(cfg), foundation{}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.hooks.Close()
-	return nil
+	return warnings, nil
 }

@@ -127,11 +127,11 @@ func newMetrics(version string) *metrics {
 		}, []string{"listener"}),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "config_reload_success",
-			Help: "1 if the configuration could be used when it was read last, else 0: then the former one is in force.",
+			Help: "1 if the configuration and the certificates of listeners could be used when they were read last, else 0: then what could not is as it was.",
 		}),
 		reloadedAt: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "config_reload_timestamp_seconds",
-			Help: "When the configuration was read last and could be used, in seconds since 1970.",
+			Help: "When the configuration and the certificates of listeners were read last and could be used, in seconds since 1970.",
 		}),
 	}
 	m.reload(true, time.Now())

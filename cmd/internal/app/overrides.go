@@ -143,6 +143,32 @@ func (o *overrides) look(ctx context.Context) error {
 	return nil
 }
 
+// usable says why a reading of the file cannot be put in force, and puts nothing in force.
+func (o *overrides) usable(file *config.Config) error {
+	o.turn.Lock()
+	defer o.turn.Unlock()
+	_, err := override.Choose(o.now.Newest, config.Saveable, func(v override.Values) error {
+		_, err := o.try(file, v)
+		return err
+	})
+	return err
+}
+
+// try compiles the file with values over it and gives what would be in force.
+func (o *overrides) try(file *config.Config, v override.Values) (*config.Config, error) {
+	cfg, _, err := file.With(v)
+	if err != nil {
+		return nil, config.Refused(err)
+	}
+	cfg = cfg.Listening(o.ports.public, o.ports.admin)
+	tried, err := compile(cfg, foundation{log: o.log}, o.live.now())
+	if err != nil {
+		return nil, &override.Refused{Reasons: []string{err.Error()}}
+	}
+	tried.hooks.Close()
+	return cfg, nil
+}
+
 // tell says loudly what of the saved settings is not in force.
 func (o *overrides) tell(next override.InForce) {
 	if len(next.Refused) > 0 {
@@ -196,16 +222,10 @@ func (o *overrides) Settings(v override.Values) []override.State { return o.file
 // Effect implements [override.Configuration]: what can be compiled is what can be
 // put in force.
 func (o *overrides) Effect(_ context.Context, v override.Values) (override.Effect, error) {
-	cfg, _, err := o.file.Load().With(v)
+	cfg, err := o.try(o.file.Load(), v)
 	if err != nil {
-		return override.Effect{}, config.Refused(err)
+		return override.Effect{}, err
 	}
-	cfg = cfg.Listening(o.ports.public, o.ports.admin)
-	tried, err := compile(cfg, foundation{log: o.log}, o.live.now())
-	if err != nil {
-		return override.Effect{}, &override.Refused{Reasons: []string{err.Error()}}
-	}
-	tried.hooks.Close()
 	return effectOf(cfg)
 }
 

@@ -23,10 +23,7 @@ import (
 func overlaid(t *testing.T, keys map[string]any) (p *process, said *lockedLog) {
 	t.Helper()
 	said = &lockedLog{}
-	p = &process{
-		live: &live{}, metrics: newMetrics("1.0.0"), log: slog.New(slog.NewTextHandler(said, nil)),
-		reloads: make(chan struct{}, 1), reconfigured: make(chan struct{}, 1), kicks: make(chan struct{}, 1),
-	}
+	p = &process{inForce: inForce{live: &live{}}, metrics: newMetrics("1.0.0"), log: slog.New(slog.NewTextHandler(said, nil))}
 	p.cfg = fileWith(t, keys)
 	var err error
 	if p.store, err = openMigrated(t.Context(), p.cfg, p.storeOptions()); err != nil {
@@ -123,7 +120,7 @@ func TestSettingsAreFollowedWithoutTheBus(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.followSettings(ctx, 10*time.Millisecond) }()
-	other := &process{live: &live{}, metrics: newMetrics("1.0.0"), log: p.log, store: p.store, cfg: p.cfg, reloads: make(chan struct{}, 1)}
+	other := &process{inForce: inForce{live: &live{}}, metrics: newMetrics("1.0.0"), log: p.log, store: p.store, cfg: p.cfg}
 	other.hooks = other.newCatalogue()
 	if err := other.startOverrides(t.Context()); err != nil {
 		t.Fatal(err)
@@ -169,7 +166,7 @@ func TestSavedSettingsThatTheFileRefuses(t *testing.T) {
 	p.Load = func() (*config.Config, []config.Warning, error) { return file, nil, nil }
 	p.reload(t.Context())
 
-	started := &process{live: &live{}, metrics: newMetrics("1.0.0"), log: p.log, store: p.store, cfg: file, reloads: make(chan struct{}, 1)}
+	started := &process{inForce: inForce{live: &live{}}, metrics: newMetrics("1.0.0"), log: p.log, store: p.store, cfg: file}
 	started.hooks = started.newCatalogue()
 	if err := started.startOverrides(t.Context()); err != nil {
 		t.Fatal(err)

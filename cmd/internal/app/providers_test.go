@@ -63,7 +63,7 @@ func TestProvidersAreLookedAfterWhileTheyAreInForce(t *testing.T) {
 	t.Parallel()
 	first, ofFirst := watched(t)
 	second, ofSecond := watched(t)
-	p := &process{live: &live{}, log: slog.New(slog.DiscardHandler), stages: newStages(slog.New(slog.DiscardHandler)), reconfigured: make(chan struct{}, 1)}
+	p := &process{inForce: inForce{live: &live{}}, log: slog.New(slog.DiscardHandler), stages: newStages(slog.New(slog.DiscardHandler)), signals: signals{reconfigured: make(chan struct{}, 1)}}
 	reconfigure(t, p, social(first, nil))
 	if err := p.startProviders(t.Context()); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestDrainingWaitsForNoProvider(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(silent.Close)
-	p := &process{live: &live{}, log: slog.New(slog.DiscardHandler), stages: newStages(slog.New(slog.DiscardHandler)), reconfigured: make(chan struct{}, 1)}
+	p := &process{inForce: inForce{live: &live{}}, log: slog.New(slog.DiscardHandler), stages: newStages(slog.New(slog.DiscardHandler)), signals: signals{reconfigured: make(chan struct{}, 1)}}
 	reconfigure(t, p, social(silent.URL, nil))
 	if err := p.startProviders(t.Context()); err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestCheckAsksNoProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Check(cfg); err != nil || provider.Calls("/.well-known/openid-configuration") > 0 {
+	if _, err := Check(cfg); err != nil || provider.Calls("/.well-known/openid-configuration") > 0 {
 		t.Errorf("Check = %v with %d calls, want none", err, provider.Calls("/.well-known/openid-configuration"))
 	}
 }

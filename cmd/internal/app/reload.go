@@ -31,14 +31,22 @@ func (p *process) followConfig(ctx context.Context) error {
 		return nil
 	case <-p.serving:
 	}
-	settled := time.NewTimer(0)
+	settled, begins := time.NewTimer(0), time.NewTimer(0)
 	<-settled.C
+	<-begins.C
+	reload := func() {
+		w.follow(p.reload(ctx))
+		begins.Stop()
+		if at, ok := p.certificates.next(); ok {
+			begins.Reset(max(time.Until(at), settleTime))
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.hangup:
-			w.follow(p.reload(ctx))
+			reload()
 		case e := <-w.events():
 			if e.Op != fsnotify.Chmod && w.concerns(e.Name) {
 				settled.Reset(settleTime)
@@ -47,7 +55,9 @@ func (p *process) followConfig(ctx context.Context) error {
 			p.log.Warn("a change of the configuration may have been missed; SIGHUP reads it again", "error", err)
 			settled.Reset(settleTime)
 		case <-settled.C:
-			w.follow(p.reload(ctx))
+			reload()
+		case <-begins.C:
+			reload()
 		}
 	}
 }
@@ -159,14 +169,15 @@ func (p *process) reload(ctx context.Context) []string {
 	p.bus.refresh()
 	former := p.overrides.file.Load()
 	cfg, _, err := p.Load()
-	p.metrics.reload(err == nil, time.Now())
 	if err != nil {
+		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		p.certificates.renew(former)
 		return former.Files()
 	}
 	p.keep(cfg)
-	renewed := p.certificates.renew(cfg)
+	renewed, ok := p.certificates.renew(cfg)
+	p.metrics.reload(ok, time.Now())
 	changed := effective(config.Diff(former, cfg))
 	if err := p.force(ctx, cfg); err != nil {
 		p.metrics.reload(false, time.Now())
@@ -176,7 +187,7 @@ func (p *process) reload(ctx context.Context) []string {
 	switch {
 	case len(changed) > 0:
 		p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
-	case len(renewed) == 0:
+	case ok && len(renewed) == 0:
 		p.log.Info("configuration read again; nothing has changed")
 	}
 	return cfg.Files()
@@ -202,8 +213,12 @@ func (p *process) keep(cfg *config.Config) {
 }
 
 // force has the database signed in to as a configuration says, seals the keys with its
-// secrets, and puts it in force.
+// secrets, and puts it in force. One that cannot be put in force changes nothing: with
+// the secrets that it is refused with, no other process could open the keys.
 func (p *process) force(ctx context.Context, cfg *config.Config) error {
+	if err := p.overrides.usable(cfg); err != nil {
+		return err
+	}
 	if cfg.DSN.SameServer(p.cfg.DSN) {
 		if err := p.store.SignIn(cfg.DSN.Reveal()); err != nil {
 			return err

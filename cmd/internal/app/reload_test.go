@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,13 +21,14 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
+	"github.com/usher-auth/usher/services/store"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
 // configured is a process with a configuration in force, and nothing started.
 func configured(t *testing.T, overrides map[string]any) *process {
 	t.Helper()
-	p := &process{live: &live{}, log: slog.New(slog.DiscardHandler)}
+	p := &process{inForce: inForce{live: &live{}}, log: slog.New(slog.DiscardHandler)}
 	reconfigure(t, p, overrides)
 	return p
 }
@@ -173,5 +177,44 @@ func TestNoDeclaredHookKeepsFromLeading(t *testing.T) {
 	has, err := events.Durables(t.Context(), p.provisioner)
 	if err != nil || len(has) == 0 {
 		t.Errorf("the bus has %+v, %v, want what is built in", has, err)
+	}
+}
+
+// A reload that was refused had sealed the keys with its secrets: another process, and
+// the next start with the former file, could not open them.
+func TestARefusedReloadKeepsTheKeysAsTheyAre(t *testing.T) {
+	t.Parallel()
+	const former, next = "a former secret, long enough", "the next secret, long enough"
+	p, said := overlaid(t, map[string]any{"secrets.cipher": []any{former}})
+	p.sealed = p.cfg.CipherSecrets()
+	inForce, key := p.live.now(), p.store.Key(store.KeySealing)
+	opened := func(secret string) error {
+		s, err := store.Open(t.Context(), store.Options{DataDir: p.cfg.DataDir, CipherSecrets: []string{secret}})
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(s.Key(store.KeySealing), key) {
+			t.Error("the key has changed")
+		}
+		return s.Close()
+	}
+	read := map[string]any{"secrets.cipher": []any{next, former}, "data_dir": p.cfg.DataDir, "selfservice.flows.registration.after.hooks": []any{
+		map[string]any{"hook": "web_hook", "config": map[string]any{"id": "crm", "url": "http://127.0.0.1:1/", "body": "base64://" + base64.StdEncoding.EncodeToString([]byte("{ broken"))}},
+	}}
+	p.Load = func() (*config.Config, []config.Warning, error) { return fileWith(t, read), nil, nil }
+	p.reload(t.Context())
+	if p.live.now() != inForce || !strings.Contains(said.String(), "the configuration cannot be used") {
+		t.Fatalf("a broken hook is in force: %s", said)
+	}
+	if err := opened(former); err != nil {
+		t.Errorf("after a refused reload the former secret opens nothing: %v", err)
+	}
+	delete(read, "selfservice.flows.registration.after.hooks")
+	p.reload(t.Context())
+	if err := opened(next); err != nil {
+		t.Errorf("after a reload the next secret opens nothing: %v", err)
+	}
+	if err := opened(former); !errors.Is(err, store.ErrSecret) {
+		t.Errorf("after a reload the former secret opens it: %v, want %v", err, store.ErrSecret)
 	}
 }

@@ -101,48 +101,27 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := api.Options{
-		Current:         func() api.InForce { return p.live.now().api },
-		Flows:           p.store,
-		Linker:          &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
-		Sessions:        sessions,
-		OwnSessions:     &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
-		Finder:          p.store,
-		Identities:      p.store,
-		Ledger:          p.store,
-		Messages:        p.store,
-		Grants:          p.store,
-		Audit:           auditLog{p.store},
-		AuditCheck:      p.auditCheck,
-		Journal:         p.store,
-		Webhooks:        p.webhooks,
-		Errors:          p.store,
-		Events:          p.store,
-		Tokens:          p.store,
-		Checks:          p.checks(),
-		Plan:            p.plan(),
-		Metrics:         p.metrics.handler(),
-		Profile:         profile,
-		CSRFKey:         p.store.Key(store.KeyCSRF),
-		Guarded:         guarded,
-		ShowMails:       p.cfg.Dev,
-		Draining:        p.draining,
-		Version:         p.Version,
-		Log:             p.log,
-		Now:             time.Now,
-		Tracer:          p.traces.tracer(),
-		Observe:         p.metrics.request,
-		ObserveProvider: p.metrics.provider,
-		ObserveLimit:    p.metrics.limit,
-	}
-	if p.Parts.administers() {
-		o.Hooks, o.Failures, o.Redeliverer, o.Checker = p.declarations(), p.store, p.delivery, p.checker
-		o.Overrides, o.Timelines, o.SessionWorkers = p.settings(), p.timelines(), presence{auth: p.adminAuth}
-		o.BusURL, o.BusCA, o.Stats = p.bus.url(), p.bus.ca, p.stats.hour
-	}
 	// The pages and the console are clients of the contract: they ask the handlers, and
 	// share what the one server remembers.
-	server := api.New(o)
+	server := api.New(api.Options{
+		Current:         func() api.InForce { return p.live.now().api },
+		PublicOptions:   p.publicOptions(),
+		AdminOptions:    p.adminOptions(guarded),
+		OperatorOptions: p.operatorOptions(),
+		Observers: api.Observers{
+			Tracer:          p.traces.tracer(),
+			Observe:         p.metrics.request,
+			ObserveProvider: p.metrics.provider,
+			ObserveLimit:    p.metrics.limit,
+		},
+		Sessions:   sessions,
+		Identities: p.store,
+		Checks:     p.checks(),
+		Draining:   p.draining,
+		Version:    p.Version,
+		Log:        p.log,
+		Now:        time.Now,
+	})
 	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Log: p.log})
 	var operators http.Handler
 	if p.Parts.Console {
@@ -152,6 +131,58 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 	}
 	server.Mount(ui, operators)
 	return server, nil
+}
+
+// publicOptions are what the public listener stands on.
+func (p *process) publicOptions() api.PublicOptions {
+	return api.PublicOptions{
+		Flows:       p.store,
+		Linker:      &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
+		OwnSessions: &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
+		Finder:      p.store,
+		Errors:      p.store,
+		CSRFKey:     p.store.Key(store.KeyCSRF),
+	}
+}
+
+// adminOptions are what administrators look at in every process.
+func (p *process) adminOptions(guarded bool) api.AdminOptions {
+	return api.AdminOptions{
+		Guarded:    guarded,
+		Tokens:     p.store,
+		Ledger:     p.store,
+		Messages:   p.store,
+		Grants:     p.store,
+		Events:     p.store,
+		Audit:      auditLog{p.store},
+		AuditCheck: p.auditCheck,
+		Journal:    p.store,
+		ShowMails:  p.cfg.Dev,
+		Plan:       p.plan(),
+		Metrics:    p.metrics.handler(),
+		Profile:    profile,
+	}
+}
+
+// operatorOptions are what those look after who have hooks, workers and settings, in a
+// process whose parts do.
+func (p *process) operatorOptions() api.OperatorOptions {
+	if !p.Parts.administers() {
+		return api.OperatorOptions{Webhooks: p.webhooks}
+	}
+	return api.OperatorOptions{
+		Webhooks:       p.webhooks,
+		Hooks:          p.declarations(),
+		Failures:       p.store,
+		Redeliverer:    p.delivery,
+		Checker:        p.checker,
+		BusURL:         p.bus.url(),
+		BusCA:          p.bus.ca,
+		Overrides:      p.settings(),
+		Timelines:      p.timelines(),
+		SessionWorkers: presence{auth: p.adminAuth},
+		Stats:          p.stats.hour,
+	}
 }
 
 // guarded tells whether the admin listener can be reached from other machines.

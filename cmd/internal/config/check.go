@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/store"
 )
 
 // check says what does not make sense, each at its place.
@@ -45,12 +46,8 @@ func (l *loader) check(c *Config) {
 }
 
 func (l *loader) checkStores(c *Config) {
-	switch scheme := c.DSN.Scheme(); scheme {
-	case "", "memory", "sqlite", "postgres", "postgresql":
-	case "mysql", "cockroach", "cockroachdb":
-		l.refuseKey("dsn", "%s is not supported: want postgres://… or sqlite://PATH", scheme)
-	default:
-		l.refuseKey("dsn", "want postgres://…, sqlite://PATH or memory") // it may hold a password
+	if err := store.CheckDSN(c.DSN.Reveal()); err != nil {
+		l.refuseKey("dsn", "%w", err)
 	}
 	if c.DataDir == "" {
 		l.refuseKey("data_dir", "want a folder")

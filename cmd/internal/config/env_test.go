@@ -60,6 +60,8 @@ func TestVariableNamesNoGoodFile(t *testing.T) {
 	}{
 		{[]string{"USHER_DSN_FILE=/missing/dsn"}, "dsn", "/missing/dsn"},
 		{[]string{"USHER_DSN_FILE="}, "dsn", "path"},
+		{[]string{"USHER_DSN_FILE=" + held(t, "postgres://u:12#s3cr3t@db/x\n")}, "dsn", "%23 for #"},
+		{[]string{"USHER_DSN_FILE=" + held(t, "sqlite:///data/usher.db?mode=s3cr3t\n")}, "dsn", "no parameters"},
 		{[]string{"USHER_DSN=memory", "USHER_DSN_FILE=" + held(t, "memory")}, "dsn", "want one of both"},
 		{[]string{"USHER_DSN_FILE=" + held(t, "memory"), "USHER_DSN=memory"}, "dsn", "want one of both"},
 		{[]string{"USHER_SERVE__PUBLIC__PORT_FILE=" + held(t, "many")}, "serve.public.port", "whole number"},
@@ -67,7 +69,7 @@ func TestVariableNamesNoGoodFile(t *testing.T) {
 		{[]string{"USHER_NONSENSE_FILE=" + held(t, "x")}, "nonsense_file", "unknown key"},
 	} {
 		problems := refused(t, config.Options{Dev: true, Env: tt.env})
-		if len(problems) != 1 || problems[0].Key != tt.key || !strings.Contains(problems[0].Text, tt.says) || !strings.HasPrefix(problems[0].Source, "USHER_") {
+		if len(problems) != 1 || problems[0].Key != tt.key || !strings.Contains(problems[0].Text, tt.says) || strings.Contains(problems.Error(), "s3cr3t") || !strings.HasPrefix(problems[0].Source, "USHER_") {
 			t.Errorf("%q: problems = %v, want one of %s that says %q", tt.env, problems, tt.key, tt.says)
 		}
 	}

@@ -66,8 +66,8 @@ func (c *Config) TLSOf(listener string) *TLS {
 }
 
 // Certificate reads the certificate of a listener and its key as they are now; nil without
-// TLS. What cannot be used is refused as [Problems]: a key of another certificate, and
-// one that is over.
+// TLS. What cannot be used is refused as [Problems], such as a key of another certificate;
+// one that is [Untimely] is warned of.
 func (c *Config) Certificate(listener string, now time.Time) (*tls.Certificate, []Warning, error) {
 	t := c.TLSOf(listener)
 	if !t.On() {
@@ -129,13 +129,22 @@ func (l *loader) pair(listener string, t *TLS, cert, key []byte, now time.Time) 
 		l.refuseKey(keyName, "%sit does not go with the certificate %s: %w", before(t.Key.Path), t.Cert.Path, err)
 		return nil
 	}
-	switch leaf := pair.Leaf; {
-	case now.After(leaf.NotAfter):
-		l.refuseKey(certName, "%sthe certificate is over since %s: renew it", before(t.Cert.Path), leaf.NotAfter.UTC().Format(time.RFC3339))
-	case now.Before(leaf.NotBefore):
-		l.warn(certName, fmt.Sprintf("%sthe certificate begins only at %s", before(t.Cert.Path), leaf.NotBefore.UTC().Format(time.RFC3339)))
+	if text := Untimely(pair.Leaf, now); text != "" {
+		l.warn(certName, before(t.Cert.Path)+text)
 	}
 	return &pair
+}
+
+// Untimely says why clients refuse a certificate at a time, or nothing: it is over, or
+// has not begun.
+func Untimely(leaf *x509.Certificate, now time.Time) string {
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Sprintf("the certificate is over since %s: renew it", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Sprintf("the certificate begins only at %s: see whether the clock of this machine is right", leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return ""
 }
 
 // othersRead tells whether all users may read a file. A group may: that is how a key is

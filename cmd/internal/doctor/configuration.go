@@ -41,7 +41,7 @@ func (d *Doctor) lookValid(context.Context) (f findings) {
 	case d.Problems != nil:
 		f.add(Red, checkValid, oneLine(d.Problems), "mend the file; nothing starts with it")
 	case d.Config != nil:
-		if err := app.Check(d.Config); onlyCertificates(err) {
+		if _, err := app.Check(d.Config); onlyCertificates(err) {
 			f.skip("a certificate cannot be used, see "+checkListenerCerts, checkValid)
 		} else if err != nil {
 			f.add(Red, checkValid, oneLine(err), "mend the file; 'usher config check"+d.Flags+"' says whether it is good")
