@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	// reachEvery is how often a process looks whether it reaches the database, and
-	// reachTime what that may take before it asks who else does.
+	// reachEvery is how often a process looks whether it reaches the database.
 	reachEvery = 250 * time.Millisecond
-	reachTime  = 300 * time.Millisecond
-	// reachHolds is how long what was seen or heard is believed.
+	// reachTime is what a look may take: one that takes longer is no success, or a
+	// database that is slow for all would have them send each other away in turns.
+	reachTime = 300 * time.Millisecond
+	// reachHolds is how long what another has said is believed.
 	reachHolds = 750 * time.Millisecond
 )
 
@@ -29,18 +30,24 @@ var errAlone = errors.New("others reach the database, this process does not")
 // does well to send people to the others; when it is away for all, taking them all
 // out would leave nobody to say when to come again.
 //
-//	my look fails ─▶ "who reaches it?" ─▶ whose last look did not fail: "I do" ─▶ I am alone
+//	my look fails ─▶ "who reaches it?" ─▶ whose look, begun since, succeeds: "I do" ─▶ I am alone
 //
-// Who does not reach it never says "I do", so that no two send each other away.
+// What was seen before the question says nothing, and nothing that was said before
+// one's own look failed: else all would send each other away when it goes for all.
 type reach struct {
 	instance string
 	look     func(context.Context) error
 	send     func(message []byte) error
+	wake     chan struct{} // a question wants a look at once; holds one
 
 	mu     sync.Mutex
 	here   bool      // whether the last look succeeded
-	looked time.Time // when that was
-	others time.Time // when another said last that it reaches it
+	asked  bool      // whether somebody has asked since the last look was begun
+	others time.Time // when another said last that it reaches it, while the look here failed
+}
+
+func newReach(instance string, look func(context.Context) error, send func(message []byte) error) *reach {
+	return &reach{instance: instance, look: look, send: send, wake: make(chan struct{}, 1)}
 }
 
 // reaching is a message of [events.SubjectDatabase]: a question unless Reaches.
@@ -54,10 +61,9 @@ func (p *process) startReach(ctx context.Context) error {
 	if p.store.Embedded() || p.bus.embedded != nil {
 		return nil
 	}
-	r := &reach{
-		instance: uuid.NewString(), look: p.store.Ping,
-		send: func(message []byte) error { return p.events.Publish(events.SubjectDatabase, message) },
-	}
+	r := newReach(uuid.NewString(), p.store.Ping, func(message []byte) error {
+		return p.events.Publish(events.SubjectDatabase, message)
+	})
 	_, err := p.events.Subscribe(events.SubjectDatabase, func(m *nats.Msg) { r.hear(m.Data) })
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", events.SubjectDatabase, err)
@@ -67,35 +73,46 @@ func (p *process) startReach(ctx context.Context) error {
 	return nil
 }
 
-// run looks until ctx ends.
+// run looks until ctx ends. A look that takes too long is not given up: that would
+// cost a connection each time.
 func (r *reach) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		looked := make(chan error, 1)
+	for {
+		r.mu.Lock()
+		asked := r.asked
+		r.asked = false
+		r.mu.Unlock()
+		began, looked := time.Now(), make(chan error, 1)
 		go func() { looked <- r.look(ctx) }()
 		for waiting := true; waiting; {
-			select { // a look that is given up would cost a connection
+			select {
+			case <-ctx.Done():
+				return nil
 			case err := <-looked:
-				r.see(err)
+				if err == nil && time.Since(began) > reachTime {
+					err = context.DeadlineExceeded
+				}
+				r.see(err, asked)
 				waiting = false
 			case <-time.After(reachTime):
-				r.see(context.DeadlineExceeded)
+				r.see(context.DeadlineExceeded, asked)
 			}
 		}
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-r.wake:
 		case <-time.After(reachEvery):
 		}
 	}
-	return nil
 }
 
-// see takes what a look has found.
-func (r *reach) see(err error) {
+// see takes what a look has found, and answers who had asked before it was begun.
+func (r *reach) see(err error, asked bool) {
 	r.mu.Lock()
-	r.here, r.looked = err == nil, time.Now()
+	r.here = err == nil
 	r.mu.Unlock()
-	if err != nil {
-		r.say(false)
+	if err != nil || asked {
+		r.say(err == nil)
 	}
 }
 
@@ -106,13 +123,18 @@ func (r *reach) hear(message []byte) {
 		return
 	}
 	r.mu.Lock()
-	if m.Reaches {
+	defer r.mu.Unlock()
+	switch {
+	case !m.Reaches:
+		r.asked = true
+		if r.here { // else it looks again soon enough, and asks itself
+			select {
+			case r.wake <- struct{}{}:
+			default:
+			}
+		}
+	case !r.here:
 		r.others = time.Now()
-	}
-	answer := !m.Reaches && r.here && time.Since(r.looked) < reachHolds
-	r.mu.Unlock()
-	if answer {
-		r.say(true)
 	}
 }
 

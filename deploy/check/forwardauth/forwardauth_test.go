@@ -329,14 +329,16 @@ func theSession(t *testing.T, s setup, c *http.Client) {
 	plain := &http.Client{Timeout: 10 * time.Second}
 	whole := sessionCookie + "=" + session
 	for sent, want := range map[string]string{
-		whole:                        "",
-		whole + "; a=1; b=2":         "a=1; b=2",
-		"a=1; " + whole + "; b=2":    "a=1;b=2",
-		"a=1; b=2; " + whole:         "a=1; b=2;",
-		"a=1;" + whole + ";b=2":      "a=1;b=2",
-		"x" + whole + "x; " + whole:  "x" + whole + "x;", // the name of another cookie
-		whole + "; a=1; " + whole:    "",                 // nothing rather than half of it
-		whole + "; " + sessionCookie: sessionCookie,
+		whole:                                     "",
+		whole + "; a=1; b=2":                      "a=1; b=2",
+		"a=1; " + whole + "; b=2":                 "a=1;b=2",
+		"a=1; b=2; " + whole:                      "a=1; b=2;",
+		"a=1;" + whole + ";b=2":                   "a=1;b=2",
+		"x" + whole + "x; " + whole:               "x" + whole + "x;", // the name of another cookie
+		whole + "; a=1; " + whole:                 "",                 // nothing rather than half of it
+		whole + "; " + sessionCookie:              sessionCookie,
+		"a=1;\t" + whole:                          "a=1;",
+		sessionCookie + "\t=" + session + "; a=1": "a=1",
 	} {
 		got := ask(t, plain, "GET", s.url+"/orders", nil, "Cookie", sent)
 		got.identity(t)
