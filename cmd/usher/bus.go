@@ -22,6 +22,9 @@ func busCommand(g *global) *cobra.Command {
 	return cmd
 }
 
+// maxStore is the one flag that --again changes: disks grow.
+const maxStore = "max-store"
+
 // busConfig are the flags of "usher bus config".
 type busConfig struct {
 	out     string
@@ -46,7 +49,7 @@ for each, on the same folder. They know each other by a password in there.
 --again writes all that is in the folder anew, each configuration with the flags
 that it was made with, which stand in its head. The keys stay, and so do all
 credentials: do so after an update of Usher, and start the servers one after
-another.
+another. --max-store beside it is taken for all of them.
 
 --tls-cert, --tls-key and --tls-ca name files as the server finds them; they need
 not be here. --tls-make makes a certificate authority of the bus's own, and a
@@ -57,7 +60,8 @@ one zone then.`,
 		Example: `  usher bus config --out ./bus && nats-server -c ./bus/nats-server.conf
   usher bus config --out ./bus --name n1 --listen 10.0.0.1:4222 --cluster 10.0.0.1:6222 --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --tags zone:a --tls-make
   usher bus config --out /bus --name nats-1 --listen 0.0.0.0:4222 --advertise nats-1:4222 --store /data --cluster 0.0.0.0:6222 --cluster-advertise nats-1:6222 --routes nats-1:6222,nats-2:6222,nats-3:6222 --tls-make
-  usher bus config --out ./bus --again`,
+  usher bus config --out ./bus --again
+  usher bus config --out ./bus --again --max-store 50GB`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if b.again {
@@ -86,7 +90,7 @@ func (b *busConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&o.Advertise, "advertise", "", "address under which clients find it, where --listen is 0.0.0.0")
 	f.StringVar(&o.Monitor, "http", "", "address of the server's monitoring, such as 127.0.0.1:8222; it asks nobody who they are (default: none)")
 	f.StringVar(&o.StoreDir, "store", "", "folder of the server's streams (default: OUT/data)")
-	f.TextVar(&b.store, "max-store", config.Size(0), "how much the streams may have on the disk, such as 50GB (default: three quarters of what is free at the start)")
+	f.TextVar(&b.store, maxStore, config.Size(0), "how much the streams may have on the disk, such as 50GB (default: three quarters of what is free at the start)")
 	f.StringSliceVar(&o.Tags, "tags", nil, "where the server is, such as zone:a")
 	f.StringVar(&o.UniqueTag, "unique-tag", "", "how the tags begin of which no two copies of an event may share one (default: zone:, with such a tag)")
 	f.StringVar(&o.Cluster.Listen, "cluster", "", "address that the server will listen on for the others of its cluster")
@@ -105,7 +109,7 @@ func (b *busConfig) flags(cmd *cobra.Command) {
 		_ = cmd.MarkFlagFilename(flag)
 	}
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Name != "out" && flag.Name != "again" {
+		if flag.Name != "out" && flag.Name != "again" && flag.Name != maxStore {
 			cmd.MarkFlagsMutuallyExclusive("again", flag.Name)
 		}
 	})

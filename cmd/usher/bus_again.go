@@ -78,7 +78,8 @@ func readBusConfig(file string) (*busConfig, error) {
 	return b, nil
 }
 
-// writeAgain writes each configuration of the folder anew, and gives them.
+// writeAgain writes each configuration of the folder anew, with another --max-store
+// where b has one, and gives them.
 func (b *busConfig) writeAgain() (all []*busConfig, err error) {
 	files, err := configurations(b.out)
 	if err != nil {
@@ -91,6 +92,11 @@ func (b *busConfig) writeAgain() (all []*busConfig, err error) {
 		one, err := readBusConfig(file)
 		if err != nil {
 			return nil, err
+		}
+		if b.given.Changed(maxStore) {
+			if err := one.given.Set(maxStore, b.store.String()); err != nil {
+				return nil, err
+			}
 		}
 		all = append(all, one)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +145,50 @@ func TestBusConfigAgain(t *testing.T) {
 	b.server.Name, b.server.Cluster.Listen = "n2", "127.0.0.1:6002"
 	if got := strings.Join(b.addresses(), ","); got != "127.0.0.1:4001,127.0.0.1:4002" {
 		t.Errorf("Usher is told %q, want both servers", got)
+	}
+}
+
+// TestBusConfigAgainWithMoreRoom: what a server may have on its disk can be changed,
+// and nothing else changes with it.
+func TestBusConfigAgainWithMoreRoom(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"alone":        {"--listen", "127.0.0.2:4222", "--store", "/var/lib/nats"},
+		"of a cluster": {"--name", "n1", "--cluster", "127.0.0.1:6222", "--routes", "127.0.0.1:6222,127.0.0.2:6222", "--store", "/var/lib/nats"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out := t.TempDir()
+			var text string
+			run := func(args ...string) {
+				t.Helper()
+				if _, err := runBusConfig(append([]string{"--out", out}, args...)...); err != nil {
+					t.Fatal(err)
+				}
+				files, err := configurations(out)
+				if err != nil || len(files) != 1 {
+					t.Fatalf("configurations: %q, %v, want one", files, err)
+				}
+				read, err := os.ReadFile(files[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = withoutTokens(string(read))
+			}
+			run(args...)
+			before := text
+			for _, size := range []string{"50GB", "1GB"} {
+				run("--again", "--max-store", size)
+				run("--again") // it stands in the head
+				store := regexp.MustCompile(`(?m)^(#   --max-store=` + size + `|  max_file_store: \d+ .*)\n`)
+				if lines := store.FindAllString(text, -1); len(lines) != 2 {
+					t.Errorf("with --max-store %s: lines %q, want that of the head and the server's\n%s", size, lines, text)
+				}
+				if rest := store.ReplaceAllString(text, ""); rest != before {
+					t.Errorf("with --max-store %s:\n%s\nwant, but for it,\n%s", size, rest, before)
+				}
+			}
+		})
 	}
 }
 

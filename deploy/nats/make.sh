@@ -4,7 +4,7 @@
 #   make.sh OUT HOST:ZONE HOST:ZONE HOST:ZONE
 #   make.sh OUT    anew, for the same hosts: after an update of Usher, and once a year
 #
-# MAX_STORE=50GB, in the environment of the first form, is how much each server takes.
+# MAX_STORE=50GB, in the environment, is how much each server takes.
 # OUT/NAME, the host's name up to the first dot, is the folder of its server, to be
 # copied to /etc/nats there. OUT/creds and OUT/tls/ca.pem are for Usher. OUT/keys stays
 # where this is run: the keys are kept, the certificates are made anew each time.
@@ -13,7 +13,7 @@ umask 077
 out=${1:?OUT: folder to write into}
 shift
 case $# in
-0) usher bus config --out "$out" --again >/dev/null ;;
+0) usher bus config --out "$out" --again ${MAX_STORE:+--max-store "$MAX_STORE"} >/dev/null ;;
 1 | 2) echo "make.sh: want HOST:ZONE of three servers or more" >&2; exit 2 ;;
 esac
 

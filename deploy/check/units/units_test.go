@@ -67,6 +67,53 @@ func TestReadmeInstalls(t *testing.T) {
 	}
 }
 
+// TestReadmeConfigures: the configuration of README.md can be used and prints no link
+// into the journal, and its drop-in for mails is one for the units that it is for.
+func TestReadmeConfigures(t *testing.T) {
+	t.Parallel()
+	readme := checkout.Read(t, folder+"/README.md")
+	written := regexp.MustCompile(`(?s)> /etc/usher/usher.yaml <<'EOF'\n(.*?)EOF\n`).FindStringSubmatch(readme)
+	mails := regexp.MustCompile(`(?s)for unit in usher@ usher-migrate; do\n.*?\ndone\n`).FindString(readme)
+	if written == nil || mails == "" {
+		t.Fatal("README.md writes no usher.yaml, or no drop-in for mails, any more")
+	}
+	to := t.TempDir()
+	file := filepath.Join(to, "usher.yaml")
+	if err := os.WriteFile(file, []byte(written[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	usher := func(args ...string) string {
+		t.Helper()
+		c := exec.Command(checkout.Usher(t), append(args, "-c", file)...)
+		c.Env = []string{"USHER_DATA_DIR=" + to, "USHER_SECRETS__DEFAULT=5f0c6d1a94b3e7820d4c1b6a9e8f7032415263748596a7b8c9d0e1f2a3b4c5d6"}
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("usher %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	usher("config", "check")
+	printed := usher("config", "print")
+	for _, want := range []string{"setup_link: false", "base_url: https://"} {
+		if !strings.Contains(printed, want) {
+			t.Errorf("the configuration of README.md has no %q in force:\n%s", want, printed)
+		}
+	}
+	if out, err := exec.Command("sh", "-ec", strings.ReplaceAll(mails, "/etc/systemd/system", to)).CombinedOutput(); err != nil {
+		t.Fatalf("%s\n%v\n%s", mails, err, out)
+	}
+	c := checker(t)
+	for _, unit := range []string{"usher@.service", "usher-migrate.service"} {
+		mail, err := os.ReadFile(filepath.Join(to, unit+".d", "20-mail.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(unit, checkout.Read(t, folder+"/"+unit)+string(mail), checkout.Read(t, folder+"/"+units.Hardening)); err != nil {
+			t.Errorf("%s with %q: %v", unit, mail, err)
+		}
+	}
+}
+
 // TestRunbookNamesUnits: what the documents say to journalctl and systemctl is there.
 func TestRunbookNamesUnits(t *testing.T) {
 	t.Parallel()
