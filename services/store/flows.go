@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -48,42 +47,14 @@ func foundFlows() string {
 	return flows.list() + `, CASE WHEN attempt_digest IS NOT NULL THEN attempt END AS attempt, version, tries`
 }
 
-// flowCap keeps the number of flows bounded, whoever makes them.
-type flowCap struct {
-	max  int
-	made atomic.Int64 // since the oldest were deleted
-}
-
-const defaultMaxFlows = 100_000
-
-func (c *flowCap) limit() int64 {
-	if c.max == 0 {
-		return defaultMaxFlows
-	}
-	return int64(c.max)
-}
-
-// due tells now and then that the oldest flows are to be deleted.
-func (c *flowCap) due() bool {
-	if c.made.Add(1) < max(1, c.limit()/100) {
-		return false
-	}
-	c.made.Store(0)
-	return true
-}
-
 // CreateFlow stores a flow, without waiting for the disk, but for an attempt: that
-// is begun later. When there are too many the oldest go.
+// is begun later. When there are too many the oldest go, see [Options].MaxFlows.
 func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
-	err := s.insertFlow(ctx, f)
-	if err == nil && s.flows.due() {
-		err = s.backend.withFlows(ctx, func(p *pool) error {
-			_, err := p.exec(ctx, `DELETE FROM flows WHERE n <= (SELECT max(n) FROM flows) - ?`, s.flows.limit())
-			return err
-		})
-	}
-	if err != nil {
+	if err := s.insertFlow(ctx, f); err != nil {
 		return fmt.Errorf("create flow: %w", err)
+	}
+	if s.flows.due() {
+		s.dropFlows(ctx)
 	}
 	if f.Kind != flow.Verification && f.Kind != flow.Settings { // which live through several submits, anywhere
 		s.fresh.Set(f.ID, *f)

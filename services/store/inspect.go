@@ -43,9 +43,8 @@ type InspectedDSN struct {
 	Conns int
 	// Loopback tells whether nobody can listen between here and the server.
 	Loopback bool
-	// Hosts is how many servers it names, TargetSessionAttrs which of them it wants.
-	Hosts              int
-	TargetSessionAttrs string
+	// Hosts is how many servers it names.
+	Hosts int
 	// StatementTimeout is how long a statement may take, 0 means any time.
 	StatementTimeout time.Duration
 }
@@ -68,9 +67,8 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
-	wanted := config.TargetSessionAttrs
 	switch { // a session that only reads is not read-write
-	case wanted != pq.TargetSessionAttrsReadWrite:
+	case config.TargetSessionAttrs != pq.TargetSessionAttrsReadWrite:
 	case len(config.Multi) > 0:
 		config.TargetSessionAttrs = pq.TargetSessionAttrsPrimary
 	default:
@@ -78,8 +76,7 @@ func inspectPostgres(dsn string) (*Inspection, error) {
 	}
 	config.ApplicationName = doctorName
 	i := &Inspection{dialect: (*postgres)(nil), config: config, budget: newBudget(), Postgres: &InspectedDSN{
-		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi),
-		TargetSessionAttrs: string(wanted), StatementTimeout: limits.statement,
+		Conns: limits.conns, Loopback: onlyLoopback(config), Hosts: 1 + len(config.Multi), StatementTimeout: limits.statement,
 	}}
 	i.db = inspected{sqlx.NewDb(sql.OpenDB(i.connector(config, map[string]string{"default_transaction_read_only": "on"})), "postgres")}
 	i.db.SetMaxOpenConns(2)

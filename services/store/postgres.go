@@ -60,9 +60,9 @@ func (s *Store) openPostgres(o Options) error {
 	config.ApplicationName = cmp.Or(config.ApplicationName, strings.TrimSuffix("usher-"+o.Part, "-"))
 	b := &postgres{log: o.Log, openDB: o.OpenDB}
 	b.servers = newServers(config, b.drop)
-	relaxed := max(1, limits.conns/4)
-	b.durable = b.open(limits, limits.conns-relaxed, nil)
-	b.relaxed = b.open(limits, relaxed, map[string]string{"synchronous_commit": "off"})
+	durable, relaxed := limits.shares()
+	b.durable = b.open(durable, nil)
+	b.relaxed = b.open(relaxed, map[string]string{"synchronous_commit": "off"})
 	b.watch(len(config.Multi) > 0)
 	s.backend, s.durable, s.relaxed, s.reads = b, b.durable, b.relaxed, b.durable
 	return nil
@@ -81,10 +81,10 @@ func (b *postgres) watch(others bool) {
 	})
 }
 
-func (b *postgres) open(l limits, conns int, settings map[string]string) *pool {
-	p := newPool(sqlx.NewDb(b.connect(l.statement, settings), "postgres"), b, conns)
+func (b *postgres) open(l limits, settings map[string]string) *pool {
+	p := newPool(sqlx.NewDb(b.connect(l.statement, settings), "postgres"), b, l.conns)
 	if l.idle > 0 {
-		p.idle = min(l.idle, conns)
+		p.idle = min(l.idle, l.conns)
 	}
 	p.db.SetMaxIdleConns(p.idle)
 	p.db.SetConnMaxLifetime(l.lifetime)

@@ -27,6 +27,19 @@ type limits struct {
 	statement          time.Duration // how long a statement may take, 0 means any time
 }
 
+// shares are the limits of the connections that wait for the disk, three in four, and of
+// those that do not.
+func (l limits) shares() (durable, relaxed limits) {
+	durable, relaxed = l, l
+	relaxed.conns = max(1, l.conns/4)
+	durable.conns -= relaxed.conns
+	if l.idle > 0 {
+		relaxed.idle = max(1, l.idle/4)
+		durable.idle = max(1, l.idle-relaxed.idle)
+	}
+	return durable, relaxed
+}
+
 // DefaultStatement is how long a statement of PostgreSQL may take where the DSN
 // says nothing.
 const DefaultStatement = 4 * time.Second
@@ -161,6 +174,9 @@ func readEscaped(dsn string) (pq.Config, limits, error) {
 	case "":
 		config.TargetSessionAttrs = pq.TargetSessionAttrsReadWrite
 	case pq.TargetSessionAttrsReadWrite, pq.TargetSessionAttrsPrimary, pq.TargetSessionAttrsAny:
+		if config.TargetSessionAttrs == pq.TargetSessionAttrsAny && len(config.Multi) > 0 {
+			return pq.Config{}, limits{}, errors.New("target_session_attrs=any: of several hosts one takes writes, use read-write (the default) or primary")
+		}
 	default:
 		return pq.Config{}, limits{}, fmt.Errorf("target_session_attrs=%s: usher writes, use read-write (the default), primary or any", config.TargetSessionAttrs)
 	}
@@ -245,9 +261,11 @@ func didYouMean(name string, known []string) string {
 	return "; did you mean " + best + "?"
 }
 
+var errNegative = errors.New("want 0 or more")
+
 // parseLimits takes its parameters out of q.
 func parseLimits(q url.Values) (limits, error) {
-	l := limits{conns: max(8, 4*runtime.GOMAXPROCS(0)), statement: DefaultStatement, lifetime: defaultLifetime}
+	l := limits{conns: max(8, 4*runtime.GOMAXPROCS(0)), lifetime: defaultLifetime}
 	var errs []error
 	take := func(name string, read func(string) error) {
 		if value := q.Get(name); value != "" {
@@ -259,13 +277,17 @@ func parseLimits(q url.Values) (limits, error) {
 	}
 	number := func(into *int) func(string) error {
 		return func(s string) (err error) {
-			*into, err = strconv.Atoi(s)
+			if *into, err = strconv.Atoi(s); err == nil && *into < 0 {
+				err = errNegative
+			}
 			return err
 		}
 	}
 	duration := func(into *time.Duration) func(string) error {
 		return func(s string) (err error) {
-			*into, err = time.ParseDuration(s)
+			if *into, err = time.ParseDuration(s); err == nil && *into < 0 {
+				err = errNegative
+			}
 			return err
 		}
 	}
@@ -273,11 +295,9 @@ func parseLimits(q url.Values) (limits, error) {
 	take("max_idle_conns", number(&l.idle))
 	take("max_conn_lifetime", duration(&l.lifetime))
 	take("max_conn_idle_time", duration(&l.idleTime))
-	take("statement_timeout", func(s string) error {
-		ms, err := strconv.Atoi(s)
-		l.statement = time.Duration(ms) * time.Millisecond
-		return err
-	})
+	ms := int(DefaultStatement.Milliseconds())
+	take("statement_timeout", number(&ms))
+	l.statement = time.Duration(ms) * time.Millisecond
 	if l.conns < minConns {
 		errs = append(errs, fmt.Errorf("max_conns=%d: at least %d are needed", l.conns, minConns))
 	}

@@ -58,7 +58,15 @@ func TestDSNIsRefused(t *testing.T) {
 		"postgres://u:hunter2@a:1,b:2/x?port=3,4,5":                    "",
 		"postgres://u:hunter2@a,b/x?port=3,4,5":                        "could not match 3 port numbers to 2 hosts",
 		"postgres://u:hunter2@db/x?max_conns=2":                        "at least 3",
+		"postgres://u:hunter2@a,b/x?target_session_attrs=any":          "of several hosts one takes writes",
+		"postgres://u:hunter2@db/x?target_session_attrs=any":           "",
+		"postgres://u:hunter2@a,b/x?target_session_attrs=primary":      "",
 		"postgres://u:hunter2@db/x?statement_timeout=5s":               "statement_timeout",
+		"postgres://u:hunter2@db/x?statement_timeout=-1":               "statement_timeout=-1: want 0 or more",
+		"postgres://u:hunter2@db/x?statement_timeout=0":                "",
+		"postgres://u:hunter2@db/x?max_idle_conns=-1":                  "max_idle_conns=-1: want 0 or more",
+		"postgres://u:hunter2@db/x?max_conn_lifetime=-1s":              "max_conn_lifetime=-1s: want 0 or more",
+		"postgres://u:hunter2@db/x?max_conn_idle_time=-1m":             "max_conn_idle_time=-1m: want 0 or more",
 		"postgres://u:hunter2@db/x?sslmode=full":                       "verify-full",
 		"postgres://u:hunter2@db/x?sslmode=require&sslrootcert=system": "verify-full",
 		"postgres://u:hunter2/@db/x":                                   "%XX",
@@ -81,6 +89,24 @@ func TestDSNIsRefused(t *testing.T) {
 			t.Errorf("parseDSN(%q): %v, want an error with %q", dsn, err, want)
 		case err != nil && strings.Contains(err.Error(), "hunter2"), err != nil && strings.Contains(err.Error(), "zz"):
 			t.Errorf("parseDSN(%q) shows the password: %v", dsn, err)
+		}
+	}
+}
+
+// What a DSN limits is of a process, which has two pools.
+func TestPoolsShareTheLimits(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ conns, idle, durable, relaxed, durableIdle, relaxedIdle int }{
+		{3, 0, 2, 1, 0, 0},
+		{16, 0, 12, 4, 0, 0},
+		{16, 8, 12, 4, 6, 2},
+		{16, 16, 12, 4, 12, 4},
+		{16, 2, 12, 4, 1, 1},
+		{16, 1, 12, 4, 1, 1},
+	} {
+		d, r := limits{conns: tt.conns, idle: tt.idle}.shares()
+		if d.conns != tt.durable || r.conns != tt.relaxed || d.idle != tt.durableIdle || r.idle != tt.relaxedIdle {
+			t.Errorf("shares of %d, %d idle = %d, %d idle and %d, %d idle; want %+v", tt.conns, tt.idle, d.conns, d.idle, r.conns, r.idle, tt)
 		}
 	}
 }

@@ -19,8 +19,9 @@ import (
 // servers are the hosts of a DSN, one of which takes writes: which one changes
 // when it fails. All connections of a process share what it has seen of them.
 //
-//	a connection is gone or silent, or its server read-only ─▶ lost ─▶ its host is tried last
-//	another host has been promoted                          ─▶ found ─▶ it is tried first
+//	a connection is gone or silent ─▶ lost     ─▶ its host is tried last
+//	its server takes no writes     ─▶ readOnly ─▶ new connections find that it is not the one
+//	another host has been promoted ─▶ found    ─▶ it is tried first
 //	└─▶ idle connections are closed, those in use are not used again, who leads by one gives
 //	    the lead back
 type servers struct {
@@ -96,7 +97,8 @@ func (s *servers) lost(host pq.Config, age int64) {
 	s.drop()
 }
 
-// readOnly gives up the connections that there are.
+// readOnly gives up the connections that there are. The order stays: each new connection
+// asks its host, which is passed over as long as it takes no writes.
 func (s *servers) readOnly() {
 	s.mu.Lock()
 	s.giveUp()

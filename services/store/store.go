@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -31,8 +32,9 @@ type Options struct {
 	// Part is what this process is to a PostgreSQL, which lists it as usher-<part>;
 	// empty is usher.
 	Part string
-	// MaxFlows is how many flows are kept at most, by about one in a hundred;
-	// 0 means 100,000.
+	// MaxFlows is how many flows are kept, by about one in a hundred: then the oldest
+	// go. Before the last so many, as many more are kept of those that wait for a code
+	// in a mail. 0 means [DefaultMaxFlows].
 	MaxFlows int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -124,7 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{now: o.Now, log: o.Log, flows: flowCap{max: o.MaxFlows}}
+	s := &Store{now: o.Now, log: o.Log, flows: flowCap{max: int64(cmp.Or(o.MaxFlows, DefaultMaxFlows))}}
 	s.seal.Store(seal)
 	if s.now == nil {
 		s.now = time.Now

@@ -208,6 +208,68 @@ func testFlowsAreCapped(t *testing.T, s *suite) {
 	}
 }
 
+// Who has a code in the mail can use it, whoever begins flows meanwhile, and however
+// many; only as many who wait as may be kept are too many.
+func testFlowsThatWaitOutliveOthers(t *testing.T, s *suite) {
+	const limit = 200
+	capped := func(o *store.Options) { o.MaxFlows = limit }
+	stores := []*store.Store{s.store(capped), s.store(capped)}
+	add := func(count int, state string) (ids []uuid.UUID) {
+		for n := range count {
+			f := s.newFlow()
+			f.Kind, f.State = flow.Verification, state
+			s.must(stores[n%2].CreateFlow(s.ctx(), f))
+			ids = append(ids, f.ID)
+		}
+		return ids
+	}
+	left := func(ids []uuid.UUID) (n int) {
+		for _, id := range ids {
+			if _, err := stores[0].Flow(s.ctx(), id); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	dropped := func() (d store.DroppedFlows) {
+		for _, st := range stores {
+			d.Begun += st.DroppedFlows().Begun
+			d.Waiting += st.DroppedFlows().Waiting
+		}
+		return d
+	}
+	const slack = 2 * limit / 100 // of two processes
+
+	first := add(1, flow.SentEmail)
+	begun := add(3*limit, flow.ChooseMethod)
+	if left(first) != 1 {
+		t.Error("a verification that waits for its code is gone, after a flood of flows that were begun")
+	}
+	n := left(begun)
+	if n < limit || n > limit+slack {
+		t.Errorf("%d flows that were begun are left, want %d and at most %d more", n, limit, slack)
+	}
+	if got, want := dropped(), (store.DroppedFlows{Begun: int64(3*limit - n)}); got != want {
+		t.Errorf("dropped = %+v, want %+v", got, want)
+	}
+
+	waiting := add(3*limit, flow.SentEmail)
+	n = left(waiting)
+	if left(first) != 0 || left(begun) != 0 || n < 2*limit || n > 2*limit+slack {
+		t.Errorf("%d that wait for a code are left, and %d and %d older flows; want %d and at most %d more", n, left(first), left(begun), 2*limit, slack)
+	}
+	want := store.DroppedFlows{Begun: 3 * limit, Waiting: int64(3*limit - n + 1)}
+	if got := dropped(); got != want {
+		t.Errorf("dropped = %+v, want %+v", got, want)
+	}
+
+	s.advance(time.Hour) // what is over by itself was not dropped
+	add(limit, flow.SentEmail)
+	if n := left(waiting); n > limit+slack || dropped() != want {
+		t.Errorf("%d flows that are over are left, and dropped = %+v; want about %d, and %+v as before", n, dropped(), limit, want)
+	}
+}
+
 func testErrors(t *testing.T, s *suite) {
 	st := s.store(nil)
 	id, body := uuid.New(), json.RawMessage(`{"code":500,  "a":"b"}`)

@@ -52,7 +52,7 @@ func testRegisterAndReadBack(t *testing.T, s *suite) {
 // The flow that a registration opens is there with its event, and in the grant;
 // a repeated submit may bind it to another cookie.
 func testRegisterOpensAVerification(t *testing.T, s *suite) {
-	st := s.store(func(o *store.Options) { o.MaxFlows = 10 })
+	st := s.store(func(o *store.Options) { o.MaxFlows = 5 })
 	var first registration.Record
 	for n := range 20 {
 		opens := n%2 == 0

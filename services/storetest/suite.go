@@ -125,6 +125,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"LinkAtOnce":                      testLinkAtOnce,
 		"FlowsExpire":                     testFlowsExpire,
 		"FlowsAreCapped":                  testFlowsAreCapped,
+		"FlowsThatWaitOutliveOthers":      testFlowsThatWaitOutliveOthers,
 		"LinkAndExchangeOfAFlow":          testLinkAndExchangeOfAFlow,
 		"Attempt":                         testAttempt,
 		"AttemptOfAFreshFlow":             testAttemptOfAFreshFlow,

@@ -248,6 +248,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.sealed = p.cfg.CipherSecrets()
 	p.metrics.database(p.store.Pools)
+	p.metrics.flows(p.store.DroppedFlows)
 	p.hooks = p.newCatalogue()
 	p.deliveries = newDeliveries(p.store, p.log)
 	if p.bus, err = openBus(ctx, p.cfg, p.log); err != nil {
@@ -361,6 +362,7 @@ func openStore(ctx context.Context, cfg *config.Config, o store.Options) (*store
 		return nil, err
 	}
 	o.DSN, o.DataDir, o.CipherSecrets = cfg.DSN.Reveal(), cfg.DataDir, cfg.CipherSecrets()
+	o.MaxFlows = cfg.SelfService.MaxFlows
 	return store.Open(ctx, o)
 }
 

@@ -70,6 +70,25 @@ func (c *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// flows adds how many flows were dropped.
+func (m *metrics) flows(dropped func() store.DroppedFlows) {
+	m.register(&droppedCollector{dropped, prometheus.NewDesc("usher_flows_dropped_total",
+		"Flows that were deleted before their end because there were more than selfservice.max_flows, by what they wait for: code (that is in a mail), form (all others, also those whose form was sent).", []string{"waits_for"}, nil)})
+}
+
+type droppedCollector struct {
+	dropped func() store.DroppedFlows
+	flows   *prometheus.Desc
+}
+
+func (c *droppedCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.flows }
+
+func (c *droppedCollector) Collect(ch chan<- prometheus.Metric) {
+	d := c.dropped()
+	ch <- prometheus.MustNewConstMetric(c.flows, prometheus.CounterValue, float64(d.Begun), "form")
+	ch <- prometheus.MustNewConstMetric(c.flows, prometheus.CounterValue, float64(d.Waiting), "code")
+}
+
 // outbox adds the depth and age of the outbox, asked for at each scrape.
 func (m *metrics) outbox(stats func(context.Context) (int64, time.Time, error), now func() time.Time) {
 	m.register(&outboxCollector{

@@ -9,7 +9,11 @@ import (
 
 const (
 	sweepEvery = time.Minute
-	sweepBatch = 1000
+	// sweepPause is between two rounds when there is more.
+	sweepPause = time.Second
+	// A round deletes at most so many batches of each kind, so many rows each.
+	sweepBatches = 10
+	sweepBatch   = 1000
 	// errorLife is how long the page that shows an error can be opened again.
 	errorLife = 24 * time.Hour
 	// sessionLife is how long a session that is over can be listed, codeLife and
@@ -36,20 +40,24 @@ func (p *process) sweep(ctx context.Context) {
 		case <-tick.C:
 		}
 		if p.sweepOnce(ctx) {
-			tick.Reset(time.Second)
+			tick.Reset(sweepPause)
 		} else {
 			tick.Reset(sweepEvery)
 		}
 	}
 }
 
-// sweepOnce deletes one batch of each kind and tells whether there is more.
+// sweptKind deletes about a batch of what is over, and tells how many.
+type sweptKind struct {
+	name string
+	del  func() (int, error)
+}
+
+// sweepOnce deletes what is over, at most ten batches of each kind, and tells whether
+// there is more.
 func (p *process) sweepOnce(ctx context.Context) (more bool) {
 	now := time.Now()
-	for _, kind := range []struct {
-		name string
-		del  func() (int, error)
-	}{
+	for _, kind := range []sweptKind{
 		{"flows", func() (int, error) { return p.store.DeleteExpiredFlows(ctx, sweepBatch) }},
 		{"errors", func() (int, error) { return p.store.DeleteErrors(ctx, now.Add(-errorLife), sweepBatch) }},
 		{"sessions", func() (int, error) { return p.store.DeleteExpiredSessions(ctx, now.Add(-sessionLife), sweepBatch) }},
@@ -58,15 +66,26 @@ func (p *process) sweepOnce(ctx context.Context) (more bool) {
 		{"messages", func() (int, error) { return p.store.DeleteMessages(ctx, now.Add(-messageLife), sweepBatch) }},
 		{"hook failures", func() (int, error) { return p.store.DeleteFailures(ctx, now.Add(-failureLife), sweepBatch) }},
 		{"deliveries", func() (int, error) { return p.store.DeleteDeliveries(ctx, now.Add(-deliveryLife), sweepBatch) }},
-		{"events", func() (int, error) { return p.audit.prune(ctx, now) }},
 		{"hook inputs", func() (int, error) { return p.store.DeleteHookInputs(ctx, now.Add(-inputLife), sweepBatch) }},
 	} {
+		more = p.sweepKind(ctx, kind, sweepBatches) || more
+	}
+	events := sweptKind{"events", func() (int, error) { return p.audit.prune(ctx, now) }}
+	return p.sweepKind(ctx, events, 1) || more // which deletes ten batches itself
+}
+
+// sweepKind deletes batches of a kind until one is not full, and at most so many; it
+// tells whether the last was full.
+func (p *process) sweepKind(ctx context.Context, kind sweptKind, batches int) (more bool) {
+	for range batches {
 		deleted, err := kind.del()
+		p.metrics.swept.WithLabelValues(kind.name).Add(float64(deleted))
 		if err != nil && ctx.Err() == nil {
 			p.log.Error("sweep", "kind", kind.name, "error", err)
 		}
-		p.metrics.swept.WithLabelValues(kind.name).Add(float64(deleted))
-		more = more || deleted >= sweepBatch
+		if err != nil || deleted < sweepBatch {
+			return false
+		}
 	}
-	return more
+	return true
 }

@@ -114,6 +114,9 @@ func (l *loader) checkSelfService(c *Config) {
 	if s.DefaultBrowserReturnURL == "" && l.given.Exists(schemaList) {
 		l.refuseKey("selfservice.default_browser_return_url", "this is needed: where do browsers go when they have registered?")
 	}
+	if s.MaxFlows < 1_000 || s.MaxFlows > 10_000_000 {
+		l.refuseKey("selfservice.max_flows", "want 1000 to 10000000, not %d", s.MaxFlows)
+	}
 	if shortest := s.Methods.Password.Config.MinPasswordLength; shortest < 6 || shortest > 256 {
 		l.refuseKey(passwordConfig+".min_password_length", "want 6 to 256, not %d", shortest)
 	}

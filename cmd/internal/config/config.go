@@ -207,7 +207,9 @@ type SelfService struct {
 	DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
 	// AllowedReturnURLs are where a return_to may lead.
 	AllowedReturnURLs []string `yaml:"allowed_return_urls"`
-	Flows             struct {
+	// MaxFlows is how many flows are kept at once, by all processes together.
+	MaxFlows int `yaml:"max_flows"`
+	Flows    struct {
 		Error struct {
 			UIURL string `yaml:"ui_url"`
 		} `yaml:"error"`

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/usher-auth/usher/services/store"
+
 // defaults are the contract's, and ours where it has none or ours is safer
 // (hashing, the address of the admin listener).
 func defaults() map[string]any {
@@ -35,6 +37,7 @@ func defaults() map[string]any {
 		"hashers.argon2.parallelism":                            1,
 		"hashers.argon2.salt_length":                            16,
 		"hashers.argon2.key_length":                             32,
+		"selfservice.max_flows":                                 store.DefaultMaxFlows,
 		"selfservice.methods.password.enabled":                  true,
 		passwordConfig + ".min_password_length":                 8,
 		passwordConfig + ".identifier_similarity_check_enabled": true,

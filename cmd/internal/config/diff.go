@@ -9,7 +9,7 @@ import (
 // fixed are the keys, and what the keys begin with, that a running process
 // cannot change.
 var fixed = []string{
-	"dev", "data_dir", "dsn", "bus.", "tracing.",
+	"dev", "data_dir", "dsn", "bus.", "tracing.", "selfservice.max_flows",
 	"serve.public.host", "serve.public.port", "serve.admin.host", "serve.admin.port",
 }
 

@@ -99,6 +99,7 @@ func TestDiff(t *testing.T) {
 		{map[string]any{"secrets.cookie": []any{goodSecret}, "secrets.cipher": []any{goodSecret}}, []string{"secrets.cipher", "secrets.cookie"}, nil},
 		{map[string]any{"serve.admin.tls.cert.base64": "eA==", "serve.admin.tls.key.base64": "eA==", "serve.drain_delay": "5s"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64", "serve.drain_delay"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64"}},
 		{map[string]any{"selfservice.allowed_return_urls": []any{}}, nil, nil},
+		{map[string]any{"selfservice.max_flows": 5000}, []string{"selfservice.max_flows"}, []string{"selfservice.max_flows"}},
 		{map[string]any{"selfservice.flows.registration.after.password.hooks": []any{}}, []string{"selfservice.flows.registration.after.password.hooks"}, nil},
 	} {
 		after, _ := load(t, config.Options{Dev: true, File: file(t, base), Overrides: tt.over})

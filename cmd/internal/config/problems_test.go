@@ -161,6 +161,8 @@ func TestWrongValues(t *testing.T) {
 		{"selfservice: {methods: {code: {enabled: false}}}", "selfservice.methods.code.enabled", "want true"},
 		{"selfservice: {methods: {code: {config: {lifespan: 25h}}}}", "selfservice.methods.code.config.lifespan", "24h"},
 		{"selfservice: {methods: {code: {config: {max_submissions: 0}}}}", "selfservice.methods.code.config.max_submissions", "1 to 100"},
+		{"selfservice: {max_flows: 0}", "selfservice.max_flows", "1000 to 10000000"},
+		{"selfservice: {max_flows: 10000001}", "selfservice.max_flows", "1000 to 10000000"},
 		{"audit: {retention: 24h}", "audit.retention", "168h"},
 		{"audit: {retention: -1h}", "audit.retention", "168h"},
 		{"audit: {checkpoint: {sink: checkpoints.jsonl}}", "audit.checkpoint.sink", "absolute path"},

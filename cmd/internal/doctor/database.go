@@ -220,14 +220,12 @@ func durability(f *findings, p store.PostgresFacts, _ *store.InspectedDSN) {
 	}
 }
 
-func primary(f *findings, p store.PostgresFacts, dsn *store.InspectedDSN) {
+func primary(f *findings, p store.PostgresFacts, _ *store.InspectedDSN) {
 	switch {
 	case p.Standby:
 		f.add(Red, checkPrimary, "this is a standby: it refuses every write", "name all servers in dsn, host=a,b with target_session_attrs=read-write; or promote it, if the primary is lost")
 	case p.ReadOnly:
 		f.add(Red, checkPrimary, "default_transaction_read_only is on for this role or database", "switch it off: ALTER ROLE … or ALTER DATABASE … RESET default_transaction_read_only")
-	case dsn.Hosts > 1 && dsn.TargetSessionAttrs != "read-write" && dsn.TargetSessionAttrs != "primary":
-		f.add(Yellow, checkPrimary, "it takes writes; but dsn names several servers without target_session_attrs, and may find a standby next time", "write target_session_attrs=read-write into dsn, or leave it out")
 	default:
 		f.green(checkPrimary, "it takes writes")
 	}

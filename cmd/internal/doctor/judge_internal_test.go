@@ -118,7 +118,6 @@ func TestPostgresSettings(t *testing.T) {
 		{"commits do not wait", func(p *store.PostgresFacts, _ *store.InspectedDSN) { p.SynchronousCommit = "off" }, checkDurable, Red},
 		{"standby", func(p *store.PostgresFacts, _ *store.InspectedDSN) { p.Standby = true }, checkPrimary, Red},
 		{"read-only", func(p *store.PostgresFacts, _ *store.InspectedDSN) { p.ReadOnly = true }, checkPrimary, Red},
-		{"any of two hosts", func(_ *store.PostgresFacts, d *store.InspectedDSN) { d.Hosts = 2 }, checkPrimary, Yellow},
 		{"no synchronous standby", func(p *store.PostgresFacts, _ *store.InspectedDSN) { p.SynchronousStandbys = "b" }, checkReplicas, Red},
 		{"asynchronous", func(p *store.PostgresFacts, _ *store.InspectedDSN) {
 			p.Replicas = []store.Replica{{Name: "b", State: "streaming", Sync: "async"}}

@@ -278,6 +278,13 @@ var examples = map[string]example{
 		labels: map[string]string{"instance": "a", "pool": "reads"},
 		says:   "2s together",
 	},
+	"UsherFlowsDropped": {
+		at:     20 * time.Minute,
+		fires:  []string{`usher_flows_dropped_total{waits_for="form"} 0x30`, `usher_flows_dropped_total{waits_for="code"} 0+20x30`},
+		quiet:  []string{`usher_flows_dropped_total{waits_for="form"} 0x30`, `usher_flows_dropped_total{waits_for="code"} 300x30`},
+		labels: map[string]string{"waits_for": "code"},
+		says:   "300 that waited for a code",
+	},
 	"UsherRateLimited": {
 		at:     20 * time.Minute,
 		fires:  []string{`usher_limited_total{class="registration"} 0+120x30`},
