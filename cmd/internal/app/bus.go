@@ -213,9 +213,13 @@ const stallTime = 15 * time.Second
 
 // revive starts the embedded server again when its stream stores nothing: after
 // a full disk it stays so, although there is room again and it calls itself
-// healthy. One that says that it is full is well. Only the relay may call it.
+// healthy. One that says that it is full is well, unless it would have more room
+// after a start. Only the relay may call it.
 func (b *bus) revive(ctx context.Context, stalled time.Duration, why error) {
-	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime || events.IsFull(why) {
+	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime {
+		return
+	}
+	if events.IsFull(why) && (!events.IsStoreFull(why) || !b.embedded.RestartGivesRoom()) {
 		return
 	}
 	b.revived = time.Now()

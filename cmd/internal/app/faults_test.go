@@ -106,7 +106,7 @@ func (s *served) fillStream() {
 func TestAFullStreamDoesNotRestartTheBus(t *testing.T) {
 	t.Parallel()
 	log := &lockedLog{}
-	b := embeddedBus(t, log)
+	b := embeddedBus(t, log, t.TempDir())
 	nc, err := b.connect(t.Context(), events.UserProvision)
 	if err == nil {
 		_, err = events.Provision(t.Context(), nc, events.StreamOptions{MaxBytes: 1 << 10}, nil)
@@ -136,9 +136,9 @@ func TestAFullStreamDoesNotRestartTheBus(t *testing.T) {
 	}
 }
 
-func embeddedBus(t *testing.T, log *lockedLog) *bus {
+func embeddedBus(t *testing.T, log *lockedLog, dir string) *bus {
 	t.Helper()
-	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{"data_dir": t.TempDir(), "bus.listen": "127.0.0.1:-1"}})
+	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{"data_dir": dir, "bus.listen": "127.0.0.1:-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
