@@ -40,6 +40,7 @@ type bus struct {
 // they were when they were read last.
 type connection struct {
 	*nats.Conn
+	user  string
 	files []string
 	sum   [sha256.Size]byte
 }
@@ -54,13 +55,15 @@ func (b *bus) open() (conns []*nats.Conn) {
 	return conns
 }
 
-// credentialFiles are those that this process connects with; none to the embedded server.
-func (b *bus) credentialFiles() (paths []string) {
+// credentialFiles are those that this process connects with, by user; none to the
+// embedded server.
+func (b *bus) credentialFiles() map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	paths := map[string]string{}
 	for _, c := range b.conns {
 		if len(c.files) > 0 {
-			paths = append(paths, c.files[0])
+			paths[c.user] = c.files[0]
 		}
 	}
 	return paths
@@ -98,7 +101,7 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 // elsewhere need not be there yet: the connection waits for it.
 func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 	o := events.ConnectOptions{URL: b.cfg.Bus.URL, User: user, Name: "usher " + user, IfAway: events.GoOnIfAway, Log: b.log}
-	c := &connection{}
+	c := &connection{user: user}
 	var err error
 	if b.embedded != nil {
 		o.InProcess = b.embedded
