@@ -41,7 +41,7 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	limit := func(size string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte("bus: {max_bytes: "+size+"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte("bus: {max_bytes: "+size+"}\n"), 0o600); err != nil { // empty: not written
 			t.Fatal(err)
 		}
 	}
@@ -72,6 +72,8 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 	if _, body := s.ask("GET", "/admin/events?type=admin.acted&limit=1000"); strings.Count(body, `"hook.rotate"`) != acts {
 		t.Errorf("the event log holds %d of %d events", strings.Count(body, `"hook.rotate"`), acts)
 	}
+	limit("")
+	soonThat(t, "the limit is left out", func() bool { return strings.Count(s.log.String(), "another configuration is in force") == 2 })
 	limit("0B")
 	soonThat(t, "the stream has no limit", func() bool {
 		_, body := s.ask("GET", "/metrics")
