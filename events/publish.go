@@ -140,12 +140,18 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message) []Ack {
 
 // IsFull tells whether err says that the stream has reached a limit of its size, or
 // its servers that of their stores. It takes events again when the limit is raised,
-// or older events end; until then nothing helps, a restart of the bus neither.
+// or older events end. A restart of the bus helps only where [IsStoreFull], and not always.
 func IsFull(err error) bool {
+	var refused *jetstream.APIError
+	return IsStoreFull(err) || errors.As(err, &refused) && strings.Contains(refused.Description, "maximum bytes exceeded")
+}
+
+// IsStoreFull tells whether err says that the servers have stored as much as they may. A
+// server that is not told how much chooses that at its start, by what its disk has free then.
+func IsStoreFull(err error) bool {
 	const storeFull = 10023
 	var refused *jetstream.APIError
-	return errors.As(err, &refused) &&
-		(refused.ErrorCode == storeFull || strings.Contains(refused.Description, "maximum bytes exceeded"))
+	return errors.As(err, &refused) && refused.ErrorCode == storeFull
 }
 
 // Retry is an event on its way to one hook alone.

@@ -126,7 +126,7 @@ func TestAFullStreamRefusesAndDropsNothing(t *testing.T) {
 			continue
 		}
 		var api *jetstream.APIError
-		if !errors.As(a.Err, &api) || !events.IsFull(a.Err) {
+		if !errors.As(a.Err, &api) || !events.IsFull(a.Err) || events.IsStoreFull(a.Err) {
 			t.Fatalf("Publish(%d) into a full stream = %v, want the bus's refusal, known as such", n, a.Err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestAFullStoreRefusesAndDropsNothing(t *testing.T) {
 		for n, a := range p.Publish(t.Context(), list) {
 			if a.Err == nil {
 				accepted++
-			} else if !events.IsFull(a.Err) {
+			} else if !events.IsFull(a.Err) || !events.IsStoreFull(a.Err) {
 				t.Fatalf("Publish(%s) into a full store = %v, want the bus's refusal, known as such", list[n].ID, a.Err)
 			}
 		}

@@ -174,6 +174,22 @@ func (s *Server) Store() (used, most uint64, err error) {
 	return info.Store, uint64(max(0, info.Config.MaxStore)), nil
 }
 
+// RestartGivesRoom tells whether the streams may have more than now, and than they
+// have, after a [Server.Restart], by a hundredth at least. Unless its configuration says
+// how much that is, a server chooses it at its start: three quarters of what is stored
+// and of what is free on the disk. One that starts while little is free may so have less
+// than it has stored, and takes nothing more, whatever is freed later. Where it is not
+// known what is free, it is false.
+func (s *Server) RestartGivesRoom() bool {
+	opts, err := s.options()
+	if err != nil || opts.JetStreamMaxStore > 0 {
+		return false
+	}
+	used, most, err := s.Store()
+	free, known := diskFree(opts.StoreDir)
+	return err == nil && known && (used+free)/4*3 > max(used, most)/100*101
+}
+
 // Close ends the server and returns when its store is written and free. What
 // uses the bus is to be closed before.
 func (s *Server) Close() {

@@ -157,6 +157,27 @@ func TestAStartThatIsGivenUpLeavesNothingRunning(t *testing.T) {
 	}
 }
 
+// A server that is told how much it may store has no more of it after a restart, nor has
+// one whose disk is as it was.
+func TestARestartGivesRoomWhereTheDiskDoes(t *testing.T) {
+	t.Parallel()
+	keys, config := configuration(t, "127.0.0.1:-1")
+	limited, err := keys.ServerConfig(events.ServerOptions{Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), MaxStore: 64 << 10, Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, config := range map[string]string{"limited by its disk": config, "limited by its configuration": limited} {
+		s, err := natsserver.Start(t.Context(), config, natsserver.Options{Log: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.RestartGivesRoom() {
+			t.Errorf("RestartGivesRoom of a server %s = true", name)
+		}
+		s.Close()
+	}
+}
+
 func TestWithoutCredentialsNobodyComesIn(t *testing.T) {
 	t.Parallel()
 	_, config := configuration(t, "127.0.0.1:-1")

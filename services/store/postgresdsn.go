@@ -110,13 +110,17 @@ func parseDSN(dsn string) (pq.Config, limits, error) {
 // what is behind it is read as something else, which an error must not show.
 var errUnescaped = errors.New("it cannot be read: write postgres://user:password@host:5432/name, with %XX for signs in the password: %2F for /, %3F for ?, %23 for #, %40 for @")
 
+// errParameter is of a password that stands where nobody looks for one: what hides, weighs
+// and replaces the secrets of a configuration knows the place before the host.
+var errParameter = errors.New("password is no parameter here: write postgres://user:password@host:5432/name, with %XX for signs such as / ? # @ in the password")
+
 func readDSN(dsn string) (pq.Config, limits, error) {
 	certain, likely := unescaped(dsn)
 	if certain {
 		return pq.Config{}, limits{}, errUnescaped
 	}
 	config, l, err := readEscaped(dsn)
-	if err != nil && likely {
+	if err != nil && likely && !errors.Is(err, errParameter) {
 		err = errUnescaped
 	}
 	return config, l, err
@@ -152,6 +156,9 @@ func readEscaped(dsn string) (pq.Config, limits, error) {
 		return pq.Config{}, limits{}, err
 	}
 	q := u.Query()
+	if q.Has("password") {
+		return pq.Config{}, limits{}, errParameter // alone: other parameters may be pieces of it
+	}
 	if len(hosts) > 0 {
 		q.Set("host", strings.Join(hosts, ","))
 		if len(ports) > 0 {

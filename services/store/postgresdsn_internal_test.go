@@ -79,7 +79,11 @@ func TestDSNIsRefused(t *testing.T) {
 		"postgres://u:12?max_conns=hunter2@db/x":                       "%3F",
 		"postgres://u:12?sslmode=hunter2@db/x":                         "%3F",
 		"postgres://db/x?user=u&password=hunter2#5":                    "%23",
-		"postgres://db/x?user=me@corp&password=hunter2":                "",
+		"postgres://db/x?user=u&password=hunter2":                      "password is no parameter",
+		"postgres://db/x?user=me@corp&password=hunter2":                "password is no parameter",
+		"postgres://a:1,b:2/x?user=u&%70assword=hunter2":               "password is no parameter",
+		"postgres://u:12?password=hunter2@db/x":                        "password is no parameter",
+		"postgres://db/x?user=me@corp":                                 "",
 	} {
 		_, _, err := parseDSN(dsn)
 		switch {

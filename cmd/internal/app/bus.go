@@ -40,6 +40,7 @@ type bus struct {
 // they were when they were read last.
 type connection struct {
 	*nats.Conn
+	user  string
 	files []string
 	sum   [sha256.Size]byte
 }
@@ -54,13 +55,15 @@ func (b *bus) open() (conns []*nats.Conn) {
 	return conns
 }
 
-// credentialFiles are those that this process connects with; none to the embedded server.
-func (b *bus) credentialFiles() (paths []string) {
+// credentialFiles are those that this process connects with, by user; none to the
+// embedded server.
+func (b *bus) credentialFiles() map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	paths := map[string]string{}
 	for _, c := range b.conns {
 		if len(c.files) > 0 {
-			paths = append(paths, c.files[0])
+			paths[c.user] = c.files[0]
 		}
 	}
 	return paths
@@ -98,7 +101,7 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 // elsewhere need not be there yet: the connection waits for it.
 func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 	o := events.ConnectOptions{URL: b.cfg.Bus.URL, User: user, Name: "usher " + user, IfAway: events.GoOnIfAway, Log: b.log}
-	c := &connection{}
+	c := &connection{user: user}
 	var err error
 	if b.embedded != nil {
 		o.InProcess = b.embedded
@@ -213,9 +216,13 @@ const stallTime = 15 * time.Second
 
 // revive starts the embedded server again when its stream stores nothing: after
 // a full disk it stays so, although there is room again and it calls itself
-// healthy. One that says that it is full is well. Only the relay may call it.
+// healthy. One that says that it is full is well, unless it would have more room
+// after a start. Only the relay may call it.
 func (b *bus) revive(ctx context.Context, stalled time.Duration, why error) {
-	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime || events.IsFull(why) {
+	if b.embedded == nil || stalled < stallTime || time.Since(b.revived) < stallTime {
+		return
+	}
+	if events.IsFull(why) && (!events.IsStoreFull(why) || !b.embedded.RestartGivesRoom()) {
 		return
 	}
 	b.revived = time.Now()

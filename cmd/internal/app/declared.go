@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -23,11 +22,16 @@ func Declared(cfg *config.Config, table []delivery.Hook) (map[string]delivery.Ho
 	return all, durablesOf(all, func(events.Origin) bool { return true })
 }
 
-// StreamOptionsOf are those of the stream of a configuration.
+// StreamOptionsOf are those of the stream of a configuration. A limit that somebody has
+// set by hand stays unless the configuration says one, or that there is none.
 func StreamOptionsOf(cfg *config.Config) events.StreamOptions {
 	b := cfg.Bus
+	limit := int64(min(b.MaxBytes, math.MaxInt64))
+	if limit == 0 && cfg.Written(config.BusMaxBytes) {
+		limit = events.NoLimit
+	}
 	return events.StreamOptions{
-		MaxBytes: cmp.Or(int64(min(b.MaxBytes, math.MaxInt64)), events.NoLimit),
+		MaxBytes: limit,
 		Replicas: b.Replicas, Placement: events.Placement{Cluster: b.Placement.Cluster, Tags: b.Placement.Tags},
 	}
 }

@@ -41,7 +41,7 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	limit := func(size string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte("bus: {max_bytes: "+size+"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "usher.yaml"), []byte("bus: {max_bytes: "+size+"}\n"), 0o600); err != nil { // empty: not written
 			t.Fatal(err)
 		}
 	}
@@ -72,6 +72,8 @@ func TestAFullStreamIsWaitedFor(t *testing.T) {
 	if _, body := s.ask("GET", "/admin/events?type=admin.acted&limit=1000"); strings.Count(body, `"hook.rotate"`) != acts {
 		t.Errorf("the event log holds %d of %d events", strings.Count(body, `"hook.rotate"`), acts)
 	}
+	limit("")
+	soonThat(t, "the limit is left out", func() bool { return strings.Count(s.log.String(), "another configuration is in force") == 2 })
 	limit("0B")
 	soonThat(t, "the stream has no limit", func() bool {
 		_, body := s.ask("GET", "/metrics")
@@ -106,7 +108,7 @@ func (s *served) fillStream() {
 func TestAFullStreamDoesNotRestartTheBus(t *testing.T) {
 	t.Parallel()
 	log := &lockedLog{}
-	b := embeddedBus(t, log)
+	b := embeddedBus(t, log, t.TempDir())
 	nc, err := b.connect(t.Context(), events.UserProvision)
 	if err == nil {
 		_, err = events.Provision(t.Context(), nc, events.StreamOptions{MaxBytes: 1 << 10}, nil)
@@ -136,9 +138,9 @@ func TestAFullStreamDoesNotRestartTheBus(t *testing.T) {
 	}
 }
 
-func embeddedBus(t *testing.T, log *lockedLog) *bus {
+func embeddedBus(t *testing.T, log *lockedLog, dir string) *bus {
 	t.Helper()
-	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{"data_dir": t.TempDir(), "bus.listen": "127.0.0.1:-1"}})
+	cfg, _, err := config.Load(config.Options{Dev: true, Env: []string{}, Overrides: map[string]any{"data_dir": dir, "bus.listen": "127.0.0.1:-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,9 +76,9 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // busEnds adds when what this process and an external bus know each other by is over.
-func (m *metrics) busEnds(conns func() []*nats.Conn, certificate string, credentials func() []string) {
+func (m *metrics) busEnds(conns func() []*nats.Conn, certificate string, credentials func() map[string]string) {
 	m.register(&endsCollector{
-		conns: conns, certificate: certificate, credentials: credentials, read: map[string]ending{},
+		conns: conns, certificate: certificate, credentials: credentials, read: map[string]time.Time{},
 		certificates: prometheus.NewDesc("usher_bus_certificate_expiry_timestamp_seconds",
 			"When a certificate of the bus is over, in seconds since 1970, by whose it is: server (the earliest of the connections, as it was when they were made), ca (who signed that), client (bus.tls.cert).", []string{"certificate"}, nil),
 		users: prometheus.NewDesc("usher_bus_credential_expiry_timestamp_seconds",
@@ -88,18 +88,12 @@ func (m *metrics) busEnds(conns func() []*nats.Conn, certificate string, credent
 
 type endsCollector struct {
 	conns               func() []*nats.Conn
-	certificate         string // a file; empty: none
-	credentials         func() []string
+	certificate         string                   // a file; empty: none
+	credentials         func() map[string]string // files by user
 	certificates, users *prometheus.Desc
 
 	mu   sync.Mutex
-	read map[string]ending // by file
-}
-
-// ending is when something is over, and whose it is.
-type ending struct {
-	whose string
-	at    time.Time
+	read map[string]time.Time // when it is over, by file
 }
 
 func (c *endsCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.certificates; ch <- c.users }
@@ -118,51 +112,54 @@ func (c *endsCollector) Collect(ch chan<- prometheus.Metric) {
 			earliest("ca", ca)
 		}
 	}
-	earliest("client", c.of(c.certificate, certificateEnd).at)
+	earliest("client", c.of(c.certificate, certificateEnd))
 	for whose, at := range ends {
 		ch <- prometheus.MustNewConstMetric(c.certificates, prometheus.GaugeValue, float64(at.Unix()), whose)
 	}
-	users := map[string]time.Time{}
-	for _, path := range c.credentials() {
-		if e := c.of(path, credentialEnd); !e.at.IsZero() {
-			users[e.whose] = e.at
+	for user, path := range c.credentials() {
+		if at := c.of(path, credentialEnd(user)); !at.IsZero() {
+			ch <- prometheus.MustNewConstMetric(c.users, prometheus.GaugeValue, float64(at.Unix()), user)
 		}
-	}
-	for user, at := range users {
-		ch <- prometheus.MustNewConstMetric(c.users, prometheus.GaugeValue, float64(at.Unix()), user)
 	}
 }
 
-// of reads a file. One that cannot be used is as it was: so the connections go on.
-func (c *endsCollector) of(path string, read func([]byte) (ending, error)) ending {
+// of reads when a file's is over. One that cannot be used is as it was: so the
+// connections go on.
+func (c *endsCollector) of(path string, read func([]byte) (time.Time, error)) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	text, err := os.ReadFile(path)
 	if err == nil {
-		var e ending
-		if e, err = read(text); err == nil {
-			c.read[path] = e
+		var end time.Time
+		if end, err = read(text); err == nil {
+			c.read[path] = end
 		}
 	}
 	return c.read[path]
 }
 
-func credentialEnd(text []byte) (e ending, err error) {
-	e.whose, e.at, err = events.CredentialOf(text)
-	return e, err
+// credentialEnd is that of a user's .creds file. Another user's cannot be used.
+func credentialEnd(user string) func([]byte) (time.Time, error) {
+	return func(text []byte) (time.Time, error) {
+		whose, end, err := events.CredentialOf(text)
+		if err == nil && whose != user {
+			err = errors.New("it is that of " + whose)
+		}
+		return end, err
+	}
 }
 
 // certificateEnd is that of the first certificate of a PEM file.
-func certificateEnd(text []byte) (ending, error) {
+func certificateEnd(text []byte) (time.Time, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return ending{}, errors.New("no certificate")
+		return time.Time{}, errors.New("no certificate")
 	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return ending{}, err
+		return time.Time{}, err
 	}
-	return ending{at: leaf.NotAfter}, nil
+	return leaf.NotAfter, nil
 }
 
 // chainEnds gives when a server's certificate is over, with those between it and

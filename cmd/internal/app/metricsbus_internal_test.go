@@ -120,6 +120,14 @@ func TestBusEnds(t *testing.T) {
 		}
 	}
 	look("with broken files")
+	other, err := os.ReadFile(filepath.Join(out, "creds", events.UserAPIAuth+".creds"))
+	if err == nil {
+		err = os.WriteFile(ending, other, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	look("with another user's file") // which the connection does not take either
 	b.close()
 	if got := ends(certificates, "certificate"); len(got) != 1 {
 		t.Errorf("away: certificates end %v, want that of the client alone", got)

@@ -32,9 +32,13 @@ type Bus struct {
 		Tags    []string `yaml:"tags"`
 	} `yaml:"placement"`
 	// MaxBytes is where the stream takes no more events, which then wait in the
-	// database; 0 is no limit but those of the servers' stores.
+	// database. 0 is no limit but those of the servers' stores where it is written, see
+	// [Config.Written], and else leaves the stream as it is.
 	MaxBytes Size `yaml:"max_bytes"`
 }
+
+// BusMaxBytes is the name of the key of [Bus.MaxBytes].
+const BusMaxBytes = "bus.max_bytes"
 
 // leastMaxBytes holds some of the largest events: less would be a mistake.
 const leastMaxBytes = MB
@@ -47,7 +51,7 @@ func (l *loader) checkBus(b *Bus) {
 		l.refuseKey("bus.replicas", "want 1, 3 or 5, or 0 to leave the stream as it is, not %d", n)
 	}
 	if n := b.MaxBytes; n != 0 && n < leastMaxBytes {
-		l.refuseKey("bus.max_bytes", "want %s or more, or 0B for no limit, not %s", leastMaxBytes, n)
+		l.refuseKey(BusMaxBytes, "want %s or more, or 0B for no limit, not %s", leastMaxBytes, n)
 	}
 	for _, tag := range b.Placement.Tags {
 		if tag == "" || strings.ContainsAny(tag, " \t") {

@@ -17,12 +17,15 @@ var fixed = []string{
 // the next start. A list differs as a whole.
 func Diff(before, after *Config) (changed, needRestart []string) {
 	changed = differences("", reflect.ValueOf(*before), reflect.ValueOf(*after))
+	if before.Written(BusMaxBytes) != after.Written(BusMaxBytes) && !slices.Contains(changed, BusMaxBytes) {
+		changed = append(changed, BusMaxBytes) // its default leaves alone what is there
+	}
 	slices.Sort(changed)
 	for _, name := range changed {
 		if name == "dsn" && before.DSN.SameServer(after.DSN) {
 			continue // new connections sign in with the present user and password
 		}
-		if name == "bus.max_bytes" {
+		if name == BusMaxBytes {
 			continue // the stream takes more or less while it is used
 		}
 		if slices.ContainsFunc(fixed, func(f string) bool {

@@ -81,8 +81,8 @@ func (k *key) holdsSecret() bool {
 }
 
 // Written tells whether a key was given, by its full name, and does not stand for its
-// default.
-func (c *Config) Written(name string) bool { return c.reading().given.Exists(name) }
+// default. Of a configuration that was not loaded none was.
+func (c *Config) Written(name string) bool { return c.reading != nil && c.reading().given.Exists(name) }
 
 // FileHoldsSecret tells whether the configuration file itself has a secret in it, or
 // a URL with a password.

@@ -96,6 +96,7 @@ func TestDiff(t *testing.T) {
 		{map[string]any{"serve.public.port": 1, "serve.public.base_url": "https://a.example.org/"}, []string{"serve.public.base_url", "serve.public.port"}, []string{"serve.public.port"}},
 		{map[string]any{"dsn": "memory", "data_dir": "x", "bus.listen": "127.0.0.1:1"}, []string{"bus.listen", "data_dir", "dsn"}, []string{"bus.listen", "data_dir", "dsn"}},
 		{map[string]any{"bus.max_bytes": "20GB"}, []string{"bus.max_bytes"}, nil},
+		{map[string]any{"bus.max_bytes": "0B"}, []string{"bus.max_bytes"}, nil}, // which takes a limit away
 		{map[string]any{"secrets.cookie": []any{goodSecret}, "secrets.cipher": []any{goodSecret}}, []string{"secrets.cipher", "secrets.cookie"}, nil},
 		{map[string]any{"serve.admin.tls.cert.base64": "eA==", "serve.admin.tls.key.base64": "eA==", "serve.drain_delay": "5s"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64", "serve.drain_delay"}, []string{"serve.admin.tls.cert.base64", "serve.admin.tls.key.base64"}},
 		{map[string]any{"selfservice.allowed_return_urls": []any{}}, nil, nil},

@@ -119,6 +119,7 @@ func TestWrongValues(t *testing.T) {
 		{"bus: {url: 'nats://u:s3cr3t@bus:4222', credentials: x}", "bus.url", "bus.credentials"},
 		{"bus: {replicas: 2, url: 'nats://a:1,nats://b:1', credentials: x}", "bus.replicas", "1, 3 or 5"},
 		{"bus: {replicas: 3}", "bus.replicas", "bus.url"},
+		{"dsn: 'postgres://db/ids?user=u&password=hunter2'", "dsn", "password is no parameter"},
 		{"bus: {max_bytes: 1023KB}", "bus.max_bytes", "1MB or more"},
 		{"bus: {max_bytes: 10}", "bus.max_bytes", "quotes"},
 		{"bus: {placement: {tags: ['zone:a']}}", "bus.placement", "bus.url"},

@@ -30,7 +30,7 @@ func (d *Doctor) lookRoom(ctx context.Context) (f findings) {
 	judgeRoom(&f, "the stream", stream.Bytes, stream.MaxBytes, "a higher bus.max_bytes, which is taken at once, if the disks have room; else wait: an event leaves the stream after seven days")
 	for _, s := range b.states {
 		if s.Streams {
-			judgeRoom(&f, "the store of "+s.Name, s.Store, s.MaxStore, "more disk and a higher --max-store of 'usher bus config --again', and start that server again; an embedded one takes three quarters of what is free at its start")
+			judgeRoom(&f, "the store of "+s.Name, s.Store, s.MaxStore, "more disk and a higher --max-store of 'usher bus config --again', and start that server again; an embedded one takes three quarters of what it holds and of what is free when it starts, and starts again by itself where it is full and that has become more")
 		}
 	}
 	if len(f) == 0 {
@@ -42,8 +42,8 @@ func (d *Doctor) lookRoom(ctx context.Context) (f findings) {
 const (
 	// fillsUp is from where on somebody should know, as the alerts have it.
 	fillsUp = 0.8
-	// isFull leaves less than an event may take.
-	isFull = 0.99
+	// largestEvent is more than any event takes.
+	largestEvent = 64 << 10
 )
 
 // judgeRoom judges what has used so much of what it may; without a limit it says nothing.
@@ -54,8 +54,8 @@ func judgeRoom(f *findings, whose string, used, most uint64, mend string) {
 	share := float64(used) / float64(most)
 	seen := fmt.Sprintf("%s holds %s of %s", whose, size(int64(min(used, math.MaxInt64))), size(int64(min(most, math.MaxInt64))))
 	switch {
-	case share >= isFull:
-		f.add(Red, checkRoom, seen+": it takes no more events, which wait in the database; no hook gets them, and none is lost", mend)
+	case used+largestEvent > most:
+		f.add(Red, checkRoom, seen+": the next event may find no room; those that do not fit wait in the database: no hook gets them, and none is lost", mend)
 	case share >= fillsUp:
 		f.add(Yellow, checkRoom, fmt.Sprintf("%s, %d %%: when it is full events wait in the database", seen, int(100*share)), mend)
 	default:

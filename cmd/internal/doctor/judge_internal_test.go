@@ -62,8 +62,9 @@ func TestRoom(t *testing.T) {
 		{1 << 30, 0, Green, ""}, // no limit
 		{79 << 20, 100 << 20, Green, ""},
 		{80 << 20, 100 << 20, Yellow, "80 %"},
-		{989 << 10, 1000 << 10, Yellow, "98 %"},
-		{991 << 10, 1000 << 10, Red, "none is lost"},
+		{999 << 20, 1000 << 20, Yellow, "99 %"}, // room for a thousand events and more
+		{1<<30 - 64<<10, 1 << 30, Yellow, "99 %"},
+		{1<<30 - 63<<10, 1 << 30, Red, "none is lost"},
 		{3 << 20, 1 << 20, Red, "wait in the database"}, // a limit that came later
 	} {
 		var f findings
