@@ -94,9 +94,15 @@ Start with:  usher demo`,
 // release is the next release; builds before it name their commit besides.
 const release = "0.1.0"
 
-// version is a semantic version: the module's where it was fetched as one, else
-// the release and the commit.
+// built is the version that the linker was given, where a build has no history: of an image.
+var built string
+
+// version is a semantic version: the one that the build was given, the module's where it
+// was fetched as one, else the release and the commit.
 func version() string {
+	if built != "" {
+		return built
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return release

@@ -26,6 +26,9 @@ type Host struct {
 	Timeline uint64
 	// Used is how many connections others have to the database.
 	Used int
+	// LastEvent is the newest number of its event log; 0 for a standby, and where that
+	// cannot be read.
+	LastEvent int64
 }
 
 const hostQuery = `SELECT
@@ -68,7 +71,10 @@ func (i *Inspection) host(ctx context.Context, config pq.Config) (h Host) {
 		return h
 	}
 	h.Writes, h.System, h.Used = row.Writes, row.System, row.Used
-	h.Timeline, h.Err = strconv.ParseUint(row.Timeline, 16, 64)
+	if h.Timeline, h.Err = strconv.ParseUint(row.Timeline, 16, 64); h.Err == nil && h.Writes {
+		// Another cluster may have no such table: that is no error of the host.
+		_ = i.asSession(ctx, config, &h.LastEvent, `SELECT coalesce(max(seq), 0) FROM event_log`)
+	}
 	return h
 }
 

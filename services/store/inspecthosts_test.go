@@ -40,7 +40,11 @@ func TestHostsOfADSN(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = s.Close() })
 	}
+	execute(t, p.Primary.DSN(), `SET synchronous_commit = local; CREATE TABLE event_log AS SELECT 7::bigint AS seq`) // the other has none
 	one, two = look()
+	if one.Err != nil || two.Err != nil || one.LastEvent+two.LastEvent != 7 {
+		t.Errorf("Hosts after a fork = %+v, %+v, want one with 7 events and one of which that is not known", one, two)
+	}
 	if !one.Writes || !two.Writes || one.Timeline != 2 || two.Timeline != 2 || one.System != two.System || one.Used == 0 || two.Used == 0 {
 		t.Errorf("Hosts after a fork = %+v, %+v, want two that take writes on timeline 2, and are used", one, two)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
@@ -135,6 +137,7 @@ func newMetrics(version string) *metrics {
 		}),
 	}
 	m.reload(true, time.Now())
+	m.begin()
 	m.register(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -146,6 +149,29 @@ func newMetrics(version string) *metrics {
 	)
 	m.counted.MustRegister(m.requests, m.registrations, m.logins, m.steps, m.published, m.relayErrors, m.deliveries, m.issued)
 	return m
+}
+
+// begin has those counters at 0 that alerts ask for: of a series that begins with 1
+// Prometheus sees no increase.
+func (m *metrics) begin() {
+	for _, method := range []string{identity.MethodPassword, identity.MethodOIDC} {
+		for _, result := range []string{registration.OK, registration.NoSession, registration.HookFailed, registration.Busy, registration.Broken} {
+			m.registrations.WithLabelValues(method, result)
+		}
+		for _, result := range []string{login.OK, login.WrongCredentials, login.HookFailed, login.Busy, login.Broken} {
+			m.logins.WithLabelValues(method, result)
+		}
+	}
+	for _, outcome := range []string{courier.ObservedSent, courier.ObservedDeferred, courier.ObservedUnreachable, courier.ObservedAbandoned} {
+		m.mails.WithLabelValues(outcome)
+	}
+	for _, outcome := range []string{"ok", "wrong", "busy", "error"} {
+		m.operators.WithLabelValues(outcome)
+	}
+	for _, step := range []string{"sign", "send"} {
+		m.checkpoints.WithLabelValues(step, "ok")
+		m.checkpoints.WithLabelValues(step, "error")
+	}
 }
 
 func (m *metrics) register(all ...prometheus.Collector) {

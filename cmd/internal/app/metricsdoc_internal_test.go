@@ -216,6 +216,39 @@ func TestMetricsPageHasWhatIsServed(t *testing.T) {
 	}
 }
 
+var (
+	counterAsked = regexp.MustCompile(`(usher_\w+_total)\{([^}]*)\}`)
+	labelAsked   = regexp.MustCompile(`(\w+)=~?"([\w|]+)"`)
+)
+
+// TestCountersOfAlertsBeginAtZero: of a series that begins with 1 an alert sees no increase,
+// so the first mail that is given up would be told of to nobody.
+func TestCountersOfAlertsBeginAtZero(t *testing.T) {
+	alerts, err := os.ReadFile("../../../deploy/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, looked := scrape(t, newMetrics("1.0.0").handler()), 0
+	for _, asked := range counterAsked.FindAllStringSubmatch(string(alerts), -1) {
+		if asked[1] == "usher_provider_attempts_total" {
+			continue // which providers there are, the configuration says
+		}
+		for _, matcher := range labelAsked.FindAllStringSubmatch(asked[2], -1) {
+			for value := range strings.SplitSeq(matcher[2], "|") {
+				looked++
+				if !slices.ContainsFunc(families[asked[1]].GetMetric(), func(m *dto.Metric) bool {
+					return label(m, matcher[1]) == value && m.GetCounter().GetValue() == 0
+				}) {
+					t.Errorf("%s{%s=%q}, which an alert asks for, is not there at the start", asked[1], matcher[1], value)
+				}
+			}
+		}
+	}
+	if looked < 12 {
+		t.Errorf("%d series looked at, want those of all alerts", looked)
+	}
+}
+
 // metrics asks for the metrics as Prometheus does.
 func (s *served) metrics() map[string]*dto.MetricFamily {
 	s.t.Helper()

@@ -38,7 +38,7 @@ func judgeHosts(f *findings, hosts []store.Host) {
 		}
 	}
 	slices.SortStableFunc(writers, func(a, b store.Host) int {
-		return cmp.Or(cmp.Compare(b.Timeline, a.Timeline), cmp.Compare(b.Used, a.Used))
+		return cmp.Or(cmp.Compare(b.Timeline, a.Timeline), cmp.Compare(b.LastEvent, a.LastEvent))
 	})
 	if len(writers) > 1 {
 		forked(f, writers)
@@ -68,23 +68,23 @@ func mendHost(err error) string {
 	return "start it as a standby; if it is gone for good, take it out of dsn"
 }
 
-// forked says that several hosts take writes, the one to keep first.
+// forked says that several hosts take writes, the newest timeline first.
 func forked(f *findings, writers []store.Host) {
 	var all, others []string
 	for n, h := range writers {
-		all = append(all, fmt.Sprintf("%s (timeline %d, %d connections)", h.Name, h.Timeline, h.Used))
+		all = append(all, fmt.Sprintf("%s (timeline %d, event log up to %d, %d connections)", h.Name, h.Timeline, h.LastEvent, h.Used))
 		if n > 0 {
 			others = append(others, h.Name)
 		}
 	}
-	keep := writers[0].Name
-	mend := fmt.Sprintf("stop %s now, and keep what it has: dump the rows that %s lacks (identities, grants, outbox, event_log of since then)", strings.Join(others, " and "), keep)
-	switch former := writers[1]; {
+	mend := "keep " + writers[0].Name + ", which was promoted last: stop " + strings.Join(others, " and ") + " now, and keep what is there. Then make it a standby (pg_rewind, or pg_basebackup)"
+	switch {
 	case slices.ContainsFunc(writers, func(h store.Host) bool { return h.System != writers[0].System }):
-		mend = "take out of dsn those that are not Usher's, before a process writes there"
-	case former.Timeline == writers[0].Timeline:
-		mend += ". Both were promoted from the same timeline, so Usher cannot tell them apart: if the other one is to be kept, stop " + keep + " instead"
+		f.add(Red, checkHosts, strings.Join(all, " and ")+" take writes at once, and are of different clusters", "take out of dsn those that are not Usher's, before a process writes there")
+		return
+	case writers[1].Timeline == writers[0].Timeline:
+		mend = "choose one, by the event log: stop the other now, and keep what is there. Then make it a standby anew (pg_basebackup; pg_rewind sees no difference on one timeline)"
 	}
 	f.add(Red, checkHosts, strings.Join(all, " and ")+" take writes at once: what is written to one the others lack, and people who registered are unknown there",
-		mend+". Then make a standby of what was stopped (pg_basebackup, or pg_rewind), and have what promotes fence the former primary first")
+		mend+". Step by step: deploy/RUNBOOK.md#two-databases-take-writes")
 }

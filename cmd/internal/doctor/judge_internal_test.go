@@ -258,14 +258,18 @@ func TestServersWithAnUnknownCertificate(t *testing.T) {
 func TestHostsOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	writer := func(name, system string, timeline uint64, used int) store.Host {
-		return store.Host{Name: name, Writes: true, System: system, Timeline: timeline, Used: used}
+		return store.Host{Name: name, Writes: true, System: system, Timeline: timeline, Used: used, LastEvent: int64(used) * 100}
 	}
+	const (
+		writes = " take writes at once: what is written to one the others lack, and people who registered are unknown there"
+		steps  = ". Step by step: deploy/RUNBOOK.md#two-databases-take-writes"
+	)
 	standby := store.Host{Name: "b", System: "1"}
 	for _, c := range []struct {
 		name  string
 		hosts []store.Host
 		want  Status
-		seen  string // of the first finding, with what is to be done
+		seen  string // what the one finding begins with, with what is to be done
 		mend  string
 	}{
 		{"a pair", []store.Host{writer("a", "1", 1, 3), standby}, Green, "a takes writes", ""},
@@ -273,15 +277,27 @@ func TestHostsOfTheDatabase(t *testing.T) {
 		{"no standby", []store.Host{writer("a", "1", 1, 3), {Name: "b", Err: errors.New("connection refused")}}, Yellow, "b: connection refused", "start it"},
 		{"no password there", []store.Host{writer("a", "1", 1, 3), {Name: "b", Err: &store.Refusal{Code: "28P01"}}}, Yellow, "b:", "password"},
 		{"another cluster", []store.Host{writer("a", "1", 1, 3), {Name: "b", System: "2"}}, Red, "b has the data of another", "pg_basebackup from a"},
-		{"a former primary", []store.Host{writer("a", "1", 1, 9), writer("b", "1", 2, 3)}, Red, "b (timeline 2, 3 connections) and a (timeline 1, 9 connections) take writes", "stop a now"},
-		{"two on one timeline", []store.Host{writer("a", "1", 2, 1), writer("b", "1", 2, 3)}, Red, "b (timeline 2, 3 connections) and a", "stop a now"},
-		{"two clusters", []store.Host{writer("a", "1", 1, 9), writer("b", "2", 1, 3)}, Red, "take writes at once", "take out of dsn"},
+		{
+			"a former primary", []store.Host{writer("a", "1", 1, 9), writer("b", "1", 2, 3)}, Red, "b (timeline 2, event log up to 300, 3 connections) and a (timeline 1, event log up to 900, 9 connections)" + writes,
+			"keep b, which was promoted last: stop a now, and keep what is there. Then make it a standby (pg_rewind, or pg_basebackup)" + steps,
+		},
+		{
+			"two on one timeline", []store.Host{writer("a", "1", 2, 1), writer("b", "1", 2, 3)}, Red, "b (timeline 2, event log up to 300, 3 connections) and a (timeline 2, event log up to 100, 1 connections)" + writes,
+			"choose one, by the event log: stop the other now, and keep what is there. Then make it a standby anew (pg_basebackup; pg_rewind sees no difference on one timeline)" + steps,
+		},
+		{
+			"two clusters", []store.Host{writer("a", "1", 1, 9), writer("b", "2", 1, 3)}, Red, "a (timeline 1, event log up to 900, 9 connections) and b (timeline 1, event log up to 300, 3 connections) take writes at once, and are of different clusters",
+			"take out of dsn those that are not Usher's, before a process writes there",
+		},
 		{"nobody", []store.Host{{Name: "a", System: "1"}, standby}, Red, "none takes writes", "pg_promote"},
 	} {
 		var f findings
 		judgeHosts(&f, c.hosts)
 		if len(f) != 1 || f[0].Status != c.want || !strings.Contains(f[0].Seen, c.seen) || !strings.Contains(f[0].Mend, c.mend) {
 			t.Errorf("%s: %+v, want one, %s, with %q → %q", c.name, f, c.want, c.seen, c.mend)
+		}
+		if strings.Contains(c.seen, "at once") && (f[0].Seen != c.seen || f[0].Mend != c.mend) {
+			t.Errorf("%s: %+v, want %q → %q and no more", c.name, f, c.seen, c.mend)
 		}
 	}
 }

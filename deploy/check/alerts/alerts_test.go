@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
 	_ "github.com/prometheus/prometheus/discovery/dns" // the kind that prometheus.yml names
 
 	"github.com/usher-auth/usher/deploy/check/checkout"
@@ -130,21 +131,102 @@ func TestNobodyLeads(t *testing.T) {
 func TestDiskOfWhatIsBelow(t *testing.T) {
 	t.Parallel()
 	for place, fires := range map[string]bool{"/": true, "/var": true, "/var/lib": true, "/var/lib/postgresql/15/main": true, "/var/log": false, "/home": false, "/variable": false} {
-		found, err := Fire(checkout.Path(t, file), "UsherDiskFills", []string{
-			`node_filesystem_avail_bytes{instance="n1",mountpoint="` + place + `"} 5x30`, `node_filesystem_size_bytes{instance="n1",mountpoint="` + place + `"} 100x30`,
-		}, 20*time.Minute)
+		found, err := Fire(checkout.Path(t, file), "UsherDiskFills", disk("usher-node", place, "5x30"), 20*time.Minute)
 		if err != nil || (len(found) == 1) != fires {
 			t.Errorf("a full disk at %s: %v fire, %v, want one: %t", place, found, err, fires)
 		}
 	}
 }
 
-// TestPrometheus reads prometheus.yml with Prometheus' own library.
+// TestDiskThatFills looks ahead, and takes no large copy for a disk that fills.
+func TestDiskThatFills(t *testing.T) {
+	t.Parallel()
+	for free, fires := range map[string]bool{"50-0.07x400": true, "100x300 100-1x40 60x100": false} {
+		found, err := Fire(checkout.Path(t, file), "UsherDiskFills", disk("usher-node", "/", free), 385*time.Minute)
+		if err != nil || (len(found) == 1) != fires {
+			t.Errorf("a disk with %s free: %v fire, %v, want one: %t", free, found, err, fires)
+		}
+	}
+}
+
+// TestFewWakeNobody: what is half of all on a quiet day may be one person.
+func TestFewWakeNobody(t *testing.T) {
+	t.Parallel()
+	const few = " 0x60 1x2 2x2 3x2 4x30"
+	for name, series := range map[string][]string{
+		"UsherErrorBudgetFast": {answers + `"200"}` + few, answers + `"503"}` + few},
+		"UsherSlowFast":        {submits + "count" + post + "}" + few, submits + "bucket" + post + `,le="1"} 0x100`},
+		"UsherSessionsMissing": {`usher_registrations_total{outcome="no_session"}` + few, `usher_registrations_total{outcome="ok"} 0x100`},
+		"UsherMailServerAway":  {`usher_mail_total{outcome="unreachable"}` + few, `usher_mail_total{outcome="sent"} 0x100`},
+	} {
+		found, err := Fire(checkout.Path(t, file), name, series, 68*time.Minute)
+		if err != nil || len(found) > 0 {
+			t.Errorf("%s: %v fire, %v, want none for four within an hour", name, found, err)
+		}
+	}
+}
+
+// TestOneProcess is one target with all parts: well, it wakes nobody, and away it is each.
+func TestOneProcess(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"UsherPartGone", "UsherNoRelayLeader", "UsherTwoRelayLeaders"} {
+		found, err := Fire(checkout.Path(t, file), name, []string{`up{job="usher",part="all",instance="a"} 1x20`, `usher_relay_leading{part="all",instance="a"} 1x20`}, 10*time.Minute)
+		if err != nil || len(found) > 0 {
+			t.Errorf("%s: %v fire, %v, want none for one process that is well", name, found, err)
+		}
+	}
+	found, err := Fire(checkout.Path(t, file), "UsherPartGone", []string{`up{job="usher",part="all",instance="a"} 0x20`}, 10*time.Minute)
+	if err != nil || len(found) != 3 {
+		t.Errorf("one process that is away: %v fire, %v, want api, session and hooks", found, err)
+	}
+}
+
+// TestBusNodeBehindItsExporter: an exporter answers also when its server is away.
+func TestBusNodeBehindItsExporter(t *testing.T) {
+	t.Parallel()
+	found, err := Fire(checkout.Path(t, file), "UsherBusNodeDown", []string{
+		`up{job="nats",instance="n1"} 1x20`, `gnatsd_healthz_status{job="nats",instance="n1",server_id="A",value="connection refused"} 1x20`,
+	}, 10*time.Minute)
+	if err != nil || len(found) != 1 || found[0].labels["instance"] != "n1" {
+		t.Errorf("%v fire, %v, want one of n1", found, err)
+	}
+}
+
+// TestPrometheus reads the configurations with Prometheus' own library.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
-	path := checkout.Path(t, "deploy/prometheus/prometheus.yml")
-	if _, err := config.LoadFile(path, false, slog.New(slog.DiscardHandler)); err != nil {
-		t.Error(err)
+	for _, path := range []string{"deploy/prometheus/prometheus.yml", "deploy/prometheus/hosts.yml"} {
+		if _, err := config.LoadFile(checkout.Path(t, path), false, slog.New(slog.DiscardHandler)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHostsAreScraped sees that hosts.yml gives the alerts all that they ask for.
+func TestHostsAreScraped(t *testing.T) {
+	t.Parallel()
+	read, err := config.LoadFile(checkout.Path(t, "deploy/prometheus/hosts.yml"), false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := read.GetScrapeConfigs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]bool{}
+	for _, job := range jobs {
+		given[`job="`+job.JobName+`"`] = true
+		for _, from := range job.ServiceDiscoveryConfigs {
+			for _, targets := range from.(discovery.StaticConfig) {
+				given[`part="`+string(targets.Labels["part"])+`"`] = true
+			}
+		}
+	}
+	asked := regexp.MustCompile(`job="[\w-]+"`).FindAllString(checkout.Read(t, file), -1)
+	for _, one := range append(asked, `part="api"`, `part="session"`, `part="hooks"`, `part="console"`) {
+		if !given[one] {
+			t.Errorf("an alert asks for %s, which hosts.yml does not give: %v", one, given)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package alerts
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // example is when an alert fires, what with, and when it does not.
 type example struct {
@@ -20,6 +23,12 @@ const (
 	submits = `usher_http_request_duration_seconds_`
 	post    = `{route="/self-service/login",method="POST",status="200"`
 )
+
+// disk is one of 100 bytes with what is free of it.
+func disk(job, place, free string) []string {
+	labels := `{job="` + job + `",instance="n1",mountpoint="` + place + `"} `
+	return []string{"node_filesystem_avail_bytes" + labels + free, "node_filesystem_size_bytes" + labels + "100x500"}
+}
 
 var examples = map[string]example{
 	"UsherErrorBudgetFast": {
@@ -197,7 +206,7 @@ var examples = map[string]example{
 	},
 	"UsherBusNodeDown": {
 		fires:  []string{`up{job="nats",instance="n1"} 0x20`, `up{job="nats",instance="n2"} 1x20`},
-		quiet:  []string{`up{job="nats",instance="n1"} 1x20`},
+		quiet:  []string{`up{job="nats",instance="n1"} 1x20`, `gnatsd_healthz_status{job="nats",instance="n1",server_id="A",value="ok"} 0x20`},
 		labels: map[string]string{"job": "nats", "instance": "n1"},
 		says:   "n1 does not answer",
 	},
@@ -306,9 +315,9 @@ var examples = map[string]example{
 	},
 	"UsherDiskFills": {
 		at:     20 * time.Minute,
-		fires:  []string{`node_filesystem_avail_bytes{mountpoint="/var/lib/nats",instance="n1"} 5x30`, `node_filesystem_size_bytes{mountpoint="/var/lib/nats",instance="n1"} 100x30`},
-		quiet:  []string{`node_filesystem_avail_bytes{mountpoint="/var/lib/nats",instance="n1"} 50x30`, `node_filesystem_size_bytes{mountpoint="/var/lib/nats",instance="n1"} 100x30`, `node_filesystem_avail_bytes{mountpoint="/home",instance="n1"} 1x30`, `node_filesystem_size_bytes{mountpoint="/home",instance="n1"} 100x30`},
-		labels: map[string]string{"instance": "n1", "mountpoint": "/var/lib/nats"},
+		fires:  disk("usher-node", "/var/lib/nats", "5x30"),
+		quiet:  slices.Concat(disk("usher-node", "/var/lib/nats", "50x30"), disk("usher-node", "/home", "1x30"), disk("node", "/", "1x30")),
+		labels: map[string]string{"job": "usher-node", "instance": "n1", "mountpoint": "/var/lib/nats"},
 		says:   "n1",
 	},
 }

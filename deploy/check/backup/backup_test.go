@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -278,6 +279,9 @@ func (s *system) untilLogged(kind string) {
 	})
 }
 
+// now is the time as events have it.
+func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000000Z") }
+
 func (s *system) login(name string) int {
 	s.t.Helper()
 	status, _ := s.submit("login", map[string]any{"method": "password", "password": password, "identifier": name + "@example.org"})
@@ -288,17 +292,23 @@ func (s *system) login(name string) int {
 // and sees what is there.
 func tried(t *testing.T, dsn, section string, destroy func(*system)) {
 	t.Helper()
-	parts, then, back := blocks(t, section, 2), blocks(t, "Then", 2), blocks(t, "What a restore brings back", 3)
+	parts, then, back, last := blocks(t, section, 2), blocks(t, "Then", 1), blocks(t, "What a restore brings back", 5), blocks(t, "At last", 1)
+	block := func(id string) string { return "ID=" + id + "\n" + back[3] }
 	s := newSystem(t, dsn)
 	s.start()
 	ann := s.register("ann")
-	gone := s.register("gone")
+	gone, blocked := s.register("gone"), s.register("blocked")
+	s.run(block(ann))
+	s.run(strings.Replace(block(ann), `"inactive"`, `"active"`, 1))
 	ended, stays := s.session("ann"), s.session("ann")
 	s.until("the webhook got ann", func() bool { return s.times(ann) > 0 })
+	since := now()
 	s.run(parts[0])
+	s.former(parts[0])
 	s.run(back[0])
 	s.register("late") // after the backup
 	s.end(ended)
+	s.run(block(blocked))
 	s.delete(gone)
 	s.untilLogged("identity.deleted")
 	s.run(back[0])
@@ -318,6 +328,9 @@ func tried(t *testing.T, dsn, section string, destroy func(*system)) {
 	destroy(s)
 	s.secrets(`["` + newSecret + `", "` + oldSecret + `"]`)
 	s.run(parts[1])
+	if out := s.run(then[0]); !strings.Contains(out, "intact") {
+		t.Errorf("%s= %s, want intact", then[0], out)
+	}
 	s.start()
 
 	if status := s.login("ann"); status != http.StatusOK {
@@ -326,30 +339,97 @@ func tried(t *testing.T, dsn, section string, destroy func(*system)) {
 	if status := s.login("late"); status == http.StatusOK {
 		t.Error("who came after the backup can sign in: nothing was destroyed")
 	}
-	if out := s.run(then[0]); !strings.Contains(out, "intact") {
-		t.Errorf("%s= %s, want intact", then[0], out)
-	}
-	if s.login("gone") != http.StatusOK || s.whoami(ended) != http.StatusOK {
+	if s.login("gone") != http.StatusOK || s.login("blocked") != http.StatusOK || s.whoami(ended) != http.StatusOK {
 		t.Error("the restore brings nobody back: the document says that it does")
 	}
 	s.run(back[1])
-	if s.login("gone") == http.StatusOK || s.whoami(ended) == http.StatusOK {
-		t.Error("who was deleted or signed out is still there")
+	if out := s.run("SINCE=" + since + "\n" + back[2]); out != blocked+"\n" {
+		t.Errorf("whose state was changed after the backup = %q, want %s", out, blocked)
+	}
+	s.run(block(blocked))
+	if s.login("gone") == http.StatusOK || s.login("blocked") == http.StatusOK || s.whoami(ended) == http.StatusOK {
+		t.Error("who was deleted, blocked or signed out is still there")
 	}
 	if status := s.whoami(stays); status != http.StatusOK {
 		t.Errorf("a session that nobody ended: %d, want 200", status)
 	}
-	s.run(back[2])
+	s.run(back[4])
 	if status := s.whoami(stays); status != http.StatusUnauthorized {
 		t.Errorf("after the end of all sessions: %d, want 401", status)
 	}
 	before := s.times(ann)
-	s.run(then[1])
+	s.run(last[0])
 	s.until("the replay reached the webhook", func() bool { return s.times(ann) > before })
 	bob := s.register("bob")
 	s.until("the webhook got bob", func() bool { return s.times(bob) > 0 })
 	if out := s.run(then[0]); !strings.Contains(out, "intact") {
 		t.Errorf("after another registration: %s= %s, want intact", then[0], out)
+	}
+}
+
+// former sees that a backup which fails on its way leaves the one before.
+func (s *system) former(block string) {
+	s.t.Helper()
+	look := func() string {
+		return s.run("find backup ! -name '*.new' ! -path '*.new/*' -type f | sort | xargs cksum")
+	}
+	before := look()
+	if out, err := s.command("cp() { return 1; }\n" + block).CombinedOutput(); err == nil {
+		s.t.Errorf("a backup on a full disk is taken for one:\n%s", out)
+	}
+	if after := look(); after != before {
+		s.t.Errorf("after a backup that failed there is\n%s, want that before it\n%s", after, before)
+	}
+}
+
+// TestRefused: who is refused, or finds nobody, is told so, and loses nothing; with the
+// token it goes on.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	back := blocks(t, "What a restore brings back", 5)
+	const event = `{"record":{"event":{"type":"identity.deleted","subject":"0193600d-7d8b-7000-8000-000000000001"}}}` + "\n"
+	const session = `[{"id":"0193600d-7d8b-7000-8000-000000000002","active":true}]`
+	var ended atomic.Bool
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer right":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method == http.MethodDelete:
+			ended.Store(true)
+			w.WriteHeader(http.StatusNoContent)
+		case ended.Load():
+			_, _ = io.WriteString(w, "[]")
+		default:
+			_, _ = io.WriteString(w, session)
+		}
+	}))
+	t.Cleanup(admin.Close)
+	for _, c := range []struct {
+		name, admin, auth string
+		well              bool
+	}{
+		{"without a token", admin.URL, "", false},
+		{"with another token", admin.URL, "Authorization: Bearer wrong", false},
+		{"where nobody is", "http://" + free(t), "Authorization: Bearer right", false},
+		{"with the token", admin.URL, "Authorization: Bearer right", true},
+		{"with the token in a file", admin.URL, "@header", true},
+	} {
+		s := &system{t: t, dir: t.TempDir(), environment: append(os.Environ(), "ADMIN="+c.admin, "AUTH="+c.auth)}
+		for name, text := range map[string]string{"events.jsonl": event, "export.cursor": "1\n", "header": "Authorization: Bearer right\n"} {
+			if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, block := range []string{back[1], back[4]} {
+			ended.Store(false)
+			out, err := s.command(block).CombinedOutput()
+			if (err == nil) != c.well || ended.Load() != c.well || (len(out) == 0) != c.well {
+				t.Errorf("%s: %v, ended: %t, want %t; it says %q for\n%s", c.name, err, ended.Load(), c.well, out, block)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(s.dir, "export.cursor")); (err != nil) != c.well {
+			t.Errorf("%s: the cursor of the export: %v", c.name, err)
+		}
 	}
 }
 

@@ -199,8 +199,11 @@ func (s service) mounts() (problems []error) {
 				problems = append(problems, fmt.Errorf("it gets the credentials of %s, not its own", v.Source))
 			}
 		case types.VolumeTypeBind:
-			if _, err := os.Stat(v.Source); err != nil {
+			switch at, err := os.Stat(v.Source); {
+			case err != nil:
 				problems = append(problems, fmt.Errorf("mounts what is not there: %w", err))
+			case !at.IsDir():
+				problems = append(problems, fmt.Errorf("mounts the file %s: one that takes its place is not seen, mount its folder", v.Source))
 			}
 			if !v.ReadOnly {
 				problems = append(problems, fmt.Errorf("%s can be written to", v.Source))

@@ -67,11 +67,11 @@ func TestConfigurations(t *testing.T) {
 			continue
 		}
 		for _, v := range s.Volumes {
-			if v.Target != "/etc/usher/usher.yaml" {
+			if v.Target != "/etc/usher" {
 				continue
 			}
 			checked[v.Source] = true
-			c := exec.Command(checkout.Usher(t), "config", "check", "-c", here(t, v.Source, volumes, s))
+			c := exec.Command(checkout.Usher(t), "config", "check", "-c", here(t, filepath.Join(v.Source, "usher.yaml"), volumes, s))
 			c.Env = []string{"USHER_DATA_DIR=" + t.TempDir()}
 			for key, value := range s.Environment {
 				c.Env = append(c.Env, key+"="+strings.Replace(*value, "/run/secrets", secrets, 1))
@@ -157,8 +157,10 @@ func TestRefused(t *testing.T) {
 		{"a secret in the environment", "      POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password\n", "      POSTGRES_PASSWORD: secret\n", "POSTGRES_PASSWORD has a secret"},
 		{"a secret that is not given", "    secrets: [grafana_password]\n", "", "grafana_password is not given"},
 		{"a secret in the file", "{file: ./secrets/grafana_password}", "{environment: HOME}", "want file"},
-		{"a file that is not there", "./compose/nginx.conf:", "./compose/nginx.cfg:", "nginx.cfg"},
-		{"a file that can be written to", "./compose/nginx.conf:/etc/usher/nginx.conf:ro", "./compose/nginx.conf:/etc/usher/nginx.conf", "can be written to"},
+		{"a folder that is not there", "./compose/nginx:", "./compose/nginks:", "nginks"},
+		{"a folder that can be written to", "./compose/nginx:/etc/usher:ro", "./compose/nginx:/etc/usher", "can be written to"},
+		{"a file of its own", "./compose/nginx:/etc/usher:ro", "./compose/nginx/nginx.conf:/etc/usher/nginx.conf:ro", "mount its folder"},
+		{"a tag that is the newest", "usher:${USHER_TAG:-0.1.0-dev}", "usher:${USHER_TAG:-latest}", "exact version"},
 		{"an unknown command", "[serve, session,", "[serve, sessions,", `no command "sessions"`},
 		{"an unknown flag", "--from, /run/secrets/prometheus_token, -c", "--form, /run/secrets/prometheus_token, -c", "no flag --form"},
 		{"waiting for the end of what runs", "nats-1: {condition: service_healthy}", "nats-1: {condition: service_completed_successfully}", "does not end"},
@@ -166,9 +168,9 @@ func TestRefused(t *testing.T) {
 		{"an unknown dependency", "      prometheus: {condition: service_healthy}", "      prometheuz: {condition: service_healthy}", "prometheuz"},
 		{"the keys of the bus for a part", "    - session:/run/usher:ro", "    - bus:/run/usher:ro", "setup alone"},
 		{"the credentials of another part", "    - session:/run/usher:ro", "    - api:/run/usher:ro", "not its own"},
-		{"no way to webhooks", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - hooks:", "hooks-1: it has no way out"},
+		{"no way to webhooks", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/full:/etc/usher:ro\n    - hooks:", "  networks: [back, bus]\n  volumes:\n    - ./compose/full:/etc/usher:ro\n    - hooks:", "hooks-1: it has no way out"},
 		{"no way to identity providers", "bus: {}, out: {}}", "bus: {}}", "api-1: it has no way out"},
-		{"a way out for the session workers", "  networks: [back, bus]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/usher.yaml:/etc/usher/usher.yaml:ro\n    - session:", "session-1: nothing of it goes out"},
+		{"a way out for the session workers", "  networks: [back, bus]\n  volumes:\n    - ./compose/full:/etc/usher:ro\n    - session:", "  networks: [back, bus, out]\n  volumes:\n    - ./compose/full:/etc/usher:ro\n    - session:", "session-1: nothing of it goes out"},
 		{"memory that is not known", "    GOMEMLIMIT: 435MiB #", "    #", "GOMEMLIMIT"},
 		{"more memory than there is", "GOMEMLIMIT: 435MiB #", "GOMEMLIMIT: 512MiB #", "GOMEMLIMIT"},
 		{"another NATS than the tests'", "nats:2.15.2-alpine", "nats:2.12.1-alpine", "the tests run 2.15.2"},

@@ -46,7 +46,7 @@ func TestBuild(t *testing.T) {
 		built = true
 		c := exec.Command("sh", "-ec", strings.ReplaceAll(run, "/out/", out+"/"))
 		c.Dir = checkout.Root(t)
-		c.Env = append(os.Environ(), "GOFLAGS=")
+		c.Env = append(os.Environ(), "GOFLAGS=", "VERSION=7.8.9")
 		if text, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", run, err, text)
 		}
@@ -64,6 +64,9 @@ func TestBuild(t *testing.T) {
 		if p.Type == elf.PT_INTERP {
 			t.Error("the program wants a dynamic linker, which scratch has not")
 		}
+	}
+	if text, err := exec.Command(program, "version").CombinedOutput(); err != nil || string(text) != "usher 7.8.9\n" {
+		t.Errorf("usher version: %v\n%s, want that of the build", err, text)
 	}
 	// What the HEALTHCHECK runs is a command of it.
 	if text, err := exec.Command(program, "health", "--help").CombinedOutput(); err != nil || !bytes.Contains(text, []byte("usher health")) {

@@ -36,6 +36,7 @@ var others = Known{
 	"node_filesystem_avail_bytes": {Type: "gauge", Labels: []string{"mountpoint"}},
 	"node_filesystem_size_bytes":  {Type: "gauge", Labels: []string{"mountpoint"}},
 	// Of prometheus-nats-exporter.
+	"gnatsd_healthz_status":                    {Type: "gauge", Labels: []string{"server_id", "value"}},
 	"gnatsd_varz_jetstream_stats_storage":      {Type: "gauge"},
 	"gnatsd_varz_jetstream_config_max_storage": {Type: "gauge"},
 }

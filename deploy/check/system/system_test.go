@@ -367,11 +367,12 @@ func (m *machine) here(s types.ServiceConfig, home, text string) string {
 		switch v.Target {
 		case "/run/usher":
 			text = strings.ReplaceAll(text, v.Target, filepath.Join(m.volumes, v.Source))
-		case "/etc/usher/usher.yaml":
-			if !strings.Contains(text, v.Target) {
+		case "/etc/usher":
+			const named = "/etc/usher/usher.yaml"
+			if !strings.Contains(text, named) {
 				continue
 			}
-			config, err := os.ReadFile(v.Source)
+			config, err := os.ReadFile(filepath.Join(v.Source, "usher.yaml"))
 			if err != nil {
 				m.Fatal(err)
 			}
@@ -379,7 +380,7 @@ func (m *machine) here(s types.ServiceConfig, home, text string) string {
 			if err := os.WriteFile(copied, []byte(m.here(s, home, string(config))), 0o600); err != nil {
 				m.Fatal(err)
 			}
-			text = strings.ReplaceAll(text, v.Target, copied)
+			text = strings.ReplaceAll(text, named, copied)
 		}
 	}
 	return text
@@ -437,7 +438,7 @@ func (m *machine) healthy(name string) {
 }
 
 func (m *machine) nginx() {
-	text := strings.NewReplacer("/run/front", filepath.Join(m.volumes, "front"), "/tmp/", m.places+"/").Replace(checkout.Read(m, "deploy/compose/nginx.conf"))
+	text := strings.NewReplacer("/run/front", filepath.Join(m.volumes, "front"), "/tmp/", m.places+"/").Replace(checkout.Read(m, "deploy/compose/nginx/nginx.conf"))
 	path := filepath.Join(m.places, "nginx.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		m.Fatal(err)
