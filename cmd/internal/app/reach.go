@@ -54,8 +54,9 @@ func (p *process) startReach(ctx context.Context) error {
 	if p.store.Embedded() || p.bus.embedded != nil {
 		return nil
 	}
+	lookout := p.store.NewLookout() // a process that is busy is not one that is cut off
 	r := &reach{
-		instance: uuid.NewString(), look: p.store.Ping,
+		instance: uuid.NewString(), look: lookout.Look,
 		send: func(message []byte) error { return p.events.Publish(events.SubjectDatabase, message) },
 	}
 	_, err := p.events.Subscribe(events.SubjectDatabase, func(m *nats.Msg) { r.hear(m.Data) })
@@ -63,7 +64,10 @@ func (p *process) startReach(ctx context.Context) error {
 		return fmt.Errorf("subscribe %s: %w", events.SubjectDatabase, err)
 	}
 	p.reach = r
-	p.stages.start(ctx, "reach", r.run)
+	p.metrics.cutOff(func() bool { return r.alone(ctx) != nil })
+	p.stages.start(ctx, "reach", func(ctx context.Context) error {
+		return errors.Join(r.run(ctx), lookout.Close())
+	})
 	return nil
 }
 
