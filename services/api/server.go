@@ -152,7 +152,8 @@ type Check struct {
 	// Optional tells whether the process is ready although the check fails; nil
 	// means that it is not.
 	Optional func() bool
-	// Own is true for a check of this process alone, which nothing beside it can fail.
+	// Own is true for a check of this process alone, which nothing beside it can fail. It
+	// is run for each who asks, the others for all who ask within half a second.
 	Own bool
 }
 
@@ -162,12 +163,13 @@ type Server struct {
 	csrf    csrfKey
 	submits turns
 	logEnd  logEnd
+	looks   looks
 	watches *otter.Cache[watch, struct{}]
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches()}
+	return &Server{Options: o, csrf: csrfKey(o.CSRFKey), watches: newWatches(), looks: looks{failing: map[string]bool{}}}
 }
 
 // Mount mounts the pages and the console of a server, as [Options] has them, which ask

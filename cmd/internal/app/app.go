@@ -99,6 +99,8 @@ type inForce struct {
 	overrides *overrides
 	// sealed are the secrets that the keys in the database are sealed with.
 	sealed []string
+	// signedIn has the user and the password that new connections to it are made with.
+	signedIn config.Address
 	// failedLogins outlives each reload, or one would let an attack tell more.
 	failedLogins login.Failures
 }
@@ -246,7 +248,7 @@ func (p *process) start(ctx context.Context) error {
 	if p.store, err = openMigrated(ctx, p.cfg, p.storeOptions()); err != nil {
 		return err
 	}
-	p.sealed = p.cfg.CipherSecrets()
+	p.sealed, p.signedIn = p.cfg.CipherSecrets(), p.cfg.DSN
 	p.metrics.database(p.store.Pools)
 	p.metrics.flows(p.store.DroppedFlows)
 	p.hooks = p.newCatalogue()

@@ -48,6 +48,19 @@ func (m *metrics) database(pools func() []store.Pool) {
 	})
 }
 
+// cutOff adds whether the database is away for this process alone.
+func (m *metrics) cutOff(alone func() bool) {
+	m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "usher", Name: "db_cut_off",
+		Help: "1 while this process does not reach the database and others do: then /health/accepting says 503. Of processes with the API that may have others beside them.",
+	}, func() float64 {
+		if alone() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 // poolCollector is what client_golang's DBStatsCollector does for a pool whose
 // places are counted before database/sql is asked, so that its waits are always 0.
 type poolCollector struct {

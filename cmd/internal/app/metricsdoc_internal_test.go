@@ -44,6 +44,7 @@ func ofEveryPart() *metrics {
 	m.connections("nats://127.0.0.1:4222", func() []*nats.Conn { return nil })
 	m.database(func() []store.Pool { return nil })
 	m.flows(nil)
+	m.cutOff(nil)
 	m.outbox(nil, time.Now)
 	m.hashQueue(nil)
 	m.failures(nil, func() int { return 0 }, time.Now)

@@ -61,7 +61,8 @@ func (p *process) startReach(ctx context.Context) error {
 	if p.store.Embedded() || p.bus.embedded != nil {
 		return nil
 	}
-	r := newReach(uuid.NewString(), p.store.Ping, func(message []byte) error {
+	lookout := p.store.NewLookout() // a process that is busy is not one that is cut off
+	r := newReach(uuid.NewString(), lookout.Look, func(message []byte) error {
 		return p.events.Publish(events.SubjectDatabase, message)
 	})
 	_, err := p.events.Subscribe(events.SubjectDatabase, func(m *nats.Msg) { r.hear(m.Data) })
@@ -69,7 +70,10 @@ func (p *process) startReach(ctx context.Context) error {
 		return fmt.Errorf("subscribe %s: %w", events.SubjectDatabase, err)
 	}
 	p.reach = r
-	p.stages.start(ctx, "reach", r.run)
+	p.metrics.cutOff(func() bool { return r.alone(ctx) != nil })
+	p.stages.start(ctx, "reach", func(ctx context.Context) error {
+		return errors.Join(r.run(ctx), lookout.Close())
+	})
 	return nil
 }
 

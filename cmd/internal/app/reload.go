@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -176,14 +177,15 @@ func (p *process) reload(ctx context.Context) []string {
 		return former.Files()
 	}
 	p.keep(cfg)
-	renewed, ok := p.certificates.renew(cfg)
-	p.metrics.reload(ok, time.Now())
 	changed := effective(config.Diff(former, cfg))
 	if err := p.force(ctx, cfg); err != nil {
 		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
-		return cfg.Files()
+		p.certificates.renew(former)
+		return append(cfg.Files(), former.Files()...)
 	}
+	renewed, ok := p.certificates.renew(cfg)
+	p.metrics.reload(ok, time.Now())
 	switch {
 	case len(changed) > 0:
 		p.log.Info("configuration read again", "changed", strings.Join(changed, ", "), "revision", p.live.now().shown.Generation)
@@ -215,14 +217,20 @@ func (p *process) keep(cfg *config.Config) {
 // force has the database signed in to as a configuration says, seals the keys with its
 // secrets, and puts it in force. One that cannot be put in force changes nothing: with
 // the secrets that it is refused with, no other process could open the keys.
-func (p *process) force(ctx context.Context, cfg *config.Config) error {
+func (p *process) force(ctx context.Context, cfg *config.Config) (err error) {
 	if err := p.overrides.usable(cfg); err != nil {
 		return err
 	}
 	if cfg.DSN.SameServer(p.cfg.DSN) {
-		if err := p.store.SignIn(cfg.DSN.Reveal()); err != nil {
+		former := p.signedIn
+		if err := p.signIn(cfg.DSN); err != nil {
 			return err
 		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, p.signIn(former))
+			}
+		}()
 	}
 	if secrets := cfg.CipherSecrets(); len(secrets) > 0 && !slices.Equal(secrets, p.sealed) {
 		if err := p.store.Reseal(ctx, secrets); err != nil {
@@ -231,4 +239,13 @@ func (p *process) force(ctx context.Context, cfg *config.Config) error {
 		p.sealed = secrets
 	}
 	return p.overrides.reread(ctx, cfg)
+}
+
+// signIn has new connections to the database made with the user and the password of dsn.
+func (p *process) signIn(dsn config.Address) error {
+	if err := p.store.SignIn(dsn.Reveal()); err != nil {
+		return err
+	}
+	p.signedIn = dsn
+	return nil
 }

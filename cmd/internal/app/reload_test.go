@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +25,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/natsserver"
 	"github.com/usher-auth/usher/services/store"
+	"github.com/usher-auth/usher/services/storetest"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -181,12 +185,17 @@ func TestNoDeclaredHookKeepsFromLeading(t *testing.T) {
 }
 
 // A reload that was refused had sealed the keys with its secrets: another process, and
-// the next start with the former file, could not open them.
+// the next start with the former file, could not open them. And listeners had its
+// certificates, until the next reading.
 func TestARefusedReloadKeepsTheKeysAsTheyAre(t *testing.T) {
 	t.Parallel()
 	const former, next = "a former secret, long enough", "the next secret, long enough"
-	p, said := overlaid(t, map[string]any{"secrets.cipher": []any{former}})
-	p.sealed = p.cfg.CipherSecrets()
+	certificates, other := newRenewal(t, certified(t)), &renewal{dir: certified(t)}
+	keys := certificates.keys(config.Listeners[:]...)
+	keys["secrets.cipher"] = []any{former}
+	p, said := overlaid(t, keys)
+	p.sealed, p.certificates = p.cfg.CipherSecrets(), certificates.certificates
+	leaf := p.certificates.leaf("public")
 	inForce, key := p.live.now(), p.store.Key(store.KeySealing)
 	opened := func(secret string) error {
 		s, err := store.Open(t.Context(), store.Options{DataDir: p.cfg.DataDir, CipherSecrets: []string{secret}})
@@ -198,23 +207,73 @@ func TestARefusedReloadKeepsTheKeysAsTheyAre(t *testing.T) {
 		}
 		return s.Close()
 	}
-	read := map[string]any{"secrets.cipher": []any{next, former}, "data_dir": p.cfg.DataDir, "selfservice.flows.registration.after.hooks": []any{
+	read := other.keys(config.Listeners[:]...)
+	maps.Copy(read, map[string]any{"secrets.cipher": []any{next, former}, "data_dir": p.cfg.DataDir, "selfservice.flows.registration.after.hooks": []any{
 		map[string]any{"hook": "web_hook", "config": map[string]any{"id": "crm", "url": "http://127.0.0.1:1/", "body": "base64://" + base64.StdEncoding.EncodeToString([]byte("{ broken"))}},
-	}}
+	}})
 	p.Load = func() (*config.Config, []config.Warning, error) { return fileWith(t, read), nil, nil }
-	p.reload(t.Context())
+	follows := p.reload(t.Context())
 	if p.live.now() != inForce || !strings.Contains(said.String(), "the configuration cannot be used") {
 		t.Fatalf("a broken hook is in force: %s", said)
 	}
 	if err := opened(former); err != nil {
 		t.Errorf("after a refused reload the former secret opens nothing: %v", err)
 	}
+	if p.certificates.leaf("public") != leaf || strings.Contains(certificates.said.String(), "another certificate") {
+		t.Errorf("a refused reload has another certificate in use: %s", certificates.said)
+	}
+	for _, dir := range []string{certificates.dir, other.dir} {
+		if file := filepath.Join(dir, "public.crt"); !slices.Contains(follows, file) {
+			t.Errorf("after a refused reload %v are followed, want %s too", follows, file)
+		}
+	}
+	certify(t, certificates.dir, "public", 2, 21)
+	p.reload(t.Context())
+	if got := p.certificates.leaf("public").NotAfter.Hour(); got != 21 {
+		t.Errorf("the former file's certificate was renewed, and one that ends at %d is in use, want 21", got)
+	}
 	delete(read, "selfservice.flows.registration.after.hooks")
 	p.reload(t.Context())
+	if got := p.certificates.leaf("public").NotAfter.Hour(); got != 20 {
+		t.Errorf("after a reload a certificate that ends at %d is in use, want 20", got)
+	}
 	if err := opened(next); err != nil {
 		t.Errorf("after a reload the next secret opens nothing: %v", err)
 	}
 	if err := opened(former); !errors.Is(err, store.ErrSecret) {
 		t.Errorf("after a reload the former secret opens it: %v, want %v", err, store.ErrSecret)
+	}
+}
+
+// certified is a folder with a certificate for each listener.
+func certified(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, listener := range config.Listeners {
+		certify(t, dir, listener, 1, 20)
+	}
+	return dir
+}
+
+// A reload that was refused had its user and password signed in with from then on.
+func TestARefusedReloadKeepsThePasswordOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.PostgreSQL(t)
+	keys := map[string]any{"dsn": dsn, "secrets.cipher": []any{storetest.Secret}}
+	p, said := overlaid(t, keys)
+	p.sealed, p.signedIn = p.cfg.CipherSecrets(), p.cfg.DSN
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("nobody-there", "hunter2")
+	keys["dsn"], keys["secrets.cipher"] = u.String(), []any{"the next secret, long enough", storetest.Secret}
+	p.Load = func() (*config.Config, []config.Warning, error) { return fileWith(t, keys), nil, nil }
+	p.reload(t.Context())
+	if text := said.String(); !strings.Contains(text, "the configuration cannot be used") || strings.Contains(text, "hunter2") {
+		t.Fatalf("said %s, want that a user that is not there cannot be used", text)
+	}
+	if err := p.store.Ping(t.Context()); err != nil {
+		t.Errorf("after a refused reload: %v", err)
 	}
 }

@@ -202,22 +202,34 @@ func (p *process) guarded(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// Names of what /health/ready looks at.
+const (
+	CheckProcess  = "process"
+	CheckDatabase = "database"
+	CheckBus      = "bus"
+	CheckReach    = "database from here"
+	CheckSessions = "session worker"
+)
+
+// HealthChecks are all that a process may have.
+var HealthChecks = [...]string{CheckProcess, CheckDatabase, CheckBus, CheckReach, CheckSessions}
+
 // checks are what this process needs to be ready. Without a bus people register, and
 // administrators look: only workers can do nothing. The session worker is shown, and
 // needed only where a registration fails without it.
 func (p *process) checks() []api.Check {
 	checks := []api.Check{
-		{Name: "process", Own: true, Run: p.stays},
-		{Name: "database", Run: p.store.Ping},
-		{Name: "bus", Optional: p.Parts.administers, Run: p.bus.healthy},
+		{Name: CheckProcess, Own: true, Run: p.stays},
+		{Name: CheckDatabase, Run: p.store.Ping},
+		{Name: CheckBus, Optional: p.Parts.administers, Run: p.bus.healthy},
 	}
 	if p.reach != nil {
-		checks = append(checks, api.Check{Name: "database from here", Own: true, Run: p.reach.alone})
+		checks = append(checks, api.Check{Name: CheckReach, Own: true, Run: p.reach.alone})
 	}
 	if p.issuer != nil {
 		optional := func() bool { return p.live.now().cfg.Session.Issue.OnFailure != config.OnFailureFail }
 		checks = append(checks, api.Check{
-			Name: "session worker", Optional: optional,
+			Name: CheckSessions, Optional: optional,
 			Run: func(ctx context.Context) error { return p.pingSession(ctx, optional()) },
 		})
 	}

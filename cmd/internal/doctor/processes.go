@@ -16,6 +16,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/usher-auth/usher/cmd/internal/app"
 )
 
 const (
@@ -96,14 +98,21 @@ func (d *Doctor) lookHealth(ctx context.Context) (f findings) {
 		f.add(Red, checkHealth, fmt.Sprintf("%s is no admin listener of Usher", d.Admin.URL), "--admin URL, or mend serve.admin")
 		return f
 	}
-	for _, name := range sorted(health.Errors) {
-		if !d.seesToo(ctx, &f, name) {
-			f.add(Red, checkHealth, fmt.Sprintf("the process at %s does not reach its %s, which is seen from here", d.Admin.URL, name), "see its log, and the network between them")
-		}
+	if _, alone := health.Errors[app.CheckReach]; alone {
+		delete(health.Errors, app.CheckDatabase) // that is said better
 	}
-	for _, name := range sorted(health.Warnings) {
-		if !d.seesToo(ctx, &f, name) {
-			f.add(Yellow, checkHealth, fmt.Sprintf("the process at %s does not reach its %s, which is seen from here", d.Admin.URL, name), "see its log, and the network between them")
+	for _, failing := range []struct {
+		names map[string]string
+		worst Status
+	}{{health.Errors, Red}, {health.Warnings, Yellow}} {
+		for _, name := range sorted(failing.names) {
+			if !d.seesToo(ctx, &f, name) {
+				one := unready(d.Admin.URL, name)
+				if one.Status.Worse(failing.worst) {
+					one.Status = failing.worst
+				}
+				f = append(f, one)
+			}
 		}
 	}
 	switch {
@@ -116,20 +125,37 @@ func (d *Doctor) lookHealth(ctx context.Context) (f findings) {
 	return f
 }
 
+// unready says what it means that a check of the process at a URL fails, which another
+// check here does not say.
+func unready(at, check string) Finding {
+	var f findings
+	switch check {
+	case app.CheckProcess:
+		f.add(Yellow, checkHealth, fmt.Sprintf("the process at %s drains: it takes no new work and is to end", at), "well, if that is meant; else start it again")
+	case app.CheckReach:
+		f.add(Red, checkHealth, fmt.Sprintf("the process at %s does not reach the database, and others do: balancers send it nobody", at), "see its log, and the network between it and the database")
+	case app.CheckDatabase, app.CheckBus, app.CheckSessions:
+		f.add(Red, checkHealth, fmt.Sprintf("the process at %s does not reach its %s, which is seen from here", at, check), "see its log, and the network between them")
+	default:
+		f.add(Red, checkHealth, fmt.Sprintf("the process at %s is not ready: %s", at, check), "see its log")
+	}
+	return f[0]
+}
+
 // seesToo skips what a process cannot reach and this one cannot either: that is
 // the finding of another check.
 func (d *Doctor) seesToo(ctx context.Context, f *findings, name string) bool {
 	switch name {
-	case "database":
+	case app.CheckDatabase:
 		if _, err := d.db(ctx); err != nil {
 			f.skip(noDatabase, checkHealth)
 			return true
 		}
-	case "bus":
+	case app.CheckBus:
 		if _, ok := d.reached(ctx, f, checkHealth); !ok {
 			return true
 		}
-	case "session worker":
+	case app.CheckSessions:
 		var own findings
 		if b, ok := d.reached(ctx, f, checkHealth); !ok {
 			return true
