@@ -244,7 +244,7 @@ func (s *system) session(name string) string {
 // whoami is the status of what a session is asked for.
 func (s *system) whoami(token string) int {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), "GET", "http://"+s.public+"/sessions/whoami", nil)
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.public+"/sessions/whoami", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
