@@ -419,7 +419,7 @@ func TestRefused(t *testing.T) {
 			session := sessionOf(t, c, s.url)
 			return ask(t, c, "GET", s.url+"/orders", nil).leaks(session)
 		}},
-		{"the cookie passed on behind another", "(?<before>(.*;)?) *", "(?<before>)", func(t *testing.T, s setup) bool {
+		{"the cookie passed on behind another", "(?<before>(.*;)?)[ \\t]*", "(?<before>)", func(t *testing.T, s setup) bool {
 			c := client(t)
 			register(t, s, c, "browser")
 			session := sessionOf(t, c, s.url)
