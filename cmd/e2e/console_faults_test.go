@@ -185,6 +185,7 @@ func TestTheConsoleWithPartsMissing(t *testing.T) {
 	s.restart("nats")
 
 	back := d.stop()
+	s.overviewSays(operator, "The database does not answer") // what was seen holds for half a second
 	all("the database", map[string]string{"every": "The database does not answer"})
 	back()
 	eventually(t, 30*time.Second, func() error {
