@@ -24,7 +24,7 @@ type ServerOptions struct {
 	// StoreDir holds the streams. Two servers must not share it.
 	StoreDir string
 	// MaxStore is how many bytes of streams it takes; 0 is what nats-server chooses,
-	// three quarters of what the disk has free when it starts.
+	// three quarters of what the disk has free, and the streams have, when it starts.
 	MaxStore uint64
 	// Name of the server; needed, and different for each server of a cluster.
 	Name string

@@ -334,14 +334,14 @@ const faultHead = `# What happens when a part breaks
 Two api, two session and two hooks processes, three NATS servers, PostgreSQL, a custom worker, a web_hook and a webhook, all on one machine
 (%d cores), and %d registrations a second through a balancer that asks each api for its health every %v. Each fault was inflicted three times,
 each time on a system of its own: the figures are "median (worst)". After each run all acknowledged registrations are in the database, each
-with its event, each event has reached each hook, the event log is intact and every session that was handed out is valid: otherwise the run
-fails, and there is no table.
+with its event, each event has reached each hook, the event log is intact and every session that was handed out is valid: otherwise, or
+beyond its goal, the run fails.
 
 - **failed**: registrations that were not acknowledged; each is a 5xx with Retry-After, but for "broken": connections that broke.
 - **errors for**: from the first failure to the last. **no session for**: from the first success without a session to the last.
 - **normal after**: from the fault until the last of both. **slowest**: of all answers; a person waits %v at the most.
 
-Made by the command below, of which this file is the output; it takes about an hour.
+Made by the command below, of which this file is the output; it takes an hour.
 
     USHER_TEST_FAULTS_OUT=$PWD/deploy/FAULTS.md make soak
 
