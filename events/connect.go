@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
 	"sync"
@@ -57,15 +58,19 @@ const (
 	// then is lost or late.
 	pingInterval = 500 * time.Millisecond
 	maxPings     = 3
-	// writeTime bounds a write to a server that takes nothing.
-	writeTime = 2 * time.Second
+	// writeTime is when a server that takes nothing is left. Meanwhile nothing else
+	// happens on the connection: no ping goes out, and none is missed.
+	writeTime = time.Second
 )
 
 // Frozen are the options by which a connection leaves a server that hangs within
 // two seconds, for the next one. Nobody hangs alone in one process: a connection
 // in it needs none.
 func Frozen() []nats.Option {
-	return []nats.Option{nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings), nats.FlusherTimeout(writeTime)}
+	return []nats.Option{
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings),
+		nats.FlusherTimeout(writeTime), nats.ReconnectOnFlusherError(),
+	}
 }
 
 // Connect connects to the bus. The connection comes back whenever it breaks;
@@ -241,7 +246,7 @@ func (w *watcher) report(sub *nats.Subscription, err error) {
 		w.log.Error("bus: no right", "to", found[1], "subject", found[2], "mend", Mend(w.user))
 		return
 	}
-	if refused(err) {
+	if refused(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 		w.away(err)
 		return
 	}
