@@ -118,7 +118,7 @@ func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMe
 		}
 	})
 	if errors.Is(err, errPassed) {
-		return s.usedUp(x, f, flow.PassedAlready())
+		return s.usedUp(x, f, flow.PassedAlready(f.Kind))
 	}
 	if err != nil {
 		return err

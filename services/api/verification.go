@@ -85,7 +85,7 @@ func (s *Server) sendCode(x *exchange, in verification.Submit) error {
 	err := x.Verification.Send(x.r.Context(), in)
 	switch {
 	case errors.Is(err, verification.ErrDone):
-		return s.usedUp(x, in.Flow, flow.PassedAlready())
+		return s.usedUp(x, in.Flow, flow.PassedAlready(flow.Verification))
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, in.Flow, tooManyCodes())
 	case err != nil:
@@ -100,7 +100,7 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	err := x.Verification.Check(x.r.Context(), in)
 	switch {
 	case errors.Is(err, verification.ErrDone):
-		return s.usedUp(x, f, flow.PassedAlready())
+		return s.usedUp(x, f, flow.PassedAlready(flow.Verification))
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, f, tooManyCodes())
 	case errors.Is(err, verification.ErrWrongCode):
@@ -118,11 +118,11 @@ func (s *Server) wrongCode(x *exchange, in verification.Submit) error {
 	f := in.Flow
 	err := s.tell(x, f, func(f *flow.Flow) {
 		f.Active = "code"
-		f.Form.Messages = said(flow.WrongCode()).Messages
+		f.Form.Messages = said(flow.WrongCode(f.Kind)).Messages
 		delete(f.Form.Values, "code")
 	})
 	if errors.Is(err, errPassed) {
-		return s.usedUp(x, f, flow.PassedAlready())
+		return s.usedUp(x, f, flow.PassedAlready(flow.Verification))
 	}
 	if err != nil {
 		return err

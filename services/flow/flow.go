@@ -28,6 +28,8 @@ const (
 	Login Kind = "login"
 	// Verification proves that an address is its identity's.
 	Verification Kind = "verification"
+	// Recovery signs somebody in who cannot sign in any more.
+	Recovery Kind = "recovery"
 	// Settings changes the identity of who is signed in.
 	Settings Kind = "settings"
 )

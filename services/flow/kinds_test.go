@@ -49,11 +49,11 @@ func TestViewOfKinds(t *testing.T) {
 		}},
 		"verification_wrong_code": {newOf(flow.Verification, flow.API, flow.SentEmail), func(f *flow.Flow) {
 			f.Active = "code"
-			f.Form = flow.Form{Values: map[string]any{"email": "ann@example.com"}, Messages: map[string][]flow.Message{"": {flow.WrongCode()}}}
+			f.Form = flow.Form{Values: map[string]any{"email": "ann@example.com"}, Messages: map[string][]flow.Message{"": {flow.WrongCode(flow.Verification)}}}
 		}},
 		"verification_passed": {newOf(flow.Verification, flow.Browser, flow.PassedChallenge), func(f *flow.Flow) {
 			f.Active = "code"
-			f.Form = flow.Form{Values: map[string]any{"email": "ann@example.com"}, Messages: map[string][]flow.Message{"": {flow.WrongCode()}}}
+			f.Form = flow.Form{Values: map[string]any{"email": "ann@example.com"}, Messages: map[string][]flow.Message{"": {flow.WrongCode(flow.Verification)}}}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

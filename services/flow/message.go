@@ -28,16 +28,24 @@ const (
 	signUp             = 1040001
 	signUpWith         = 1040002
 	goOnSigningUp      = 1040003
+	goBack             = 1040008
+	chooseCredential   = 1040009
 	settingsSaved      = 1050001
 	linkProvider       = 1050002
 	unlinkProvider     = 1050003
+	recovered          = 1060001
+	recoveryLinkSent   = 1060002
+	recoveryCodeSent   = 1060003
 	labelPassword      = 1070001
 	labelTitle         = 1070002
+	save               = 1070003
 	labelID            = 1070004
 	labelEmail         = 1070007
 	resendCode         = 1070008
 	goOn               = 1070009
+	labelRecoveryCode  = 1070010
 	labelCode          = 1070011
+	linkSent           = 1080001
 	addressVerified    = 1080002
 	codeSent           = 1080003
 
@@ -66,10 +74,15 @@ const (
 	passwordTooShort  = 4000032
 	passwordTooLong   = 4000033
 	passwordListed    = 4000034
+	passwordUnchanged = 4000039
 	notEmail          = 4000040
 	notTelephone      = 4000041
 	linkMismatch      = 4010009
 	identityDisabled  = 4010011
+	recoveredAlready  = 4060001
+	wrongRecoveryLink = 4060004
+	wrongRecoveryCode = 4060006
+	wrongLink         = 4070001
 	passedAlready     = 4070002
 	wrongCode         = 4070006
 	firstErrorMessage = 4000000
@@ -77,10 +90,12 @@ const (
 	loginOver              = 4010001
 	registrationOver       = 4040001
 	settingsOver           = 4050001
+	recoveryOver           = 4060005
 	verificationOver       = 4070005
 	noLoginStrategy        = 4010002
 	noRegistrationStrategy = 4010003
 	noSettingsStrategy     = 4010004
+	noRecoveryStrategy     = 4010005
 	noVerificationStrategy = 4010006
 )
 
@@ -94,15 +109,23 @@ var texts = map[int64]string{
 	signUp:             "Sign up",
 	signUpWith:         "Sign up with {provider}",
 	goOnSigningUp:      "Continue",
+	goBack:             "Back",
+	chooseCredential:   "Please choose how you want to sign in from now on.",
 	settingsSaved:      "Your changes are saved.",
 	linkProvider:       "Link {provider}",
 	unlinkProvider:     "Unlink {provider}",
+	recovered:          "You are signed in again. Please choose a new password or another way to sign in.",
+	recoveryLinkSent:   "If the address belongs to an account, a mail with a link is on its way to it.",
+	recoveryCodeSent:   "If the address belongs to an account, a mail with a code is on its way to it.",
 	labelPassword:      "Password",
+	save:               "Save",
 	labelID:            "ID",
 	labelEmail:         "Email",
 	resendCode:         "Resend code",
 	goOn:               "Continue",
+	labelRecoveryCode:  "Recovery code",
 	labelCode:          "Verification code",
+	linkSent:           "If the address belongs to an account, a mail with a link is on its way to it.",
 	addressVerified:    "Your address is verified.",
 	codeSent:           "If the address belongs to an account, a mail with a code is on its way to it.",
 
@@ -128,35 +151,48 @@ var texts = map[int64]string{
 	linkConflict:     "This way to sign in belongs to another account already. Please sign in to that one.",
 	notConstant:      "Must be equal to {expected}.",
 
-	passwordSimilar:  "The password is too close to what you sign in with.",
-	passwordTooShort: "The password must have at least {min_length} characters, but has {actual_length}.",
-	passwordTooLong:  "The password must have at most {max_length} characters, but has {actual_length}.",
-	passwordListed:   "The password is well known from data breaches. Please choose another one.",
+	passwordSimilar:   "The password is too close to what you sign in with.",
+	passwordTooShort:  "The password must have at least {min_length} characters, but has {actual_length}.",
+	passwordTooLong:   "The password must have at most {max_length} characters, but has {actual_length}.",
+	passwordListed:    "The password is well known from data breaches. Please choose another one.",
+	passwordUnchanged: "This is your password already. Please choose another one.",
 
 	notEmail:     "This is not a valid email address.",
 	notTelephone: "This is not a valid phone number.",
 
-	linkMismatch:     "This is another account than the one that was to get a new way to sign in. Please sign in to that one.",
-	identityDisabled: "This account is disabled.",
-	passedAlready:    "This verification is completed already.",
-	wrongCode:        "The code is wrong or was used already.",
+	linkMismatch:      "This is another account than the one that was to get a new way to sign in. Please sign in to that one.",
+	identityDisabled:  "This account is disabled.",
+	recoveredAlready:  "This recovery is completed already.",
+	wrongRecoveryLink: "The link is wrong or was used already. Please ask for another one.",
+	wrongRecoveryCode: "The code is wrong or was used already.",
+	wrongLink:         "The link is wrong or was used already. Please ask for another one.",
+	passedAlready:     "This verification is completed already.",
+	wrongCode:         "The code is wrong or was used already.",
 
 	loginOver:              "This login has expired. Please try again.",
 	registrationOver:       "This registration has expired. Please try again.",
 	settingsOver:           "This page has expired. Please try again.",
+	recoveryOver:           "This recovery has expired. Please try again.",
 	verificationOver:       "This verification has expired. Please try again.",
 	noLoginStrategy:        "There is no such way to sign in. Please choose a method that is offered.",
 	noRegistrationStrategy: "There is no such way to sign up. Please choose a method that is offered.",
 	noSettingsStrategy:     "There is no such setting. Please choose one that is offered.",
+	noRecoveryStrategy:     "There is no such way to recover an account. Please choose a method that is offered.",
 	noVerificationStrategy: "There is no such way to verify. Please choose a method that is offered.",
 }
 
 // over are the messages of flows that have expired, noStrategy those of submits
 // without a method that is offered.
 var (
-	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver, Settings: settingsOver}
-	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy, Settings: noSettingsStrategy}
+	over       = map[Kind]int64{Login: loginOver, Registration: registrationOver, Verification: verificationOver, Recovery: recoveryOver, Settings: settingsOver}
+	noStrategy = map[Kind]int64{Login: noLoginStrategy, Registration: noRegistrationStrategy, Verification: noVerificationStrategy, Recovery: noRecoveryStrategy, Settings: noSettingsStrategy}
 )
+
+// wrong are the messages of flows that wait for what a mail brings.
+var wrong = map[Kind]struct{ code, link, again int64 }{
+	Verification: {wrongCode, wrongLink, passedAlready},
+	Recovery:     {wrongRecoveryCode, wrongRecoveryLink, recoveredAlready},
+}
 
 // rules are the messages for broken rules of an identity schema. A rule that
 // is not here has a reason of its own.
@@ -226,18 +262,33 @@ func AddressNotVerified() Message { return say(notVerified, nil) }
 // Disabled is 4010011: the identity is inactive.
 func Disabled() Message { return say(identityDisabled, nil) }
 
-// WrongCode is 4070006: the code of a verification is wrong or used.
-func WrongCode() Message { return say(wrongCode, nil) }
+// WrongCode says that the code of a verification or recovery is wrong or used:
+// 4070006 or 4060006.
+func WrongCode(k Kind) Message { return say(wrong[k].code, nil) }
 
-// PassedAlready is 4070002: the verification was completed before.
-func PassedAlready() Message { return say(passedAlready, nil) }
+// WrongLink says that the link of a verification or recovery is wrong or used:
+// 4070001 or 4060004.
+func WrongLink(k Kind) Message { return say(wrong[k].link, nil) }
+
+// PassedAlready says that a verification or recovery was completed before:
+// 4070002 or 4060001.
+func PassedAlready(k Kind) Message { return say(wrong[k].again, nil) }
+
+// Recovered is 1060001: the person is signed in and is to choose a new way to sign
+// in until the given time, when that needs another login.
+func Recovered(until time.Time) Message {
+	return say(recovered, map[string]any{"privileged_session_expires_at": until.UTC()})
+}
+
+// PasswordUnchanged is 4000039: the new password is the old one.
+func PasswordUnchanged() Message { return say(passwordUnchanged, nil) }
 
 // NoStrategy says that the submitted method is unknown, off, or was not said:
-// 4010002, 4010003, 4010004 or 4010006, by the kind of flow.
+// 4010002 to 4010006, by the kind of flow.
 func NoStrategy(k Kind) Message { return say(noStrategy[k], nil) }
 
 // Expired says that the flow that was submitted had died at the given time:
-// 4010001, 4040001, 4050001 or 4070005, by its kind.
+// 4010001, 4040001, 4050001, 4060005 or 4070005, by its kind.
 func Expired(k Kind, at time.Time) Message {
 	return say(over[k], map[string]any{"expired_at": at.UTC(), "expired_at_unix": at.Unix()})
 }
@@ -269,7 +320,7 @@ func say(id int64, context map[string]any) Message {
 	switch {
 	case id >= firstErrorMessage:
 		m.Type = "error"
-	case id == addressVerified, id == settingsSaved:
+	case id == addressVerified, id == settingsSaved, id == recovered:
 		m.Type = "success"
 	}
 	if len(context) > 0 {

@@ -13,7 +13,9 @@ const (
 	GroupDefault  = "default"
 	GroupPassword = "password"
 	GroupOIDC     = "oidc"
+	GroupProfile  = "profile"
 	GroupCode     = "code"
+	GroupLink     = "link"
 )
 
 // Node is one element of a form. All of its keys are always encoded: clients

@@ -27,15 +27,21 @@ type codeRow struct {
 
 var sentCodes = tableOf[codeRow]("codes")
 
+// purpose is what a code is for: no code of one purpose is good for another.
+type purpose string
+
+const toVerify purpose = "verification"
+
 // codeDigests gives what a code of a flow is stored as, by the current key and
-// the former ones. It is bound to the address as it was when the code was sent.
-func (k *keyring) codeDigests(flowID uuid.UUID, addressKey []byte, code string) [][]byte {
+// the former ones. It is bound to its purpose and to the address as it was when the
+// code was sent.
+func (k *keyring) codeDigests(p purpose, flowID uuid.UUID, addressKey []byte, code string) [][]byte {
 	var all [][]byte
 	for _, key := range k.byPurpose[KeyCode] {
 		mac := hmac.New(sha256.New, key)
 		mac.Write(flowID[:])
 		mac.Write(addressKey)
-		mac.Write([]byte("verification\x00"))
+		mac.Write([]byte(p + "\x00"))
 		mac.Write([]byte(code))
 		all = append(all, mac.Sum(nil))
 	}
@@ -95,7 +101,7 @@ func (s *Store) rightCode(ctx context.Context, p verification.Proof) (sentCode, 
 		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
 	}
 	right := false
-	for _, digest := range ring.codeDigests(p.FlowID, sent.A.AddressKey, p.Code) {
+	for _, digest := range ring.codeDigests(toVerify, p.FlowID, sent.A.AddressKey, p.Code) {
 		right = hmac.Equal(digest, sent.C.Digest) || right
 	}
 	unused := sent.C.UsedAt.IsZero()

@@ -266,7 +266,7 @@ func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code
 		}
 		// The digest is that of the address which the mail goes to, whatever the
 		// person makes of it meanwhile.
-		digest := ring.codeDigests(code.FlowID, row.RecipientKey, code.Text.Reveal())[0]
+		digest := ring.codeDigests(toVerify, code.FlowID, row.RecipientKey, code.Text.Reveal())[0]
 		return queueCode(tx, code, digest, row.CreatedAt)
 	})
 	if err != nil && takenColumn(err) != "messages.event_id" {

@@ -80,7 +80,7 @@ func testFlowsThatTwoSave(t *testing.T, s *suite) {
 
 	f.State, f.Form = flow.SentEmail, flow.Form{Values: map[string]any{"email": "ann@example.org"}}
 	s.must(one.SaveFlow(s.ctx(), f))
-	late.Form = flow.Form{Messages: map[string][]flow.Message{"": {flow.WrongCode()}}}
+	late.Form = flow.Form{Messages: map[string][]flow.Message{"": {flow.WrongCode(flow.Verification)}}}
 	if err := two.SaveFlow(s.ctx(), late); !errors.Is(err, flow.ErrChanged) {
 		t.Errorf("SaveFlow of a flow that was saved meanwhile = %v, want %v", err, flow.ErrChanged)
 	}
