@@ -127,10 +127,24 @@ func TestNobodyLeads(t *testing.T) {
 	}
 }
 
+// TestOneOfTwoInstallationsIsGone, and not even its targets are known any more.
+func TestOneOfTwoInstallationsIsGone(t *testing.T) {
+	t.Parallel()
+	for name, alerts := range map[string]int{"UsherPartGone": 3, "UsherNoRelayLeader": 1} {
+		found, err := Fire(checkout.Path(t, file), name, []string{
+			`up{job="usher",part="all",namespace="a"} 1x30`, `usher_relay_leading{namespace="a"} 1x30`,
+			`up{job="usher",part="all",namespace="b"} 1x5`, `usher_relay_leading{namespace="b"} 1x5`,
+		}, 20*time.Minute)
+		if err != nil || len(found) != alerts || found[0].labels["namespace"] != "b" {
+			t.Errorf("%s: %v fire, %v, want %d of the namespace b", name, found, err, alerts)
+		}
+	}
+}
+
 // TestDiskOfWhatIsBelow sees that data on a disk that is mounted above it is watched too.
 func TestDiskOfWhatIsBelow(t *testing.T) {
 	t.Parallel()
-	for place, fires := range map[string]bool{"/": true, "/var": true, "/var/lib": true, "/var/lib/postgresql/15/main": true, "/var/log": false, "/home": false, "/variable": false} {
+	for place, fires := range map[string]bool{"/": true, "/var": true, "/var/lib": true, "/var/lib/postgresql/15/main": true, "/var/lib/pgsql": true, "/var/lib/docker/volumes": true, "/var/lib/containers": true, "/var/log": false, "/home": false, "/variable": false} {
 		found, err := Fire(checkout.Path(t, file), "UsherDiskFills", disk("usher-node", place, "5x30"), 20*time.Minute)
 		if err != nil || (len(found) == 1) != fires {
 			t.Errorf("a full disk at %s: %v fire, %v, want one: %t", place, found, err, fires)

@@ -280,6 +280,12 @@ var examples = map[string]example{
 		labels: map[string]string{"instance": "a", "pool": "durable"},
 		says:   "100% of the pool durable",
 	},
+	"UsherDatabaseCutOff": {
+		fires:  []string{`usher_db_cut_off{instance="a"} 1x20`},
+		quiet:  []string{`usher_db_cut_off{instance="a"} 0 1 0x20`, `usher_db_cut_off{instance="b"} 0x20`},
+		labels: map[string]string{"instance": "a"},
+		says:   "Other processes do, so a gets no requests",
+	},
 	"UsherDatabaseWaits": {
 		at:     15 * time.Minute,
 		fires:  []string{`usher_db_wait_seconds_total{instance="a",pool="reads"} 0+120x20`},
