@@ -20,8 +20,9 @@ type Host struct {
 	// Writes tells whether it takes writes: it follows no other server, and does not
 	// refuse them by default.
 	Writes bool
-	// System is the number that all servers of one cluster share.
-	System string
+	// System is the number that all servers of one cluster share; Started tells them
+	// apart: two hosts with both the same are one server.
+	System, Started string
 	// Timeline counts the promotions before it; 0 for a standby.
 	Timeline uint64
 	// Used is how many connections others have to the database.
@@ -33,7 +34,7 @@ type Host struct {
 
 const hostQuery = `SELECT
 	NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writes,
-	(SELECT system_identifier::text FROM pg_control_system()) AS system,
+	(SELECT system_identifier::text FROM pg_control_system()) AS system, pg_postmaster_start_time()::text AS started,
 	CASE WHEN pg_is_in_recovery() THEN '0' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline,
 	(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> '` + doctorName + `')::int AS used`
 
@@ -63,6 +64,7 @@ func (i *Inspection) host(ctx context.Context, config pq.Config) (h Host) {
 	var row struct {
 		Writes   bool   `db:"writes"`
 		System   string `db:"system"`
+		Started  string `db:"started"`
 		Timeline string `db:"timeline"`
 		Used     int    `db:"used"`
 	}
@@ -70,7 +72,7 @@ func (i *Inspection) host(ctx context.Context, config pq.Config) (h Host) {
 		h.Err = i.plainly(err)
 		return h
 	}
-	h.Writes, h.System, h.Used = row.Writes, row.System, row.Used
+	h.Writes, h.System, h.Started, h.Used = row.Writes, row.System, row.Started, row.Used
 	if h.Timeline, h.Err = strconv.ParseUint(row.Timeline, 16, 64); h.Err == nil && h.Writes {
 		// Another cluster may have no such table: that is no error of the host.
 		_ = i.asSession(ctx, config, &h.LastEvent, `SELECT coalesce(max(seq), 0) FROM event_log`)

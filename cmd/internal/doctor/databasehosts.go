@@ -31,8 +31,13 @@ func (d *Doctor) lookHosts(ctx context.Context) (f findings) {
 }
 
 func judgeHosts(f *findings, hosts []store.Host) {
-	var writers []store.Host
+	var servers, writers []store.Host
 	for _, h := range hosts {
+		if n := slices.IndexFunc(servers, func(s store.Host) bool { return same(s, h) }); n >= 0 {
+			f.add(Yellow, checkHosts, h.Name+" and "+servers[n].Name+" are one server, in whose place nothing comes", "take one out of dsn, or name a standby instead")
+			continue
+		}
+		servers = append(servers, h)
 		if h.Err == nil && h.Writes {
 			writers = append(writers, h)
 		}
@@ -43,7 +48,7 @@ func judgeHosts(f *findings, hosts []store.Host) {
 	if len(writers) > 1 {
 		forked(f, writers)
 	}
-	for _, h := range hosts {
+	for _, h := range servers {
 		switch {
 		case h.Err != nil:
 			f.add(Yellow, checkHosts, fmt.Sprintf("%s: %s; while it is away nothing takes the place of the other", h.Name, oneLine(h.Err)), mendHost(h.Err))
@@ -58,6 +63,11 @@ func judgeHosts(f *findings, hosts []store.Host) {
 	default:
 		f.green(checkHosts, "%s takes writes, %d others follow", writers[0].Name, len(hosts)-1)
 	}
+}
+
+// same tells whether two hosts that have answered are one server by two names.
+func same(a, b store.Host) bool {
+	return a.Err == nil && b.Err == nil && a.Started != "" && a.System == b.System && a.Started == b.Started
 }
 
 // mendHost is what to do about one of several hosts.

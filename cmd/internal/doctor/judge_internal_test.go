@@ -296,6 +296,9 @@ func TestHostsOfTheDatabase(t *testing.T) {
 			"take out of dsn those that are not Usher's, before a process writes there",
 		},
 		{"nobody", []store.Host{{Name: "a", System: "1"}, standby}, Red, "none takes writes", "pg_promote"},
+		{"one by two names", []store.Host{
+			{Name: "a", System: "1", Started: "12:00", Writes: true, Timeline: 1}, {Name: "b", System: "1", Started: "12:00", Writes: true, Timeline: 1},
+		}, Yellow, "b and a are one server", "take one out of dsn"},
 	} {
 		var f findings
 		judgeHosts(&f, c.hosts)
