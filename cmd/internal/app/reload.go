@@ -21,6 +21,9 @@ import (
 // write in several steps.
 const settleTime = 200 * time.Millisecond
 
+// againTime is when a configuration is read again that met a database which was away.
+const againTime = 5 * time.Second
+
 // followConfig reads the configuration again on SIGHUP and when a file changes that it
 // depends on, until ctx ends. What comes before this process serves is done then.
 func (p *process) followConfig(ctx context.Context) error {
@@ -32,14 +35,20 @@ func (p *process) followConfig(ctx context.Context) error {
 		return nil
 	case <-p.serving:
 	}
-	settled, begins := time.NewTimer(0), time.NewTimer(0)
+	settled, begins, again := time.NewTimer(0), time.NewTimer(0), time.NewTimer(0)
 	<-settled.C
 	<-begins.C
+	<-again.C
 	reload := func() {
-		w.follow(p.reload(ctx))
+		files, err := p.reload(ctx)
+		w.follow(files)
 		begins.Stop()
 		if at, ok := p.certificates.next(); ok {
 			begins.Reset(max(time.Until(at), settleTime))
+		}
+		again.Stop()
+		if isAway(err) {
+			again.Reset(againTime)
 		}
 	}
 	for {
@@ -59,8 +68,17 @@ func (p *process) followConfig(ctx context.Context) error {
 			reload()
 		case <-begins.C:
 			reload()
+		case <-again.C:
+			reload()
 		}
 	}
+}
+
+// isAway tells whether an error says that the database is away: the configuration may
+// be good.
+func isAway(err error) bool {
+	var away interface{ Unavailable() bool }
+	return errors.As(err, &away) && away.Unavailable()
 }
 
 // watch tells of changes of files. It watches the folders that they are in, since most
@@ -164,8 +182,8 @@ func (w *watch) close() {
 
 // reload puts the configuration as it is now in force, with the saved settings over it,
 // and the certificates that its listeners have now. What cannot be used is said, and the
-// former stays. It gives the files to follow from here on.
-func (p *process) reload(ctx context.Context) []string {
+// former stays; the error says why. It gives the files to follow from here on.
+func (p *process) reload(ctx context.Context) ([]string, error) {
 	defer p.reloading()()
 	p.bus.refresh()
 	former := p.overrides.file.Load()
@@ -174,7 +192,7 @@ func (p *process) reload(ctx context.Context) []string {
 		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		p.certificates.renew(former)
-		return former.Files()
+		return former.Files(), err
 	}
 	p.keep(cfg)
 	changed := effective(config.Diff(former, cfg))
@@ -182,7 +200,7 @@ func (p *process) reload(ctx context.Context) []string {
 		p.metrics.reload(false, time.Now())
 		p.log.Error("the configuration cannot be used; the former one stays in force", "error", err)
 		p.certificates.renew(former)
-		return append(cfg.Files(), former.Files()...)
+		return append(cfg.Files(), former.Files()...), err
 	}
 	renewed, ok := p.certificates.renew(cfg)
 	p.metrics.reload(ok, time.Now())
@@ -192,7 +210,7 @@ func (p *process) reload(ctx context.Context) []string {
 	case ok && len(renewed) == 0:
 		p.log.Info("configuration read again; nothing has changed")
 	}
-	return cfg.Files()
+	return cfg.Files(), nil
 }
 
 // effective are the keys that differ and need no restart.

@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -212,7 +214,7 @@ func TestARefusedReloadKeepsTheKeysAsTheyAre(t *testing.T) {
 		map[string]any{"hook": "web_hook", "config": map[string]any{"id": "crm", "url": "http://127.0.0.1:1/", "body": "base64://" + base64.StdEncoding.EncodeToString([]byte("{ broken"))}},
 	}})
 	p.Load = func() (*config.Config, []config.Warning, error) { return fileWith(t, read), nil, nil }
-	follows := p.reload(t.Context())
+	follows, _ := p.reload(t.Context())
 	if p.live.now() != inForce || !strings.Contains(said.String(), "the configuration cannot be used") {
 		t.Fatalf("a broken hook is in force: %s", said)
 	}
@@ -275,5 +277,40 @@ func TestARefusedReloadKeepsThePasswordOfTheDatabase(t *testing.T) {
 	}
 	if err := p.store.Ping(t.Context()); err != nil {
 		t.Errorf("after a refused reload: %v", err)
+	}
+}
+
+// dbAway is the error of a database that does not answer.
+type dbAway struct{}
+
+func (dbAway) Error() string     { return "away" }
+func (dbAway) Unavailable() bool { return true }
+
+// A reload that meets a database which is away is made again, without another signal.
+func TestAReloadIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	keys := map[string]any{}
+	p, said := overlaid(t, keys)
+	former := p.live.now()
+	var asked atomic.Int32
+	p.Load = func() (*config.Config, []config.Warning, error) {
+		if asked.Add(1) == 1 {
+			return nil, nil, fmt.Errorf("load: %w", dbAway{})
+		}
+		return fileWith(t, keys), nil, nil
+	}
+	hangup := make(chan os.Signal, 1)
+	p.serving, p.hangup = make(chan struct{}), hangup
+	close(p.serving)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.followConfig(ctx) }()
+	hangup <- syscall.SIGHUP
+	for began := time.Now(); p.live.now() == former && time.Since(began) < 30*time.Second; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	end()
+	if err := <-ended; err != nil || p.live.now() == former || asked.Load() != 2 {
+		t.Errorf("followConfig = %v; asked %d times, want 2 and another configuration: %s", err, asked.Load(), said)
 	}
 }
