@@ -35,8 +35,8 @@ Run it where a part runs, as the user of that part and with its configuration:
 credentials, secrets and disks are those of this machine. --admin URL names the
 process that is asked.
 
-Exit status: 0 without red, 1 with (--strict: or with yellow), 2 if nothing could
-be looked at. What --json prints has the form of schemas/doctor.schema.json.`,
+Exit status: 0 without red, 1 with (--strict: or with yellow, or where all that was
+asked for was skipped), 2 if nothing could be looked at. What --json prints has the form of schemas/doctor.schema.json.`,
 		Example: "  usher doctor -c usher.yaml\n  usher doctor -c usher.yaml --only database,bus.rights --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,14 +45,14 @@ be looked at. What --json prints has the form of schemas/doctor.schema.json.`,
 				fmt.Fprintln(cmd.ErrOrStderr(), "usher:", err)
 				return exitError(2)
 			}
-			if report.Status == doctor.Red || o.strict && report.Status == doctor.Yellow {
+			if report.Status == doctor.Red || o.strict && report.Status != doctor.Green {
 				return exitError(1)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.only, "only", nil, "look only at these checks or groups, such as database or bus.rights")
-	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit status 1 for yellow too")
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit status 1 unless all that was looked at is green")
 	cmd.Flags().BoolVar(&o.network, "network", false, "ask identity providers too")
 	cmd.Flags().BoolVar(&o.list, "list", false, "list the checks")
 	return cmd
