@@ -23,12 +23,22 @@ import (
 )
 
 // TestSDKs uses a server through the official SDKs, as programs of users do: it
-// runs the tests of the folder sdk, which is a module of its own. Each endpoint
-// must be called by the tests that the table there names for it.
+// runs the tests of the folder sdk, which is a module of its own, in each shape. Each
+// endpoint must be called by the tests that the table there names for it.
 func TestSDKs(t *testing.T) {
 	t.Parallel()
+	for _, shape := range shapes {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			useBySDKs(t, shape)
+		})
+	}
+}
+
+func useBySDKs(t *testing.T, shape string) {
+	t.Helper()
 	tap, p := newTap(t), newProvider(t)
-	s := newSystem(t, "sqlite", merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
+	s := newSystem(t, shape, merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
 		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},
 	}))
 	tap.connect(s)
