@@ -29,7 +29,7 @@ func (l *loader) checkLogin(c *Config) {
 	for _, list := range c.hookLists() {
 		at := slices.IndexFunc(list.hooks, func(h Hook) bool { return h.Kind == hook.KindRequireVerified })
 		if at >= 0 {
-			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true and a way to write mails, courier.smtp.connection_uri and from_address (a file without identity.schemas has both with --dev)", verification)
+			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true and a way to write mails, courier.smtp.connection_uri (a file without identity.schemas has both with --dev)", verification)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func (l *loader) checkVerification(c *Config) {
 		l.refuseKey("selfservice.methods.code.enabled", "want true, since %s.enabled is: addresses are verified by code", verification)
 	}
 	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
-		l.refuseKey(connectionURI, "this is needed, with courier.smtp.from_address, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
+		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
 	}
 }
 
@@ -86,9 +86,6 @@ func (l *loader) checkSMTP(m *Courier) {
 	options, err := m.SMTPOptions()
 	l.refuseMails(err)
 	if options.FromAddress == "" {
-		if m.SMTP.ConnectionURI.Reveal() != "" {
-			l.refuseKey("courier.smtp.from_address", "this is needed: whom are mails from?")
-		}
 		options.FromAddress = "nobody@example.com" // the rest is checked all the same
 	}
 	_, err = courier.NewSMTP(options)

@@ -192,6 +192,7 @@ func (l *loader) complete(c *Config) {
 	}
 	l.readsBus(&c.Bus)
 	c.collectorByEnv = l.collectorInEnv()
+	l.completeLikePeer(c)
 	l.completeTemplates(c)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)

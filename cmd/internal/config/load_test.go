@@ -155,6 +155,30 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 }
 
+// What the quick start of the reference server leaves out: who mails are from, and
+// whose pages may ask.
+func TestLoadWhatThePeerLeavesOut(t *testing.T) {
+	t.Parallel()
+	for base, from := range map[string]string{"https://id.example.org/": "no-reply@id.example.org", "http://127.0.0.1:4433/": "no-reply@localhost", "http://[::1]:4433/": "no-reply@localhost"} {
+		c, warnings := load(t, config.Options{Dev: true, Overrides: map[string]any{
+			"serve.public.base_url": base, "serve.public.cors.enabled": true,
+			"courier.smtp.connection_uri": "smtp://mail.example.org/", "selfservice.flows.login.ui_url": "https://App.example.org/login",
+			"selfservice.flows.settings.ui_url": "https://app.example.org/settings", "selfservice.flows.error.ui_url": base + "error",
+		}})
+		if got := c.Courier.SMTP.FromAddress; got != from {
+			t.Errorf("mails of %s are from %q, want %q", base, got, from)
+		}
+		if got := c.Serve.Public.CORS.AllowedOrigins; !slices.Equal(got, []string{"https://app.example.org"}) {
+			t.Errorf("origins = %q, want that of the pages", got)
+		}
+		for _, key := range []string{"courier.smtp.from_address", "serve.public.cors.allowed_origins"} {
+			if !slices.ContainsFunc(warnings, func(w config.Warning) bool { return w.Key == key }) {
+				t.Errorf("no warning names %s: %v", key, warnings)
+			}
+		}
+	}
+}
+
 func TestLoadSettings(t *testing.T) {
 	t.Parallel()
 	c, _ := load(t, config.Options{Dev: true})

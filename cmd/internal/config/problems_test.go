@@ -181,7 +181,6 @@ func TestWrongValues(t *testing.T) {
 		{"courier: {template_override_path: /nowhere}", "courier.template_override_path", "no such folder"},
 		{"courier: {templates: {verification_code: {valid: {email: {subject: 'base64://e3sgLkNvZGUgfX0='}}}}}", "courier.templates.verification_code.valid.email.subject", "Code"},
 		{"courier: {templates: {verification_code: {valid: {email: {body: {plaintext: 'base64://SGVsbG8='}}}}}}", "courier.templates.verification_code.valid.email.body.plaintext", "leaves out"},
-		{"courier: {smtp: {connection_uri: 'smtp://u:s3cr3t@mail:25'}}", "courier.smtp.from_address", "needed"},
 		{"courier: {smtp: {from_address: 'Ann <ann@example.org>'}}", "courier.smtp.from_address", "accounts@example.com"},
 		{"courier: {smtp: {from_name: \"a\\nb\"}}", "courier.smtp.from_name", "one line"},
 		{"courier: {smtp: {headers: {X-A: \"a\\nb\"}}}", "courier.smtp.headers.X-A", "one line"},
