@@ -43,6 +43,7 @@ var payloads = []events.Payload{
 	events.IdentityDeleted{IdentityID: anIdentity},
 	events.AddressVerified{IdentityID: anIdentity, AddressID: anAddress, Via: "email", FlowID: aFlow},
 	events.VerificationRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
+	events.RecoveryRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
 	events.LoginSucceeded{
 		IdentityID: anIdentity, SessionID: aSession, Method: "oidc", Provider: "example", FlowID: aFlow, Refreshed: true, Network: "192.0.2.0/24",
 	},

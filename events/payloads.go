@@ -96,7 +96,7 @@ type AddressVerified struct {
 // EventType is "address.verified".
 func (AddressVerified) EventType() string { return "address.verified" }
 
-// VerificationRequested asks the courier to send the code of a verification
+// VerificationRequested asks the courier to send the code or link of a verification
 // flow. The event of a flow that a person began holds no identity: whether the
 // address that was entered belongs to one, the courier finds out.
 type VerificationRequested struct {
@@ -108,6 +108,18 @@ type VerificationRequested struct {
 
 // EventType is "verification.requested".
 func (VerificationRequested) EventType() string { return "verification.requested" }
+
+// RecoveryRequested asks the courier to send the code or link of a recovery flow.
+// Whether the address that was entered belongs to somebody, the courier finds out.
+type RecoveryRequested struct {
+	FlowID     string `json:"flow_id"`
+	Via        string `json:"via"` // "email"
+	IdentityID string `json:"identity_id,omitempty"`
+	AddressID  string `json:"address_id,omitempty"`
+}
+
+// EventType is "recovery.requested".
+func (RecoveryRequested) EventType() string { return "recovery.requested" }
 
 // LoginSucceeded says that a person has signed in.
 type LoginSucceeded struct {

@@ -150,7 +150,7 @@ func (of Registered) result(t flow.Type) (*registration.Result, error) {
 	}
 	r := &registration.Result{Identity: i, FlowType: t}
 	if pending, verified := i.Verifiable(); of.Verification > 0 && pending != nil && !verified {
-		r.Verification = flow.NewVerification(flow.Flow{Type: t}, pending.Value, exampleTime, of.Verification)
+		r.Verification = flow.NewVerification(flow.Flow{Type: t}, pending.Value, flow.MethodCode, exampleTime, of.Verification)
 		r.Verification.ID = exampleID(5)
 		r.VerificationAddress, r.ShowVerification = pending.Value, of.ShowVerification
 	}

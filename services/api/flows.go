@@ -163,7 +163,8 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 	o := flow.Options{
 		Action:   x.settings.public + route(f.Kind) + "?flow=" + f.ID.String(),
 		Password: slices.Contains(settings.Methods, "password"),
-		Code:     slices.Contains(settings.Methods, "code"),
+		Code:     slices.Contains(settings.Methods, flow.MethodCode),
+		Link:     slices.Contains(settings.Methods, flow.MethodLink),
 		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
 	}
 	if slices.Contains(settings.Methods, identity.MethodOIDC) {

@@ -73,7 +73,7 @@ func (m memoryVerification) Send(ctx context.Context, in verification.Submit) er
 	case in.Email == "":
 		return &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"email": {flow.Missing("email")}}}}
 	}
-	in.Flow.State, in.Flow.Active = flow.SentEmail, "code"
+	in.Flow.State, in.Flow.Active = flow.SentEmail, in.Method
 	in.Flow.Form = flow.Form{Values: map[string]any{"email": in.Email}}
 	return m.w.SaveFlow(ctx, in.Flow)
 }
@@ -105,7 +105,7 @@ func (m memoryVerification) Check(ctx context.Context, in verification.Submit) e
 	case in.Code != rightCode:
 		return verification.ErrWrongCode
 	}
-	in.Flow.State, in.Flow.Active = flow.PassedChallenge, "code"
+	in.Flow.State, in.Flow.Active = flow.PassedChallenge, in.Method
 	return m.w.SaveFlow(ctx, in.Flow)
 }
 

@@ -39,10 +39,11 @@ func (s *Server) submitVerification(x *exchange) error {
 	}
 	code := in.texts["code"]
 	if in.method == "" && code != "" {
-		in.method = "code"
+		in.method = flow.MethodCode
 	}
 	submit := verification.Submit{
 		Flow:             f,
+		Method:           in.method,
 		Email:            in.texts["email"],
 		TransientPayload: in.transient,
 		Client:           x.client(),
@@ -51,7 +52,7 @@ func (s *Server) submitVerification(x *exchange) error {
 	switch {
 	case !slices.Contains(x.settings.Verification.Methods, in.method):
 		return s.mend(x, f, noMethod(f.Kind), in.transient)
-	case code != "":
+	case code != "" && in.method == flow.MethodCode:
 		if err := s.allow(x, codeTries); err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ func (s *Server) sendCode(x *exchange, in verification.Submit) error {
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, in.Flow, tooManyCodes())
 	case err != nil:
-		in.Flow.Active = "code"
+		in.Flow.Active = in.Method
 		return s.mend(x, in.Flow, err, in.TransientPayload)
 	}
 	return s.show(x, http.StatusOK, in.Flow, in.TransientPayload)
@@ -117,7 +118,7 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 func (s *Server) wrongCode(x *exchange, in verification.Submit) error {
 	f := in.Flow
 	err := s.tell(x, f, func(f *flow.Flow) {
-		f.Active = "code"
+		f.Active = flow.MethodCode
 		f.Form.Messages = said(flow.WrongCode(f.Kind)).Messages
 		delete(f.Form.Values, "code")
 	})
@@ -165,12 +166,16 @@ func (s *Server) usedUp(x *exchange, over *flow.Flow, why flow.Message) error {
 	}
 }
 
-// linkVerification answers the link in a mail. It verifies nothing, for programs
-// open links too: it fills the code in and leads the browser to the flow, which
+// linkVerification answers the link in a mail, of which there are two. That of a link's
+// own mail does its work, see [Server.openLink]. That of a code verifies nothing, for
+// programs open links too: it fills the code in and leads the browser to the flow, which
 // is that browser's from now on. Only the right code does that, and a wrong one
 // counts as a try: otherwise who knows a flow's id could take it over.
 func (s *Server) linkVerification(x *exchange) error {
-	code := x.query("code")
+	code, token := x.query("code"), x.query("token")
+	if token != "" && slices.Contains(x.settings.Verification.Methods, flow.MethodLink) {
+		return s.openLink(x, token)
+	}
 	if !codeLike(code) {
 		return s.link(flow.Verification, nil)(x)
 	}
@@ -202,6 +207,37 @@ func (s *Server) linkVerification(x *exchange) error {
 	}
 	x.redirect(http.StatusSeeOther, x.settings.page(f))
 	return nil
+}
+
+// openLink verifies by the token of a link, and leads the browser to the flow, or to a
+// new one that says that the link is of no use.
+func (s *Server) openLink(x *exchange, token string) error {
+	f, err := s.verificationFlow(x)
+	if err != nil {
+		return err
+	}
+	x.page = true // whatever the flow's type
+	switch {
+	case x.r.Method == http.MethodHead:
+		x.redirect(http.StatusSeeOther, x.settings.page(f))
+		return nil
+	case f.Expired(x.at):
+		return s.lead(x, f)
+	}
+	if err := s.allow(x, codeTries); err != nil {
+		return err
+	}
+	err = x.Verification.Check(x.r.Context(), verification.Submit{Flow: f, Method: flow.MethodLink, Code: token, Client: x.client(), Request: x.shown()})
+	switch {
+	case errors.Is(err, verification.ErrWrongCode), errors.Is(err, verification.ErrTooManyTries), errors.Is(err, verification.ErrDone):
+		return s.usedUp(x, f, flow.WrongLink(f.Kind))
+	case err != nil:
+		return err
+	}
+	if err := s.bind(x, f); err != nil {
+		return err
+	}
+	return s.show(x, http.StatusOK, f, nil)
 }
 
 // codeLike tells whether a text could be a code; other texts are not stored.

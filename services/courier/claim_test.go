@@ -17,13 +17,13 @@ func TestTwoWithTheSameEventSendOneMail(t *testing.T) {
 		s.now = time.Now
 		slow := &sender{send: func(*courier.Message) error { time.Sleep(time.Minute); return nil }}
 		ended := make(chan error, 1)
-		go func() { ended <- newService(t, s, slow).Verification(t.Context(), r) }()
+		go func() { ended <- newService(t, s, slow).Write(t.Context(), r) }()
 		synctest.Wait()
 
 		out := &sender{}
 		other := newService(t, s, out)
 		for range 5 {
-			if err := other.Verification(t.Context(), r); !errors.Is(err, courier.ErrClaimed) {
+			if err := other.Write(t.Context(), r); !errors.Is(err, courier.ErrClaimed) {
 				t.Errorf("Verification while another sends = %v, want %v", err, courier.ErrClaimed)
 			}
 			if m := s.only(); m.Status != courier.Processing {
@@ -34,7 +34,7 @@ func TestTwoWithTheSameEventSendOneMail(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("Verification of the slow one = %v, want nil", err)
 		}
-		if err := other.Verification(t.Context(), r); err != nil || len(slow.got) != 1 || len(out.got) != 0 {
+		if err := other.Write(t.Context(), r); err != nil || len(slow.got) != 1 || len(out.got) != 0 {
 			t.Errorf("Verification afterwards = %v; %d and %d mails, want 1 and none", err, len(slow.got), len(out.got))
 		}
 	})
@@ -48,16 +48,16 @@ func TestMailOfAProcessThatDiedIsSentByAnother(t *testing.T) {
 	c := newService(t, s, &sender{send: func(*courier.Message) error { panic("killed") }})
 	func() {
 		defer func() { _ = recover() }()
-		_ = c.Verification(t.Context(), r)
+		_ = c.Write(t.Context(), r)
 	}()
 	out := &sender{}
 	other := newService(t, s, out)
 	at = now.Add(19 * time.Second)
-	if err := other.Verification(t.Context(), r); !errors.Is(err, courier.ErrClaimed) {
+	if err := other.Write(t.Context(), r); !errors.Is(err, courier.ErrClaimed) {
 		t.Errorf("Verification within the lease = %v, want %v", err, courier.ErrClaimed)
 	}
 	at = now.Add(20 * time.Second)
-	if err := other.Verification(t.Context(), r); err != nil || len(out.got) != 1 || s.only().Status != courier.Sent {
+	if err := other.Write(t.Context(), r); err != nil || len(out.got) != 1 || s.only().Status != courier.Sent {
 		t.Errorf("Verification after the lease = %v, %d mails, want one", err, len(out.got))
 	}
 }

@@ -1,10 +1,11 @@
 // Package courier writes the mails that events ask for and hands them to a mail
 // server, or keeps them in the mailbox of development:
 //
-//	verification.requested ─▶ recipient ─▶ code ─▶ template ─▶ message row
-//	                       ─▶ claim ─▶ still of use? ─▶ Sender ─▶ sent
+//	verification.requested, recovery.requested
+//	  ─▶ recipient ─▶ code or link ─▶ template ─▶ message row
+//	  ─▶ claim ─▶ still of use? ─▶ Sender ─▶ sent
 //
-// The code is made here, so that it is nowhere but in the mail; the store keeps
+// The code or link is made here, so that it is nowhere but in the mail; the store keeps
 // its digest. A message has one id for all attempts, which is its Message-ID.
 package courier
 
@@ -14,11 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // Errors that callers tell apart.
@@ -57,11 +60,17 @@ const (
 	Abandoned  Status = "abandoned"
 )
 
-// Templates of messages, by the contract's names.
+// Templates of messages, by the contract's names: the kinds of [Kinds], each for
+// somebody's address and for nobody's.
 const (
-	VerificationCode        = "verification_code_valid"
-	VerificationCodeUnknown = "verification_code_invalid"
+	VerificationCode        = "verification_code" + valid
+	VerificationCodeUnknown = "verification_code" + invalid
+
+	valid, invalid = "_valid", "_invalid"
 )
+
+// Carries tells whether messages of a template carry a code or link.
+func Carries(template string) bool { return strings.HasSuffix(template, valid) }
 
 // Secret is a text that nobody but the recipient may see: a code, a body.
 // However it is printed or encoded it shows as "[secret]"; only Reveal gives it.
@@ -117,8 +126,10 @@ type Message struct {
 // Content is what a mail says.
 type Content struct{ Subject, Plain, HTML Secret }
 
-// Code is the code that a message carries, for the flow that takes it.
+// Code is the code or the link's token that a message carries, for the flow that
+// takes it.
 type Code struct {
+	Purpose                       flow.Purpose
 	FlowID, IdentityID, AddressID uuid.UUID
 	Text                          Secret
 	ExpiresAt                     time.Time
@@ -140,6 +151,8 @@ type Recipient struct {
 	Traits                json.RawMessage // nil where it is nobody's
 	FlowID                uuid.UUID
 	FlowExpiresAt         time.Time
+	// Purpose is what the flow wants written.
+	Purpose flow.Purpose
 }
 
 // Store keeps messages.

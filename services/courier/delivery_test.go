@@ -47,13 +47,13 @@ func TestAllAttemptsAreOneMail(t *testing.T) {
 				s.settleFails = 1
 			}
 			c := newService(t, s, newSMTP(t, out.options()))
-			if err := c.Verification(t.Context(), r); err == nil {
+			if err := c.Write(t.Context(), r); err == nil {
 				t.Fatal("first attempt = nil, want an error")
 			}
 			// As another process would, which remembers nothing, once the lease of a dead one is over.
 			s.now = func() time.Time { return now.Add(20 * time.Second) }
 			c = newService(t, s, newSMTP(t, out.options()))
-			if err := c.Verification(t.Context(), r); err != nil {
+			if err := c.Write(t.Context(), r); err != nil {
 				t.Fatalf("second attempt = %v, want nil", err)
 			}
 			got, m := out.got(), s.only()
@@ -78,7 +78,7 @@ func TestServerThatWasDownGetsTheMailWhenItIsBack(t *testing.T) {
 	c := newService(t, s, newSMTP(t, options))
 	var deferred *courier.Deferred
 	for range 10 {
-		if err := c.Verification(t.Context(), r); err == nil || errors.As(err, &deferred) {
+		if err := c.Write(t.Context(), r); err == nil || errors.As(err, &deferred) {
 			t.Fatalf("Verification = %v, want an error that costs no attempt", err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestServerThatWasDownGetsTheMailWhenItIsBack(t *testing.T) {
 		t.Errorf("last error = %q, want that there is no connection", m.LastError)
 	}
 	back := newServer(t, down.address(), offer{})
-	if err := c.Verification(t.Context(), r); err != nil {
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	if m := s.only(); len(back.got()) != 1 || m.Attempts != 1 {
@@ -114,11 +114,11 @@ func TestHostileTraitsChangeNoHeader(t *testing.T) {
 	s, r := newMemory(t)
 	s.recipient.Traits = []byte(`{"name":"Zoë\r\nBcc: eve@example.com\r\n\r\n<script>"}`)
 	c := newService(t, s, newSMTP(t, out.options()))
-	c.Templates = newTemplates(t, courier.TemplateOptions{Code: courier.Texts{
+	c.Templates = newTemplates(t, given(courier.Texts{
 		Subject: "{{ .VerificationCode }}\nX-Injected: 1\r\n{{ .Identity.traits.name }}",
 		HTML:    "<p>{{ .Identity.traits.name }}</p>",
-	}})
-	if err := c.Verification(t.Context(), r); err != nil {
+	}))
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	m, err := netmail.ReadMessage(strings.NewReader(out.got()[0].content))

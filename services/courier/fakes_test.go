@@ -12,6 +12,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 var (
@@ -173,6 +174,7 @@ func (s *sender) Send(_ context.Context, m *courier.Message) error {
 func newMemory(t *testing.T) (*memory, courier.Request) {
 	t.Helper()
 	s := &memory{t: t, now: func() time.Time { return now }, messages: map[uuid.UUID]*courier.Message{}, recipient: &courier.Recipient{
+		Purpose: flow.VerifyByCode,
 		Address: "ada@example.com", IdentityID: uuid.New(), AddressID: uuid.New(),
 		Traits: []byte(`{"email":"ada@example.com","name":{"first":"Ada"}}`),
 		FlowID: uuid.New(), FlowExpiresAt: now.Add(time.Hour),
@@ -187,9 +189,18 @@ func newService(t *testing.T, s courier.Store, to courier.Sender) *courier.Servi
 	t.Helper()
 	return &courier.Service{
 		Store: s, Sender: to, Templates: newTemplates(t, courier.TemplateOptions{}),
-		CodeLifespan: time.Hour, MaxAttempts: 5, PublicURL: "https://id.example.com/",
+		CodeLifespan: time.Hour, LinkLifespan: time.Hour, MaxAttempts: 5, PublicURL: "https://id.example.com/",
 		Now: func() time.Time { return now }, Taken: new(courier.Taken),
 	}
+}
+
+// given are templates for the mail of a code, nobodys for that to nobody's address.
+func given(t courier.Texts) courier.TemplateOptions {
+	return courier.TemplateOptions{Given: map[flow.Purpose]courier.Given{flow.VerifyByCode: {Valid: t}}}
+}
+
+func nobodys(t courier.Texts) courier.TemplateOptions {
+	return courier.TemplateOptions{Given: map[flow.Purpose]courier.Given{flow.VerifyByCode: {Invalid: t}}}
 }
 
 func newTemplates(t testing.TB, o courier.TemplateOptions) *courier.Templates {

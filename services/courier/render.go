@@ -10,14 +10,61 @@ import (
 	"unicode"
 
 	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/services/flow"
 )
 
-// codeData is what the templates of a code see. A field that is misspelt in a
-// template is an error, since this is no map.
-type codeData struct {
-	To, VerificationCode, VerificationURL string
-	Identity                              map[string]any
-	ExpiresInMinutes                      int
+// content is what the templates of a kind of mail see. A field that is misspelt in a
+// template is an error, since none of them is a map.
+type content interface {
+	// carries is the code or link that the mail is for.
+	carries() string
+}
+
+// common is what all of them see.
+type common struct {
+	To               string
+	Identity         map[string]any
+	ExpiresInMinutes int
+}
+
+type verificationCode struct {
+	common
+	VerificationCode, VerificationURL string
+}
+
+type verificationLink struct {
+	common
+	VerificationURL string
+}
+
+type recoveryCode struct {
+	common
+	RecoveryCode, RecoveryURL string
+}
+
+type recoveryLink struct {
+	common
+	RecoveryURL string
+}
+
+func (d verificationCode) carries() string { return d.VerificationCode }
+func (d verificationLink) carries() string { return d.VerificationURL }
+func (d recoveryCode) carries() string     { return d.RecoveryCode }
+func (d recoveryLink) carries() string     { return d.RecoveryURL }
+
+// contentOf puts together what the templates of a mail see.
+func contentOf(p flow.Purpose, c common, code, url string) content {
+	switch p {
+	case flow.VerifyByLink:
+		return verificationLink{c, url}
+	case flow.RecoverByCode:
+		return recoveryCode{c, code, url}
+	case flow.RecoverByLink:
+		return recoveryLink{c, url}
+	default:
+		return verificationCode{c, code, url}
+	}
 }
 
 // unknownData is what the templates for an address that is nobody's see.
@@ -36,9 +83,11 @@ func person(to Recipient) (map[string]any, error) {
 	return map[string]any{"id": to.IdentityID.String(), "traits": traits}, nil
 }
 
-func (t *Templates) code(d codeData) (Content, error) { return t.valid.render(d) }
+func (t *Templates) known(p flow.Purpose, c content) (Content, error) { return t.valid[p].render(c) }
 
-func (t *Templates) unknown(to string) (Content, error) { return t.invalid.render(unknownData{To: to}) }
+func (t *Templates) unknown(p flow.Purpose, to string) (Content, error) {
+	return t.invalid[p].render(unknownData{To: to})
+}
 
 // render makes the content of a mail. Its errors say where in which template,
 // and never what was rendered.
@@ -100,9 +149,9 @@ func oneLine(s string) string {
 	return strings.TrimSpace(string(letters[:min(len(letters), maxSubject)]))
 }
 
-// try renders a mail with samples. What carries a code must show it in the plain
-// body, where people and programs look for it, and show no other. The error is a
-// [*Misconfigured].
+// try renders a mail with samples. What carries a code or link must show it in the
+// plain body, where people and programs look for it, and show no other code. The error
+// is a [*Misconfigured].
 func (m mailTemplates) try(data any) error {
 	var made []string
 	for _, p := range []part{m.subject, m.plain, m.html} {
@@ -115,31 +164,35 @@ func (m mailTemplates) try(data any) error {
 	if oneLine(made[0]) == "" {
 		return m.subject.from.refuse(errors.New("the subject is empty"))
 	}
-	d, ok := data.(codeData)
+	d, ok := data.(content)
 	if !ok {
 		return nil
 	}
-	plain := made[1]
+	plain, carried := made[1], d.carries()
+	if !strings.Contains(plain, carried) {
+		what := "{{ .VerificationURL }} or {{ .RecoveryURL }}"
+		if digits.MatchString(carried) {
+			what = "{{ .VerificationCode }} or {{ .RecoveryCode }}"
+		}
+		return m.plain.from.refuse(errors.New("the plain body leaves out " + what))
+	}
 	for _, found := range digits.FindAllString(plain, -1) {
-		if found != d.VerificationCode {
+		if !strings.Contains(carried, found) {
 			return m.plain.from.refuse(errors.New("the plain body has six digits that are not its code"))
 		}
-	}
-	if !digits.MatchString(plain) {
-		return m.plain.from.refuse(errors.New("the plain body leaves out {{ .VerificationCode }}"))
 	}
 	return nil
 }
 
 // sampleFor is a sample with all the traits that a mail's templates name.
-func sampleFor(m mailTemplates) codeData {
+func sampleFor(p flow.Purpose, m mailTemplates) content {
 	traits := map[string]any{}
 	addTraits(traits, m.from)
-	return codeData{
-		To: "ada@example.com", VerificationCode: "123456", ExpiresInMinutes: 60,
-		VerificationURL: "https://example.com/self-service/verification?code=123456&flow=" + uuid.NewString(),
-		Identity:        map[string]any{"id": uuid.NewString(), "traits": traits},
+	c := common{To: "ada@example.com", Identity: map[string]any{"id": uuid.NewString(), "traits": traits}, ExpiresInMinutes: 60}
+	if p.IsLink() {
+		return contentOf(p, c, "", "https://example.com/self-service/?flow=a&token=b")
 	}
+	return contentOf(p, c, "123456", "https://example.com/self-service/?code=123456&flow=a")
 }
 
 var namedTraits = regexp.MustCompile(`\.Identity\.traits\.([\w.]*\w)`)

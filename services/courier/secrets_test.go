@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // TestNothingPrintsASecret prints all types in all ways, and looks for what only
@@ -66,8 +67,8 @@ func TestMailboxSaysTheCodeInOneLine(t *testing.T) {
 			return a
 		},
 	}))})
-	c.KeepContent, c.NotifyUnknown = true, true
-	if err := c.Verification(t.Context(), r); err != nil {
+	c.KeepContent, c.NotifyUnknown = true, map[flow.Kind]bool{flow.Verification: true}
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	text := s.codes[0].Text.Reveal()
@@ -80,7 +81,7 @@ func TestMailboxSaysTheCodeInOneLine(t *testing.T) {
 
 	logged.Reset()
 	r.EventID, s.recipient.IdentityID = uuid.New(), uuid.Nil
-	if err := c.Verification(t.Context(), r); err != nil {
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	if want := "level=INFO msg=mail to=ada@example.com template=verification_code_invalid\n"; logged.String() != want {

@@ -31,18 +31,25 @@ func (r *Refused) Error() string {
 func (r *Refused) Unwrap() error { return r.Err }
 
 // Mailbox takes messages in development: it sends nothing and says each in one
-// line of the log, with its code. What it says stays in the store, if the
+// line of the log, with its code or link. What it says stays in the store, if the
 // service keeps content.
 type Mailbox struct{ Log *slog.Logger }
 
 // digits find the code in a plain body, which is the contract's way to find it.
 var digits = regexp.MustCompile(`\b[0-9]{6}\b`)
 
+// links find the link in a plain body that carries no code.
+var links = regexp.MustCompile(`https?://\S*[?&]token=\S+`)
+
 // Send logs m and never fails.
 func (b Mailbox) Send(ctx context.Context, m *Message) error {
 	attrs := []slog.Attr{slog.String("to", m.Recipient), slog.String("template", m.Template)}
-	if m.Template == VerificationCode {
-		attrs = append(attrs, slog.String("code", digits.FindString(m.Content.Plain.Reveal())))
+	switch plain := m.Content.Plain.Reveal(); {
+	case !Carries(m.Template):
+	case digits.MatchString(plain):
+		attrs = append(attrs, slog.String("code", digits.FindString(plain)))
+	default:
+		attrs = append(attrs, slog.String("link", links.FindString(plain)))
 	}
 	b.Log.LogAttrs(ctx, slog.LevelInfo, "mail", attrs...)
 	return nil

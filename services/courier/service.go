@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/tracing"
 )
@@ -27,14 +28,17 @@ type Service struct {
 	Store     Store
 	Sender    Sender
 	Templates *Templates
-	// CodeLifespan is how long a code is good for, if its flow lives that long.
-	CodeLifespan time.Duration
+	// CodeLifespan and LinkLifespan are how long a code or link is good for, if its flow
+	// lives that long.
+	CodeLifespan, LinkLifespan time.Duration
 	// MaxAttempts is how often a message is tried at a server that does not take it.
 	MaxAttempts int
-	// PublicURL is the base of the links in mails.
-	PublicURL string
-	// NotifyUnknown also writes to addresses that are nobody's, that they are.
-	NotifyUnknown bool
+	// PublicURL is the base of the links in mails; LinkURL takes its place in those that
+	// do their work when they are opened, unless it is empty.
+	PublicURL, LinkURL string
+	// NotifyUnknown also writes to addresses that are nobody's, that they are, by the
+	// kind of flow.
+	NotifyUnknown map[flow.Kind]bool
 	// KeepContent keeps what a message says when it is sent or abandoned, for
 	// the mailbox of development.
 	KeepContent bool
@@ -72,7 +76,7 @@ func (d *Deferred) Error() string { return fmt.Sprintf("attempt %d: %v", d.Attem
 // Unwrap gives why it was not taken.
 func (d *Deferred) Unwrap() error { return d.Err }
 
-// Verification makes the message of an event, unless it is there already, and
+// Write makes the message of an event, unless it is there already, and
 // sends it, unless that is done. It is nil when nothing is left to do for the
 // event: sent, abandoned, nobody to write to. Any error means that the event is
 // to come again; a [*Deferred] says that this attempt counts.
@@ -84,7 +88,7 @@ func (d *Deferred) Unwrap() error { return d.Err }
 // was lost; both then have the same Message-ID. Two that handle the same event
 // do not both send: the message is claimed before, and who dies with it loses
 // it with the lease.
-func (s *Service) Verification(ctx context.Context, r Request) error {
+func (s *Service) Write(ctx context.Context, r Request) error {
 	m, err := s.Store.Message(ctx, r.EventID)
 	if errors.Is(err, ErrNotFound) {
 		m, err = s.write(ctx, r)
@@ -111,24 +115,28 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 	now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
 	address, err := identity.Canonical(to.Address)
 	unknown := to.IdentityID == uuid.Nil
-	if err != nil || unknown && !s.NotifyUnknown || !now.Before(to.FlowExpiresAt) {
+	if err != nil || unknown && !s.NotifyUnknown[to.Purpose.Kind()] || !now.Before(to.FlowExpiresAt) {
 		return nil, ErrNotFound
 	}
 	if spent, err := s.spent(ctx, address, now); err != nil || spent {
 		return nil, cmp.Or(err, ErrNotFound)
 	}
+	lifespan := s.CodeLifespan
+	if to.Purpose.IsLink() {
+		lifespan = s.LinkLifespan
+	}
 	m := Message{
 		ID: uuid.New(), EventID: r.EventID, IdentityID: to.IdentityID, Status: Queued,
-		Template: VerificationCodeUnknown, Recipient: address,
-		ExpiresAt: earlier(now.Add(s.CodeLifespan), to.FlowExpiresAt), CreatedAt: now, UpdatedAt: now,
+		Template: Kinds[to.Purpose] + invalid, Recipient: address,
+		ExpiresAt: earlier(now.Add(lifespan), to.FlowExpiresAt), CreatedAt: now, UpdatedAt: now,
 	}
 	var code *Code
 	if unknown {
-		m.Content, err = s.Templates.unknown(address)
+		m.Content, err = s.Templates.unknown(to.Purpose, address)
 	} else {
-		m.Template = VerificationCode
-		code = &Code{FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, ExpiresAt: m.ExpiresAt}
-		m.Content, err = s.withCode(code, address, to, m.ExpiresAt.Sub(now))
+		m.Template = Kinds[to.Purpose] + valid
+		code = &Code{Purpose: to.Purpose, FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, ExpiresAt: m.ExpiresAt}
+		m.Content, err = s.carrying(code, address, to, m.ExpiresAt.Sub(now))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", m.Template, err)
@@ -161,22 +169,33 @@ func (s *Service) spent(ctx context.Context, address string, now time.Time) (boo
 	return false, nil
 }
 
-// withCode makes the text of a code and renders the mail that carries it.
-func (s *Service) withCode(code *Code, address string, to Recipient, lives time.Duration) (Content, error) {
+// carrying makes a code or a link's token, and what the mail with it says.
+func (s *Service) carrying(code *Code, address string, to Recipient, lives time.Duration) (Content, error) {
 	text, err := newCode()
+	if to.Purpose.IsLink() {
+		text = rand.Text()
+	}
 	if err != nil {
 		return Content{}, err
 	}
 	code.Text = NewSecret(text)
-	link := strings.TrimRight(s.PublicURL, "/") + "/self-service/verification?code=" + text + "&flow=" + to.FlowID.String()
 	person, err := person(to)
 	if err != nil {
 		return Content{}, err
 	}
-	return s.Templates.code(codeData{
-		To: address, VerificationCode: text, VerificationURL: link, Identity: person,
+	return s.Templates.known(to.Purpose, contentOf(to.Purpose, common{
+		To: address, Identity: person,
 		ExpiresInMinutes: max(1, int(lives.Round(time.Minute)/time.Minute)),
-	})
+	}, text, s.link(to, text)))
+}
+
+// link leads to the flow: with a code to where that is entered, with a token to where
+// it does its work.
+func (s *Service) link(to Recipient, text string) string {
+	if to.Purpose.IsLink() {
+		return strings.TrimRight(cmp.Or(s.LinkURL, s.PublicURL), "/") + "/self-service/" + string(to.Purpose.Kind()) + "?flow=" + to.FlowID.String() + "&token=" + text
+	}
+	return strings.TrimRight(s.PublicURL, "/") + "/self-service/" + string(to.Purpose.Kind()) + "?code=" + text + "&flow=" + to.FlowID.String()
 }
 
 // newCode makes a code of six decimal digits, each code as likely as any other.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
@@ -35,7 +36,7 @@ func TestAnAddressGetsSoManyMails(t *testing.T) {
 			s.mailed = append(s.mailed, now.Add(-c.ago))
 		}
 		out := &sender{}
-		if err := newService(t, s, out).Verification(t.Context(), r); err != nil {
+		if err := newService(t, s, out).Write(t.Context(), r); err != nil {
 			t.Errorf("%s: Verification = %v, want nil", name, err)
 		}
 		if len(out.got) != c.want || len(s.codes) != c.want {
@@ -48,7 +49,7 @@ func TestVerificationSendsTheCodeOfTheFlow(t *testing.T) {
 	t.Parallel()
 	s, r := newMemory(t)
 	out := &sender{}
-	if err := newService(t, s, out).Verification(t.Context(), r); err != nil {
+	if err := newService(t, s, out).Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	if len(out.got) != 1 || len(s.codes) != 1 {
@@ -105,17 +106,30 @@ func TestVerificationWritesOnlyToThoseItShould(t *testing.T) {
 		want   string // template; empty for no message
 		expiry time.Duration
 	}{
-		"somebody":     {func(*courier.Service, *memory) {}, courier.VerificationCode, time.Hour},
-		"short code":   {func(c *courier.Service, _ *memory) { c.CodeLifespan = 10 * time.Minute }, courier.VerificationCode, 10 * time.Minute},
-		"short flow":   {func(_ *courier.Service, s *memory) { s.recipient.FlowExpiresAt = now.Add(time.Minute) }, courier.VerificationCode, time.Minute},
+		"somebody":   {func(*courier.Service, *memory) {}, courier.VerificationCode, time.Hour},
+		"short code": {func(c *courier.Service, _ *memory) { c.CodeLifespan = 10 * time.Minute }, courier.VerificationCode, 10 * time.Minute},
+		"short flow": {func(_ *courier.Service, s *memory) { s.recipient.FlowExpiresAt = now.Add(time.Minute) }, courier.VerificationCode, time.Minute},
+		"by link": {func(c *courier.Service, s *memory) {
+			s.recipient.Purpose, c.LinkLifespan = flow.VerifyByLink, 20*time.Minute
+		}, "verification_valid", 20 * time.Minute},
+		"recovery":         {func(_ *courier.Service, s *memory) { s.recipient.Purpose = flow.RecoverByCode }, "recovery_code_valid", time.Hour},
+		"recovery by link": {func(_ *courier.Service, s *memory) { s.recipient.Purpose = flow.RecoverByLink }, "recovery_valid", time.Hour},
+		"nobody's recovery": {func(c *courier.Service, s *memory) {
+			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, map[flow.Kind]bool{flow.Verification: true}
+			s.recipient.Purpose = flow.RecoverByCode
+		}, "", 0},
+		"nobody's recovery, told": {func(c *courier.Service, s *memory) {
+			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, map[flow.Kind]bool{flow.Recovery: true}
+			s.recipient.Purpose = flow.RecoverByLink
+		}, "recovery_invalid", time.Hour},
 		"flow is over": {func(_ *courier.Service, s *memory) { s.recipient.FlowExpiresAt = now }, "", 0},
 		"flow is gone": {func(_ *courier.Service, s *memory) { s.recipient = nil }, "", 0},
 		"nobody":       {func(_ *courier.Service, s *memory) { s.recipient.IdentityID, s.recipient.Traits = uuid.Nil, nil }, "", 0},
 		"nobody, told": {func(c *courier.Service, s *memory) {
-			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, true
+			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, map[flow.Kind]bool{flow.Verification: true}
 		}, courier.VerificationCodeUnknown, time.Hour},
 		"nobody, with another header": {func(c *courier.Service, s *memory) {
-			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, true
+			s.recipient.IdentityID, s.recipient.Traits, c.NotifyUnknown = uuid.Nil, nil, map[flow.Kind]bool{flow.Verification: true}
 			s.recipient.Address = "ada@example.com\r\nBcc: eve@example.com"
 		}, "", 0},
 	} {
@@ -125,7 +139,7 @@ func TestVerificationWritesOnlyToThoseItShould(t *testing.T) {
 			out := &sender{}
 			c := newService(t, s, out)
 			tc.change(c, s)
-			if err := c.Verification(t.Context(), r); err != nil {
+			if err := c.Write(t.Context(), r); err != nil {
 				t.Fatalf("Verification = %v, want nil", err)
 			}
 			if tc.want == "" {
@@ -138,10 +152,17 @@ func TestVerificationWritesOnlyToThoseItShould(t *testing.T) {
 			if m.Template != tc.want || !m.ExpiresAt.Equal(now.Add(tc.expiry)) {
 				t.Errorf("message = %+v, want %s that expires in %s", m, tc.want, tc.expiry)
 			}
-			if unknown := tc.want == courier.VerificationCodeUnknown; unknown {
+			plain := m.Content.Plain.Reveal()
+			if unknown := !courier.Carries(tc.want); unknown {
 				if len(s.codes) != 0 || sixDigits.MatchString(m.Content.Subject.Reveal()+m.Content.Plain.Reveal()) || s.events[0].Subject != "" {
 					t.Errorf("codes %+v, event %+v, message %s, want no code and nobody", s.codes, s.events[0], m.Content.Plain.Reveal())
 				}
+				return
+			}
+			code, p := s.codes[0], s.recipient.Purpose
+			link := "https://id.example.com/self-service/" + string(p.Kind()) + "?"
+			if code.Purpose != p || !strings.Contains(plain, link) || !strings.Contains(plain, code.Text.Reveal()) || sixDigits.MatchString(code.Text.Reveal()) == p.IsLink() {
+				t.Errorf("code for %s in a mail that says %s, want the one for %s with %s", code.Purpose, plain, p, link)
 			}
 		})
 	}
@@ -185,7 +206,7 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 			c.Observe = func(outcome string) { observed[outcome]++ }
 
 			errs := 0
-			for err := c.Verification(t.Context(), r); err != nil; err = c.Verification(t.Context(), r) {
+			for err := c.Write(t.Context(), r); err != nil; err = c.Write(t.Context(), r) {
 				counts := errors.Is(err, temporary)
 				var deferred *courier.Deferred
 				if errors.As(err, &deferred) != counts || counts && deferred.Attempts != s.only().Attempts {
@@ -208,7 +229,7 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 				t.Errorf("events = %+v, want one that says %s", s.events, tc.event)
 			}
 			before := len(out.got)
-			if err := c.Verification(t.Context(), r); err != nil || len(out.got) != before || len(s.events) != 1 {
+			if err := c.Write(t.Context(), r); err != nil || len(out.got) != before || len(s.events) != 1 {
 				t.Errorf("the event once more = %v, %d sent, want nil and nothing", err, len(out.got)-before)
 			}
 			for _, m := range out.got {
@@ -226,7 +247,7 @@ func TestFailedAttemptLeavesItsReason(t *testing.T) {
 	s, r := newMemory(t)
 	failure := errors.New("RCPT: <ada@example.com>\r\nis unknown " + strings.Repeat("x", 1000))
 	c := newService(t, s, &sender{send: func(*courier.Message) error { return &courier.Refused{Err: failure} }})
-	if err := c.Verification(t.Context(), r); err == nil {
+	if err := c.Write(t.Context(), r); err == nil {
 		t.Fatal("Verification = nil, want the failure")
 	}
 	why := s.only().LastError
@@ -242,11 +263,11 @@ func TestTakenMailIsNotSentAgainWhileTheStoreIsAway(t *testing.T) {
 	out := &sender{}
 	c := newService(t, s, out)
 	for n := range 3 {
-		if err := c.Verification(t.Context(), r); !errors.Is(err, errBroken) {
+		if err := c.Write(t.Context(), r); !errors.Is(err, errBroken) {
 			t.Fatalf("Verification, time %d = %v, want the store's error", n+1, err)
 		}
 	}
-	if err := c.Verification(t.Context(), r); err != nil {
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Fatalf("Verification = %v, want nil", err)
 	}
 	if m := s.only(); len(out.got) != 1 || m.Status != courier.Sent || m.Attempts != 1 {
@@ -260,7 +281,7 @@ func TestEndingCourierStoresWhatWasTaken(t *testing.T) {
 	s, r := newMemory(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &sender{send: func(*courier.Message) error { cancel(); return nil }}
-	if err := newService(t, s, out).Verification(ctx, r); err != nil {
+	if err := newService(t, s, out).Write(ctx, r); err != nil {
 		t.Errorf("Verification = %v, want nil", err)
 	}
 	if m := s.only(); m.Status != courier.Sent {
@@ -275,15 +296,15 @@ func TestMailOfASupersededCodeIsNotSent(t *testing.T) {
 	s, r := newMemory(t)
 	out := &sender{send: func(*courier.Message) error { return &courier.Refused{Err: errBroken} }}
 	c := newService(t, s, out)
-	if err := c.Verification(t.Context(), r); err == nil {
+	if err := c.Write(t.Context(), r); err == nil {
 		t.Fatal("Verification = nil, want it to be tried again")
 	}
 	s.looks = errBroken
-	if err := c.Verification(t.Context(), r); !errors.Is(err, errBroken) || s.only().Status != courier.Queued {
+	if err := c.Write(t.Context(), r); !errors.Is(err, errBroken) || s.only().Status != courier.Queued {
 		t.Errorf("Verification = %v, message %+v, want the store's error and it queued", err, s.only())
 	}
 	s.superseded, s.looks = true, nil
-	if err := c.Verification(t.Context(), r); err != nil {
+	if err := c.Write(t.Context(), r); err != nil {
 		t.Errorf("Verification = %v, want nil", err)
 	}
 	if m := s.only(); len(out.got) != 1 || m.Status != courier.Abandoned || m.Content != (courier.Content{}) {
@@ -298,7 +319,7 @@ func TestPersonWhoIsDeletedMeanwhileIsNoError(t *testing.T) {
 	out := &sender{send: func(*courier.Message) error { clear(s.messages); s.recipient = nil; return nil }}
 	c := newService(t, s, out)
 	for range 2 {
-		if err := c.Verification(t.Context(), r); err != nil {
+		if err := c.Write(t.Context(), r); err != nil {
 			t.Errorf("Verification = %v, want nil", err)
 		}
 	}
@@ -314,7 +335,7 @@ func TestCodesAreAnySixDigits(t *testing.T) {
 	seen, first := map[string]bool{}, map[byte]bool{}
 	for range 1000 {
 		r.EventID = uuid.New()
-		if err := c.Verification(t.Context(), r); err != nil {
+		if err := c.Write(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 		text := s.codes[len(s.codes)-1].Text.Reveal()
@@ -337,14 +358,14 @@ func TestBrokenTemplateWaitsToBeMended(t *testing.T) {
 		"{{ .Identity.traits.name.first }}, {{ .Identity.traits.title }}",
 		`{{ if ne .Identity.traits.email "sample" }}{{ range .Identity.traits.email }}{{ end }}{{ end }}x`,
 	} {
-		c.Templates = newTemplates(t, courier.TemplateOptions{Code: courier.Texts{Subject: subject}})
-		err := c.Verification(t.Context(), r)
+		c.Templates = newTemplates(t, given(courier.Texts{Subject: subject}))
+		err := c.Write(t.Context(), r)
 		if err == nil || len(s.messages) != 0 || !strings.Contains(err.Error(), "email.subject:1:") || strings.Contains(err.Error(), "ada@") {
 			t.Errorf("Verification = %v, %d messages, want an error that names the place and no trait", err, len(s.messages))
 		}
 	}
 	c.Templates = newTemplates(t, courier.TemplateOptions{})
-	if err := c.Verification(t.Context(), r); err != nil || len(out.got) != 1 {
+	if err := c.Write(t.Context(), r); err != nil || len(out.got) != 1 {
 		t.Errorf("Verification = %v, %d sent, want nil, 1", err, len(out.got))
 	}
 }

@@ -7,10 +7,14 @@ import (
 	html "html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	text "text/template"
+
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // Limits of templates and of what they make, in bytes; of subjects in letters.
@@ -27,10 +31,14 @@ var builtIn embed.FS
 // HTML of html/template. An empty one is not given.
 type Texts struct{ Subject, Plain, HTML string }
 
+// Given are the templates of one kind of mail that are given in the configuration:
+// for an address of somebody, and for one that is nobody's.
+type Given struct{ Valid, Invalid Texts }
+
 // TemplateOptions say which templates replace the built-in ones.
 type TemplateOptions struct {
-	// Code and Unknown are given in the configuration; they come before Folder's.
-	Code, Unknown Texts
+	// Given come before Folder's.
+	Given map[flow.Purpose]Given
 	// Folder holds files such as verification_code/valid/email.subject.gotmpl,
 	// email.body.plaintext.gotmpl and email.body.gotmpl; not all need be there.
 	// Empty means none.
@@ -38,7 +46,9 @@ type TemplateOptions struct {
 }
 
 // Templates render mails; [NewTemplates] makes them. They are safe for concurrent use.
-type Templates struct{ valid, invalid mailTemplates }
+type Templates struct {
+	valid, invalid map[flow.Purpose]mailTemplates
+}
 
 // mailTemplates are the templates of one kind of mail, and what all three were made from.
 type mailTemplates struct {
@@ -60,21 +70,30 @@ type template interface {
 // keyFolder is the key of [TemplateOptions.Folder].
 const keyFolder = "courier.template_override_path"
 
+// Kinds names each kind of mail as the configuration, the folders of templates and
+// the types of messages do.
+var Kinds = map[flow.Purpose]string{
+	flow.VerifyByCode:  "verification_code",
+	flow.VerifyByLink:  "verification",
+	flow.RecoverByCode: "recovery_code",
+	flow.RecoverByLink: "recovery",
+}
+
 // kind is where the templates of one kind of mail are.
 type kind struct{ key, folder string }
 
-var (
-	kindCode    = kind{"courier.templates.verification_code.valid.email.", "verification_code/valid"}
-	kindUnknown = kind{"courier.templates.verification_code.invalid.email.", "verification_code/invalid"}
-)
+func kindOf(p flow.Purpose, which string) kind {
+	return kind{"courier.templates." + Kinds[p] + "." + which + ".email.", Kinds[p] + "/" + which}
+}
 
 // NewTemplates reads and tries all templates, so that one that cannot be
-// rendered, or leaves out the code, is a [*Misconfigured] now. Templates see
+// rendered, or leaves out the code or link, is a [*Misconfigured] now. Templates see
 //
 //	.To                the address
-//	.VerificationCode  six digits
-//	.VerificationURL   the page that takes the code, with the code
-//	.ExpiresInMinutes  how long the code is good for
+//	.VerificationCode  six digits; for a recovery .RecoveryCode
+//	.VerificationURL   the page that takes the code, with the code, or the link that
+//	                   takes the place of both; for a recovery .RecoveryURL
+//	.ExpiresInMinutes  how long that is good for
 //	.Identity          .Identity.id, .Identity.traits.…
 //
 // and for an address that is nobody's only .To. What is not there is an error;
@@ -85,18 +104,22 @@ func NewTemplates(o TemplateOptions) (*Templates, error) {
 			return nil, misconfigured(keyFolder, "no such folder: %s", o.Folder)
 		}
 	}
-	var t Templates
-	var err error
-	if t.valid, err = newMail(kindCode, o.Code, o.Folder); err != nil {
-		return nil, err
+	t := Templates{map[flow.Purpose]mailTemplates{}, map[flow.Purpose]mailTemplates{}}
+	for _, p := range slices.Sorted(maps.Keys(Kinds)) {
+		valid, err := newMail(kindOf(p, "valid"), o.Given[p].Valid, o.Folder)
+		if err != nil {
+			return nil, err
+		}
+		invalid, err := newMail(kindOf(p, "invalid"), o.Given[p].Invalid, o.Folder)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(valid.try(sampleFor(p, valid)), invalid.try(unknownData{To: "ada@example.com"})); err != nil {
+			return nil, err
+		}
+		t.valid[p], t.invalid[p] = valid, invalid
 	}
-	if t.invalid, err = newMail(kindUnknown, o.Unknown, o.Folder); err != nil {
-		return nil, err
-	}
-	if err := t.valid.try(sampleFor(t.valid)); err != nil {
-		return nil, err
-	}
-	return &t, t.invalid.try(unknownData{To: "ada@example.com"})
+	return &t, nil
 }
 
 func newMail(k kind, given Texts, folder string) (mailTemplates, error) {

@@ -22,7 +22,7 @@ func render(t *testing.T, templates *courier.Templates, traits string) (courier.
 	out := &sender{}
 	c := newService(t, s, out)
 	c.Templates = templates
-	if err := c.Verification(t.Context(), r); err != nil {
+	if err := c.Write(t.Context(), r); err != nil {
 		return courier.Content{}, err
 	}
 	return out.got[0].Content, nil
@@ -36,7 +36,7 @@ func TestTemplatesAreOverriddenOneByOne(t *testing.T) {
 	write(t, folder, "verification_code/invalid/email.subject.gotmpl", "Unknown {{ .To }}")
 	templates := newTemplates(t, courier.TemplateOptions{
 		Folder: folder,
-		Code:   courier.Texts{Subject: "Key {{ .VerificationCode }} grüßt {{ .Identity.traits.name.first }}"},
+		Given:  given(courier.Texts{Subject: "Key {{ .VerificationCode }} grüßt {{ .Identity.traits.name.first }}"}).Given,
 	})
 	got, err := render(t, templates, `{"name":{"first":"Žofie <b>"}}`)
 	if err != nil {
@@ -72,18 +72,18 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 		file    string // in the folder
 		want    string
 	}{
-		"syntax":              {courier.TemplateOptions{Code: courier.Texts{Subject: "{{ .VerificationCode "}}, "", key + "valid.email.subject: template: line 1: "},
-		"unknown function":    {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCode | upper }}"}}, "", `"upper" not defined`},
-		"misspelt field":      {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCod }}"}}, "", "VerificationCod"},
-		"misspelt key":        {courier.TemplateOptions{Code: courier.Texts{HTML: "{{ .Identity.trait.email }}"}}, "", `no entry for key "trait"`},
-		"code left out":       {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .To }}"}}, "", "leaves out"},
-		"another number":      {courier.TemplateOptions{Code: courier.Texts{Plain: "{{ .VerificationCode }} call 555555"}}, "", "not its code"},
-		"empty subject":       {courier.TemplateOptions{Unknown: courier.Texts{Subject: "\n{{/* none */}}\n"}}, "", "subject is empty"},
-		"code for nobody":     {courier.TemplateOptions{Unknown: courier.Texts{Plain: "{{ .VerificationCode }}"}}, "", "VerificationCode"},
-		"person who is none":  {courier.TemplateOptions{Unknown: courier.Texts{HTML: "{{ .Identity.id }}"}}, "", "Identity"},
-		"HTML that is broken": {courier.TemplateOptions{Code: courier.Texts{HTML: `<a href="{{ .VerificationURL }}`}}, "", "non-text context"},
-		"too much to read":    {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat("x", 256<<10+1)}}, "", "over 262144 bytes"},
-		"too much to render":  {courier.TemplateOptions{Code: courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}}, "", "more than 262144 bytes"},
+		"syntax":              {given(courier.Texts{Subject: "{{ .VerificationCode "}), "", key + "valid.email.subject: template: line 1: "},
+		"unknown function":    {given(courier.Texts{Plain: "{{ .VerificationCode | upper }}"}), "", `"upper" not defined`},
+		"misspelt field":      {given(courier.Texts{Plain: "{{ .VerificationCod }}"}), "", "VerificationCod"},
+		"misspelt key":        {given(courier.Texts{HTML: "{{ .Identity.trait.email }}"}), "", `no entry for key "trait"`},
+		"code left out":       {given(courier.Texts{Plain: "{{ .To }}"}), "", "leaves out"},
+		"another number":      {given(courier.Texts{Plain: "{{ .VerificationCode }} call 555555"}), "", "not its code"},
+		"empty subject":       {nobodys(courier.Texts{Subject: "\n{{/* none */}}\n"}), "", "subject is empty"},
+		"code for nobody":     {nobodys(courier.Texts{Plain: "{{ .VerificationCode }}"}), "", "VerificationCode"},
+		"person who is none":  {nobodys(courier.Texts{HTML: "{{ .Identity.id }}"}), "", "Identity"},
+		"HTML that is broken": {given(courier.Texts{HTML: `<a href="{{ .VerificationURL }}`}), "", "non-text context"},
+		"too much to read":    {given(courier.Texts{HTML: strings.Repeat("x", 256<<10+1)}), "", "over 262144 bytes"},
+		"too much to render":  {given(courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}), "", "more than 262144 bytes"},
 		"no such folder":      {courier.TemplateOptions{Folder: "/nowhere"}, "", "courier.template_override_path: no such folder"},
 		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl: template: line 1: "},
 	} {
@@ -104,9 +104,9 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 
 func TestTraitThatSomeLackIsReadWithIndex(t *testing.T) {
 	t.Parallel()
-	templates := newTemplates(t, courier.TemplateOptions{Code: courier.Texts{
+	templates := newTemplates(t, given(courier.Texts{
 		Subject: `{{ with index .Identity.traits "name" }}Dear {{ .first }}{{ else }}Hello{{ end }} {{ if eq .Identity.traits.lang "de" }}Kode{{ else }}code{{ end }}`,
-	}})
+	}))
 	for traits, want := range map[string]string{
 		`{"name":{"first":"Ada"},"lang":"de"}`: "Dear Ada Kode",
 		`{"lang":"en"}`:                        "Hello code",
@@ -122,7 +122,7 @@ func TestTraitThatSomeLackIsReadWithIndex(t *testing.T) {
 
 func TestSubjectStaysOneShortLine(t *testing.T) {
 	t.Parallel()
-	templates := newTemplates(t, courier.TemplateOptions{Code: courier.Texts{Subject: "Hi\r\n {{ .Identity.traits.name }}\n"}})
+	templates := newTemplates(t, given(courier.Texts{Subject: "Hi\r\n {{ .Identity.traits.name }}\n"}))
 	for name, want := range map[string]string{
 		`Ada\r\nBcc: eve@example.com\r\n\r\nbody`: "Hi Ada Bcc: eve@example.com body",
 		`A\u0000\u0085\u2028B`:                    "Hi A B",
@@ -143,10 +143,10 @@ func FuzzHostileTraits(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	templates := newTemplates(f, courier.TemplateOptions{Code: courier.Texts{
+	templates := newTemplates(f, given(courier.Texts{
 		Subject: `Hi {{ .Identity.traits.name }}`,
 		HTML:    `<p title="{{ .Identity.traits.name }}">{{ .Identity.traits.name }}</p><a href="{{ .Identity.traits.name }}">x</a>`,
-	}})
+	}))
 	f.Fuzz(func(t *testing.T, name string) {
 		traits, err := json.Marshal(map[string]string{"name": name})
 		if err != nil {
@@ -179,7 +179,7 @@ func TestTheConfigurationFileNamesWhatTemplatesSee(t *testing.T) {
 			t.Errorf("deploy/config.yaml names %q, want %s among them", named, want)
 		}
 	}
-	if _, err := courier.NewTemplates(courier.TemplateOptions{Code: courier.Texts{HTML: strings.Join(named, "\n")}}); err != nil {
+	if _, err := courier.NewTemplates(given(courier.Texts{HTML: strings.Join(named, "\n")})); err != nil {
 		t.Errorf("what deploy/config.yaml names: %v", err)
 	}
 }

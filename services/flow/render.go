@@ -13,8 +13,8 @@ type Options struct {
 	Action string
 	// CSRF is the masked token; empty for api flows, which show an empty node.
 	CSRF string
-	// Password and Code say that the method is on.
-	Password, Code bool
+	// Password, Code and Link say that the method is on.
+	Password, Code, Link bool
 	// Providers are those that people may sign in with.
 	Providers []Provider
 	// Linked are those whose accounts are linked and may be removed, for settings:
@@ -135,24 +135,37 @@ func (ui *UI) verification(f *Flow, o Options) (state int64) {
 		ui.Action, ui.Method = o.Continue, "GET"
 		ui.add(f, anchor(GroupCode, Anchor{Href: o.Continue, Title: say(goOn, nil), ID: "continue"}))
 		return addressVerified
-	case !o.Code:
-		return 0
-	case f.State == SentEmail:
-		ui.code(f)
+	case f.State == SentEmail && f.Active == MethodLink && o.Link:
+		ui.address(f, o)
+		return linkSent
+	case f.State == SentEmail && o.Code:
+		ui.code(f, labelCode)
 		return codeSent
 	}
-	email := Input{Name: "email", Type: "email", Value: f.Form.Values["email"], Required: true}
-	ui.add(f, input(GroupCode, email, label(labelEmail)))
-	ui.add(f, input(GroupCode, Input{Name: "method", Type: "submit", Value: "code"}, label(goOn)))
+	ui.address(f, o)
 	return 0
+}
+
+// address asks whom a code or link is to go to, where one of them is on.
+func (ui *UI) address(f *Flow, o Options) {
+	group, method := GroupCode, MethodCode
+	switch {
+	case o.Link:
+		group, method = GroupLink, MethodLink
+	case !o.Code:
+		return
+	}
+	email := Input{Name: "email", Type: "email", Value: f.Form.Values["email"], Required: true}
+	ui.add(f, input(group, email, label(labelEmail)))
+	ui.add(f, input(group, Input{Name: "method", Type: "submit", Value: method}, label(goOn)))
 }
 
 // code shows where the code is entered, and a button that asks for another one
 // where it is known who is to get it.
-func (ui *UI) code(f *Flow) {
+func (ui *UI) code(f *Flow, named int64) {
 	ui.add(f, input(GroupCode, Input{Name: "method", Type: "hidden", Value: "code"}, nil))
 	code := Input{Name: "code", Type: "text", Value: f.Form.Values["code"], Required: true, Autocomplete: "one-time-code"}
-	ui.add(f, input(GroupCode, code, label(labelCode)))
+	ui.add(f, input(GroupCode, code, label(named)))
 	ui.add(f, input(GroupCode, Input{Name: "method", Type: "submit", Value: "code"}, label(goOn)))
 	if address := f.Form.Values["email"]; address != nil {
 		ui.add(f, input(GroupCode, Input{Name: "email", Type: "submit", Value: address}, label(resendCode)))

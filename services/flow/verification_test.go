@@ -18,7 +18,7 @@ func TestNewVerification(t *testing.T) {
 		RequestURL: "https://id.example.org/registration", ReturnTo: "https://app.example.org/", AfterVerificationReturnTo: "https://app.example.org/hello",
 		CSRF: []byte{1}, Refresh: true, Form: flow.Form{Values: map[string]any{"traits.email": "a@example.org"}},
 	}
-	got := flow.NewVerification(from, "anna@example.org", now, time.Hour)
+	got := flow.NewVerification(from, "anna@example.org", flow.MethodCode, now, time.Hour)
 	at := time.Date(2026, 11, 24, 12, 0, 0, 123456000, time.UTC)
 	want := &flow.Flow{
 		ID: got.ID, Kind: flow.Verification, Type: flow.Browser, State: flow.SentEmail, Active: "code",

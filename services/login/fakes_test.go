@@ -223,7 +223,7 @@ func (f *fakes) Open(ctx context.Context, i *identity.Identity, a identity.Addre
 	if i.Credentials != nil {
 		return nil, errors.New("the verification is given credentials")
 	}
-	return flow.NewVerification(*in.Flow, a.Value, f.clock(), time.Hour), ctx.Err()
+	return flow.NewVerification(*in.Flow, a.Value, flow.MethodCode, f.clock(), time.Hour), ctx.Err()
 }
 
 func (f *fakes) SaveDue(ctx context.Context, due []webhook.Due) error {

@@ -59,7 +59,9 @@ type Service struct {
 	// VerificationLifespan is how long the verification flow lasts that a
 	// registration opens; 0 opens none.
 	VerificationLifespan time.Duration
-	Now                  func() time.Time
+	// VerificationMethod says whether its mail holds a code or a link.
+	VerificationMethod string
+	Now                func() time.Time
 	// Observe is told how each registration went and how long its steps took.
 	Observe func(context.Context, Outcome)
 }

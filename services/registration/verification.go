@@ -17,7 +17,7 @@ import (
 // without the other.
 func (s *Service) openVerification(i *identity.Identity, a identity.Address, in Submit) *Verification {
 	from := flow.Flow{Type: in.Flow.Type, RequestURL: in.Flow.RequestURL, ReturnTo: in.Flow.AfterVerificationReturnTo, CSRF: in.CSRF}
-	f := flow.NewVerification(from, a.Value, i.CreatedAt, s.VerificationLifespan)
+	f := flow.NewVerification(from, a.Value, s.VerificationMethod, i.CreatedAt, s.VerificationLifespan)
 	return &Verification{Flow: f, Event: events.New(events.VerificationRequested{
 		FlowID:     f.ID.String(),
 		Via:        a.Via,

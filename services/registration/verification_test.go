@@ -21,7 +21,7 @@ import (
 // verifying is a service whose registrations open verification flows.
 func (f *fakes) verifying() *registration.Service {
 	s := f.service()
-	s.VerificationLifespan = time.Hour
+	s.VerificationLifespan, s.VerificationMethod = time.Hour, flow.MethodCode
 	return s
 }
 

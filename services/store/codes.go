@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/verification"
 )
@@ -27,15 +28,10 @@ type codeRow struct {
 
 var sentCodes = tableOf[codeRow]("codes")
 
-// purpose is what a code is for: no code of one purpose is good for another.
-type purpose string
-
-const toVerify purpose = "verification"
-
 // codeDigests gives what a code of a flow is stored as, by the current key and
 // the former ones. It is bound to its purpose and to the address as it was when the
 // code was sent.
-func (k *keyring) codeDigests(p purpose, flowID uuid.UUID, addressKey []byte, code string) [][]byte {
+func (k *keyring) codeDigests(p flow.Purpose, flowID uuid.UUID, addressKey []byte, code string) [][]byte {
 	var all [][]byte
 	for _, key := range k.byPurpose[KeyCode] {
 		mac := hmac.New(sha256.New, key)
@@ -64,13 +60,14 @@ func (c sentCode) verified() verification.Verified {
 // again, with nothing changed. Otherwise [verification.ErrWrongCode]: no such
 // code, over, its address is not what it was, or its person is deactivated.
 func (s *Store) Verify(ctx context.Context, p verification.Proof) (verification.Verified, error) {
-	sent, err := s.rightCode(ctx, p)
+	given := givenCode{p.Purpose, p.FlowID, p.Code, p.At}
+	sent, err := s.rightCode(ctx, given)
 	if err != nil || !sent.C.UsedAt.IsZero() {
 		return sent.verified(), err
 	}
 	err = s.durable.commit(ctx, func(tx *tx) error { return s.verify(tx, sent, p) })
 	if errors.Is(err, errStored) { // used or replaced since it was read
-		if sent, err = s.rightCode(ctx, p); err == nil && sent.C.UsedAt.IsZero() {
+		if sent, err = s.rightCode(ctx, given); err == nil && sent.C.UsedAt.IsZero() {
 			err = verification.ErrWrongCode
 		}
 	}
@@ -82,30 +79,38 @@ func (s *Store) Verify(ctx context.Context, p verification.Proof) (verification.
 
 // HoldsCode gives nil if p's code is the flow's, used or not, and changes nothing.
 func (s *Store) HoldsCode(ctx context.Context, p verification.Proof) error {
-	_, err := s.rightCode(ctx, p)
+	_, err := s.rightCode(ctx, givenCode{p.Purpose, p.FlowID, p.Code, p.At})
 	return err
 }
 
-// rightCode gives the flow's code, used or not, if it is p's. It takes as long
-// where there is none.
-func (s *Store) rightCode(ctx context.Context, p verification.Proof) (sentCode, error) {
+// givenCode is a code or a link's token that was entered, when, and what for.
+type givenCode struct {
+	purpose flow.Purpose
+	flowID  uuid.UUID
+	text    string // a secret
+	at      time.Time
+}
+
+// rightCode gives the flow's code, used or not, if it is the one that was given. It
+// takes as long where there is none. [verification.ErrWrongCode] says that it is not.
+func (s *Store) rightCode(ctx context.Context, given givenCode) (sentCode, error) {
 	ring, err := s.keyring()
 	if err != nil {
-		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
+		return sentCode{}, fmt.Errorf("code of flow %s: %w", given.flowID, err)
 	}
 	sent := sentCode{C: codeRow{Digest: make([]byte, sha256.Size)}, A: addressRow{AddressKey: make([]byte, sha256.Size)}}
 	err = s.reads.get(ctx, &sent, `SELECT `+sentCodes.of("c")+`, `+addresses.of("a")+` FROM codes c
 		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned'
-		JOIN identities i ON i.id = c.identity_id AND i.state = 'active' WHERE c.flow_id = ?`, p.FlowID)
+		JOIN identities i ON i.id = c.identity_id AND i.state = 'active' WHERE c.flow_id = ?`, given.flowID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return sentCode{}, fmt.Errorf("verify in flow %s: %w", p.FlowID, err)
+		return sentCode{}, fmt.Errorf("code of flow %s: %w", given.flowID, err)
 	}
 	right := false
-	for _, digest := range ring.codeDigests(toVerify, p.FlowID, sent.A.AddressKey, p.Code) {
+	for _, digest := range ring.codeDigests(given.purpose, given.flowID, sent.A.AddressKey, given.text) {
 		right = hmac.Equal(digest, sent.C.Digest) || right
 	}
 	unused := sent.C.UsedAt.IsZero()
-	if err != nil || !right || unused && !p.At.Before(sent.C.ExpiresAt.Time) {
+	if err != nil || !right || unused && !given.at.Before(sent.C.ExpiresAt.Time) {
 		return sentCode{}, verification.ErrWrongCode
 	}
 	return sent, nil

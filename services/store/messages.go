@@ -200,12 +200,16 @@ func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recip
 		return courier.Recipient{}, courier.ErrNotFound
 	case err != nil:
 		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
-	case f.Kind != flow.Verification, f.State == flow.PassedChallenge, f.Expired(s.now()):
+	case f.Purpose() == "", f.State == flow.PassedChallenge, f.Expired(s.now()):
 		return courier.Recipient{}, courier.ErrNotFound
 	}
-	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt}
+	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt, Purpose: f.Purpose()}
+	good := `a.state = 'owned'`
+	if f.Kind == flow.Recovery {
+		good += ` AND a.recovery`
+	}
 	if r.IdentityID != uuid.Nil || r.AddressID != uuid.Nil {
-		known, _, err := s.recipientWhere(ctx, found, `a.id = ? AND a.identity_id = ? AND a.state = 'owned'`, r.AddressID, r.IdentityID)
+		known, _, err := s.recipientWhere(ctx, found, good+` AND a.id = ? AND a.identity_id = ?`, r.AddressID, r.IdentityID)
 		return known, err
 	}
 	entered, _ := f.Form.Values["email"].(string)
@@ -216,7 +220,7 @@ func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recip
 	if err != nil {
 		return courier.Recipient{}, fmt.Errorf("recipient: %w", err)
 	}
-	known, nobodys, err := s.recipientWhere(ctx, found, `a.address_key = ? AND a.state = 'owned'`, ring.addressKey(channel, found.Address))
+	known, nobodys, err := s.recipientWhere(ctx, found, good+` AND a.address_key = ?`, ring.addressKey(channel, found.Address))
 	if nobodys {
 		return found, nil
 	}
@@ -266,7 +270,7 @@ func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code
 		}
 		// The digest is that of the address which the mail goes to, whatever the
 		// person makes of it meanwhile.
-		digest := ring.codeDigests(toVerify, code.FlowID, row.RecipientKey, code.Text.Reveal())[0]
+		digest := ring.codeDigests(code.Purpose, code.FlowID, row.RecipientKey, code.Text.Reveal())[0]
 		return queueCode(tx, code, digest, row.CreatedAt)
 	})
 	if err != nil && takenColumn(err) != "messages.event_id" {
@@ -325,9 +329,9 @@ func (s *Store) Claim(ctx context.Context, id uuid.UUID, held time.Time, lease t
 }
 
 // Useful tells whether what m says is still of use: its flow is open, and if m
-// holds a code, that is the one that passes there, for a person who is not
-// deactivated, and nobody has verified the address since. The code of a flow is that of the newest message, written at
-// the same time.
+// holds a code or link, that is the one that passes there, for a person who is not
+// deactivated, and where it verifies the address nobody has done so since. The code
+// of a flow is that of the newest message, written at the same time.
 func (s *Store) Useful(ctx context.Context, m *courier.Message, flowID uuid.UUID) (useful bool, err error) {
 	f, err := s.Flow(ctx, flowID)
 	switch {
@@ -337,14 +341,14 @@ func (s *Store) Useful(ctx context.Context, m *courier.Message, flowID uuid.UUID
 		return false, fmt.Errorf("message %s: %w", m.ID, err)
 	case f.State == flow.PassedChallenge, f.Expired(s.now()):
 		return false, nil
-	case m.Template != courier.VerificationCode:
+	case !courier.Carries(m.Template):
 		return true, nil
 	}
 	err = s.reads.get(ctx, &useful, `SELECT EXISTS (SELECT 1 FROM messages m
 		JOIN codes c ON c.flow_id = ? AND c.created_at = m.created_at AND c.used_at IS NULL
 		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.address_key = m.recipient_key AND a.state = 'owned'
 		JOIN identities i ON i.id = a.identity_id AND i.state = 'active'
-		WHERE m.id = ? AND (a.verified_at IS NULL OR a.verified_at < m.created_at))`, flowID, m.ID)
+		WHERE m.id = ? AND (? OR a.verified_at IS NULL OR a.verified_at < m.created_at))`, flowID, m.ID, f.Kind == flow.Recovery)
 	if err != nil {
 		return false, fmt.Errorf("message %s: %w", m.ID, err)
 	}

@@ -240,7 +240,25 @@ func testRecipient(t *testing.T, s *suite) {
 	login.Kind = flow.Login
 	s.must(st.CreateFlow(s.ctx(), login))
 	id, address := r.Identity.ID, r.Identity.Addresses[0].ID
-	ann := courier.Recipient{Address: "ann@example.org", IdentityID: id, AddressID: address, Traits: r.Identity.Traits}
+	lost := s.registered(st, "lost@example.org")
+	s.exec(`UPDATE addresses SET recovery = $1 WHERE identity_id = $2`, true, lost.Identity.ID)
+	s.exec(`UPDATE addresses SET recovery = $1 WHERE identity_id = $2`, false, id)
+	recovers := func(email, method string) *flow.Flow {
+		f := s.newFlow()
+		f.Kind, f.State, f.Active, f.Form = flow.Recovery, flow.SentEmail, method, flow.Form{Values: map[string]any{"email": email}}
+		s.must(st.CreateFlow(s.ctx(), f))
+		return f
+	}
+	byLink := begun(flow.SentEmail, "ann@example.org")
+	byLink.Active = flow.MethodLink
+	s.must(st.SaveFlow(s.ctx(), byLink))
+	ann := courier.Recipient{Address: "ann@example.org", IdentityID: id, AddressID: address, Traits: r.Identity.Traits, Purpose: flow.VerifyByCode}
+	linked, recovered := ann, courier.Recipient{
+		Address: "lost@example.org", IdentityID: lost.Identity.ID, AddressID: lost.Identity.Addresses[0].ID, Traits: lost.Identity.Traits, Purpose: flow.RecoverByCode,
+	}
+	linked.Purpose = flow.VerifyByLink
+	recoveredByLink := recovered
+	recoveredByLink.Purpose = flow.RecoverByLink
 	for name, c := range map[string]struct {
 		of   *flow.Flow
 		r    courier.Request
@@ -248,7 +266,12 @@ func testRecipient(t *testing.T, s *suite) {
 	}{
 		"by ids":               {open, courier.Request{IdentityID: id, AddressID: address}, &ann},
 		"by what was entered":  {begun(flow.SentEmail, " Ann@EXAMPLE.org "), courier.Request{}, &ann},
-		"nobody's":             {begun(flow.SentEmail, " Bob@EXAMPLE.org "), courier.Request{}, &courier.Recipient{Address: "bob@example.org"}},
+		"nobody's":             {begun(flow.SentEmail, " Bob@EXAMPLE.org "), courier.Request{}, &courier.Recipient{Address: "bob@example.org", Purpose: flow.VerifyByCode}},
+		"by link":              {byLink, courier.Request{}, &linked},
+		"recovery":             {recovers("lost@example.org", flow.MethodCode), courier.Request{}, &recovered},
+		"recovery by link":     {recovers("Lost@example.org", flow.MethodLink), courier.Request{}, &recoveredByLink},
+		"recovery, no address": {recovers("ann@example.org", flow.MethodCode), courier.Request{}, &courier.Recipient{Address: "ann@example.org", Purpose: flow.RecoverByCode}},
+		"recovery, by ids":     {recovers("", flow.MethodCode), courier.Request{IdentityID: id, AddressID: address}, nil},
 		"deactivated, by ids":  {open, courier.Request{IdentityID: off.Identity.ID, AddressID: off.Identity.Addresses[0].ID}, nil},
 		"deactivated":          {begun(flow.SentEmail, "off@example.org"), courier.Request{}, nil},
 		"no address":           {begun(flow.SentEmail, "bob"), courier.Request{}, nil},

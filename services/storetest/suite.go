@@ -143,6 +143,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"VerifyRefuses":                   testVerifyRefuses,
 		"VerifyAtOnce":                    testVerifyAtOnce,
 		"VerifyInAnotherFlow":             testVerifyInAnotherFlow,
+		"VerifyForAPurpose":               testVerifyForAPurpose,
 		"VerifyOfTheDeactivated":          testVerifyOfTheDeactivated,
 		"VerifyOfWhoChangesMeanwhile":     testVerifyOfWhoChangesMeanwhile,
 		"DeleteExpiredCodes":              testDeleteExpiredCodes,

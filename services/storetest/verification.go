@@ -66,13 +66,13 @@ func (s *suite) mail(st *store.Store, r registration.Record, n int) (flowID uuid
 
 func (s *suite) codeFor(flowID uuid.UUID, r registration.Record, n int) *courier.Code {
 	return &courier.Code{
-		FlowID: flowID, IdentityID: r.Identity.ID, AddressID: r.Identity.Addresses[n].ID,
+		Purpose: flow.VerifyByCode, FlowID: flowID, IdentityID: r.Identity.ID, AddressID: r.Identity.Addresses[n].ID,
 		Text: courier.NewSecret(rightCode), ExpiresAt: s.clock().Add(time.Hour),
 	}
 }
 
 func (s *suite) proof(flowID uuid.UUID, code string) verification.Proof {
-	p := verification.Proof{FlowID: flowID, Code: code, At: s.clock(), EventID: uuid.Must(uuid.NewV7())}
+	p := verification.Proof{FlowID: flowID, Purpose: flow.VerifyByCode, Code: code, At: s.clock(), EventID: uuid.Must(uuid.NewV7())}
 	p.Events = func(v verification.Verified, first bool, next func() int64) []events.Event {
 		e := events.New(events.AddressVerified{IdentityID: v.IdentityID.String(), AddressID: v.AddressID.String(), Via: v.Via, FlowID: flowID.String()},
 			p.At, about("verification", v.IdentityID))
@@ -191,6 +191,26 @@ func testVerifyRefuses(t *testing.T, s *suite) {
 		t.Errorf("Verify with the newer code = %+v, %v, want it verified", got, err)
 	}
 	s.noneHolds(`SELECT digest FROM codes`, 8, rightCode, "777777")
+}
+
+// A code or link verifies what it was sent for, and recovers nothing.
+func testVerifyForAPurpose(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	purposes := []flow.Purpose{flow.VerifyByCode, flow.VerifyByLink, flow.RecoverByCode, flow.RecoverByLink}
+	for _, sent := range purposes {
+		c := s.codeFor(uuid.New(), r, 0)
+		c.Purpose = sent
+		_, err := st.Queue(s.ctx(), s.message(r, 0), c)
+		s.must(err)
+		for _, given := range purposes {
+			p := s.proof(c.FlowID, rightCode)
+			p.Purpose = given
+			if err := st.HoldsCode(s.ctx(), p); (err == nil) != (sent == given) {
+				t.Errorf("a code for %s given for %s: %v", sent, given, err)
+			}
+		}
+	}
 }
 
 // A code is the flow's alone, and the newest of it.

@@ -57,7 +57,7 @@ func (s *Service) Check(ctx context.Context, in Submit) error {
 
 	// The address is verified from here on: what follows does not end with the request.
 	ctx = context.WithoutCancel(ctx)
-	pass(in.Flow)
+	pass(in.Flow, in.Method)
 	if err := s.Store.SaveFlow(ctx, in.Flow); err != nil && s.Trouble != nil {
 		s.Trouble(fmt.Errorf("save flow %s, which has passed: %w", in.Flow.ID, err))
 	}
@@ -78,7 +78,7 @@ func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, code string) (boo
 	if tries > s.MaxTries || len(code) > maxCode {
 		return false, nil
 	}
-	switch err := s.Store.HoldsCode(ctx, Proof{FlowID: flowID, Code: code, At: s.Now()}); {
+	switch err := s.Store.HoldsCode(ctx, Proof{FlowID: flowID, Purpose: flow.VerifyByCode, Code: code, At: s.Now()}); {
 	case errors.Is(err, ErrWrongCode):
 		return false, nil
 	case err != nil:
@@ -90,10 +90,18 @@ func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, code string) (boo
 	return true, nil
 }
 
+// purpose is what was sent by a method.
+func purpose(method string) flow.Purpose {
+	if method == flow.MethodLink {
+		return flow.VerifyByLink
+	}
+	return flow.VerifyByCode
+}
+
 // pass puts f into its last state. The code that a link may have filled in is
 // of no use any more.
-func pass(f *flow.Flow) {
-	f.State, f.Active = flow.PassedChallenge, "code"
+func pass(f *flow.Flow, method string) {
+	f.State, f.Active = flow.PassedChallenge, method
 	f.Form = flow.Form{Values: maps.Clone(f.Form.Values)}
 	delete(f.Form.Values, "code")
 }
@@ -107,6 +115,7 @@ func (s *Service) proof(plan hook.VerificationPlan, in Submit) (Proof, error) {
 	now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
 	p := Proof{
 		FlowID:  in.Flow.ID,
+		Purpose: purpose(in.Method),
 		Code:    in.Code,
 		At:      now,
 		EventID: eventID,

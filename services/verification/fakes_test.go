@@ -57,7 +57,7 @@ func newFakes() *fakes {
 
 func (f *fakes) service() *verification.Service {
 	return &verification.Service{
-		Store: f, Hooks: f, Plan: func() hook.VerificationPlan { return f.plan }, MaxTries: 5, Lifespan: time.Hour,
+		Store: f, Hooks: f, Plan: func() hook.VerificationPlan { return f.plan }, MaxTries: 5, Lifespan: time.Hour, Method: flow.MethodCode,
 		Now:     func() time.Time { return start },
 		Trouble: func(err error) { f.troubles = append(f.troubles, err) },
 	}
@@ -154,6 +154,7 @@ func (f *fakes) Notify(ctx context.Context, endpoint string, c *webhook.Call) er
 
 func submit() verification.Submit {
 	return verification.Submit{
+		Method: flow.MethodCode,
 		Flow: &flow.Flow{
 			ID: uuid.New(), Kind: flow.Verification, Type: flow.Browser, State: flow.ChooseMethod,
 			RequestURL: "https://id.example.org/verification", ReturnTo: "https://app.example.org/", CSRF: []byte{1},

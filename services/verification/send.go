@@ -23,7 +23,7 @@ const (
 	maxShown = 254
 )
 
-// Send asks for a code to the address that was entered, and leaves in.Flow in
+// Send asks for a code or link to the address that was entered, and leaves in.Flow in
 // its new state, [flow.SentEmail]; where it fails, as it was. Codes that went out
 // before die with the new one. The answer and the work are the same whoever the
 // address belongs to.
@@ -51,7 +51,7 @@ func (s *Service) Send(ctx context.Context, in Submit) error {
 		case f.Tries >= s.MaxTries: // no code would pass
 			return ErrTooManyTries
 		}
-		f.State, f.Active = flow.SentEmail, "code"
+		f.State, f.Active = flow.SentEmail, in.Method
 		f.Form = flow.Form{Values: map[string]any{"email": address}}
 		return nil
 	})
@@ -70,7 +70,7 @@ func (s *Service) Send(ctx context.Context, in Submit) error {
 // Open stores the flow of o and asks for its code.
 func (s *Service) Open(ctx context.Context, o Opening) (*flow.Flow, error) {
 	now := s.Now()
-	f := o.Flow(now, s.Lifespan)
+	f := o.Flow(now, s.Lifespan, s.Method)
 	if err := s.Store.CreateFlow(ctx, f); err != nil {
 		return nil, fmt.Errorf("create flow: %w", err)
 	}
@@ -81,9 +81,9 @@ func (s *Service) Open(ctx context.Context, o Opening) (*flow.Flow, error) {
 }
 
 // Flow makes the flow of o, see [flow.NewVerification].
-func (o Opening) Flow(now time.Time, lifespan time.Duration) *flow.Flow {
+func (o Opening) Flow(now time.Time, lifespan time.Duration, method string) *flow.Flow {
 	from := flow.Flow{Type: o.Type, RequestURL: o.RequestURL, ReturnTo: o.ReturnTo, CSRF: o.CSRF}
-	return flow.NewVerification(from, o.Address.Value, now, lifespan)
+	return flow.NewVerification(from, o.Address.Value, method, now, lifespan)
 }
 
 // Event makes verification.requested of the flow of o.

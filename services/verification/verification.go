@@ -1,9 +1,9 @@
-// Package verification proves that an address is its identity's: a code goes
-// out, the code comes back.
+// Package verification proves that an address is its identity's: a code or link
+// goes out, and comes back.
 //
-//	address entered ─▶ Send ─▶ verification.requested ─▶ courier ─▶ mail
-//	code entered    ─▶ Check ─▶ ONE commit: code used, address verified, events
-//	                         ─▶ waiting hooks ─▶ flow has passed
+//	address entered           ─▶ Send ─▶ verification.requested ─▶ courier ─▶ mail
+//	code entered, link opened ─▶ Check ─▶ ONE commit: code used, address verified, events
+//	                                   ─▶ waiting hooks ─▶ flow has passed
 //
 // An address that was entered may be anybody's or nobody's: all that is done
 // with it here is the same, and who it belongs to the courier finds out behind
@@ -46,8 +46,9 @@ type Service struct {
 	Plan func() hook.VerificationPlan
 	// MaxTries is how many codes a flow takes.
 	MaxTries int
-	// Lifespan of flows that [Service.Open] makes.
+	// Lifespan of flows that [Service.Open] makes, and the Method of their mails.
 	Lifespan time.Duration
+	Method   string
 	Now      func() time.Time
 	// Trouble is told what broke and changed nothing of the answer, for a log.
 	Trouble func(error)
@@ -85,9 +86,10 @@ type Store interface {
 
 // Proof is a code that was entered.
 type Proof struct {
-	FlowID uuid.UUID
-	Code   string // a secret: never in a log, an error or an event
-	At     time.Time
+	FlowID  uuid.UUID
+	Purpose flow.Purpose
+	Code    string // or the token of a link; a secret: never in a log, an error or an event
+	At      time.Time
 	// Events makes what happened: first is whether no address of the identity was
 	// verified before; sequences are taken from next.
 	Events func(v Verified, first bool, next func() int64) []events.Event
@@ -110,10 +112,14 @@ type Caller interface {
 	Notify(ctx context.Context, endpoint string, c *webhook.Call) error
 }
 
-// Submit is a submitted flow: an address that a code is to go to, or a code.
+// Submit is a submitted flow: an address that a code or link is to go to, or one
+// that has come back.
 type Submit struct {
-	Flow             *flow.Flow
-	Email            string
+	Flow *flow.Flow
+	// Method is [flow.MethodCode] or [flow.MethodLink].
+	Method string
+	Email  string
+	// Code is a code, or the token of a link.
 	Code             string
 	TransientPayload json.RawMessage
 	Client           flow.Client

@@ -2,7 +2,7 @@
 // into mails, on the durable consumer "courier".
 //
 //	verification.requested ─▶ courier.Service ─▶ sent, abandoned, nobody ─▶ ack
-//	                                          └▶ not taken, not reached  ─▶ reported, comes again
+//	recovery.requested                        └▶ not taken, not reached  ─▶ reported, comes again
 package courier
 
 import (
@@ -31,26 +31,38 @@ const timeout = 2 * time.Minute
 
 // Courier writes mails, see [courier.Service].
 type Courier interface {
-	Verification(ctx context.Context, r courier.Request) error
+	Write(ctx context.Context, r courier.Request) error
 }
 
-// Worker makes the worker that has service send a mail for each
-// verification.requested. A mail server that cannot be reached is tried again
+// Types are those of the events that it writes a mail for.
+func Types() []string {
+	return []string{events.VerificationRequested{}.EventType(), events.RecoveryRequested{}.EventType()}
+}
+
+// Worker makes the worker that has service send a mail for each event of [Types]. A mail server that cannot be reached is tried again
 // by the worker's ladder.
 func Worker(service Courier, options ...workers.Option) *workers.Worker {
 	w := workers.New(Name, append([]workers.Option{workers.Timeout(timeout)}, options...)...)
 	workers.On(w, func(ctx context.Context, e workers.Event[events.VerificationRequested]) error {
-		r, err := request(e)
-		if err != nil {
-			return workers.Permanent(err)
-		}
-		return again(service.Verification(ctx, r))
+		return write(ctx, service, e.Event, e.Data)
+	})
+	workers.On(w, func(ctx context.Context, e workers.Event[events.RecoveryRequested]) error {
+		return write(ctx, service, e.Event, events.VerificationRequested(e.Data))
 	})
 	return w
 }
 
+// write has the mail written that an event asks for, which all do in the same way.
+func write(ctx context.Context, service Courier, e events.Event, asks events.VerificationRequested) error {
+	r, err := request(e, asks)
+	if err != nil {
+		return workers.Permanent(err)
+	}
+	return again(service.Write(ctx, r))
+}
+
 // request reads the ids of an event. Identity and address may be absent.
-func request(e workers.Event[events.VerificationRequested]) (courier.Request, error) {
+func request(e events.Event, asks events.VerificationRequested) (courier.Request, error) {
 	r := courier.Request{TraceParent: e.TraceParent, RequestID: e.RequestID}
 	for _, id := range []struct {
 		to         *uuid.UUID
@@ -58,9 +70,9 @@ func request(e workers.Event[events.VerificationRequested]) (courier.Request, er
 		isOptional bool
 	}{
 		{&r.EventID, "event id", e.ID, false},
-		{&r.FlowID, "flow id", e.Data.FlowID, false},
-		{&r.IdentityID, "identity id", e.Data.IdentityID, true},
-		{&r.AddressID, "address id", e.Data.AddressID, true},
+		{&r.FlowID, "flow id", asks.FlowID, false},
+		{&r.IdentityID, "identity id", asks.IdentityID, true},
+		{&r.AddressID, "address id", asks.AddressID, true},
 	} {
 		if id.text == "" && id.isOptional {
 			continue

@@ -16,6 +16,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	couriers "github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/workers"
 	"github.com/usher-auth/usher/workers/courier"
 )
@@ -36,6 +37,7 @@ type stored struct {
 
 func newStored() *stored {
 	return &stored{messages: map[uuid.UUID]*couriers.Message{}, recipient: couriers.Recipient{
+		Purpose: flow.VerifyByCode,
 		Address: "ada@example.com", IdentityID: uuid.New(), AddressID: uuid.New(), Traits: []byte(`{"email":"ada@example.com"}`),
 		FlowID: uuid.New(), FlowExpiresAt: time.Now().Add(time.Hour),
 	}}

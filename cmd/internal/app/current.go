@@ -117,7 +117,7 @@ func (c *current) useCases(f foundation) {
 		Observe:            f.observe,
 	}
 	if v := cfg.SelfService.Flows.Verification; v.Enabled {
-		c.registration.VerificationLifespan = v.Lifespan
+		c.registration.VerificationLifespan, c.registration.VerificationMethod = v.Lifespan, v.Use
 	}
 	c.verification = &verification.Service{
 		Store:    f.verifications,
@@ -125,6 +125,7 @@ func (c *current) useCases(f foundation) {
 		Plan:     func() hook.VerificationPlan { return c.verified },
 		MaxTries: cfg.SelfService.Methods.Code.Config.MaxSubmissions,
 		Lifespan: cfg.SelfService.Flows.Verification.Lifespan,
+		Method:   cfg.SelfService.Flows.Verification.Use,
 		Now:      time.Now,
 		Trouble:  f.trouble,
 	}
@@ -269,9 +270,9 @@ func (l *live) Deliver(ctx context.Context, endpoint string, call *webhook.Call)
 // settable tells whether people have anything to change in settings.
 func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
 
-// Verification writes the mail of a verification by the configuration in force.
-func (l *live) Verification(ctx context.Context, r courier.Request) error {
-	return l.now().courier.Verification(ctx, r)
+// Write writes the mail of a flow by the configuration in force.
+func (l *live) Write(ctx context.Context, r courier.Request) error {
+	return l.now().courier.Write(ctx, r)
 }
 
 // Check compiles all of a configuration that can be compiled without a

@@ -51,7 +51,7 @@ func (p *process) fixedHooks() map[string]delivery.Hook {
 
 func fixedHooksOf(cfg *config.Config, background map[string][]string) map[string]delivery.Hook {
 	all := map[string]delivery.Hook{workercourier.Name: {
-		Name: workercourier.Name, Kind: delivery.Worker, Types: []string{events.VerificationRequested{}.EventType()},
+		Name: workercourier.Name, Kind: delivery.Worker, Types: workercourier.Types(),
 	}}
 	for name, types := range background {
 		all[name] = delivery.Hook{Name: name, Kind: delivery.Webhook, Types: types}

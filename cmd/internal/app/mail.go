@@ -7,6 +7,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // newCourier makes what writes the mails. Without a mail server development
@@ -30,9 +31,11 @@ func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Ser
 		Sender:        sender,
 		Templates:     templates,
 		CodeLifespan:  cfg.SelfService.Methods.Code.Config.Lifespan,
+		LinkLifespan:  cfg.SelfService.Methods.Link.Config.Lifespan,
 		MaxAttempts:   cfg.Courier.MessageRetries,
 		PublicURL:     cfg.PublicURL(),
-		NotifyUnknown: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients,
+		LinkURL:       cfg.SelfService.Methods.Link.Config.BaseURL,
+		NotifyUnknown: map[flow.Kind]bool{flow.Verification: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients},
 		KeepContent:   cfg.KeepsMails(),
 		Observe:       f.observeMail,
 		Now:           time.Now,

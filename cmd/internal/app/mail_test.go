@@ -62,7 +62,7 @@ func TestReloadSendsNoMailTwice(t *testing.T) {
 		}
 		t.Cleanup(c.hooks.Close)
 		l.p.Store(c)
-		if err := l.Verification(t.Context(), courier.Request{}); (err != nil) != (n == 0) {
+		if err := l.Write(t.Context(), courier.Request{}); (err != nil) != (n == 0) {
 			t.Errorf("Verification by configuration %d = %v, want an error only of the first", n+1, err)
 		}
 	}

@@ -41,7 +41,7 @@ func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 			Enabled:   flows.Verification.Enabled,
 			Lifespan:  flows.Verification.Lifespan,
 			URL:       cfg.VerificationURL(),
-			Methods:   []string{"code"},
+			Methods:   []string{flows.Verification.Use},
 			ReturnURL: flows.Verification.After.DefaultBrowserReturnURL,
 		},
 		SettingsFlow: api.FlowSettings{

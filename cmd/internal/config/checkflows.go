@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 )
 
@@ -36,10 +37,12 @@ func (l *loader) checkLogin(c *Config) {
 
 func (l *loader) checkVerification(c *Config) {
 	f, code := &c.SelfService.Flows.Verification, &c.SelfService.Methods.Code
-	l.oneOf(verification+".use", f.Use, "code")
+	l.oneOf(verification+".use", f.Use, flow.MethodCode, flow.MethodLink)
 	l.atLeast(verification+".lifespan", f.Lifespan, time.Second)
 	l.checkURL(verification+".ui_url", f.UIURL, pageURL)
 	l.checkURL(verification+".after.default_browser_return_url", f.After.DefaultBrowserReturnURL, absoluteURL)
+	l.between("selfservice.methods.link.config.lifespan", c.SelfService.Methods.Link.Config.Lifespan, time.Second, 24*time.Hour)
+	l.checkURL("selfservice.methods.link.config.base_url", c.SelfService.Methods.Link.Config.BaseURL, baseURL)
 	l.between("selfservice.methods.code.config.lifespan", code.Config.Lifespan, time.Second, 24*time.Hour)
 	if n := code.Config.MaxSubmissions; n < 1 || n > 100 {
 		l.refuseKey("selfservice.methods.code.config.max_submissions", "want 1 to 100, not %d", n)
@@ -47,11 +50,18 @@ func (l *loader) checkVerification(c *Config) {
 	if !f.Enabled {
 		return
 	}
-	if !code.Enabled {
-		l.refuseKey("selfservice.methods.code.enabled", "want true, since %s.enabled is: addresses are verified by code", verification)
-	}
+	l.checkUse(c, verification, f.Use)
 	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
 		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
+	}
+}
+
+// checkUse wants the method that a flow uses to be on.
+func (l *loader) checkUse(c *Config, of, method string) {
+	m := &c.SelfService.Methods
+	on := map[string]bool{flow.MethodCode: m.Code.Enabled, flow.MethodLink: m.Link.Enabled}
+	if enabled, known := on[method]; known && !enabled {
+		l.refuseKey("selfservice.methods."+method+".enabled", "want true, since %s.enabled is, and uses it", of)
 	}
 }
 

@@ -241,6 +241,15 @@ type SelfService struct {
 				MaxSubmissions int           `yaml:"max_submissions"`
 			} `yaml:"config"`
 		} `yaml:"code"`
+		Link struct {
+			// Enabled: links may verify addresses, see use of the flow.
+			Enabled bool `yaml:"enabled"`
+			Config  struct {
+				Lifespan time.Duration `yaml:"lifespan"`
+				// BaseURL begins the links; empty is that of the public listener.
+				BaseURL string `yaml:"base_url"`
+			} `yaml:"config"`
+		} `yaml:"link"`
 		OIDC OIDC `yaml:"oidc"`
 	} `yaml:"methods"`
 }

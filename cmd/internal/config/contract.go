@@ -50,8 +50,6 @@ var contract = []struct {
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
 	{"selfservice.methods.profile", []string{"enabled"}, pending},
 	{"selfservice.methods.code", []string{"passwordless_enabled", "mfa_enabled"}, refused},
-	{"selfservice.methods.link", []string{"enabled"}, refused},
-	{"selfservice.methods.link.config", []string{"lifespan", "base_url"}, pending},
 	{oidcProviders + "[]", []string{"organization_id"}, refused},
 	{oidcProviders + "[]", []string{"additional_id_token_audiences", "apple_team_id", "apple_private_key_id", "apple_private_key"}, pending},
 	{oidcProviders + "[]", []string{"fedcm_config_url", "net_id_token_origin_header"}, ignored},
@@ -60,7 +58,7 @@ var contract = []struct {
 
 	{"courier", []string{"worker.pull_count", "worker.pull_wait"}, ignored},
 	{"courier", []string{
-		"http.**", "templates.verification.**", "templates.recovery.**", "templates.recovery_code.**", "templates.login_code.**", "templates.registration_code.**",
+		"http.**", "templates.login_code.**", "templates.registration_code.**",
 	}, pending},
 }
 

@@ -55,6 +55,8 @@ func defaults() map[string]any {
 		"selfservice.methods.code.enabled":                      true,
 		"selfservice.methods.code.config.lifespan":              "1h",
 		"selfservice.methods.code.config.max_submissions":       5,
+		"selfservice.methods.link.enabled":                      false,
+		"selfservice.methods.link.config.lifespan":              "1h",
 		connectionURI:                                           "",
 		"courier.delivery_strategy":                             "smtp",
 		"courier.message_retries":                               5,

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // Login is what is configured for the login flow.
@@ -29,7 +30,7 @@ type Login struct {
 // Verification is what is configured for the verification flow.
 type Verification struct {
 	Enabled  bool          `yaml:"enabled"`
-	Use      string        `yaml:"use"` // code
+	Use      string        `yaml:"use"` // code or link
 	UIURL    string        `yaml:"ui_url"`
 	Lifespan time.Duration `yaml:"lifespan"`
 	// NotifyUnknownRecipients writes also to addresses that are nobody's.
@@ -74,14 +75,21 @@ type Courier struct {
 	// MessageRetries is how often a mail is tried that the server does not take for now.
 	MessageRetries int `yaml:"message_retries"`
 	Templates      struct {
-		VerificationCode struct {
-			Valid   MailTemplate `yaml:"valid"`
-			Invalid MailTemplate `yaml:"invalid"`
-		} `yaml:"verification_code"`
+		VerificationCode MailTemplates `yaml:"verification_code"`
+		Verification     MailTemplates `yaml:"verification"`
+		RecoveryCode     MailTemplates `yaml:"recovery_code"`
+		Recovery         MailTemplates `yaml:"recovery"`
 	} `yaml:"templates"`
 	// TemplateOverridePath is a folder with templates that take the place of the
 	// built-in ones.
 	TemplateOverridePath string `yaml:"template_override_path"`
+}
+
+// MailTemplates are those of one kind of mail: for somebody's address, and for one that
+// is nobody's.
+type MailTemplates struct {
+	Valid   MailTemplate `yaml:"valid"`
+	Invalid MailTemplate `yaml:"invalid"`
 }
 
 // MailTemplate says where the templates of a mail stand: file://PATH or
@@ -100,11 +108,20 @@ type MailTemplate struct {
 
 // TemplateOptions are what the templates of mails are made of.
 func (m *Courier) TemplateOptions() courier.TemplateOptions {
-	given := &m.Templates.VerificationCode
-	return courier.TemplateOptions{
-		Code:    courier.Texts(given.Valid.Texts),
-		Unknown: courier.Texts(given.Invalid.Texts),
-		Folder:  m.TemplateOverridePath,
+	o := courier.TemplateOptions{Given: map[flow.Purpose]courier.Given{}, Folder: m.TemplateOverridePath}
+	for purpose, given := range m.templates() {
+		o.Given[purpose] = courier.Given{Valid: courier.Texts(given.Valid.Texts), Invalid: courier.Texts(given.Invalid.Texts)}
+	}
+	return o
+}
+
+// templates are those of each kind of mail.
+func (m *Courier) templates() map[flow.Purpose]*MailTemplates {
+	return map[flow.Purpose]*MailTemplates{
+		flow.VerifyByCode:  &m.Templates.VerificationCode,
+		flow.VerifyByLink:  &m.Templates.Verification,
+		flow.RecoverByCode: &m.Templates.RecoveryCode,
+		flow.RecoverByLink: &m.Templates.Recovery,
 	}
 }
 
@@ -126,22 +143,24 @@ func (m *Courier) SMTPOptions() (courier.SMTPOptions, error) {
 
 // completeTemplates reads the templates of mails.
 func (l *loader) completeTemplates(c *Config) {
-	for name, t := range map[string]*MailTemplate{
-		"valid":   &c.Courier.Templates.VerificationCode.Valid,
-		"invalid": &c.Courier.Templates.VerificationCode.Invalid,
+	for purpose, given := range c.Courier.templates() {
+		key := "courier.templates." + courier.Kinds[purpose]
+		l.completeTemplate(key+".valid.email.", &given.Valid)
+		l.completeTemplate(key+".invalid.email.", &given.Invalid)
+	}
+}
+
+func (l *loader) completeTemplate(key string, t *MailTemplate) {
+	for _, part := range []struct {
+		key, from string
+		text      *string
+	}{
+		{"subject", t.Email.Subject, &t.Texts.Subject},
+		{"body.plaintext", t.Email.Body.Plaintext, &t.Texts.Plain},
+		{"body.html", t.Email.Body.HTML, &t.Texts.HTML},
 	} {
-		key := "courier.templates.verification_code." + name + ".email."
-		for _, part := range []struct {
-			key, from string
-			text      *string
-		}{
-			{"subject", t.Email.Subject, &t.Texts.Subject},
-			{"body.plaintext", t.Email.Body.Plaintext, &t.Texts.Plain},
-			{"body.html", t.Email.Body.HTML, &t.Texts.HTML},
-		} {
-			if part.from != "" {
-				*part.text = string(l.text(key+part.key, part.from))
-			}
+		if part.from != "" {
+			*part.text = string(l.text(key+part.key, part.from))
 		}
 	}
 }
