@@ -42,7 +42,7 @@ type SessionRevoked struct {
 	SessionID  string `json:"session_id"`
 	IdentityID string `json:"identity_id"`
 	// Reason is "replaced", "logout", "login" (by another one), "user", "admin",
-	// or "deactivated".
+	// "deactivated", or "recovery".
 	Reason string `json:"reason"`
 }
 
@@ -120,6 +120,20 @@ type RecoveryRequested struct {
 
 // EventType is "recovery.requested".
 func (RecoveryRequested) EventType() string { return "recovery.requested" }
+
+// RecoveryCompleted says that somebody has recovered their account by a code or link.
+// All their sessions have ended with it.
+type RecoveryCompleted struct {
+	IdentityID string `json:"identity_id"`
+	FlowID     string `json:"flow_id"`
+	Method     string `json:"method"` // "code", "link"
+	// SessionsRevoked is how many sessions were alive.
+	SessionsRevoked int    `json:"sessions_revoked"`
+	Network         string `json:"network,omitempty"`
+}
+
+// EventType is "recovery.completed".
+func (RecoveryCompleted) EventType() string { return "recovery.completed" }
 
 // LoginSucceeded says that a person has signed in.
 type LoginSucceeded struct {

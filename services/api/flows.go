@@ -27,6 +27,8 @@ func (c *Compiled) of(k flow.Kind) *FlowSettings {
 		return &c.Login
 	case flow.Verification:
 		return &c.Verification
+	case flow.Recovery:
+		return &c.Recovery
 	case flow.Settings:
 		return &c.SettingsFlow
 	default:
@@ -194,7 +196,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 // fields are those of a flow's schema. A login takes from them only what it calls
 // its identifier, so it can do without a schema that is not configured any more.
 func (x *exchange) fields(f *flow.Flow) ([]identity.Field, error) {
-	if f.Kind == flow.Verification || f.Kind == flow.Settings {
+	if f.Kind == flow.Verification || f.Kind == flow.Recovery || f.Kind == flow.Settings {
 		return nil, nil
 	}
 	schema, ok := x.Schemas.Schema(f.SchemaID)
@@ -235,6 +237,9 @@ func (s *Server) fetch(x *exchange, k flow.Kind) error {
 			return err
 		}
 	}
+	if err := s.adopt(x, f); err != nil {
+		return err
+	}
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF
 	}
@@ -253,7 +258,7 @@ func (c *Compiled) expired(f *flow.Flow) *problem {
 		id:     flowExpired,
 		reason: "The flow is over. Begin a new one.",
 	}
-	if f.Kind == flow.Verification || f.Kind == flow.Settings {
+	if f.Kind == flow.Verification || f.Kind == flow.Recovery || f.Kind == flow.Settings {
 		p.id = "" // the contract's
 	}
 	if f.Type == flow.API {
@@ -312,7 +317,7 @@ func (s *Server) lead(x *exchange, over *flow.Flow) error {
 	case x.page:
 		x.redirect(http.StatusSeeOther, x.settings.page(f))
 		return nil
-	case f.Kind == flow.Verification: // older than the others
+	case f.Kind == flow.Verification, f.Kind == flow.Recovery: // older than the others
 		x.redirect(http.StatusSeeOther, x.settings.public+route(f.Kind)+"/flows?id="+f.ID.String())
 		return nil
 	}

@@ -125,6 +125,7 @@ type InForce struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
+	Recovery     Recoverer
 	// Providers are those that people may sign in with.
 	Providers     Providers
 	Administrator Administrator

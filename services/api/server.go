@@ -75,7 +75,7 @@ type Verifier interface {
 	Check(ctx context.Context, in verification.Submit) error
 	// Holds tells whether a code is the flow's, and verifies nothing. A wrong one
 	// counts as a try.
-	Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error)
+	Holds(ctx context.Context, flowID uuid.UUID, p flow.Purpose, code string) (bool, error)
 }
 
 // Recognizer knows whose a token is.
@@ -202,6 +202,7 @@ func (s *Server) Public() http.Handler {
 	rt.addFlow(flow.Registration, s.initRegistration, s.submitRegistration, s.link(flow.Registration, s.submitRegistration))
 	rt.addFlow(flow.Login, s.initLogin, s.submitLogin, s.link(flow.Login, s.submitLogin))
 	rt.addFlow(flow.Verification, s.initVerification, s.submitVerification, s.linkVerification)
+	rt.addFlow(flow.Recovery, s.initRecovery, s.submitRecovery, s.linkRecovery)
 	rt.addFlow(flow.Settings, s.initSettings, s.submitSettings, s.openSettings)
 	rt.add(routeCallback+"/{provider}", methods{http.MethodGet: s.callback, http.MethodPost: s.postedCallback}, public|acts)
 	rt.add(routeSessions+"/token-exchange", get(s.exchangeToken), public|acts)

@@ -29,8 +29,11 @@ type Settings struct {
 	// ErrorURL is the page that shows an error, by its id in the query.
 	ErrorURL                          string
 	Registration, Login, Verification FlowSettings
+	Recovery                          FlowSettings
 	// SettingsFlow is the flow in which people change their identity.
 	SettingsFlow FlowSettings
+	// ContinueWithTransitions answers a recovery with what comes next, in place of 422.
+	ContinueWithTransitions bool
 	// PrivilegedSessionMaxAge is how long after a login a session may change how its
 	// person signs in.
 	PrivilegedSessionMaxAge time.Duration
@@ -166,7 +169,7 @@ func (s Settings) Compile() (*Compiled, error) {
 func (c *Compiled) listOrigins(public *url.URL) error {
 	c.origins = map[string]bool{origin(public): true}
 	pages := []string{c.ErrorURL, c.DefaultReturnURL, c.Logout.ReturnURL}
-	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification, &c.SettingsFlow} {
+	for _, f := range []*FlowSettings{&c.Registration, &c.Login, &c.Verification, &c.Recovery, &c.SettingsFlow} {
 		pages = append(pages, f.URL, f.ReturnURL)
 		pages = slices.AppendSeq(pages, maps.Values(f.MethodReturnURLs))
 	}

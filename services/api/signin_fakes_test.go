@@ -83,7 +83,7 @@ func (m memoryVerification) triesOf(id uuid.UUID) int {
 	return m.w.tries[id]
 }
 
-func (m memoryVerification) Holds(_ context.Context, id uuid.UUID, code string) (bool, error) {
+func (m memoryVerification) Holds(_ context.Context, id uuid.UUID, _ flow.Purpose, code string) (bool, error) {
 	defer m.w.lock()()
 	if code != rightCode {
 		m.w.tries[id]++

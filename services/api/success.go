@@ -37,7 +37,7 @@ type continuation struct {
 // nextFlow is a flow that waits for the person.
 type nextFlow struct {
 	ID      uuid.UUID `json:"id"`
-	Address string    `json:"verifiable_address"`
+	Address string    `json:"verifiable_address,omitempty"`
 	URL     string    `json:"url,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,7 +87,7 @@ func (s *Server) sendCode(x *exchange, in verification.Submit) error {
 	err := x.Verification.Send(x.r.Context(), in)
 	switch {
 	case errors.Is(err, verification.ErrDone):
-		return s.usedUp(x, in.Flow, flow.PassedAlready(flow.Verification))
+		return s.usedUp(x, in.Flow, flow.PassedAlready(in.Flow.Kind))
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, in.Flow, tooManyCodes())
 	case err != nil:
@@ -105,7 +106,7 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	case errors.Is(err, verification.ErrTooManyTries):
 		return s.usedUp(x, f, tooManyCodes())
 	case errors.Is(err, verification.ErrWrongCode):
-		return s.wrongCode(x, in)
+		return s.wrongCode(x, f, in.TransientPayload)
 	case err != nil:
 		return s.mend(x, f, err, in.TransientPayload)
 	}
@@ -115,20 +116,20 @@ func (s *Server) checkCode(x *exchange, in verification.Submit) error {
 	return s.show(x, http.StatusOK, f, in.TransientPayload)
 }
 
-func (s *Server) wrongCode(x *exchange, in verification.Submit) error {
-	f := in.Flow
+// wrongCode says in a flow of a verification or recovery that its code is wrong.
+func (s *Server) wrongCode(x *exchange, f *flow.Flow, transient json.RawMessage) error {
 	err := s.tell(x, f, func(f *flow.Flow) {
 		f.Active = flow.MethodCode
 		f.Form.Messages = said(flow.WrongCode(f.Kind)).Messages
 		delete(f.Form.Values, "code")
 	})
 	if errors.Is(err, errPassed) {
-		return s.usedUp(x, f, flow.PassedAlready(flow.Verification))
+		return s.usedUp(x, f, flow.PassedAlready(f.Kind))
 	}
 	if err != nil {
 		return err
 	}
-	return s.show(x, http.StatusOK, x.veiled(f), in.TransientPayload)
+	return s.show(x, http.StatusOK, x.veiled(f), transient)
 }
 
 func tooManyCodes() flow.Message {
@@ -183,15 +184,21 @@ func (s *Server) linkVerification(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	return s.fillIn(x, f, code)
+}
+
+// fillIn fills a code into its flow, if it is the right one, and leads the browser there.
+func (s *Server) fillIn(x *exchange, f *flow.Flow, code string) error {
 	if f.Expired(x.at) {
 		x.page = true
 		return s.lead(x, f)
 	}
+	var err error
 	// Whoever began an app's flow can fetch it by its id: they may have entered
 	// somebody else's address, and must not be shown the code of its mail.
 	fills := f.Type == flow.Browser && f.State == flow.SentEmail && x.r.Method != http.MethodHead
 	if fills {
-		if fills, err = x.Verification.Holds(x.r.Context(), f.ID, code); err != nil {
+		if fills, err = x.Verification.Holds(x.r.Context(), f.ID, f.Purpose(), code); err != nil {
 			return fmt.Errorf("follow link: %w", err)
 		}
 	}

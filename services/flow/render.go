@@ -29,7 +29,7 @@ type Options struct {
 // Render gives what f shows by its kind and state, and each message at its
 // node. A message for any other node that is not there is said of the whole
 // flow. The fields are those of the flow's identity schema, in its order; a
-// verification and settings show none. No password is ever shown. A login with a link says
+// verification, a recovery and settings show none. No password is ever shown. A login with a link says
 // so beside whatever else it says.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
@@ -40,6 +40,8 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 		state = ui.login(f, fields, o)
 	case Verification:
 		state = ui.verification(f, o)
+	case Recovery:
+		state = ui.recovery(f, o)
 	case Settings:
 		state = ui.settings(f, o)
 	default:
@@ -141,6 +143,23 @@ func (ui *UI) verification(f *Flow, o Options) (state int64) {
 	case f.State == SentEmail && o.Code:
 		ui.code(f, labelCode)
 		return codeSent
+	}
+	ui.address(f, o)
+	return 0
+}
+
+// recovery asks for an address, then for the code that was sent to it. What comes then
+// is the flow of settings.
+func (ui *UI) recovery(f *Flow, o Options) (state int64) {
+	switch {
+	case f.State == PassedChallenge:
+		return 0
+	case f.State == SentEmail && f.Active == MethodLink && o.Link:
+		ui.address(f, o)
+		return recoveryLinkSent
+	case f.State == SentEmail && o.Code:
+		ui.code(f, labelRecoveryCode)
+		return recoveryCodeSent
 	}
 	ui.address(f, o)
 	return 0

@@ -25,6 +25,8 @@ type View struct {
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
+	// ContinueWith says what to do next, where something was done.
+	ContinueWith any `json:"continue_with,omitempty"`
 	// ExchangeCode is an app's half of the code for its session, shown only when the
 	// flow begins.
 	ExchangeCode string `json:"session_token_exchange_code,omitempty"`
@@ -42,8 +44,6 @@ type LoginView struct {
 type SettingsView struct {
 	// Identity is whose settings these are, as the API shows it.
 	Identity any `json:"identity"`
-	// ContinueWith says what to do next, where something was changed.
-	ContinueWith any `json:"continue_with,omitempty"`
 }
 
 // NewView gives f as clients get it, showing ui.
@@ -60,7 +60,7 @@ func NewView(f *Flow, ui UI) View {
 		IdentitySchema: f.SchemaID,
 		UI:             ui,
 	}
-	if f.Kind != Verification {
+	if f.Kind != Verification && f.Kind != Recovery {
 		v.OrganizationID = new(*string)
 	}
 	if f.Kind == Login {

@@ -86,7 +86,7 @@ func (s *Store) dropBegun(ctx context.Context, p *pool, upTo int64) error {
 	c := &s.flows
 	for from := max(0, c.done, upTo-c.max); from < upTo; from = c.done {
 		to := min(from+dropBatch, upTo)
-		err := s.drop(ctx, p, `n > ? AND n <= ? AND NOT (kind = ? AND state = ?)`, from, to, string(flow.Verification), flow.SentEmail)
+		err := s.drop(ctx, p, `n > ? AND n <= ? AND NOT (kind IN (?, ?) AND state = ?)`, from, to, string(flow.Verification), string(flow.Recovery), flow.SentEmail)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (s *Store) drop(ctx context.Context, p *pool, which string, args ...any) er
 	for _, f := range gone {
 		switch {
 		case !f.ExpiresAt.After(now):
-		case f.Kind == string(flow.Verification) && f.State == flow.SentEmail:
+		case (f.Kind == string(flow.Verification) || f.Kind == string(flow.Recovery)) && f.State == flow.SentEmail:
 			s.flows.waiting.Add(1)
 		default:
 			s.flows.begun.Add(1)

@@ -56,7 +56,7 @@ func (s *Store) CreateFlow(ctx context.Context, f *flow.Flow) error {
 	if s.flows.due() {
 		s.dropFlows(ctx)
 	}
-	if f.Kind != flow.Verification && f.Kind != flow.Settings { // which live through several submits, anywhere
+	if f.Kind != flow.Verification && f.Kind != flow.Recovery && f.Kind != flow.Settings { // which live through several submits, anywhere
 		s.fresh.Set(f.ID, *f)
 	}
 	return nil
@@ -149,7 +149,7 @@ func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	s.fresh.Invalidate(f.ID)
 	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND (state <> ? OR state = ?)`
 	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.PassedChallenge, f.State}
-	compares := f.Kind == flow.Verification && f.State != flow.PassedChallenge
+	compares := (f.Kind == flow.Verification || f.Kind == flow.Recovery) && f.State != flow.PassedChallenge
 	if compares {
 		query, args = query+` AND version = ?`, append(args, f.Version)
 	}

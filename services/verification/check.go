@@ -67,10 +67,10 @@ func (s *Service) Check(ctx context.Context, in Submit) error {
 	return s.notify(ctx, plan, v, in, p.EventID)
 }
 
-// Holds tells whether a code is the flow's and still good, without verifying
-// anything. It counts the try before it looks, as [Service.Check] does, and takes
+// Holds tells whether a code of a purpose is the flow's and still good, without
+// doing anything with it. It counts the try before it looks, as [Service.Check] does, and takes
 // that back for the right one: a link is opened more than once, by programs too.
-func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, code string) (bool, error) {
+func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, p flow.Purpose, code string) (bool, error) {
 	tries, err := s.Store.CountTry(ctx, flowID)
 	if err != nil {
 		return false, fmt.Errorf("count try: %w", err)
@@ -78,7 +78,7 @@ func (s *Service) Holds(ctx context.Context, flowID uuid.UUID, code string) (boo
 	if tries > s.MaxTries || len(code) > maxCode {
 		return false, nil
 	}
-	switch err := s.Store.HoldsCode(ctx, Proof{FlowID: flowID, Purpose: flow.VerifyByCode, Code: code, At: s.Now()}); {
+	switch err := s.Store.HoldsCode(ctx, Proof{FlowID: flowID, Purpose: p, Code: code, At: s.Now()}); {
 	case errors.Is(err, ErrWrongCode):
 		return false, nil
 	case err != nil:

@@ -163,7 +163,7 @@ func TestHolds(t *testing.T) {
 	f := newFakes()
 	s, id := f.service(), uuid.New()
 	for range 20 {
-		if ok, err := s.Holds(t.Context(), id, goodCode); !ok || err != nil {
+		if ok, err := s.Holds(t.Context(), id, flow.VerifyByCode, goodCode); !ok || err != nil {
 			t.Fatalf("Holds of the right code = %t, %v, want true", ok, err)
 		}
 	}
@@ -171,24 +171,24 @@ func TestHolds(t *testing.T) {
 		t.Errorf("%d tries are left counted, or something was stored", f.tries)
 	}
 	for range 5 {
-		if ok, err := s.Holds(t.Context(), id, "000000"); ok || err != nil {
+		if ok, err := s.Holds(t.Context(), id, flow.VerifyByCode, "000000"); ok || err != nil {
 			t.Fatalf("Holds of a wrong code = %t, %v, want false", ok, err)
 		}
 	}
-	if ok, err := s.Holds(t.Context(), id, goodCode); ok || err != nil {
+	if ok, err := s.Holds(t.Context(), id, flow.VerifyByCode, goodCode); ok || err != nil {
 		t.Errorf("Holds after five wrong codes = %t, %v, want false", ok, err)
 	}
 	f = newFakes()
-	if ok, err := f.service().Holds(t.Context(), id, strings.Repeat("1", 65)); ok || err != nil || f.tries != 1 || len(f.looks) > 0 {
+	if ok, err := f.service().Holds(t.Context(), id, flow.VerifyByCode, strings.Repeat("1", 65)); ok || err != nil || f.tries != 1 || len(f.looks) > 0 {
 		t.Errorf("Holds of what cannot be a code = %t, %v after %d tries and %d looks, want false after one try", ok, err, f.tries, len(f.looks))
 	}
-	if _, err := f.service().Holds(t.Context(), id, goodCode); err != nil || len(f.looks) != 1 || !f.looks[0].At.Equal(start) || f.looks[0].FlowID != id {
+	if _, err := f.service().Holds(t.Context(), id, flow.VerifyByCode, goodCode); err != nil || len(f.looks) != 1 || !f.looks[0].At.Equal(start) || f.looks[0].FlowID != id {
 		t.Errorf("Holds looks at %+v, %v, want what is good now, of the flow", f.looks, err)
 	}
 	f = newFakes()
 	broken := errors.New("broken")
 	f.verify = func() error { return broken }
-	if _, err := f.service().Holds(t.Context(), id, goodCode); !errors.Is(err, broken) {
+	if _, err := f.service().Holds(t.Context(), id, flow.VerifyByCode, goodCode); !errors.Is(err, broken) {
 		t.Errorf("Holds with a broken store = %v", err)
 	}
 }

@@ -23,7 +23,8 @@ const (
 	maxShown = 254
 )
 
-// Send asks for a code or link to the address that was entered, and leaves in.Flow in
+// Send asks for a code or link to the address that was entered, for a verification or
+// a recovery, and leaves in.Flow in
 // its new state, [flow.SentEmail]; where it fails, as it was. Codes that went out
 // before die with the new one. The answer and the work are the same whoever the
 // address belongs to.
@@ -91,12 +92,17 @@ func (o Opening) Event(f *flow.Flow, now time.Time) events.Event {
 	return requested(f, o.Identity.ID, o.Address.ID, o.Client, now)
 }
 
-// requested makes verification.requested; the ids are zero where nobody has
-// looked whose the address is.
+// requested makes verification.requested, or recovery.requested for such a flow; the
+// ids are zero where nobody has looked whose the address is.
 func requested(f *flow.Flow, identityID, addressID uuid.UUID, c flow.Client, now time.Time) events.Event {
 	data := events.VerificationRequested{FlowID: f.ID.String(), Via: via}
 	if identityID != uuid.Nil {
 		data.IdentityID, data.AddressID = identityID.String(), addressID.String()
+	}
+	if f.Kind == flow.Recovery {
+		a := about(c, identityID)
+		a.Source = "/usher/recovery"
+		return events.New(events.RecoveryRequested(data), now, a)
 	}
 	return events.New(data, now, about(c, identityID))
 }

@@ -5,6 +5,7 @@ package app
 import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
@@ -16,6 +17,7 @@ import (
 
 func crashRegistrations(s registration.Store) registration.Store       { return s }
 func crashSessions(s session.Store) session.Store                      { return s }
+func crashRecoveries(s recovery.Store) recovery.Store                  { return s }
 func crashVerifications(s verification.Store) verification.Store       { return s }
 func crashMessages(s courier.Store) courier.Store                      { return s }
 func crashOutbox(s relay.Store) relay.Store                            { return s }

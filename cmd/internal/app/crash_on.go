@@ -13,6 +13,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
@@ -60,6 +61,17 @@ func (s verifications) Verify(ctx context.Context, p verification.Proof) (verifi
 	v, err := s.Store.Verify(ctx, p)
 	crash("after-verify")
 	return v, err
+}
+
+type recoveries struct{ recovery.Store }
+
+func crashRecoveries(s recovery.Store) recovery.Store { return recoveries{s} }
+
+func (s recoveries) Recover(ctx context.Context, p recovery.Proof) (recovery.Recovered, error) {
+	crash("before-recover")
+	r, err := s.Store.Recover(ctx, p)
+	crash("after-recover")
+	return r, err
 }
 
 type messages struct{ courier.Store }

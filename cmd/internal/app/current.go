@@ -17,6 +17,7 @@ import (
 	"github.com/usher-auth/usher/services/login"
 	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/verification"
@@ -26,40 +27,43 @@ import (
 // current is all that a reload of the configuration replaces: one value, so
 // that a request goes by one configuration from its beginning to its end.
 type current struct {
-	cfg          *config.Config
-	api          api.InForce
-	settings     *api.Compiled
-	schemas      schemas
-	plans        map[string]hook.Plan // by method
-	loginPlans   map[string]hook.LoginPlan
-	verified     hook.VerificationPlan
-	hooks        *webhook.Client
-	providers    *oidc.Client
-	passwords    *password.Pool
-	registration *registration.Service
-	verification *verification.Service
-	login        *login.Service
-	courier      *courier.Service
-	admin        *admin.Service
-	shown        Plans
+	cfg                 *config.Config
+	api                 api.InForce
+	settings            *api.Compiled
+	schemas             schemas
+	plans               map[string]hook.Plan // by method
+	loginPlans          map[string]hook.LoginPlan
+	verified, recovered hook.VerificationPlan
+	hooks               *webhook.Client
+	providers           *oidc.Client
+	passwords           *password.Pool
+	registration        *registration.Service
+	verification        *verification.Service
+	recovery            *recovery.Service
+	login               *login.Service
+	courier             *courier.Service
+	admin               *admin.Service
+	shown               Plans
 }
 
 // foundation is what a current stands on and a reload leaves alone.
 type foundation struct {
-	registrations  registration.Store
-	administration admin.Store
-	ledger         session.Ledger
-	logins         login.Store
-	verifications  verification.Store
-	messages       courier.Store
-	sessions       session.Issuer
-	workers        answers
-	log            *slog.Logger
-	observe        func(context.Context, registration.Outcome)
-	observeLogin   func(login.Outcome)
-	observeMail    func(outcome string)
-	failedLogins   *login.Failures
-	trouble        func(error)
+	registrations   registration.Store
+	administration  admin.Store
+	ledger          session.Ledger
+	logins          login.Store
+	verifications   verification.Store
+	recoveries      recovery.Store
+	messages        courier.Store
+	sessions        session.Issuer
+	workers         answers
+	log             *slog.Logger
+	observe         func(context.Context, registration.Outcome)
+	observeLogin    func(login.Outcome)
+	observeMail     func(outcome string)
+	observeRecovery func(recovery.Outcome)
+	failedLogins    *login.Failures
+	trouble         func(error)
 }
 
 // compile makes a configuration ready to be used, or says what is wrong with it.
@@ -83,6 +87,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 		c.loginPlans[method] = hook.CompileLogin(method, cfg.LoginLists(method))
 	}
 	c.verified = hook.CompileVerification(cfg.VerificationHooks())
+	c.recovered = hook.CompileVerification(cfg.RecoveryHooks())
 	c.shown = PlansOf(cfg)
 	if former != nil {
 		c.settings.KeepLimits(former.settings)
@@ -129,6 +134,20 @@ func (c *current) useCases(f foundation) {
 		Now:      time.Now,
 		Trouble:  f.trouble,
 	}
+	c.recovery = &recovery.Service{
+		Store:            f.recoveries,
+		Sessions:         f.sessions,
+		Hooks:            c.hooks,
+		Plan:             func() hook.VerificationPlan { return c.recovered },
+		MaxTries:         cfg.SelfService.Methods.Code.Config.MaxSubmissions,
+		Lifespan:         cfg.Session.Lifespan,
+		IssueTimeout:     cfg.Session.Issue.Timeout,
+		SettingsLifespan: cfg.SelfService.Flows.Settings.Lifespan,
+		Privileged:       cfg.SelfService.Flows.Settings.PrivilegedSessionMaxAge,
+		Now:              time.Now,
+		Observe:          f.observeRecovery,
+		Trouble:          f.trouble,
+	}
 	c.login = &login.Service{
 		Store:        f.logins,
 		Passwords:    c.passwords,
@@ -159,6 +178,7 @@ func (c *current) useCases(f foundation) {
 		Registration:  c.registration,
 		Login:         c.login,
 		Verification:  c.verification,
+		Recovery:      c.recovery,
 		Providers:     c.providers,
 		Administrator: c.admin,
 	}
@@ -184,20 +204,22 @@ func (o opener) Open(ctx context.Context, i *identity.Identity, a identity.Addre
 func (p *process) compile(cfg *config.Config) error {
 	former := p.live.now()
 	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), foundation{
-		registrations:  crashRegistrations(p.store),
-		administration: p.store,
-		ledger:         p.store,
-		logins:         p.store,
-		verifications:  crashVerifications(p.store),
-		messages:       crashMessages(p.store),
-		sessions:       p.issuer,
-		workers:        p.answers,
-		log:            p.log,
-		observe:        p.metrics.registration,
-		observeMail:    p.metrics.mail,
-		observeLogin:   p.observeLogin,
-		failedLogins:   &p.failedLogins,
-		trouble:        p.trouble,
+		registrations:   crashRegistrations(p.store),
+		administration:  p.store,
+		ledger:          p.store,
+		logins:          p.store,
+		verifications:   crashVerifications(p.store),
+		recoveries:      crashRecoveries(p.store),
+		messages:        crashMessages(p.store),
+		sessions:        p.issuer,
+		workers:         p.answers,
+		log:             p.log,
+		observe:         p.metrics.registration,
+		observeMail:     p.metrics.mail,
+		observeLogin:    p.observeLogin,
+		observeRecovery: p.metrics.recovery,
+		failedLogins:    &p.failedLogins,
+		trouble:         p.trouble,
 	}, former)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)

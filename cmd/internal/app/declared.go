@@ -52,5 +52,6 @@ func backgroundTypes(cfg *config.Config) map[string][]string {
 		add(hook.CompileLogin(method, cfg.LoginLists(method)).Background, events.LoginSucceeded{})
 	}
 	add(hook.CompileVerification(cfg.VerificationHooks()).Background, events.AddressVerified{})
+	add(hook.CompileVerification(cfg.RecoveryHooks()).Background, events.RecoveryCompleted{})
 	return types
 }

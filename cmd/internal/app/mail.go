@@ -27,19 +27,22 @@ func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Ser
 		return nil, err
 	}
 	return &courier.Service{
-		Store:         f.messages,
-		Sender:        sender,
-		Templates:     templates,
-		CodeLifespan:  cfg.SelfService.Methods.Code.Config.Lifespan,
-		LinkLifespan:  cfg.SelfService.Methods.Link.Config.Lifespan,
-		MaxAttempts:   cfg.Courier.MessageRetries,
-		PublicURL:     cfg.PublicURL(),
-		LinkURL:       cfg.SelfService.Methods.Link.Config.BaseURL,
-		NotifyUnknown: map[flow.Kind]bool{flow.Verification: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients},
-		KeepContent:   cfg.KeepsMails(),
-		Observe:       f.observeMail,
-		Now:           time.Now,
-		Taken:         taken,
+		Store:        f.messages,
+		Sender:       sender,
+		Templates:    templates,
+		CodeLifespan: cfg.SelfService.Methods.Code.Config.Lifespan,
+		LinkLifespan: cfg.SelfService.Methods.Link.Config.Lifespan,
+		MaxAttempts:  cfg.Courier.MessageRetries,
+		PublicURL:    cfg.PublicURL(),
+		LinkURL:      cfg.SelfService.Methods.Link.Config.BaseURL,
+		NotifyUnknown: map[flow.Kind]bool{
+			flow.Verification: cfg.SelfService.Flows.Verification.NotifyUnknownRecipients,
+			flow.Recovery:     cfg.SelfService.Flows.Recovery.NotifyUnknownRecipients,
+		},
+		KeepContent: cfg.KeepsMails(),
+		Observe:     f.observeMail,
+		Now:         time.Now,
+		Taken:       taken,
 	}, nil
 }
 

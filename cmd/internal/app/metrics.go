@@ -15,6 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/login"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/settings"
@@ -33,6 +34,7 @@ type metrics struct {
 	requests      *prometheus.HistogramVec
 	registrations *prometheus.CounterVec
 	logins        *prometheus.CounterVec
+	recoveries    *prometheus.CounterVec
 	settings      *prometheus.CounterVec
 	operators     *prometheus.CounterVec
 	swept         *prometheus.CounterVec
@@ -77,6 +79,10 @@ func newMetrics(version string) *metrics {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "logins_total",
 			Help: "Submitted logins by method and outcome.",
+		}, []string{"method", "outcome"}),
+		recoveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "usher", Name: "recoveries_total",
+			Help: "Codes and links that came back to recover an account, by method and outcome.",
 		}, []string{"method", "outcome"}),
 		providers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "provider_attempts_total",
@@ -141,7 +147,7 @@ func newMetrics(version string) *metrics {
 	m.register(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.registrations, m.logins, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints, m.certificates, m.mails, m.inFlight, m.reloaded, m.reloadedAt,
+		m.requests, m.registrations, m.logins, m.recoveries, m.providers, m.settings, m.operators, m.swept, m.limited, m.steps, m.published, m.relayErrors, m.deliveries, m.issued, m.reports, m.retries, m.checkpoints, m.certificates, m.mails, m.inFlight, m.reloaded, m.reloadedAt,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "build_info", Help: "Always 1.",
 			ConstLabels: prometheus.Labels{"version": version},
@@ -242,6 +248,10 @@ func (m *metrics) limit(class string) { m.limited.WithLabelValues(class).Inc() }
 func (m *metrics) provider(id, result string) { m.providers.WithLabelValues(id, result).Inc() }
 
 func (m *metrics) login(o login.Outcome) { m.logins.WithLabelValues(o.Method, o.Result).Inc() }
+
+func (m *metrics) recovery(o recovery.Outcome) {
+	m.recoveries.WithLabelValues(o.Method, o.Result).Inc()
+}
 
 func (m *metrics) setting(o settings.Outcome) { m.settings.WithLabelValues(o.Change, o.Result).Inc() }
 

@@ -44,6 +44,13 @@ func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 			Methods:   []string{flows.Verification.Use},
 			ReturnURL: flows.Verification.After.DefaultBrowserReturnURL,
 		},
+		Recovery: api.FlowSettings{
+			Enabled:  flows.Recovery.Enabled,
+			Lifespan: flows.Recovery.Lifespan,
+			URL:      cfg.RecoveryURL(),
+			Methods:  []string{flows.Recovery.Use},
+		},
+		ContinueWithTransitions: cfg.FeatureFlags.UseContinueWithTransitions,
 		SettingsFlow: api.FlowSettings{
 			Enabled:          true,
 			Lifespan:         flows.Settings.Lifespan,

@@ -25,6 +25,7 @@ func (l *loader) check(c *Config) {
 	l.checkWebhooks(c)
 	l.checkLogin(c)
 	l.checkVerification(c)
+	l.checkRecovery(c)
 	l.checkSettings(c)
 	l.checkOIDC(c)
 	l.checkCourier(c)

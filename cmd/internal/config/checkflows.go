@@ -56,12 +56,28 @@ func (l *loader) checkVerification(c *Config) {
 	}
 }
 
+func (l *loader) checkRecovery(c *Config) {
+	f := &c.SelfService.Flows.Recovery
+	l.oneOf(recovery+".use", f.Use, flow.MethodCode, flow.MethodLink)
+	l.atLeast(recovery+".lifespan", f.Lifespan, time.Second)
+	l.checkURL(recovery+".ui_url", f.UIURL, pageURL)
+	if !f.Enabled {
+		return
+	}
+	l.checkUse(c, recovery, f.Use)
+	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
+		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", recovery)
+	}
+}
+
 // checkUse wants the method that a flow uses to be on.
 func (l *loader) checkUse(c *Config, of, method string) {
 	m := &c.SelfService.Methods
 	on := map[string]bool{flow.MethodCode: m.Code.Enabled, flow.MethodLink: m.Link.Enabled}
-	if enabled, known := on[method]; known && !enabled {
-		l.refuseKey("selfservice.methods."+method+".enabled", "want true, since %s.enabled is, and uses it", of)
+	key := "selfservice.methods." + method + ".enabled"
+	said := slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == key }) // for another flow
+	if enabled, known := on[method]; known && !enabled && !said {
+		l.refuseKey(key, "want true, since %s.enabled is, and uses it", of)
 	}
 }
 

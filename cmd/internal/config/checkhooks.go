@@ -16,14 +16,15 @@ import (
 
 // allowedHooks are the kinds that a list may hold.
 var allowedHooks = map[string][]string{
-	beforeHooks:   {hook.KindWebHook, hook.KindWorker},
-	globalHooks:   {hook.KindWebHook, hook.KindWorker},
-	passwordHooks: {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
-	oidcHooks:     {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
-	loginHooks:    atLogin,
-	loginPassword: atLogin,
-	loginOIDC:     atLogin,
-	verifiedHooks: {hook.KindWebHook},
+	beforeHooks:    {hook.KindWebHook, hook.KindWorker},
+	globalHooks:    {hook.KindWebHook, hook.KindWorker},
+	passwordHooks:  {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
+	oidcHooks:      {hook.KindSession, hook.KindWebHook, hook.KindWorker, hook.KindShowVerification},
+	loginHooks:     atLogin,
+	loginPassword:  atLogin,
+	loginOIDC:      atLogin,
+	verifiedHooks:  {hook.KindWebHook},
+	recoveredHooks: {hook.KindWebHook, hook.KindRevoke}, // which a recovery does by itself
 }
 
 var atLogin = []string{
@@ -44,7 +45,7 @@ func (l *loader) checkHook(list, key string, h *Hook) {
 	refuse := func(name, format string, args ...any) { l.refuseKey(key+name, format, args...) }
 	allowed := allowedHooks[list]
 	switch {
-	case h.Kind == hook.KindWorker && list == verifiedHooks:
+	case h.Kind == hook.KindWorker && (list == verifiedHooks || list == recoveredHooks):
 		refuse(".hook", "the address is verified by then: a worker answers before a commit only, and never touches what comes behind it")
 	case !slices.Contains(allowed, h.Kind):
 		l.refuseKind(list, key+".hook", h.Kind)
@@ -60,7 +61,7 @@ func (l *loader) checkHook(list, key string, h *Hook) {
 		if list == beforeHooks && timing == hook.Background {
 			refuse(".config.response.ignore", "before the commit there is no event yet that could run it: move the hook to %s", globalHooks)
 		}
-		if list == verifiedHooks && timing == hook.Refusing {
+		if (list == verifiedHooks || list == recoveredHooks) && timing == hook.Refusing {
 			refuse(".config", "the address is verified by then and nothing can be refused: leave out response.parse and can_interrupt")
 		}
 	}

@@ -93,6 +93,9 @@ type Config struct {
 		// LegacyRequireVerifiedLoginError answers a login that waits for a
 		// verification with a message in the flow.
 		LegacyRequireVerifiedLoginError bool `yaml:"legacy_require_verified_login_error"`
+		// UseContinueWithTransitions answers a recovery with what comes next, which the
+		// newest SDKs expect, in place of 422.
+		UseContinueWithTransitions bool `yaml:"use_continue_with_transitions"`
 	} `yaml:"feature_flags"`
 	Console struct {
 		// SetUpLink prints the link that sets up the first operator at the start.
@@ -223,6 +226,7 @@ type SelfService struct {
 			} `yaml:"after"`
 		} `yaml:"logout"`
 		Verification Verification `yaml:"verification"`
+		Recovery     Recovery     `yaml:"recovery"`
 		Settings     Settings     `yaml:"settings"`
 	} `yaml:"flows"`
 	Methods struct {

@@ -32,7 +32,6 @@ var contract = []struct {
 
 	{"session", []string{"whoami.tokenizer.templates.**"}, refused},
 	{"", []string{mitigate, "events.registration_failed"}, refused},
-	{"feature_flags", []string{"use_continue_with_transitions"}, pending},
 	{"feature_flags", []string{"cacheable_sessions"}, refused},
 
 	{registration, []string{"login_hints"}, refused},
@@ -41,8 +40,8 @@ var contract = []struct {
 	{"selfservice.flows.login.after", []string{"code.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
 	{"selfservice.flows.login.after", methodURLs("code", "webauthn", "passkey", "totp", "lookup_secret"), pending},
 	{"selfservice.flows.verification", []string{"before.hooks"}, refused},
-	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
-	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
+	{recovery, []string{"before.hooks"}, refused},
+	{recovery, []string{"after.default_browser_return_url"}, ignored}, // a recovery leads to the settings
 	{settings, []string{"before.hooks"}, refused},
 	{settings + ".after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
 	{settings + ".after", methodURLs("password", "profile", "webauthn", "passkey", "totp", "lookup_secret"), pending},

@@ -49,6 +49,8 @@ func defaults() map[string]any {
 		login + ".style":                                        "unified",
 		verification + ".use":                                   "code",
 		verification + ".lifespan":                              "1h",
+		recovery + ".use":                                       "code",
+		recovery + ".lifespan":                                  "1h",
 		settings + ".lifespan":                                  "1h",
 		settings + ".privileged_session_max_age":                "1h",
 		settings + ".required_aal":                              "highest_available",
@@ -91,6 +93,7 @@ func builtIn(mails bool) map[string]any {
 		schemaList:                []any{map[string]any{"id": "default", "url": builtInSchema}},
 		registration + ".style":   "unified",
 		verification + ".enabled": mails,
+		recovery + ".enabled":     mails,
 		passwordHooks:             hooks,
 	}
 }
@@ -108,6 +111,8 @@ const (
 	loginOIDC      = login + ".after.oidc.hooks"
 	verification   = "selfservice.flows.verification"
 	verifiedHooks  = verification + ".after.hooks"
+	recovery       = "selfservice.flows.recovery"
+	recoveredHooks = recovery + ".after.hooks"
 	settings       = "selfservice.flows.settings"
 	connectionURI  = "courier.smtp.connection_uri"
 	passwordConfig = "selfservice.methods.password.config"

@@ -71,6 +71,9 @@ func (c *Config) VerificationURL() string {
 	return c.page(c.SelfService.Flows.Verification.UIURL, "verification")
 }
 
+// RecoveryURL is the page that shows the recovery flow.
+func (c *Config) RecoveryURL() string { return c.page(c.SelfService.Flows.Recovery.UIURL, "recovery") }
+
 // SettingsURL is the page that shows the settings flow.
 func (c *Config) SettingsURL() string {
 	return c.page(c.SelfService.Flows.Settings.UIURL, "settings")

@@ -41,6 +41,19 @@ type Verification struct {
 	} `yaml:"after"`
 }
 
+// Recovery is what is configured for the recovery flow.
+type Recovery struct {
+	Enabled  bool          `yaml:"enabled"`
+	Use      string        `yaml:"use"` // code or link
+	UIURL    string        `yaml:"ui_url"`
+	Lifespan time.Duration `yaml:"lifespan"`
+	// NotifyUnknownRecipients writes also to addresses that are nobody's.
+	NotifyUnknownRecipients bool `yaml:"notify_unknown_recipients"`
+	After                   struct {
+		Hooks []Hook `yaml:"hooks"`
+	} `yaml:"after"`
+}
+
 // Settings is what is configured for the flow in which people change their identity.
 type Settings struct {
 	UIURL    string        `yaml:"ui_url"`

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/usher-auth/usher/services/hook"
@@ -92,6 +93,13 @@ func (c *Config) LoginLists(method string) hook.LoginLists {
 // VerificationHooks gives the hooks behind a verification.
 func (c *Config) VerificationHooks() []hook.Configured {
 	return c.configured(verifiedHooks, c.SelfService.Flows.Verification.After.Hooks)
+}
+
+// RecoveryHooks gives the hooks behind a recovery. That it ends all sessions is no
+// hook: it always does.
+func (c *Config) RecoveryHooks() []hook.Configured {
+	all := c.configured(recoveredHooks, c.SelfService.Flows.Recovery.After.Hooks)
+	return slices.DeleteFunc(all, func(h hook.Configured) bool { return h.Kind == hook.KindRevoke })
 }
 
 func (c *Config) configured(key string, hooks []Hook) []hook.Configured {

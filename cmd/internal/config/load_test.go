@@ -125,6 +125,9 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	if string(c.Identity.Schemas[0].Document) == "" || c.Session.Lifespan != 720*time.Hour || c.Hashers.Algorithm != config.Bcrypt {
 		t.Errorf("schema %q, lifespan %s, hasher %q; want those of the file", c.Identity.Schemas[0].Document, c.Session.Lifespan, c.Hashers.Algorithm)
 	}
+	if r := c.SelfService.Flows.Recovery; !r.Enabled || r.Use != "link" || c.RecoveryURL() != "https://app.example.org/recovery" || !c.FeatureFlags.UseContinueWithTransitions {
+		t.Errorf("recovery = %+v, want it by link at the page of the file, and what comes next in its answer", r)
+	}
 	if got := len(c.CookieSecrets()) + len(c.CipherSecrets()); got != 2 {
 		t.Errorf("%d secrets, want 2", got)
 	}
@@ -132,8 +135,8 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	if !plan.Session.On || len(plan.Background) != 1 || plan.Background[0].Endpoint != "webhook-audit" || len(plan.Waiting) != 1 || plan.Waiting[0].Endpoint != "webhook-crm" {
 		t.Errorf("plan = %+v, want session, audit from the event, crm waited for", plan)
 	}
-	if len(plan.Notes) != 1 || plan.Notes[0].Line != 80 {
-		t.Errorf("notes = %+v, want one about line 80", plan.Notes)
+	if len(plan.Notes) != 1 || plan.Notes[0].Line != 82 {
+		t.Errorf("notes = %+v, want one about line 82", plan.Notes)
 	}
 	if got := c.Endpoints(); len(got) != 2 || got[1].Header.Get("X-Key") == "" || got[1].Body == "" {
 		t.Errorf("Endpoints = %d, header and body merged %t", len(got), got[1].Header.Get("X-Key") != "")
@@ -144,7 +147,7 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 	for _, key := range []string{
 		"version", "tracing", "watch-courier", "selfservice.methods.totp.enabled",
-		"selfservice.flows.recovery.ui_url", "feature_flags.use_continue_with_transitions", "session.cookie.domain",
+		"session.cookie.domain",
 	} {
 		if strings.Count(texts, key) != 1 {
 			t.Errorf("warnings name %s %d times, want once:\n%s", key, strings.Count(texts, key), texts)

@@ -28,7 +28,7 @@ func (l *loader) completeLikePeer(c *Config) {
 func (c *Config) originsOfPages() (origins []string) {
 	flows := &c.SelfService.Flows
 	for _, page := range []string{
-		c.SelfService.DefaultBrowserReturnURL, flows.Registration.UIURL, flows.Login.UIURL, flows.Verification.UIURL, flows.Settings.UIURL, flows.Error.UIURL,
+		c.SelfService.DefaultBrowserReturnURL, flows.Registration.UIURL, flows.Login.UIURL, flows.Verification.UIURL, flows.Recovery.UIURL, flows.Settings.UIURL, flows.Error.UIURL,
 	} {
 		u, err := url.Parse(page)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasPrefix(c.PublicURL(), u.Scheme+"://"+u.Host+"/") {

@@ -236,7 +236,7 @@ func TestWhatIsNotBuilt(t *testing.T) {
 		{"events: {registration_failed: true}", "events.registration_failed"},
 		{"feature_flags: {cacheable_sessions: true}", "feature_flags.cacheable_sessions"},
 		{"session: {whoami: {tokenizer: {templates: {a: {ttl: 1m}}}}}", "session.whoami.tokenizer.templates"},
-		{"selfservice: {flows: {recovery: {enabled: true}}}", "selfservice.flows.recovery.enabled"},
+		{"selfservice: {flows: {recovery: {before: {hooks: [{hook: web_hook}]}}}}", "selfservice.flows.recovery.before.hooks"},
 		{"selfservice: {flows: {registration: {login_hints: true}}}", "selfservice.flows.registration.login_hints"},
 		{"selfservice: {flows: {login: {before: {hooks: [{hook: web_hook}]}}}}", "selfservice.flows.login.before.hooks"},
 		{"selfservice: {flows: {settings: {after: {password: {hooks: [{hook: revoke_active_sessions}]}}}}}", "selfservice.flows.settings.after.password.hooks"},

@@ -26,6 +26,7 @@ func (c *Config) lists() []list {
 		{loginPassword, &l.Password.Hooks},
 		{loginOIDC, &l.OIDC.Hooks},
 		{verifiedHooks, &c.SelfService.Flows.Verification.After.Hooks},
+		{recoveredHooks, &c.SelfService.Flows.Recovery.After.Hooks},
 	}
 }
 

@@ -25,7 +25,7 @@ var levels = map[string]int{
 	"services/identity": 1,
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1, "services/jsonnet": 1,
-	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/admin": 2, "services/settings": 2,
+	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/recovery": 2, "services/admin": 2, "services/settings": 2,
 	"services/delivery": 2, "services/oidc": 2, "services/operator": 2, "services/override": 2, "services/timeline": 2,
 	"services/stats": 1,
 	"services/api":   3, "services/pages": 3, "services/console": 3, "services/store": 3, "services/storetest": 3,
@@ -39,6 +39,7 @@ var sideways = map[string][]string{
 	"services/identity":  nil, // below the other things
 	"services/store":     {"services/storetest"},
 	"services/webhook":   {"services/flow", "services/hook", "services/jsonnet"}, // what hooks see of a flow, and their bodies
+	"services/courier":   {"services/flow"},                                      // which mail a flow waits for
 	"services/storetest": {"services/store"},
 	"events":             {"schemas", "events/eventstest"},
 	"services/tracing":   {"events"},

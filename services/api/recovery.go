@@ -1,0 +1,210 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/recovery"
+	"github.com/usher-auth/usher/services/verification"
+)
+
+// Recoverer signs in who cannot sign in any more, see [recovery.Service].
+type Recoverer interface {
+	// Recover takes a code or the token of a link.
+	Recover(ctx context.Context, in recovery.Submit) (*recovery.Result, error)
+}
+
+// initRecovery begins a flow for somebody who is not signed in.
+func (s *Server) initRecovery(x *exchange, t flow.Type) error {
+	if err := s.signedIn(x); err != nil {
+		return x.alreadySignedIn(err)
+	}
+	f, err := x.asked(flow.Recovery, t)
+	if err != nil {
+		return err
+	}
+	return s.begin(x, f)
+}
+
+// submitRecovery takes an address that a code or link is to go to, or a code:
+//
+//	flow → signed in? → over? → body → method → header rule or CSRF → use case
+func (s *Server) submitRecovery(x *exchange) error {
+	f, err := s.recoveryFlow(x)
+	if err != nil {
+		return err
+	}
+	if err := s.signedIn(x); err != nil {
+		if errors.Is(err, errSignedIn) && x.page {
+			x.redirect(http.StatusFound, x.settings.DefaultReturnURL)
+			return nil
+		}
+		return err
+	}
+	if f.Expired(x.at) {
+		return s.lead(x, f)
+	}
+	in, err := decodeSubmit(x.r, "email", "code")
+	if err != nil {
+		return s.mend(x, f, err, nil)
+	}
+	if in.method == "" && in.texts["code"] != "" {
+		in.method = flow.MethodCode
+	}
+	if !slices.Contains(x.settings.Recovery.Methods, in.method) {
+		return s.mend(x, f, noMethod(f.Kind), in.transient)
+	}
+	if !ownerless(f) {
+		if err := s.checkSubmit(x, f, in.csrf); err != nil {
+			return s.mend(x, f, err, in.transient)
+		}
+	}
+	if code := in.texts["code"]; code != "" && in.method == flow.MethodCode {
+		if err := s.allow(x, codeTries); err != nil {
+			return err
+		}
+		return s.recover(x, f, in.method, code, in.transient)
+	}
+	if err := s.allow(x, mailStarts); err != nil {
+		return err
+	}
+	return s.sendCode(x, verification.Submit{
+		Flow: f, Method: in.method, Email: in.texts["email"], TransientPayload: in.transient, Client: x.client(), Request: x.shown(),
+	})
+}
+
+// ownerless tells whether no browser has begun a browser's flow: an administrator did,
+// for whoever has its code.
+func ownerless(f *flow.Flow) bool { return f.Type == flow.Browser && len(f.CSRF) == 0 }
+
+// recoveryFlow gives the submitted flow.
+func (s *Server) recoveryFlow(x *exchange) (*flow.Flow, error) {
+	x.page = !jsonRequest(x.r.Header)
+	if !x.settings.Recovery.Enabled {
+		return nil, errDisabled
+	}
+	f, _, err := s.submitted(x, flow.Recovery)
+	if err == nil && f.Type == flow.API {
+		x.page = x.page && len(x.r.Header["Cookie"]) > 0
+	}
+	return f, err
+}
+
+// recover takes a code, or the token of a link, and answers with the session, or with
+// what is wrong.
+func (s *Server) recover(x *exchange, f *flow.Flow, method, code string, transient json.RawMessage) error {
+	in := recovery.Submit{
+		Flow: f, Method: method, Code: code, TransientPayload: transient, Client: x.client(), Request: x.shown(), Type: f.Type,
+	}
+	if method == flow.MethodLink {
+		in.Type = flow.Browser // which opens it
+	}
+	next, digest := nextCSRF(in.Type)
+	in.CSRF = digest
+	r, err := x.Recovery.Recover(x.r.Context(), in)
+	switch {
+	case errors.Is(err, recovery.ErrDone):
+		return s.usedUp(x, f, notAgain(f, method, flow.PassedAlready(f.Kind)))
+	case errors.Is(err, recovery.ErrTooManyTries):
+		return s.usedUp(x, f, notAgain(f, method, tooManyCodes()))
+	case errors.Is(err, recovery.ErrWrongCode) && method == flow.MethodLink:
+		return s.usedUp(x, f, flow.WrongLink(f.Kind))
+	case errors.Is(err, recovery.ErrWrongCode):
+		return s.wrongCode(x, f, transient)
+	case err != nil:
+		return s.mend(x, f, err, transient)
+	}
+	if in.Type == flow.Browser {
+		x.setCSRF(next)
+		x.setSession(r.Session, r.Token)
+	}
+	return s.recovered(x, f, r, transient)
+}
+
+// notAgain is what is said of a flow that takes nothing any more: of a link, that it
+// is of no use.
+func notAgain(f *flow.Flow, method string, otherwise flow.Message) flow.Message {
+	if method == flow.MethodLink {
+		return flow.WrongLink(f.Kind)
+	}
+	return otherwise
+}
+
+// recovered leads on to the settings: a page is sent there, a script or an app is told
+// to go, in the way that its SDK knows.
+func (s *Server) recovered(x *exchange, f *flow.Flow, r *recovery.Result, transient json.RawMessage) error {
+	to := x.settings.page(r.Settings)
+	if x.page {
+		x.redirect(http.StatusSeeOther, to)
+		return nil
+	}
+	if !x.settings.ContinueWithTransitions {
+		return &problem{
+			status:   http.StatusUnprocessableEntity,
+			id:       "browser_location_change_required",
+			reason:   "The account is recovered. Go on at redirect_browser_to.",
+			redirect: to,
+		}
+	}
+	settings := continuation{Action: "show_settings_ui", Flow: &nextFlow{ID: r.Settings.ID}}
+	next := []continuation{settings}
+	if f.Type == flow.API {
+		next = []continuation{{Action: "set_ory_session_token", SessionToken: r.Token.Reveal()}, settings}
+	} else {
+		settings.Flow.URL = to
+	}
+	view, err := s.render(x, f, transient)
+	if err != nil {
+		return err
+	}
+	view.ContinueWith = next
+	return x.encode(http.StatusOK, view)
+}
+
+// linkRecovery answers the link in a mail. That of a link's own mail signs in whoever
+// opens it; that of a code fills it in, see [Server.linkVerification].
+func (s *Server) linkRecovery(x *exchange) error {
+	if token := x.query("token"); token != "" && slices.Contains(x.settings.Recovery.Methods, flow.MethodLink) {
+		f, err := s.recoveryFlow(x)
+		if err != nil {
+			return err
+		}
+		x.page = true // whatever the flow's type
+		switch {
+		case x.r.Method == http.MethodHead:
+			x.redirect(http.StatusSeeOther, x.settings.page(f))
+			return nil
+		case f.Expired(x.at):
+			return s.lead(x, f)
+		}
+		if err := s.allow(x, codeTries); err != nil {
+			return err
+		}
+		return s.recover(x, f, flow.MethodLink, token, nil)
+	}
+	code := x.query("code")
+	if !codeLike(code) {
+		return s.link(flow.Recovery, nil)(x)
+	}
+	f, err := s.recoveryFlow(x)
+	if err != nil {
+		return err
+	}
+	return s.fillIn(x, f, code)
+}
+
+// adopt gives a flow that an administrator has begun to the browser that opens it.
+func (s *Server) adopt(x *exchange, f *flow.Flow) error {
+	if f.Kind != flow.Recovery || !ownerless(f) {
+		return nil
+	}
+	if err := s.bind(x, f); err != nil {
+		return fmt.Errorf("adopt: %w", err)
+	}
+	return nil
+}
