@@ -355,6 +355,7 @@ func TestMethods(t *testing.T) {
 	c := newWorld(t).app()
 	for path, allow := range map[string]string{
 		routeLogin + "/api": "GET", routeLogin + "/browser": "GET", routeLogin + "/flows": "GET", routeLogin: "GET, POST",
+		routeRecovery + "/api": "GET", routeRecovery + "/browser": "GET", routeRecovery + "/flows": "GET", routeRecovery: "GET, POST",
 		routeVerification + "/api": "GET", routeVerification + "/browser": "GET", routeVerification + "/flows": "GET", routeVerification: "GET, POST",
 		routeLogout + "/browser": "GET", routeLogout: "GET", routeLogout + "/api": "DELETE",
 		"/sessions": "DELETE, GET", "/sessions/" + uuid.NewString(): "DELETE",

@@ -31,6 +31,7 @@ func newSettings(t testing.TB) api.Settings {
 		Registration:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "registration", Methods: []string{"password"}},
 		Login:             api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "login", Methods: []string{"password"}},
 		Verification:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "verification", Methods: []string{"code"}},
+		Recovery:          api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "recovery", Methods: []string{"code"}},
 		SettingsFlow:      api.FlowSettings{Enabled: true, Lifespan: time.Hour, URL: ui + "settings"},
 		DefaultSchema:     "person",
 

@@ -88,7 +88,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	}
 	w.inForce = api.InForce{
 		Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}},
-		Login:   memoryLogin{w}, Verification: memoryVerification{w},
+		Login:   memoryLogin{w}, Verification: memoryVerification{w}, Recovery: memoryRecovery{w},
 		Registration: &registration.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{}, Sessions: w,
 			Plan: func(string) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },

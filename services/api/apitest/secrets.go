@@ -80,7 +80,7 @@ func handedOut(x *exchange, prefix string) bool {
 	switch prefix {
 	case "ory_st_":
 		submit := strings.TrimPrefix(x.URL.Path, "/self-service/")
-		return x.Method == http.MethodPost && (submit == "registration" || submit == "login") || x.URL.Path == "/sessions/token-exchange"
+		return x.Method == http.MethodPost && (submit == "registration" || submit == "login" || submit == "recovery") || x.URL.Path == "/sessions/token-exchange"
 	case "ory_lo_":
 		return x.URL.Path == "/self-service/logout/browser"
 	}
