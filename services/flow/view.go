@@ -63,6 +63,9 @@ func NewView(f *Flow, ui UI) View {
 	if f.Kind != Verification && f.Kind != Recovery {
 		v.OrganizationID = new(*string)
 	}
+	if f.State == ChooseCredential {
+		v.State = ChooseMethod
+	}
 	if f.Kind == Login {
 		v.LoginView = &LoginView{Refresh: f.Refresh, RequestedAAL: "aal1", CreatedAt: v.IssuedAt, UpdatedAt: v.IssuedAt}
 	}
