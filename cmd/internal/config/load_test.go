@@ -111,8 +111,8 @@ serve: {public: {base_url: "https://id.example.org/"}}
 	if !c.Cookies.Secure || c.Dev {
 		t.Errorf("Secure %t, Dev %t; want production", c.Cookies.Secure, c.Dev)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "one step") {
-		t.Errorf("warnings = %v, want one about profile_first", warnings)
+	if len(warnings) != 0 {
+		t.Errorf("warnings = %v, want none", warnings)
 	}
 }
 
