@@ -323,6 +323,31 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+func TestStepsOfRegistration(t *testing.T) {
+	t.Parallel()
+	const style, legacy = "selfservice.flows.registration.style", "selfservice.flows.registration.enable_legacy_one_step"
+	for _, tt := range []struct {
+		keys map[string]any
+		two  bool
+	}{
+		{nil, true},
+		{map[string]any{style: "profile_first"}, true},
+		{map[string]any{style: "unified"}, false},
+		{map[string]any{legacy: true}, false},
+		{map[string]any{style: "profile_first", legacy: true}, false},
+		{map[string]any{style: "unified", legacy: false}, false},
+		{map[string]any{"selfservice.methods.password.enabled": false}, false},
+	} {
+		c, _ := load(t, config.Options{Overrides: tt.keys})
+		if got := c.RegistrationMethods(); slices.Contains(got, "profile") != tt.two {
+			t.Errorf("RegistrationMethods with %v = %v, want profile: %v", tt.keys, got, tt.two)
+		}
+		if slices.Contains(c.Methods(), "profile") {
+			t.Errorf("Methods with %v = %v, want no profile: nobody signs in with it", tt.keys, c.Methods())
+		}
+	}
+}
+
 func TestMitigateMayBeFalse(t *testing.T) {
 	t.Parallel()
 	c, warnings := load(t, config.Options{Overrides: map[string]any{"security.account_enumeration.mitigate": false}})
