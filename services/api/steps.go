@@ -29,12 +29,12 @@ func (s *Server) step(x *exchange, f *flow.Flow, granted bool, in submission) er
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
-	entered := registration.Entered(traits)
+	values := registration.Entered(traits)
+	if to == flow.ChooseMethod && len(values) == 0 { // back, and nothing else
+		s.catchUp(x, f)
+		values = f.Form.Values
+	}
 	err = s.tell(x, f, func(f *flow.Flow) {
-		values := entered
-		if to == flow.ChooseMethod && len(entered) == 0 {
-			values = f.Form.Values // back, and nothing else
-		}
 		f.Active = in.method
 		f.Step(to, values)
 	})
@@ -46,4 +46,12 @@ func (s *Server) step(x *exchange, f *flow.Flow, granted bool, in submission) er
 		return nil
 	}
 	return s.show(x, http.StatusBadRequest, f, in.transient)
+}
+
+// catchUp gives f the form and the step that are stored: where this process has begun
+// it, FlowAndGrant may give it as it was then, and another has saved it since.
+func (s *Server) catchUp(x *exchange, f *flow.Flow) {
+	if now, err := s.Flows.Flow(x.r.Context(), f.ID); err == nil {
+		f.State, f.Form = now.State, now.Form
+	}
 }

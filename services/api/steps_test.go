@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/webhook"
@@ -355,5 +356,42 @@ func TestProvidersAreOfTheFirstStep(t *testing.T) {
 	g = c.postJSON(f.submit(), `{"provider":"corp","csrf_token":"`+f.csrf()+`","traits":{"email":"ann@example.org"}}`)
 	if g.status != 422 {
 		t.Errorf("provider = %d %s, want 422", g.status, g.body)
+	}
+}
+
+// begun answers for flows as they were when they began, as the process does that has
+// begun them.
+type begun struct{ *world }
+
+func (b begun) FlowAndGrant(ctx context.Context, id uuid.UUID) (*flow.Flow, bool, error) {
+	f, granted, err := b.world.FlowAndGrant(ctx, id)
+	if f != nil {
+		f.State, f.Form = flow.ChooseMethod, flow.Form{}
+	}
+	return f, granted, err
+}
+
+// A step that another process has answered counts.
+func TestStepAtAnotherProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, inTwoSteps, func(w *world) {
+		w.options.Flows = begun{w}
+		w.inForce.Registration.(*registration.Service).Hooks = refusing{}
+		w.inForce.Registration.(*registration.Service).Plan = func(string) hook.Plan {
+			return hook.Plan{Before: []hook.Step{{Kind: hook.KindWebHook, Endpoint: "vet"}}}
+		}
+	})
+	for body, second := range map[string]bool{
+		`{"screen":"previous"}`: false,
+		`{"method":7}`:          true,
+		`{"method":"password","password":"correct horse battery","traits":{"email":"ann@example.org"}}`: true, // refused by the hook
+	} {
+		c := w.app()
+		f := c.nativeFlow()
+		c.postJSON(f.submit(), `{"method":"profile","traits":{"email":"ann@example.org"}}`)
+		s := c.postJSON(f.submit(), body).shown(t)
+		if nodes := s.nodes(); slices.Contains(nodes, goesBack) != second || !slices.Contains(nodes, "traits.email=ann@example.org") {
+			t.Errorf("%s: nodes %q, want the address, second step: %v", body, nodes, second)
+		}
 	}
 }

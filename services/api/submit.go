@@ -114,6 +114,9 @@ func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMe
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF // what is wrong is said only to whoever began the flow
 	}
+	if f.Kind == flow.Registration {
+		s.catchUp(x, f)
+	}
 	err = s.tell(x, f, func(f *flow.Flow) {
 		entered := f.Form.Values
 		if f.Form = form; form.Values == nil {
