@@ -71,7 +71,7 @@ func TestTwoSteps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, inTwoSteps)
 	for name, c := range map[string]*client{"app": w.app(), "script": w.browser()} {
-		f := shown{}
+		var f shown
 		if name == "app" {
 			f = c.nativeFlow()
 		} else {

@@ -35,7 +35,7 @@ type Options struct {
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
 	ui.add(f, input(GroupDefault, Input{Name: "csrf_token", Type: "hidden", Value: o.CSRF, Required: true}, nil))
-	state := int64(0) // the id of the message that the state itself has
+	var state int64 // the id of the message that the state itself has
 	switch f.Kind {
 	case Login:
 		state = ui.login(f, fields, o)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/override"
 )
 
 // noEnv keeps the variables of the machine out.
@@ -345,6 +346,24 @@ func TestStepsOfRegistration(t *testing.T) {
 		if slices.Contains(c.Methods(), "profile") {
 			t.Errorf("Methods with %v = %v, want no profile: nobody signs in with it", tt.keys, c.Methods())
 		}
+	}
+}
+
+// What an operator has saved counts over the older name in the file.
+func TestSavedStyle(t *testing.T) {
+	t.Parallel()
+	const style, legacy = "selfservice.flows.registration.style", "selfservice.flows.registration.enable_legacy_one_step"
+	base, _ := load(t, config.Options{Overrides: map[string]any{legacy: true}})
+	shown := func(c *config.Config) any {
+		states := c.Settings(nil)
+		return states[slices.IndexFunc(states, func(s override.State) bool { return s.Name == style })].Value
+	}
+	if got := shown(base); got != "unified" {
+		t.Errorf("style with %s = %v, want unified", legacy, got)
+	}
+	c, _, err := base.With(override.Values{style: "profile_first"})
+	if err != nil || shown(c) != "profile_first" || !slices.Contains(c.RegistrationMethods(), "profile") {
+		t.Errorf("style that was saved = %v with methods %v, %v, want profile_first", shown(c), c.RegistrationMethods(), err)
 	}
 }
 

@@ -79,8 +79,11 @@ var saveables = []saveable{
 			Label: "The registration form",
 			Help:  "profile_first: it asks for the person, then for the password. unified: for both at once.",
 		},
-		value: func(c *Config) any { return c.SelfService.Flows.Registration.Style },
-		apply: func(o *overlay, v any) { o.SelfService.Flows.Registration.Style = v.(string) },
+		value: func(c *Config) any { return c.SelfService.Flows.Registration.style() },
+		apply: func(o *overlay, v any) {
+			r := &o.SelfService.Flows.Registration
+			r.Style, r.EnableLegacyOneStep = v.(string), false // or that would count
+		},
 	},
 	onOff(verification+".enabled", "Verification of addresses", "People prove that an address is theirs by a code in a mail.",
 		func(c *Config) *bool { return &c.SelfService.Flows.Verification.Enabled }),
