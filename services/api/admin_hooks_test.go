@@ -120,7 +120,7 @@ func TestHooks(t *testing.T) {
 		{"DELETE", "/admin/hooks/crm", "", 204, false},
 	} {
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)
-		if g.status != r.status || strings.Contains(g.body, "4711") != r.secret || strings.Contains(g.body, "whsec_stored") {
+		if g.status != r.status || strings.Contains(g.body, "creds-4711") != r.secret || strings.Contains(g.body, "whsec_stored") {
 			t.Errorf("%s %s = %d %s, want %d, secret %v", r.method, r.path, g.status, g.body, r.status, r.secret)
 		}
 	}
@@ -181,7 +181,7 @@ func TestHooksRefuse(t *testing.T) {
 	} {
 		c := newWorld(t, withHooks(&hookDesk{err: r.err})).admin()
 		g := c.do(r.method, r.path, r.body, "Content-Type", asJSON)
-		if g.status != r.status || strings.Contains(g.body, "4711") || strings.Contains(g.body, "secret detail") {
+		if g.status != r.status || strings.Contains(g.body, "creds-4711") || strings.Contains(g.body, "secret detail") {
 			t.Errorf("%s %s %s (%v) = %d %s, want %d", r.method, r.path, r.body, r.err, g.status, g.body, r.status)
 		}
 	}

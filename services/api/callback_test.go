@@ -257,6 +257,8 @@ func (a answered) Repeat(context.Context, registration.Submit) (*registration.Re
 	return a.result, nil
 }
 
+func (answered) Judge(registration.Submit) error { return nil }
+
 // late is a login that does not know yet whom another request is just registering.
 type late struct {
 	memoryLogin

@@ -167,6 +167,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 		Password: slices.Contains(settings.Methods, "password"),
 		Code:     slices.Contains(settings.Methods, flow.MethodCode),
 		Link:     slices.Contains(settings.Methods, flow.MethodLink),
+		Profile:  slices.Contains(settings.Methods, methodProfile),
 		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
 	}
 	if slices.Contains(settings.Methods, identity.MethodOIDC) {

@@ -60,6 +60,8 @@ func (s settled) Repeat(ctx context.Context, in registration.Submit) (*registrat
 	return s.Register(ctx, in)
 }
 
+func (settled) Judge(registration.Submit) error { return nil }
+
 // TestAnswersByteForByte: the answers to a submit, in all three shapes, with
 // and without a session.
 func TestAnswersByteForByte(t *testing.T) {

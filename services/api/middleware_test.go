@@ -201,6 +201,8 @@ func (r recording) Repeat(ctx context.Context, in registration.Submit) (*registr
 	return r.Register(ctx, in)
 }
 
+func (recording) Judge(registration.Submit) error { return nil }
+
 func TestMountedHandlers(t *testing.T) {
 	t.Parallel()
 	page := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

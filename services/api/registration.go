@@ -52,7 +52,9 @@ func (x *exchange) alreadySignedIn(err error) error {
 
 // submitRegistration is the way of a submit, in the contract's order:
 //
-//	flow → signed in? → over? → body → method → header rule or CSRF → use case
+//	flow → signed in? → over? → body → method → header rule or CSRF → provider: attempt
+//	                                                                → profile:  next step
+//	                                                                → password: use case
 func (s *Server) submitRegistration(x *exchange) error {
 	x.page = !jsonRequest(x.r.Header)
 	f, granted, err := s.registrationFlow(x)
@@ -72,15 +74,22 @@ func (s *Server) submitRegistration(x *exchange) error {
 	if !granted && f.Expired(x.at) {
 		return s.lead(x, f)
 	}
-	if err := s.allow(x, registrations); err != nil {
+	in, err := s.read(x, f, "screen")
+	counted := registrations
+	if err == nil && in.method == methodProfile {
+		counted = flowCreations // it costs what that does
+	}
+	if err := s.allow(x, counted); err != nil {
 		return err
 	}
-	in, err := s.read(x, f)
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
-	if in.method == identity.MethodOIDC {
+	switch in.method {
+	case identity.MethodOIDC:
 		return s.startAttempt(x, f, in)
+	case methodProfile:
+		return s.step(x, f, granted, in)
 	}
 	waited, done, err := s.submits.take(x.r.Context(), f.ID)
 	if err != nil {

@@ -53,6 +53,8 @@ type Flows interface {
 type Registrar interface {
 	Register(ctx context.Context, in registration.Submit) (*registration.Result, error)
 	Repeat(ctx context.Context, in registration.Submit) (*registration.Result, error)
+	// Judge judges the traits of the first of two steps.
+	Judge(in registration.Submit) error
 }
 
 // Authenticator signs people in, see [login.Service].

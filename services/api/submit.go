@@ -39,6 +39,9 @@ func (s *Server) read(x *exchange, f *flow.Flow, names ...string) (submission, e
 	if in.method == "" && cmp.Or(in.texts["provider"], in.texts["link"], in.texts["unlink"]) != "" {
 		in.method = identity.MethodOIDC
 	}
+	if in.method == "" && in.texts["screen"] != "" {
+		in.method = methodProfile
+	}
 	if !slices.Contains(x.settings.of(f.Kind).Methods, in.method) {
 		return in, noMethod(f.Kind)
 	}
@@ -111,11 +114,15 @@ func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMe
 	if f.Type == flow.Browser && !x.began(f) {
 		return errCSRF // what is wrong is said only to whoever began the flow
 	}
+	if f.Kind == flow.Registration {
+		s.catchUp(x, f)
+	}
 	err = s.tell(x, f, func(f *flow.Flow) {
 		entered := f.Form.Values
 		if f.Form = form; form.Values == nil {
 			f.Form.Values = entered // nothing else was read
 		}
+		f.Turn()
 	})
 	if errors.Is(err, errPassed) {
 		return s.usedUp(x, f, flow.PassedAlready(f.Kind))

@@ -269,6 +269,8 @@ func (r registrar) Register(context.Context, registration.Submit) (*registration
 	return nil, r.err
 }
 
+func (r registrar) Judge(registration.Submit) error { return r.err }
+
 func (r registrar) Repeat(context.Context, registration.Submit) (*registration.Result, error) {
 	return nil, r.err
 }

@@ -3,6 +3,8 @@
 package flow
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -50,6 +52,9 @@ const (
 	PassedChallenge = "passed_challenge" // the code was right
 	ShowForm        = "show_form"        // settings at the start, and where something is wrong
 	Success         = "success"          // settings are changed; they can be changed again
+	// ChooseCredential is the second of two steps of a registration. Clients see
+	// ChooseMethod.
+	ChooseCredential = "choose_credential"
 )
 
 // Flow is one attempt at something. What it shows is derived from it by
@@ -107,6 +112,15 @@ type Form struct {
 	Values map[string]any `json:"values,omitempty"`
 	// Messages by node name; those of the whole flow stand under "".
 	Messages map[string][]Message `json:"messages,omitempty"`
+}
+
+// UnmarshalJSON keeps numbers as they were written: they are entered once, and shown
+// and submitted again.
+func (f *Form) UnmarshalJSON(data []byte) error {
+	type plain Form
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode((*plain)(f))
 }
 
 // Empty tells whether nothing was entered or said yet.

@@ -13,8 +13,9 @@ type Options struct {
 	Action string
 	// CSRF is the masked token; empty for api flows, which show an empty node.
 	CSRF string
-	// Password, Code and Link say that the method is on.
-	Password, Code, Link bool
+	// Password, Code, Link and Profile say that the method is on. With the last a
+	// registration takes two steps.
+	Password, Code, Link, Profile bool
 	// Providers are those that people may sign in with.
 	Providers []Provider
 	// Linked are those whose accounts are linked and may be removed, for settings:
@@ -34,7 +35,7 @@ type Options struct {
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
 	ui.add(f, input(GroupDefault, Input{Name: "csrf_token", Type: "hidden", Value: o.CSRF, Required: true}, nil))
-	state := int64(0) // the id of the message that the state itself has
+	var state int64 // the id of the message that the state itself has
 	switch f.Kind {
 	case Login:
 		state = ui.login(f, fields, o)
@@ -45,7 +46,7 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 	case Settings:
 		state = ui.settings(f, o)
 	default:
-		ui.registration(f, fields, o)
+		state = ui.registration(f, fields, o)
 	}
 	ui.Messages = f.Form.elsewhere(ui.Nodes)
 	switch {
@@ -55,26 +56,6 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 		ui.Messages = []Message{say(state, nil)}
 	}
 	return ui
-}
-
-// registration shows a node per field with the value that was entered, then those
-// of the methods. A message for "traits" gets a node of its own. What came back
-// from a provider goes on there and nowhere else.
-func (ui *UI) registration(f *Flow, fields []identity.Field, o Options) {
-	for i := range fields {
-		ui.add(f, trait(&fields[i], f.Form.Values))
-	}
-	if len(f.Form.Messages["traits"]) > 0 {
-		ui.add(f, input(GroupDefault, Input{Name: "traits", Type: "text"}, nil))
-	}
-	if p, ok := f.cameBack(o.Providers); ok {
-		ui.provider(f, p, say(goOnSigningUp, nil))
-		return
-	}
-	ui.providers(f, o.Providers, signUpWith)
-	if o.Password {
-		ui.password(f, "new-password", signUp)
-	}
 }
 
 // login shows one identifier for all traits that people sign in with. Who only

@@ -22,11 +22,11 @@ type View struct {
 	IdentitySchema string   `json:"identity_schema,omitempty"`
 	*LoginView
 	*SettingsView
+	// ContinueWith says what to do next, where something was done.
+	ContinueWith any `json:"continue_with,omitempty"`
 	// TransientPayload is shown only in the answer to the submit that carried it.
 	TransientPayload json.RawMessage `json:"transient_payload,omitempty"`
 	UI               UI              `json:"ui"`
-	// ContinueWith says what to do next, where something was done.
-	ContinueWith any `json:"continue_with,omitempty"`
 	// ExchangeCode is an app's half of the code for its session, shown only when the
 	// flow begins.
 	ExchangeCode string `json:"session_token_exchange_code,omitempty"`
@@ -62,6 +62,9 @@ func NewView(f *Flow, ui UI) View {
 	}
 	if f.Kind != Verification && f.Kind != Recovery {
 		v.OrganizationID = new(*string)
+	}
+	if f.State == ChooseCredential {
+		v.State = ChooseMethod
 	}
 	if f.Kind == Login {
 		v.LoginView = &LoginView{Refresh: f.Refresh, RequestedAAL: "aal1", CreatedAt: v.IssuedAt, UpdatedAt: v.IssuedAt}

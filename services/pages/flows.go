@@ -40,6 +40,8 @@ func (f *selfService) title(k flowKind) string {
 	switch {
 	case k == registration && f.cameBack():
 		return "Complete your account"
+	case k == registration && f.secondStep():
+		return "Choose how you sign in"
 	case k == registration:
 		return "Create your account"
 	case k == login && f.link() != nil:
@@ -69,8 +71,13 @@ func (f *selfService) link() *message {
 
 // cameBack tells whether a registration came back from a provider that gave too
 // few traits: then the only button goes on there.
-func (f *selfService) cameBack() bool {
-	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Meta.Label.ID == goOnSigningUp })
+func (f *selfService) cameBack() bool { return f.labelled(goOnSigningUp) }
+
+// secondStep tells whether a registration asks for the password alone.
+func (f *selfService) secondStep() bool { return f.labelled(goBack) }
+
+func (f *selfService) labelled(id int64) bool {
+	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Meta.Label.ID == id })
 }
 
 // lead says what can be done here, where that is not plain.

@@ -215,7 +215,7 @@ func formsOf(u ui) (forms []*form, in map[string]*form, asides map[[2]string]*fo
 		if b.kind() != button {
 			continue
 		}
-		f := &form{action: u.Action, method: u.Method, group: b.Group}
+		f := &form{action: u.Action, method: u.Method, group: b.Group, aside: b.Meta.Label.ID == goBack}
 		key := [2]string{b.Group, b.Attributes.Name}
 		switch {
 		case in[b.Group] == nil:

@@ -39,6 +39,9 @@ func TestPagesOfFlowsAsTheAPIDrawsThem(t *testing.T) {
 		ways                []string
 	}{
 		{"registration", "browser", "Create your account", []string{"traits.email", "traits.name.first", "traits.plan", "traits.terms", "password", "method"}, "Sign up", "", "", []string{"/ui/login"}},
+		{"registration", "two_steps_first", "Create your account", []string{"traits.email", "traits.name.first", "traits.plan", "traits.terms", "method", "provider", "provider"}, "Sign up", "", "or Sign up with Google", []string{"/ui/login"}},
+		{"registration", "two_steps_second", "Choose how you sign in", []string{"password", "method", "screen"}, "Sign up", "", "Please choose how you want to sign in from now on.", []string{"/ui/login"}},
+		{"registration", "two_steps_password", "Error: Choose how you sign in", []string{"password", "method", "screen"}, "Sign up", "password", "Password: The password is well known", []string{"/ui/login"}},
 		{"login", "login_browser", "Sign in", []string{"identifier", "password", "method"}, "Sign in with password", "", "", []string{"/ui/registration"}},
 		{"login", "login_wrong", "Error: Sign in", []string{"identifier", "password", "method"}, "Sign in with password", "password", "The identifier or the password is wrong.", []string{"/ui/registration"}},
 		{"login", "login_refresh", "Confirm that it is you", []string{"password", "method"}, "Sign in", "", "Please confirm that it is you.", nil},
@@ -84,6 +87,29 @@ func TestPagesOfFlowsAsTheAPIDrawsThem(t *testing.T) {
 				t.Errorf("says %q, want %q in it", text, c.says)
 			}
 		})
+	}
+}
+
+// Both buttons of the second step send the traits along, and the password goes only
+// where it is wanted.
+func TestSecondStepOfARegistration(t *testing.T) {
+	t.Parallel()
+	page := show(t, golden(t, "two_steps_second", nil))
+	var forms [][]string
+	for _, form := range page.tags("form") {
+		var fields []string
+		for _, e := range form.all(func(e element) bool { return e.has("name") }) {
+			fields = append(fields, e.attr("name")+"="+e.attr("value"))
+		}
+		forms = append(forms, fields)
+	}
+	traits := []string{"csrf_token=bWFza2Vk", "traits.email=ann@example.com", "traits.name.first=", "traits.plan=3", "traits.terms=true"}
+	want := [][]string{slices.Concat(traits, []string{"password=", "method=password"}), slices.Concat(traits, []string{"screen=previous"})}
+	if !slices.EqualFunc(forms, want, slices.Equal) {
+		t.Errorf("forms = %q, want %q", forms, want)
+	}
+	if n := len(page.tags("hr")); n != 0 {
+		t.Errorf("%d lines between the ways, want none: there is one", n)
 	}
 }
 

@@ -26,6 +26,7 @@ type message struct {
 const (
 	linkAccount   = 1010016 // of the whole flow
 	goOnSigningUp = 1040003 // the label of a provider's button
+	goBack        = 1040008 // the label of the button of a second step
 )
 
 func (m message) faulty() bool { return m.Type == "error" }

@@ -78,9 +78,7 @@ func (s *Service) check(in Submit, c credential) (*identity.Identity, error) {
 	if !ok {
 		return nil, fmt.Errorf("check: schema %q is not configured any more", in.Flow.SchemaID)
 	}
-	for _, v := range schema.Check(in.Traits) {
-		messages[v.Node] = append(messages[v.Node], flow.FromViolation(v))
-	}
+	judge(schema, in.Traits, messages)
 	if len(messages) > 0 {
 		return nil, invalid(in, messages)
 	}
@@ -105,6 +103,13 @@ func (s *Service) check(in Submit, c credential) (*identity.Identity, error) {
 		return nil, invalid(in, messages)
 	}
 	return i, nil
+}
+
+// judge adds what is wrong with traits to messages.
+func judge(schema *identity.Schema, traits json.RawMessage, messages map[string][]flow.Message) {
+	for _, v := range schema.Check(traits) {
+		messages[v.Node] = append(messages[v.Node], flow.FromViolation(v))
+	}
 }
 
 // extract fills addresses from the traits and drafts the credential. It tells
@@ -157,9 +162,7 @@ func (s *Service) judgeAgain(i *identity.Identity, in Submit, c credential) erro
 		return fmt.Errorf("hook chose schema %q, which is not configured", i.SchemaID)
 	}
 	messages := map[string][]flow.Message{}
-	for _, v := range schema.Check(i.Traits) {
-		messages[v.Node] = append(messages[v.Node], flow.FromViolation(v))
-	}
+	judge(schema, i.Traits, messages)
 	if len(messages) > 0 {
 		return invalid(in, messages)
 	}
@@ -263,30 +266,7 @@ func (in Submit) submission() webhook.Submission {
 }
 
 func invalid(in Submit, messages map[string][]flow.Message) error {
-	return &flow.Invalid{Form: flow.Form{Values: values(in.Traits), Messages: messages}}
-}
-
-// values flattens traits to node names, such as "traits.name.first".
-func values(traits json.RawMessage) map[string]any {
-	var tree any
-	d := json.NewDecoder(bytes.NewReader(traits))
-	d.UseNumber() // what was entered is shown again as it was
-	if d.Decode(&tree) != nil {
-		return nil
-	}
-	flat := map[string]any{}
-	var walk func(name string, v any)
-	walk = func(name string, v any) {
-		if object, ok := v.(map[string]any); ok {
-			for key, member := range object {
-				walk(name+"."+key, member)
-			}
-			return
-		}
-		flat[name] = v
-	}
-	walk("traits", tree)
-	return flat
+	return &flow.Invalid{Form: flow.Form{Values: Entered(in.Traits), Messages: messages}}
 }
 
 // object gives traits that were left out as the empty object that they count as.

@@ -45,6 +45,7 @@ const another = (digits) => digits.slice(0, 5) + ((Number(digits[5]) + 1) % 10);
 async function register(page, base, address) {
   await page.goto(`${base}/ui/registration`);
   await email(page).fill(address);
+  await press(page, 'Sign up');
   await secret(page).fill(password);
   await press(page, 'Sign up');
   await heading(page, 'Enter your code');

@@ -11,8 +11,9 @@ const newAddress = () => `ada.${randomUUID()}@example.com`;
 const email = (page) => page.getByRole('textbox', { name: 'Email' });
 const secret = (page) => page.locator('input[type=password]');
 const submit = (page) => page.getByRole('button', { name: 'Sign up' });
+const second = (page) => page.getByRole('heading', { level: 1, name: 'Choose how you sign in' }).waitFor();
 
-/** The form opens, is sent, and leads to a page that knows who came. */
+/** The form opens, asks for the password in a second step, and leads to a page that knows who came. */
 async function registers(browser, base) {
   const page = await open(browser);
   const address = newAddress();
@@ -24,8 +25,20 @@ async function registers(browser, base) {
   });
   await look(page, 'registration');
 
-  await check('registering leads to the welcome page', async () => {
+  await check('the address leads to the password', async () => {
     await email(page).pressSequentially(address);
+    assert.equal(await secret(page).count(), 0, 'the password comes later');
+    await submit(page).click();
+    await second(page);
+    assert.match(await page.title(), /^Choose how you sign in/);
+  });
+  await look(page, 'registration-second-step');
+
+  await check('a reload stays there', async () => {
+    await page.reload();
+    await second(page);
+  });
+  await check('registering leads to the welcome page', async () => {
     await secret(page).pressSequentially(password);
     await submit(page).click();
     await page.waitForURL(`${base}/ui/welcome`);
@@ -61,24 +74,31 @@ async function mends(browser, base) {
 
   await check('a bad address is told at the address', async () => {
     await email(page).pressSequentially('not an address');
-    await secret(page).pressSequentially(password);
     await submit(page).click();
     await faulty(page, email(page), /not a valid email/i);
     assert.equal(await email(page).inputValue(), 'not an address');
-    assert.equal(await secret(page).inputValue(), '', 'a password must not come back');
   });
   await look(page, 'registration-bad-address');
 
   await check('a short password is told at the password', async () => {
-    await email(page).fill(address);
+    await email(page).fill(`x${address}`);
+    await submit(page).click();
     await secret(page).pressSequentially('short');
     await submit(page).click();
     await faulty(page, secret(page), /at least \d+ characters/i);
-    assert.equal(await email(page).getAttribute('aria-invalid'), 'false');
-    assert.equal(await email(page).inputValue(), address);
+    assert.equal(await secret(page).inputValue(), '', 'a password must not come back');
   });
   await look(page, 'registration-short-password');
 
+  await check('back leads to what was entered', async () => {
+    await page.getByRole('button', { name: 'Back' }).click();
+    await email(page).waitFor();
+    assert.equal(await email(page).inputValue(), `x${address}`);
+    assert.equal(await page.getByRole('alert').count(), 0, 'what was wrong with the password is of the other step');
+    await email(page).fill(address);
+    await submit(page).click();
+    await second(page);
+  });
   await check('what was mended is accepted', async () => {
     await secret(page).pressSequentially(password);
     await submit(page).click();
@@ -86,6 +106,33 @@ async function mends(browser, base) {
     await signedIn(page, address);
   });
   await quiet(page, 'mending');
+}
+
+/** An address that is taken is told at the end, where it can be changed. */
+async function meetsATakenAddress(browser, base) {
+  const address = newAddress();
+  for (const first of [true, false]) {
+    const page = await open(browser);
+    await page.goto(`${base}/ui/registration`);
+    await email(page).fill(address);
+    await submit(page).click();
+    await secret(page).fill(password);
+    await submit(page).click();
+    if (first) {
+      await signedIn(page, address);
+      continue;
+    }
+    await check('a taken address can be changed', async () => {
+      await page.getByRole('alert').getByText(/is an account with this/).waitFor();
+      assert.equal(await email(page).inputValue(), address);
+      await email(page).fill(newAddress());
+      await submit(page).click();
+      await secret(page).fill(password);
+      await submit(page).click();
+      await page.waitForURL(`${base}/ui/welcome`);
+    });
+    await quiet(page, 'a taken address');
+  }
 }
 
 /** The whole way without a mouse: Enter in a field sends the form. */
@@ -97,6 +144,8 @@ async function withKeyboard(browser, base) {
     await page.keyboard.press('Tab');
     assert.ok(await focused(email(page)), 'the first Tab leads to the first field');
     await page.keyboard.type(address);
+    await page.keyboard.press('Enter');
+    await second(page);
     for (let n = 0; n < 20 && !(await focused(secret(page))); n++) await page.keyboard.press('Tab');
     await page.keyboard.type(password);
     await page.keyboard.press('Enter');
@@ -141,6 +190,7 @@ async function errors(browser, base) {
 await main(async (browser, base) => {
   await registers(browser, base);
   await mends(browser, base);
+  await meetsATakenAddress(browser, base);
   await withKeyboard(browser, base);
   await withoutCookies(browser, base);
   await errors(browser, base);

@@ -101,6 +101,7 @@ async function links(browser, base) {
   const address = newAddress();
   await first.goto(`${base}/ui/registration`);
   await email(first).fill(address);
+  await press(first, 'Sign up');
   await secret(first).fill(password);
   await press(first, 'Sign up');
   await signedIn(first, address);
@@ -136,6 +137,7 @@ async function changesSettings(browser, base) {
   });
   await page.goto(`${base}/ui/registration`);
   await email(page).fill(address);
+  await press(page, 'Sign up');
   await secret(page).fill(password);
   await press(page, 'Sign up');
   await signedIn(page, address);

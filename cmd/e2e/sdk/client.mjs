@@ -102,6 +102,39 @@ export const registration = (flow, address, csrf_token) => ({
   flow, updateRegistrationFlowBody: { method: 'password', password, traits: { email: address }, csrf_token },
 });
 
+/** The first of two steps, or with the screen "previous" back to it. */
+export const profile = (flow, address, csrf_token, screen) => ({
+  flow, updateRegistrationFlowBody: { method: 'profile', traits: { email: address }, csrf_token, screen },
+});
+
+/** Wants the second step with these traits hidden in it. */
+export function isSecondStep(flow, address) {
+  const nodes = whole('RegistrationFlow', flow).ui.nodes.map(({ attributes }) => attributes);
+  const email = nodes.find(({ name }) => name === 'traits.email');
+  assert.deepEqual([email.type, email.value], ['hidden', address]);
+  assert(nodes.some(({ name, value }) => name === 'method' && value === 'password'));
+  assert(nodes.some(({ name, value }) => name === 'screen' && value === 'previous'));
+  hasMessage(flow.ui, 1040009);
+}
+
+/** Goes through the two steps, back once, and gives what the end answers. */
+export async function goesInTwoSteps(client, begun, address, token) {
+  const step = async (...form) => refused(client.updateRegistrationFlow(profile(begun.id, ...form)), 400);
+  assert(!begun.ui.nodes.some(({ attributes }) => attributes.name === 'password'));
+  hasMessage((await step('no address', token)).ui, 4000040);
+  isSecondStep(await step(address, token), address);
+  isSecondStep(await client.getRegistrationFlow({ id: begun.id }), address);
+  const back = whole('RegistrationFlow', await step(address, token, 'previous'));
+  const email = back.ui.nodes.find(({ attributes }) => attributes.name === 'traits.email').attributes;
+  assert.deepEqual([email.type, email.value], ['email', address]);
+  isSecondStep(await step(address, token, 'credential-selection'), address);
+  const { updateRegistrationFlowBody: weak, flow } = registration(begun.id, address, token);
+  const refusal = await refused(client.updateRegistrationFlow({ flow, updateRegistrationFlowBody: { ...weak, password: 'short' } }), 400);
+  isSecondStep(refusal, address);
+  hasMessage(refusal.ui, 4000032);
+  return client.updateRegistrationFlow(registration(begun.id, address, token));
+}
+
 /** The form of somebody who comes back. */
 export const login = (flow, address, csrf_token) => ({
   flow, updateLoginFlowBody: { method: 'password', identifier: address, password, csrf_token },

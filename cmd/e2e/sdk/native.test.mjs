@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, hasMessage, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, provider, refused,
-  refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
+  atProvider, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere,
+  offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole,
+  withAccount,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -29,6 +30,19 @@ test('native registration', async () => {
   assert.equal(token.ory_session_token, made.session_token);
 
   const other = await app.createNativeRegistrationFlow();
+  hasMessage((await refused(app.updateRegistrationFlow(registration(other.id, address)), 400)).ui, 4000007);
+});
+
+test('native two steps', async () => {
+  const app = newApp();
+  const address = newAddress();
+  const made = await goesInTwoSteps(app, await app.createNativeRegistrationFlow(), address);
+  assert.equal(whole('Identity', made.identity).traits.email, address);
+  assert.equal((await app.toSession({ xSessionToken: made.session_token })).id, made.session.id);
+
+  const other = await app.createNativeRegistrationFlow();
+  const taken = await refused(app.updateRegistrationFlow(profile(other.id, address)), 400);
+  isSecondStep(taken, address); // nobody is told yet
   hasMessage((await refused(app.updateRegistrationFlow(registration(other.id, address)), 400)).ui, 4000007);
 });
 

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { handleContinueWith, isRedirectBrowserTo, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, csrf, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers, provider, refused,
-  refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
+  atProvider, comesBack, csrf, goesInTwoSteps, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers,
+  profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
   withToken,
 } from './client.mjs';
 
@@ -30,6 +30,16 @@ test('spa registration', async () => {
   whole('VerificationFlow', await script.getVerificationFlow({ id: verification.flow.id }));
   assert.equal((await script.toSession()).id, made.session.id);
   await refusedAs(script.createBrowserRegistrationFlow(), 400, 'session_already_available');
+});
+
+test('spa two steps', async () => {
+  const script = newScript();
+  const address = newAddress();
+  const begun = await script.createBrowserRegistrationFlow();
+  await refusedAs(script.updateRegistrationFlow(profile(begun.id, address)), 403, 'security_csrf_violation');
+  const made = await goesInTwoSteps(script, begun, address, csrf(begun.ui));
+  assert.equal(made.session_token, undefined);
+  assert.equal((await script.toSession()).identity.traits.email, address);
 });
 
 test('spa social sign-in', async () => {

@@ -133,8 +133,8 @@ func TestLiveKnowsTheProvidersInForce(t *testing.T) {
 	if s.OIDCRedirectBase != "https://id.example.org/" || s.Login.MethodReturnURLs["oidc"] != "https://app.example.org/in" || s.Registration.MethodReturnURLs["oidc"] != "https://app.example.org/new" {
 		t.Errorf("settings = %q, %v, %v; want the configured ones", s.OIDCRedirectBase, s.Login.MethodReturnURLs, s.Registration.MethodReturnURLs)
 	}
-	if want := []string{"password", "oidc"}; !slices.Equal(s.Login.Methods, want) || !slices.Equal(s.Registration.Methods, want) {
-		t.Errorf("methods = %v, %v, want %v", s.Login.Methods, s.Registration.Methods, want)
+	if want := []string{"password", "oidc"}; !slices.Equal(s.Login.Methods, want) || !slices.Equal(s.Registration.Methods, append(want, "profile")) {
+		t.Errorf("methods = %v, %v, want %v, and profile for a registration in two steps", s.Login.Methods, s.Registration.Methods, want)
 	}
 	reconfigure(t, p, nil)
 	if _, ok := p.live.now().providers.Provider("sso"); ok || len(p.live.now().providers.Providers()) > 0 {

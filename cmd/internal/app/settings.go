@@ -25,7 +25,7 @@ func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 			Enabled:          flows.Registration.Enabled,
 			Lifespan:         flows.Registration.Lifespan,
 			URL:              cfg.RegistrationURL(),
-			Methods:          cfg.Methods(),
+			Methods:          cfg.RegistrationMethods(),
 			ReturnURL:        flows.Registration.After.DefaultBrowserReturnURL,
 			MethodReturnURLs: cfg.MethodReturnURLs(),
 		},

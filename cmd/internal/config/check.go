@@ -97,7 +97,7 @@ func notInToken(r rune) bool {
 func (l *loader) checkSelfService(c *Config) {
 	s := &c.SelfService
 	r := &s.Flows.Registration
-	l.oneOf(registration+".style", r.Style, "unified", "profile_first")
+	l.oneOf(registration+".style", r.Style, styles...)
 	l.atLeast(registration+".lifespan", r.Lifespan, time.Second)
 	l.checkURL(registration+".ui_url", r.UIURL, pageURL)
 	l.checkURL("selfservice.flows.error.ui_url", s.Flows.Error.UIURL, pageURL)

@@ -263,9 +263,10 @@ type Registration struct {
 	Enabled  bool          `yaml:"enabled"`
 	UIURL    string        `yaml:"ui_url"`
 	Lifespan time.Duration `yaml:"lifespan"`
-	// Style is unified, or profile_first, which is answered in one step too.
+	// Style is unified, which asks for everything at once, or profile_first, which
+	// asks for the password in a second step.
 	Style string `yaml:"style"`
-	// EnableLegacyOneStep is the older name of unified, and wins.
+	// EnableLegacyOneStep is the older name of unified, and counts over Style.
 	EnableLegacyOneStep bool `yaml:"enable_legacy_one_step"`
 	Before              struct {
 		Hooks []Hook `yaml:"hooks"`

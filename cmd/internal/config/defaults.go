@@ -43,7 +43,7 @@ func defaults() map[string]any {
 		passwordConfig + ".identifier_similarity_check_enabled": true,
 		registration + ".enabled":                               true,
 		registration + ".lifespan":                              "1h",
-		registration + ".style":                                 "profile_first",
+		registration + ".style":                                 styles[0],
 		registration + ".after.oidc.auto_session":               true,
 		login + ".lifespan":                                     "1h",
 		login + ".style":                                        "unified",
@@ -91,7 +91,6 @@ func builtIn(mails bool) map[string]any {
 	}
 	return map[string]any{
 		schemaList:                []any{map[string]any{"id": "default", "url": builtInSchema}},
-		registration + ".style":   "unified",
 		verification + ".enabled": mails,
 		recovery + ".enabled":     mails,
 		passwordHooks:             hooks,

@@ -21,6 +21,27 @@ func (c *Config) Methods() (methods []string) {
 	return methods
 }
 
+// styles are those of a registration, the default first.
+var styles = []string{"profile_first", "unified"}
+
+// style is the one that counts.
+func (r *Registration) style() string {
+	if r.EnableLegacyOneStep {
+		return styles[1]
+	}
+	return r.Style
+}
+
+// RegistrationMethods are the enabled methods of the registration flow: in two steps
+// the profile is one, where a password is what the second step asks for.
+func (c *Config) RegistrationMethods() []string {
+	methods := c.Methods()
+	if c.SelfService.Flows.Registration.style() == styles[0] && c.SelfService.Methods.Password.Enabled {
+		methods = append(methods, "profile")
+	}
+	return methods
+}
+
 // Mitigate tells whether protected mode is on.
 func (c *Config) Mitigate() bool { return c.Security.AccountEnumeration.Mitigate }
 

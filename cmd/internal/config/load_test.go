@@ -13,6 +13,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/hook"
+	"github.com/usher-auth/usher/services/override"
 )
 
 // noEnv keeps the variables of the machine out.
@@ -111,8 +112,8 @@ serve: {public: {base_url: "https://id.example.org/"}}
 	if !c.Cookies.Secure || c.Dev {
 		t.Errorf("Secure %t, Dev %t; want production", c.Cookies.Secure, c.Dev)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "one step") {
-		t.Errorf("warnings = %v, want one about profile_first", warnings)
+	if len(warnings) != 0 {
+		t.Errorf("warnings = %v, want none", warnings)
 	}
 }
 
@@ -320,6 +321,49 @@ func TestMethods(t *testing.T) {
 	c, _ = load(t, config.Options{Overrides: map[string]any{"selfservice.methods.password.enabled": false}})
 	if got := c.Methods(); len(got) != 0 {
 		t.Errorf("Methods with password off = %v, want none", got)
+	}
+}
+
+func TestStepsOfRegistration(t *testing.T) {
+	t.Parallel()
+	const style, legacy = "selfservice.flows.registration.style", "selfservice.flows.registration.enable_legacy_one_step"
+	for _, tt := range []struct {
+		keys map[string]any
+		two  bool
+	}{
+		{nil, true},
+		{map[string]any{style: "profile_first"}, true},
+		{map[string]any{style: "unified"}, false},
+		{map[string]any{legacy: true}, false},
+		{map[string]any{style: "profile_first", legacy: true}, false},
+		{map[string]any{style: "unified", legacy: false}, false},
+		{map[string]any{"selfservice.methods.password.enabled": false}, false},
+	} {
+		c, _ := load(t, config.Options{Overrides: tt.keys})
+		if got := c.RegistrationMethods(); slices.Contains(got, "profile") != tt.two {
+			t.Errorf("RegistrationMethods with %v = %v, want profile: %v", tt.keys, got, tt.two)
+		}
+		if slices.Contains(c.Methods(), "profile") {
+			t.Errorf("Methods with %v = %v, want no profile: nobody signs in with it", tt.keys, c.Methods())
+		}
+	}
+}
+
+// What an operator has saved counts over the older name in the file.
+func TestSavedStyle(t *testing.T) {
+	t.Parallel()
+	const style, legacy = "selfservice.flows.registration.style", "selfservice.flows.registration.enable_legacy_one_step"
+	base, _ := load(t, config.Options{Overrides: map[string]any{legacy: true}})
+	shown := func(c *config.Config) any {
+		states := c.Settings(nil)
+		return states[slices.IndexFunc(states, func(s override.State) bool { return s.Name == style })].Value
+	}
+	if got := shown(base); got != "unified" {
+		t.Errorf("style with %s = %v, want unified", legacy, got)
+	}
+	c, _, err := base.With(override.Values{style: "profile_first"})
+	if err != nil || shown(c) != "profile_first" || !slices.Contains(c.RegistrationMethods(), "profile") {
+		t.Errorf("style that was saved = %v with methods %v, %v, want profile_first", shown(c), c.RegistrationMethods(), err)
 	}
 }
 

@@ -73,6 +73,18 @@ var saveables = []saveable{
 	},
 	onOff(registration+".enabled", "Registration", "Off: nobody can register, and those who have an account sign in as before.",
 		func(c *Config) *bool { return &c.SelfService.Flows.Registration.Enabled }),
+	{
+		Setting: override.Setting{
+			Name: registration + ".style", Kind: override.Choice, Choices: styles,
+			Label: "The registration form",
+			Help:  "profile_first: it asks for the person, then for the password. unified: for both at once.",
+		},
+		value: func(c *Config) any { return c.SelfService.Flows.Registration.style() },
+		apply: func(o *overlay, v any) {
+			r := &o.SelfService.Flows.Registration
+			r.Style, r.EnableLegacyOneStep = v.(string), false // or that would count
+		},
+	},
 	onOff(verification+".enabled", "Verification of addresses", "People prove that an address is theirs by a code in a mail.",
 		func(c *Config) *bool { return &c.SelfService.Flows.Verification.Enabled }),
 	lasting("session.lifespan", "A session lasts", "From now on; sessions that there are keep their end.", session.MaxLifespan,

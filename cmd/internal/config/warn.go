@@ -18,9 +18,6 @@ func (l *loader) warnAll(c *Config) {
 	if !l.given.Exists(mitigate) {
 		l.warn(mitigate, "not set, so it is false: protected mode is not built yet; write false to accept that")
 	}
-	if r := &c.SelfService.Flows.Registration; r.Style == "profile_first" && !r.EnableLegacyOneStep {
-		l.warn(registration+".style", "profile_first is answered in one step, as unified is: two steps are not built yet")
-	}
 	if !c.SelfService.Flows.Verification.Enabled {
 		for _, list := range c.hookLists() {
 			for i, h := range list.hooks {

@@ -48,7 +48,7 @@ func TestDocument(t *testing.T) {
 // the contract says so.
 var accepted = []string{
 	"updateRegistrationFlowWithPasswordMethod", "registrationForm", "updateLoginFlowWithPasswordMethod", "loginForm",
-	"updateRegistrationFlowWithOidcMethod", "updateLoginFlowWithOidcMethod", "upstreamParameters", "updateSettingsFlowBody", "settingsForm",
+	"updateRegistrationFlowWithOidcMethod", "updateRegistrationFlowWithProfileMethod", "updateLoginFlowWithOidcMethod", "upstreamParameters", "updateSettingsFlowBody", "settingsForm",
 	"updateVerificationFlowWithCodeMethod", "verificationForm", "performNativeLogoutBody", "jsonPatch",
 }
 

@@ -1,0 +1,52 @@
+package registration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/usher-auth/usher/services/flow"
+)
+
+// Judge judges the traits of a submit by the schema, as [Service.Register] would:
+// the first of two steps. What a person can mend is a [*flow.Invalid]. It reads no
+// store and asks no hook, so nobody learns from it whether an identifier is taken.
+func (s *Service) Judge(in Submit) error {
+	schema, ok := s.Schemas.Schema(in.Flow.SchemaID)
+	if !ok {
+		return fmt.Errorf("judge traits: schema %q is not configured any more", in.Flow.SchemaID)
+	}
+	messages := map[string][]flow.Message{}
+	judge(schema, in.Traits, messages)
+	if len(messages) > 0 {
+		return invalid(in, messages)
+	}
+	if _, identifiers := schema.Extract(object(in.Traits)); len(identifiers) == 0 {
+		return invalid(in, map[string][]flow.Message{"": {flow.NoIdentifier()}})
+	}
+	return nil
+}
+
+// Entered gives traits as a form shows them: by the names of its nodes, such as
+// "traits.name.first".
+func Entered(traits json.RawMessage) map[string]any {
+	var tree any
+	d := json.NewDecoder(bytes.NewReader(traits))
+	d.UseNumber() // what was entered is shown again as it was
+	if d.Decode(&tree) != nil {
+		return nil
+	}
+	flat := map[string]any{}
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		if object, ok := v.(map[string]any); ok {
+			for key, member := range object {
+				walk(name+"."+key, member)
+			}
+			return
+		}
+		flat[name] = v
+	}
+	walk("traits", tree)
+	return flat
+}
