@@ -13,8 +13,10 @@ type Options struct {
 	Action string
 	// CSRF is the masked token; empty for api flows, which show an empty node.
 	CSRF string
-	// Password and Code say that the method is on.
-	Password, Code bool
+	// Password, Code and Profile say that the method is on.
+	Password, Code, Profile bool
+	// Traits are what is stored, by the names of nodes, for settings.
+	Traits map[string]any
 	// Providers are those that people may sign in with.
 	Providers []Provider
 	// Linked are those whose accounts are linked and may be removed, for settings:
@@ -28,8 +30,8 @@ type Options struct {
 
 // Render gives what f shows by its kind and state, and each message at its
 // node. A message for any other node that is not there is said of the whole
-// flow. The fields are those of the flow's identity schema, in its order; a
-// verification and settings show none. No password is ever shown. A login with a link says
+// flow. The fields are those of the identity schema, in its order; a verification
+// shows none. No password is ever shown. A login with a link says
 // so beside whatever else it says.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
@@ -41,7 +43,7 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 	case Verification:
 		state = ui.verification(f, o)
 	case Settings:
-		state = ui.settings(f, o)
+		state = ui.settings(f, fields, o)
 	default:
 		ui.registration(f, fields, o)
 	}
