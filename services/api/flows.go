@@ -164,6 +164,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 		Action:   x.settings.public + route(f.Kind) + "?flow=" + f.ID.String(),
 		Password: slices.Contains(settings.Methods, "password"),
 		Code:     slices.Contains(settings.Methods, "code"),
+		Profile:  slices.Contains(settings.Methods, methodProfile),
 		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
 	}
 	if slices.Contains(settings.Methods, identity.MethodOIDC) {
@@ -182,6 +183,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 			return flow.View{}, fmt.Errorf("whose settings: %w", err)
 		}
 		s.accounts(x, f, i, &o)
+		fields = x.profile(i, &o)
 		whose = &flow.SettingsView{Identity: x.settings.viewIdentity(i)}
 	}
 	view := flow.NewView(f, flow.Render(f, fields, o))

@@ -41,7 +41,6 @@ type Options struct {
 // Pages.
 type PublicOptions struct {
 	Flows       Flows
-	Linker      Linker
 	OwnSessions OwnSessions
 	Finder      Finder
 	Errors      Errors
@@ -125,6 +124,7 @@ type InForce struct {
 	Registration Registrar
 	Login        Authenticator
 	Verification Verifier
+	Changes      Changer
 	// Providers are those that people may sign in with.
 	Providers     Providers
 	Administrator Administrator

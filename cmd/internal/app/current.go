@@ -19,6 +19,7 @@ import (
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -51,12 +52,14 @@ type foundation struct {
 	ledger         session.Ledger
 	logins         login.Store
 	verifications  verification.Store
+	changes        settings.Store
 	messages       courier.Store
 	sessions       session.Issuer
 	workers        answers
 	log            *slog.Logger
 	observe        func(context.Context, registration.Outcome)
 	observeLogin   func(login.Outcome)
+	observeChange  func(settings.Outcome)
 	observeMail    func(outcome string)
 	failedLogins   *login.Failures
 	trouble        func(error)
@@ -158,6 +161,7 @@ func (c *current) useCases(f foundation) {
 		Registration:  c.registration,
 		Login:         c.login,
 		Verification:  c.verification,
+		Changes:       c.changes(f),
 		Providers:     c.providers,
 		Administrator: c.admin,
 	}
@@ -188,6 +192,7 @@ func (p *process) compile(cfg *config.Config) error {
 		ledger:         p.store,
 		logins:         p.store,
 		verifications:  crashVerifications(p.store),
+		changes:        crashChanges(p.store),
 		messages:       crashMessages(p.store),
 		sessions:       p.issuer,
 		workers:        p.answers,
@@ -195,6 +200,7 @@ func (p *process) compile(cfg *config.Config) error {
 		observe:        p.metrics.registration,
 		observeMail:    p.metrics.mail,
 		observeLogin:   p.observeLogin,
+		observeChange:  p.metrics.setting,
 		failedLogins:   &p.failedLogins,
 		trouble:        p.trouble,
 	}, former)

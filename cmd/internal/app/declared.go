@@ -52,5 +52,8 @@ func backgroundTypes(cfg *config.Config) map[string][]string {
 		add(hook.CompileLogin(method, cfg.LoginLists(method)).Background, events.LoginSucceeded{})
 	}
 	add(hook.CompileVerification(cfg.VerificationHooks()).Background, events.AddressVerified{})
+	for _, method := range cfg.SettingsMethods() {
+		add(hook.CompileSettings(method, cfg.SettingsLists(method)).Background, events.IdentityUpdated{})
+	}
 	return types
 }

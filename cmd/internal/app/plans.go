@@ -62,6 +62,9 @@ func PlansOf(cfg *config.Config) Plans {
 	if cfg.SelfService.Flows.Verification.Enabled {
 		p.add(flow.Verification, "code", hook.CompileVerification(cfg.VerificationHooks()).Rows())
 	}
+	for _, method := range cfg.SettingsMethods() {
+		p.add(flow.Settings, method, hook.CompileSettings(method, cfg.SettingsLists(method)).Rows())
+	}
 	return p
 }
 

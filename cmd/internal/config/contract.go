@@ -44,11 +44,10 @@ var contract = []struct {
 	{"selfservice.flows.recovery", []string{"enabled", "before.hooks", "after.hooks"}, refused},
 	{"selfservice.flows.recovery", []string{"use", "ui_url", "lifespan", "notify_unknown_recipients", "after.default_browser_return_url"}, pending},
 	{settings, []string{"before.hooks"}, refused},
-	{settings + ".after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{settings + ".after", methodURLs("password", "profile", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{settings + ".after", []string{"webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{settings + ".after", methodURLs("webauthn", "passkey", "totp", "lookup_secret"), pending},
 
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
-	{"selfservice.methods.profile", []string{"enabled"}, pending},
 	{"selfservice.methods.code", []string{"passwordless_enabled", "mfa_enabled"}, refused},
 	{"selfservice.methods.link", []string{"enabled"}, refused},
 	{"selfservice.methods.link.config", []string{"lifespan", "base_url"}, pending},

@@ -78,6 +78,12 @@ func (c *Config) SettingsURL() string {
 
 // SettingsMethods are the enabled methods of the settings flow.
 func (c *Config) SettingsMethods() (methods []string) {
+	if c.SelfService.Methods.Profile.Enabled {
+		methods = append(methods, "profile")
+	}
+	if c.SelfService.Methods.Password.Enabled {
+		methods = append(methods, "password")
+	}
 	if c.SelfService.Methods.OIDC.signsIn() {
 		methods = append(methods, "oidc")
 	}
@@ -87,7 +93,13 @@ func (c *Config) SettingsMethods() (methods []string) {
 // SettingsMethodReturnURLs are where browsers go at the end of the settings flow, by
 // method, where that is configured.
 func (c *Config) SettingsMethodReturnURLs() map[string]string {
-	return byMethod("", c.SelfService.Flows.Settings.After.OIDC.DefaultBrowserReturnURL)
+	urls := map[string]string{}
+	for method, after := range c.settingsMethods() {
+		if after.DefaultBrowserReturnURL != "" {
+			urls[method] = after.DefaultBrowserReturnURL
+		}
+	}
+	return urls
 }
 
 // ErrorURL is the page that shows an error.
