@@ -4,9 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere,
-  offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole,
-  withAccount,
+  atProvider, changesPassword, changesProfile, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -83,6 +81,22 @@ test('native settings', async () => {
   const done = whole('SettingsFlow', await submit({ unlink: provider }));
   assert.equal(done.state, 'success');
   assert(!offers(done.ui, 'unlink'));
+});
+
+test('native settings profile', async () => {
+  const app = newApp();
+  const { session_token: xSessionToken } = await signIn((await newVerified()).address);
+  const begun = await app.createNativeSettingsFlow({ xSessionToken });
+  await changesProfile(app, begun, (body) => app.updateSettingsFlow({ xSessionToken, ...setting(begun.id, body) }));
+});
+
+test('native settings password', async () => {
+  const app = newApp();
+  const { address } = await newVerified();
+  const { session_token: xSessionToken } = await signIn(address);
+  const begun = await app.createNativeSettingsFlow({ xSessionToken });
+  await changesPassword(address, (body) => app.updateSettingsFlow({ xSessionToken, ...setting(begun.id, body) }));
+  await app.toSession({ xSessionToken });
 });
 
 test('native login', async () => {

@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { handleContinueWith, isRedirectBrowserTo, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, csrf, goesInTwoSteps, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers,
-  profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
+  atProvider, changesPassword, changesProfile, comesBack, csrf, goesInTwoSteps, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
   withToken,
 } from './client.mjs';
 
@@ -67,6 +66,22 @@ test('spa settings', async () => {
   assert.equal(done.state, 'success');
   assert.deepEqual(done.continue_with.map((item) => item.action), ['redirect_browser_to']);
   assert(offers(done.ui, 'link'));
+});
+
+test('spa settings profile', async () => {
+  const script = newScript();
+  await signInScript(script, (await newVerified()).address);
+  const begun = await script.createBrowserSettingsFlow();
+  await changesProfile(script, begun, (body) => script.updateSettingsFlow(setting(begun.id, body), withToken(begun.ui)));
+});
+
+test('spa settings password', async () => {
+  const script = newScript();
+  const { address } = await newVerified();
+  await signInScript(script, address);
+  const begun = await script.createBrowserSettingsFlow();
+  await changesPassword(address, (body) => script.updateSettingsFlow(setting(begun.id, body), withToken(begun.ui)));
+  await script.toSession();
 });
 
 test('spa login', async () => {
