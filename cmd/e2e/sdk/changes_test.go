@@ -12,7 +12,7 @@ import (
 const otherPassword = "another long secret 8"
 
 // profile and newPassword are forms of settings; token is nil in an app.
-func profile(address string, token *string) client.UpdateSettingsFlowBody {
+func newTraits(address string, token *string) client.UpdateSettingsFlowBody {
 	body := client.NewUpdateSettingsFlowWithProfileMethod("profile", map[string]any{"email": address})
 	body.CsrfToken = token
 	return client.UpdateSettingsFlowWithProfileMethodAsUpdateSettingsFlowBody(body)
@@ -37,14 +37,14 @@ func inForm(ui client.UiContainer, name string) any {
 // changesProfile wants an address to be judged, changed and verified.
 func changesProfile(t *testing.T, api client.FrontendAPI, begun *client.SettingsFlow, token *string, submit func(client.UpdateSettingsFlowBody) called[*client.SettingsFlow]) {
 	t.Helper()
-	wrong := refused[client.SettingsFlow](t, submit(profile("nobody", token)), http.StatusBadRequest)
+	wrong := refused[client.SettingsFlow](t, submit(newTraits("nobody", token)), http.StatusBadRequest)
 	hasMessage(t, wrong.Ui, 4000040)
 	equal(t, "what was entered", inForm(wrong.Ui, "traits.email"), any("nobody"))
 	taken, _ := newVerified(t)
-	hasMessage(t, refused[client.SettingsFlow](t, submit(profile(taken, token)), http.StatusBadRequest).Ui, 4000007)
+	hasMessage(t, refused[client.SettingsFlow](t, submit(newTraits(taken, token)), http.StatusBadRequest).Ui, 4000007)
 
 	address := newAddress()
-	changed := submit(profile(address, token)).ok(t, http.StatusOK)
+	changed := submit(newTraits(address, token)).ok(t, http.StatusOK)
 	equal(t, "state", string(changed.State), "success")
 	hasMessage(t, changed.Ui, 1050001)
 	equal(t, "address in the form", inForm(changed.Ui, "traits.email"), any(address))

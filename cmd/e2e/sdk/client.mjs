@@ -285,6 +285,18 @@ export async function verifies(api, begun, address, csrf_token) {
   whole('VerificationFlow', await api.getVerificationFlow({ id: over.use_flow_id }));
 }
 
+/** Goes through a recovery to its end, and gives what comes next. */
+export async function recovers(api, begun, address, csrf_token) {
+  const submit = (body) => api.updateRecoveryFlow({ flow: begun.id, updateRecoveryFlowBody: { method: 'code', csrf_token, ...body } });
+  assert.equal(whole('RecoveryFlow', await api.getRecoveryFlow({ id: begun.id })).type, begun.type);
+  hasMessage((await submit({ email: address })).ui, 1060003);
+  const code = await mailedCode(address, begun.id);
+  hasMessage((await submit({ code: code === '000000' ? '000001' : '000000' })).ui, 4060006);
+  const passed = whole('RecoveryFlow', await submit({ code }));
+  assert.equal(passed.state, 'passed_challenge');
+  return passed.continue_with;
+}
+
 /**
  * Signs in three times more and ends these sessions again; `as` says who asks:
  * a session token in an app, nothing in a script.

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
+import { isSetOrySessionToken, isShowSettingsUi, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, changesPassword, changesProfile, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
+  atProvider, changesPassword, changesProfile, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, profile, provider, recovers, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -135,6 +135,17 @@ test('native login gate', async () => {
   const code = await mailedCode(address, next.flow.id);
   await app.updateVerificationFlow({ flow: next.flow.id, updateVerificationFlowBody: { method: 'code', code } });
   assert.equal((await signIn(address)).session.identity.verifiable_addresses[0].verified, true);
+});
+
+test('native recovery', async () => {
+  const app = newApp();
+  const address = newAddress();
+  await register(address);
+  const [token, settings] = await recovers(app, whole('RecoveryFlow', await app.createNativeRecoveryFlow()), address);
+  assert(isSetOrySessionToken(token));
+  assert(isShowSettingsUi(settings));
+  const flow = await app.getSettingsFlow({ id: settings.flow.id, xSessionToken: token.ory_session_token });
+  hasMessage(whole('SettingsFlow', flow).ui, 1060001);
 });
 
 test('native verification', async () => {
