@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,7 @@ type foundation struct {
 	logins          login.Store
 	verifications   verification.Store
 	recoveries      recovery.Store
+	handOuts        admin.Recoveries
 	messages        courier.Store
 	sessions        session.Issuer
 	workers         answers
@@ -170,6 +172,10 @@ func (c *current) useCases(f foundation) {
 		Sessions:       f.ledger,
 		Lifespan:       cfg.Session.Lifespan,
 		EarliestExtend: cfg.Session.EarliestPossibleExtend,
+		Recoveries:     f.handOuts,
+		CodeLifespan:   cfg.SelfService.Methods.Code.Config.Lifespan,
+		LinkLifespan:   cfg.SelfService.Methods.Link.Config.Lifespan,
+		LinkURL:        cmp.Or(cfg.SelfService.Methods.Link.Config.BaseURL, cfg.PublicURL()),
 		Now:            time.Now,
 	}
 	c.api = api.InForce{
@@ -210,6 +216,7 @@ func (p *process) compile(cfg *config.Config) error {
 		logins:          p.store,
 		verifications:   crashVerifications(p.store),
 		recoveries:      crashRecoveries(p.store),
+		handOuts:        p.store,
 		messages:        crashMessages(p.store),
 		sessions:        p.issuer,
 		workers:         p.answers,
