@@ -41,8 +41,8 @@ func (SessionIssued) EventType() string { return "session.issued" }
 type SessionRevoked struct {
 	SessionID  string `json:"session_id"`
 	IdentityID string `json:"identity_id"`
-	// Reason is "replaced", "logout", "login" (by another one), "user", "admin",
-	// "deactivated", or "recovery".
+	// Reason is "replaced", "logout", "login" (by another one), "user", "password"
+	// (which was changed by another one), "admin", "deactivated", or "recovery".
 	Reason string `json:"reason"`
 }
 

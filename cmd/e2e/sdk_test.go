@@ -39,7 +39,9 @@ func useBySDKs(t *testing.T, shape string) {
 	t.Helper()
 	tap, p := newTap(t), newProvider(t)
 	s := newSystem(t, shape, merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
-		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},
+		"serve":         settings{"public": settings{"base_url": tap.public.URL + "/"}},
+		"selfservice":   settings{"flows": settings{"recovery": settings{"enabled": true}}},
+		"feature_flags": settings{"use_continue_with_transitions": true}, // as the newest SDKs expect
 	}))
 	tap.connect(s)
 	table := sdkTable(t)

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 )
 
 func (w *world) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
@@ -36,6 +37,41 @@ func (w *world) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*ide
 	w.identities[id] = change.Identity
 	w.told = append(w.told, change.Updated(2))
 	return w.broken
+}
+
+func (w *world) ChangeIdentity(ctx context.Context, id, by uuid.UUID, decide func(*identity.Identity, *session.Session) (*settings.Change, error)) error {
+	var made *settings.Change
+	err := w.UpdateIdentity(ctx, id, func(stored *identity.Identity) (*identity.Change, error) {
+		var current *session.Session
+		for _, who := range w.sessions {
+			if who.Session.ID == by {
+				current = who.Session
+			}
+		}
+		var err error
+		if made, err = decide(stored, current); made == nil || err != nil {
+			return nil, err
+		}
+		return &made.Change, nil
+	})
+	defer w.lock()()
+	if err != nil || made == nil {
+		return err
+	}
+	w.told = append(w.told, made.Requested...)
+	for _, who := range w.sessions {
+		switch {
+		case who.Session.IdentityID != id:
+		case who.Session.ID == made.Kept:
+			who.Session.Epoch = made.Identity.Epoch
+		case made.Revoked != nil:
+			who.Session.Revoked = true
+		}
+		if who.Session.IdentityID == id {
+			who.Identity = made.Identity
+		}
+	}
+	return nil
 }
 
 func (w *world) DeleteIdentity(_ context.Context, id uuid.UUID, d admin.Deletion) error {

@@ -196,6 +196,7 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 			return flow.View{}, fmt.Errorf("whose settings: %w", err)
 		}
 		s.accounts(x, f, i, &o)
+		fields = x.profile(i, &o)
 		whose = &flow.SettingsView{Identity: x.settings.viewIdentity(i)}
 	}
 	view := flow.NewView(f, flow.Render(f, fields, o))

@@ -41,7 +41,6 @@ type Options struct {
 // Pages.
 type PublicOptions struct {
 	Flows       Flows
-	Linker      Linker
 	OwnSessions OwnSessions
 	Finder      Finder
 	Errors      Errors
@@ -126,6 +125,7 @@ type InForce struct {
 	Login        Authenticator
 	Verification Verifier
 	Recovery     Recoverer
+	Changes      Changer
 	// Providers are those that people may sign in with.
 	Providers     Providers
 	Administrator Administrator

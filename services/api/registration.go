@@ -180,9 +180,14 @@ func (x *exchange) traits(f *flow.Flow, in submission) (json.RawMessage, error) 
 	if in.form == nil {
 		return in.traits, nil
 	}
-	schema, ok := x.Schemas.Schema(f.SchemaID)
+	return x.coerced(f.SchemaID, in)
+}
+
+// coerced are the traits of a submit that came as a form.
+func (x *exchange) coerced(schemaID string, in submission) (json.RawMessage, error) {
+	schema, ok := x.Schemas.Schema(schemaID)
 	if !ok {
-		return nil, fmt.Errorf("submit: schema %q is not configured any more", f.SchemaID)
+		return nil, fmt.Errorf("submit: schema %q is not configured any more", schemaID)
 	}
 	traits, err := schema.Coerce(in.form)
 	if err != nil {

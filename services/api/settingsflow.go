@@ -12,13 +12,18 @@ import (
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
 )
 
-// Linker changes which accounts at providers a person signs in with, see
-// [settings.Service].
-type Linker interface {
+// Changer changes settings of a person, see [settings.Service].
+type Changer interface {
+	// Profile puts traits in the place of those that are stored, or gives
+	// [settings.ErrNotFresh].
+	Profile(ctx context.Context, in settings.Submit, traits json.RawMessage) (*settings.Result, error)
+	// SetPassword puts a password in the place of the one that is stored, if any.
+	SetPassword(ctx context.Context, in settings.Submit, p password.Plain) (*settings.Result, error)
 	// Link adds an account that its provider has proven.
 	Link(ctx context.Context, in settings.Submit, a identity.Account) error
 	// Unlink removes the accounts at a provider, or gives [settings.ErrNotLinked].
@@ -42,8 +47,9 @@ func (s *Server) initSettings(x *exchange, t flow.Type) error {
 // submitSettings is the way of a submit, in the contract's order:
 //
 //	flow → signed in? → theirs? → over? → body → method → header rule or CSRF
+//	→ profile: use case, which says what needs a fresh session
 //	→ fresh? → link: to the provider
-//	         → unlink: use case
+//	         → unlink, password: use case
 func (s *Server) submitSettings(x *exchange) error {
 	f, current, err := s.settingsFlow(x)
 	if err != nil {
@@ -59,14 +65,70 @@ func (s *Server) submitSettings(x *exchange) error {
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
-	if x.at.Sub(current.AuthenticatedAt) > x.settings.PrivilegedSessionMaxAge {
+	if in.method == settings.MethodProfile {
+		return s.changeProfile(x, f, current, in)
+	}
+	if !x.fresh(current) {
 		return x.refreshFirst(f)
+	}
+	if in.method == identity.MethodPassword {
+		return s.changePassword(x, f, current, in)
 	}
 	if link := in.texts["link"]; link != "" {
 		in.put("provider", link)
 		return s.startAttempt(x, f, in)
 	}
 	return s.unlink(x, f, current, in)
+}
+
+// fresh tells whether a session is young enough to change how one signs in.
+func (x *exchange) fresh(current *session.Session) bool {
+	return x.at.Sub(current.AuthenticatedAt) <= x.settings.PrivilegedSessionMaxAge
+}
+
+// changeProfile asks the use case. Who has entered what needs a fresh session finds it
+// in the form when they are back.
+func (s *Server) changeProfile(x *exchange, f *flow.Flow, current *session.Session, in submission) error {
+	traits := in.traits
+	if in.form != nil {
+		i, err := s.Identities.Identity(x.r.Context(), f.IdentityID)
+		if err == nil {
+			traits, err = x.coerced(i.SchemaID, in)
+		}
+		if err != nil {
+			return s.mend(x, f, err, in.transient)
+		}
+	}
+	if err := s.allowed(x, mailStarts); err != nil {
+		return err
+	}
+	r, err := x.Changes.Profile(x.r.Context(), s.change(x, f, current, in), traits)
+	if errors.Is(err, settings.ErrNotFresh) {
+		err := s.tell(x, f, func(f *flow.Flow) { f.Form = flow.Form{Values: flow.Entered(traits)} })
+		if err != nil {
+			return err
+		}
+		return x.refreshFirst(f)
+	}
+	if r != nil {
+		for range r.Opened {
+			s.owe(x, mailStarts)
+		}
+	}
+	return s.changed(x, f, in, r, err)
+}
+
+// changePassword asks the use case. Who enters the present password counts as a failed
+// login: it may be the guess of somebody who has found the session.
+func (s *Server) changePassword(x *exchange, f *flow.Flow, current *session.Session, in submission) error {
+	if err := s.allowed(x, failedLogins); err != nil {
+		return err
+	}
+	r, err := x.Changes.SetPassword(x.r.Context(), s.change(x, f, current, in), in.password)
+	if errors.Is(err, settings.ErrSamePassword) {
+		s.owe(x, failedLogins)
+	}
+	return s.changed(x, f, in, r, err)
 }
 
 // openSettings leads a browser to its flow, such as from the login that has made
@@ -182,6 +244,8 @@ func (x *exchange) refreshFirst(f *flow.Flow) error {
 func settable(f *flow.Flow, in submission) error {
 	link, unlink := in.texts["link"] != "", in.texts["unlink"] != ""
 	switch {
+	case in.method != identity.MethodOIDC:
+		return nil
 	case link && unlink:
 		return &flow.Invalid{Form: said(flow.Generic("Accounts are linked and unlinked one by one."))}
 	case link && f.Type == flow.API:
@@ -194,29 +258,35 @@ func settable(f *flow.Flow, in submission) error {
 
 func (s *Server) unlink(x *exchange, f *flow.Flow, current *session.Session, in submission) error {
 	id := in.texts["unlink"]
-	err := s.Linker.Unlink(x.r.Context(), s.change(x, current, id), s.ways(x))
+	change := s.change(x, f, current, in)
+	change.Provider = x.labelled(id)
+	err := x.Changes.Unlink(x.r.Context(), change, s.ways(x))
 	if errors.Is(err, settings.ErrNotLinked) { // as it should be, if there is such a provider
 		_, err = x.provider(id)
 	}
-	if err != nil {
-		f.Active = identity.MethodOIDC
-		return s.mend(x, f, inactive(err), in.transient)
-	}
-	return s.changed(x, f, in.transient)
+	return s.changed(x, f, in, &settings.Result{}, err)
 }
 
 // linkBack links the account of who is back from its provider.
 func (s *Server) linkBack(x *exchange, b back) error {
-	err := s.Linker.Link(x.r.Context(), s.change(x, b.owner, b.provider.ID()), b.account.Account)
+	in := submission{method: identity.MethodOIDC, transient: b.flow.Attempt.Transient}
+	change := s.change(x, b.flow, b.owner, in)
+	change.Provider, change.Request = x.labelled(b.provider.ID()), x.shownBack(b)
+	err := x.Changes.Link(x.r.Context(), change, b.account.Account)
 	if err != nil {
+		s.Sessions.Changed(b.flow.IdentityID) // it may be made all the same
 		return s.goBack(x, b, inactive(err))
 	}
-	return s.changed(x, b.flow, nil)
+	in.transient = nil // it was of another request
+	return s.changed(x, b.flow, in, &settings.Result{}, nil)
 }
 
 // change is what a person asks for.
-func (s *Server) change(x *exchange, current *session.Session, provider string) settings.Submit {
-	return settings.Submit{Session: current, Provider: x.labelled(provider), Client: x.client()}
+func (s *Server) change(x *exchange, f *flow.Flow, current *session.Session, in submission) settings.Submit {
+	return settings.Submit{
+		Flow: f, Session: current, Fresh: x.fresh(current),
+		TransientPayload: in.transient, Client: x.client(), Request: x.shown(),
+	}
 }
 
 // inactive says of a session that has ended meanwhile what is said of any other.
@@ -227,11 +297,16 @@ func inactive(err error) error {
 	return err
 }
 
-// changed answers a change that was made: the flow says so, and takes others.
-func (s *Server) changed(x *exchange, f *flow.Flow, transient json.RawMessage) error {
-	s.Sessions.Changed(f.IdentityID) // it is shown with the session
-	err := flow.Change(x.r.Context(), s.Flows, f, func(f *flow.Flow) error {
-		f.State, f.Active, f.Form = flow.Success, identity.MethodOIDC, flow.Form{}
+// changed answers a change that was made: the flow says so, and takes others. One that
+// was not is shown with what is wrong.
+func (s *Server) changed(x *exchange, f *flow.Flow, in submission, r *settings.Result, err error) error {
+	s.Sessions.Changed(f.IdentityID) // it is shown with the session; an error may come from behind the change
+	if err != nil {
+		f.Active = in.method
+		return s.mend(x, f, inactive(err), in.transient)
+	}
+	err = flow.Change(x.r.Context(), s.Flows, f, func(f *flow.Flow) error {
+		f.State, f.Active, f.Form = flow.Success, in.method, flow.Form{}
 		return nil
 	})
 	if err != nil {
@@ -239,15 +314,25 @@ func (s *Server) changed(x *exchange, f *flow.Flow, transient json.RawMessage) e
 	}
 	to := cmp.Or(x.settings.asked(f.Kind, f.ReturnTo, f.Active), x.settings.page(f))
 	if x.page {
+		if r.ShowVerification && len(r.Verifications) > 0 {
+			to = x.settings.page(r.Verifications[0].Flow)
+		}
 		x.redirect(http.StatusSeeOther, to)
 		return nil
 	}
-	view, err := s.render(x, f, transient)
+	view, err := s.render(x, f, in.transient)
 	if err != nil {
 		return err
 	}
+	var next []continuation
 	if f.Type == flow.Browser {
-		view.ContinueWith = []continuation{{Action: "redirect_browser_to", RedirectTo: to}}
+		next = append(next, continuation{Action: "redirect_browser_to", RedirectTo: to})
+	}
+	for _, v := range r.Verifications {
+		next = append(next, x.settings.showVerification(v.Flow, v.Address))
+	}
+	if len(next) > 0 {
+		view.ContinueWith = next
 	}
 	return x.encode(http.StatusOK, view)
 }
@@ -289,4 +374,17 @@ func (x *exchange) labelled(id string) flow.Provider {
 		return flow.Provider{ID: p.ID(), Label: p.Label()}
 	}
 	return flow.Provider{ID: id, Label: id}
+}
+
+// profile shows in o what the traits of an identity are, and gives their fields. By a
+// schema that is not configured any more they cannot be changed, and nobody knows what
+// one signs in with beside a password.
+func (x *exchange) profile(i *identity.Identity, o *flow.Options) []identity.Field {
+	schema, ok := x.Schemas.Schema(i.SchemaID)
+	o.Profile, o.Password = o.Profile && ok, o.Password && ok
+	if !o.Profile {
+		return nil
+	}
+	o.Traits = flow.Entered(i.Traits)
+	return schema.Fields()
 }

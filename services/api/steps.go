@@ -5,10 +5,11 @@ import (
 
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/registration"
+	"github.com/usher-auth/usher/services/settings"
 )
 
 // methodProfile enters traits. A registration has it where it takes two steps.
-const methodProfile = "profile"
+const methodProfile = settings.MethodProfile
 
 // step goes from one step of a registration to the other: with traits that are in
 // order to the second, back to the first with traits however they are. Nothing is

@@ -95,6 +95,10 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 			Plan: func(string) hook.Plan { return hook.Plan{Session: hook.Session{On: true}} },
 			Now:  time.Now, Lifespan: time.Hour, IssueTimeout: time.Second,
 		},
+		Changes: &settings.Service{
+			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Policy: policy{}, Passwords: hasher{}, Hooks: noHooks{},
+			Plan: func(string) hook.SettingsPlan { return hook.SettingsPlan{} }, Now: time.Now,
+		},
 		Administrator: &admin.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
 			Recoveries: w, CodeLifespan: time.Hour, LinkLifespan: time.Hour, LinkURL: "https://id.example.org",
@@ -103,7 +107,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.options = api.Options{
 		Current: func() api.InForce { now := w.inForce; now.Settings = w.compiled; return now },
 		PublicOptions: api.PublicOptions{
-			Flows: w, Linker: &settings.Service{Store: w, Now: time.Now}, OwnSessions: w, Finder: w, Errors: w,
+			Flows: w, OwnSessions: w, Finder: w, Errors: w,
 			CSRFKey: []byte("a csrf key that is long enough.."),
 		},
 		AdminOptions: api.AdminOptions{

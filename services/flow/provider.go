@@ -13,24 +13,6 @@ func (ui *UI) provider(f *Flow, p Provider, label Message) {
 	ui.add(f, input(GroupOIDC, Input{Name: "provider", Type: "submit", Value: p.ID}, &label))
 }
 
-// settings shows a button for each account that can be linked or removed.
-func (ui *UI) settings(f *Flow, o Options) (state int64) {
-	for _, b := range []struct {
-		name  string
-		of    []Provider
-		label int64
-	}{{"link", o.Providers, linkProvider}, {"unlink", o.Linked, unlinkProvider}} {
-		for _, p := range b.of {
-			label := say(b.label, map[string]any{"provider": p.Label, "provider_id": p.ID})
-			ui.add(f, input(GroupOIDC, Input{Name: b.name, Type: "submit", Value: p.ID}, &label))
-		}
-	}
-	if f.State == Success {
-		return settingsSaved
-	}
-	return 0
-}
-
 // cameBack gives the provider that f came back from without all that its schema
 // asks for.
 func (f *Flow) cameBack(offered []Provider) (Provider, bool) {

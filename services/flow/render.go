@@ -16,6 +16,8 @@ type Options struct {
 	// Password, Code, Link and Profile say that the method is on. With the last a
 	// registration takes two steps.
 	Password, Code, Link, Profile bool
+	// Traits are what is stored, by the names of nodes, for settings.
+	Traits map[string]any
 	// Providers are those that people may sign in with.
 	Providers []Provider
 	// Linked are those whose accounts are linked and may be removed, for settings:
@@ -29,8 +31,8 @@ type Options struct {
 
 // Render gives what f shows by its kind and state, and each message at its
 // node. A message for any other node that is not there is said of the whole
-// flow. The fields are those of the flow's identity schema, in its order; a
-// verification, a recovery and settings show none. No password is ever shown. A login with a link says
+// flow. The fields are those of the identity schema, in its order; a verification
+// and a recovery show none. No password is ever shown. A login with a link says
 // so beside whatever else it says.
 func Render(f *Flow, fields []identity.Field, o Options) UI {
 	ui := UI{Action: o.Action, Method: "POST", Nodes: make([]Node, 0, len(fields)+5)}
@@ -44,7 +46,7 @@ func Render(f *Flow, fields []identity.Field, o Options) UI {
 	case Recovery:
 		state = ui.recovery(f, o)
 	case Settings:
-		state = ui.settings(f, o)
+		state = ui.settings(f, fields, o)
 	default:
 		state = ui.registration(f, fields, o)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 )
 
 // TestViewOfSettings shows what settings look like, byte for byte.
@@ -17,7 +18,15 @@ func TestViewOfSettings(t *testing.T) {
 	saved.Active = "oidc"
 	refused := newOf(flow.Settings, flow.Browser, flow.ShowForm)
 	refused.Form.Messages = map[string][]flow.Message{"": {flow.LastWay()}}
+	entered := newOf(flow.Settings, flow.Browser, flow.ShowForm)
+	entered.Active = "profile"
+	entered.Form = flow.Form{
+		Values:   map[string]any{"traits.email": "anna"},
+		Messages: map[string][]flow.Message{"traits.email": {flow.FromViolation(identity.Violation{Rule: "email", Context: map[string]any{"value": "anna"}})}},
+	}
 	for name, f := range map[string]*flow.Flow{
+		"settings_all":     newOf(flow.Settings, flow.Browser, flow.ShowForm),
+		"settings_entered": entered,
 		"settings":         newOf(flow.Settings, flow.Browser, flow.ShowForm),
 		"settings_refused": refused,
 		"settings_saved":   saved,
@@ -25,6 +34,9 @@ func TestViewOfSettings(t *testing.T) {
 		o := social()
 		o.Action = strings.Replace(action, "registration", string(f.Kind), 1)
 		o.Providers, o.Linked = providers[:1], providers[1:]
+		o.Profile = strings.Contains(name, "_all") || strings.Contains(name, "_entered")
+		o.Password = o.Profile
+		o.Traits = map[string]any{"traits.email": "anna@example.org"}
 		view := flow.NewView(f, flow.Render(f, fields, o))
 		view.SettingsView = &flow.SettingsView{Identity: map[string]string{"id": "whose"}}
 		if f.State == flow.Success {
@@ -47,7 +59,9 @@ func TestSettingsShow(t *testing.T) {
 		options flow.Options
 		want    []string
 	}{
-		{"nothing", flow.Options{Password: true, Code: true}, nil},
+		{"nothing", flow.Options{Code: true, Traits: map[string]any{"traits.email": "x"}}, nil},
+		{"a password", flow.Options{Password: true}, []string{"method=password"}},
+		{"the profile", flow.Options{Profile: true}, []string{"method=profile"}},
 		{"what can be linked", flow.Options{Providers: providers}, []string{"link=google", "link=corp"}},
 		{"what can be removed", flow.Options{Linked: providers[1:]}, []string{"unlink=corp"}},
 	} {

@@ -19,6 +19,9 @@ type Change struct {
 	// Revoked makes session.revoked for each live session, which is then revoked;
 	// nil leaves them alone.
 	Revoked func(session uuid.UUID, sequence int64) events.Event
+	// Kept is a session that Revoked leaves alone: it goes on in the epoch that the
+	// identity has then. Zero for none.
+	Kept uuid.UUID
 }
 
 // WithCredentials gives a copy of i, changed now, whose list of credentials is its own.

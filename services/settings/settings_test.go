@@ -15,24 +15,48 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/events/eventstest"
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
 var start = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// fakes are a store of one person.
+// fakes are a store of one person, and all that a change asks besides.
 type fakes struct {
 	anna     *identity.Identity
+	current  *session.Session // as it is stored
 	stored   []events.Event
+	due      []webhook.Due
+	kept     uuid.UUID
 	outcomes []settings.Outcome
 	broken   error
+	flows    map[uuid.UUID]*flow.Flow
+	plan     hook.SettingsPlan
+	hashing  error
+	hashes   int
+	called   []*webhook.Call
+	calling  error
+	// overtake is what another change does before the next is decided under the lock.
+	overtake func(*identity.Identity)
+	commits  int
 }
 
-func (f *fakes) UpdateIdentity(_ context.Context, _ uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
+func (f *fakes) ChangeIdentity(_ context.Context, id, by uuid.UUID, decide func(*identity.Identity, *session.Session) (*settings.Change, error)) error {
+	if id != f.anna.ID || by != f.current.ID {
+		panic("another's identity or session")
+	}
+	if f.overtake != nil {
+		next := *f.anna
+		next.Credentials = slices.Clone(f.anna.Credentials)
+		f.overtake(&next)
+		f.anna, f.overtake = &next, nil
+	}
 	before, _ := json.Marshal(f.anna)
-	c, err := decide(f.anna)
+	c, err := decide(f.anna, f.current)
 	if after, _ := json.Marshal(f.anna); string(before) != string(after) {
 		panic("what is stored was changed: " + string(after))
 	}
@@ -42,14 +66,36 @@ func (f *fakes) UpdateIdentity(_ context.Context, _ uuid.UUID, decide func(*iden
 	if f.broken != nil {
 		return f.broken
 	}
-	f.anna = c.Identity
-	f.stored = append(f.stored, c.Updated(7))
+	f.commits++
+	f.stored = append(append(f.stored, c.Updated(7)), c.Requested...)
+	if c.Revoked != nil {
+		f.stored = append(f.stored, c.Revoked(uuid.New(), 8))
+	}
+	f.anna, f.due, f.kept = c.Identity, append(f.due, c.Due...), c.Kept
+	if f.kept == f.current.ID {
+		f.current.Epoch = f.anna.Epoch
+	}
 	return nil
+}
+
+func (f *fakes) Identity(context.Context, uuid.UUID) (*identity.Identity, error) { return f.anna, nil }
+
+func (f *fakes) CreateFlow(_ context.Context, created *flow.Flow) error {
+	f.flows[created.ID] = created
+	return nil
+}
+
+func (f *fakes) Flow(_ context.Context, id uuid.UUID) (*flow.Flow, error) {
+	if found := f.flows[id]; found != nil {
+		return found, nil
+	}
+	return nil, flow.ErrNotFound
 }
 
 // newFakes is Anna with a password, if it has identifiers, and accounts at providers.
 func newFakes(password []string, accounts ...string) *fakes {
-	f := &fakes{anna: &identity.Identity{ID: uuid.New(), State: identity.Active, Epoch: 3}}
+	f := &fakes{anna: &identity.Identity{ID: uuid.New(), State: identity.Active, Epoch: 3}, flows: map[uuid.UUID]*flow.Flow{}}
+	f.current = &session.Session{ID: uuid.New(), IdentityID: f.anna.ID, Epoch: f.anna.Epoch, ExpiresAt: start.Add(time.Hour)}
 	if password != nil {
 		f.anna.Credentials = append(f.anna.Credentials, identity.Credential{Type: identity.MethodPassword, Identifiers: password})
 	}
@@ -76,12 +122,19 @@ func stored(identifiers []string) json.RawMessage {
 }
 
 func (f *fakes) service() *settings.Service {
-	return &settings.Service{Store: f, Now: func() time.Time { return start }, Observe: func(o settings.Outcome) { f.outcomes = append(f.outcomes, o) }}
+	return &settings.Service{
+		Store: f, Schemas: schemas{}, Policy: password.Policy{Similarity: true}, Passwords: f, Hooks: f, Verification: f,
+		Plan: func(string) hook.SettingsPlan { return f.plan },
+		Now:  func() time.Time { return start }, Observe: func(o settings.Outcome) { f.outcomes = append(f.outcomes, o) },
+	}
 }
 
 func (f *fakes) submit(provider string) settings.Submit {
+	current := *f.current
 	return settings.Submit{
-		Session:  &session.Session{IdentityID: f.anna.ID, Epoch: f.anna.Epoch},
+		Flow:     &flow.Flow{ID: uuid.New(), Kind: flow.Settings, Type: flow.Browser, IssuedAt: start.Add(-time.Minute)},
+		Session:  &current,
+		Fresh:    true,
 		Provider: flow.Provider{ID: provider, Label: "Corp & Sons"},
 		Client:   flow.Client{RequestID: "http-1", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	}
@@ -254,16 +307,23 @@ func TestEvent(t *testing.T) {
 // made.
 func TestWhoIsNotSignedInAnyMoreChangesNothing(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*identity.Identity){
-		"deactivated": func(i *identity.Identity) { i.State = identity.Inactive },
-		"revoked":     func(i *identity.Identity) { i.Epoch++ },
+	for name, change := range map[string]func(f *fakes){
+		"deactivated": func(f *fakes) { f.anna.State = identity.Inactive },
+		"recovered":   func(f *fakes) { f.anna.Epoch++ },
+		"logged out":  func(f *fakes) { f.current.Revoked = true },
+		"over":        func(f *fakes) { f.current.ExpiresAt = start },
 	} {
-		f := newFakes(here, "corp:7")
+		f := newPerson(`{"email":"anna@example.org","name":"Anna"}`, oldPassword)
+		f.anna.Credentials = append(f.anna.Credentials, newFakes(nil, "corp:7").anna.Credentials...)
 		in := f.submit("corp")
-		change(f.anna)
+		change(f)
+		_, profile := f.service().Profile(t.Context(), in, json.RawMessage(`{"email":"anna@example.org","name":"Ann"}`))
+		_, set := f.service().SetPassword(t.Context(), in, password.New(newPassword))
 		for what, err := range map[string]error{
-			"Link":   f.service().Link(t.Context(), in, at("corp:7")),
-			"Unlink": f.service().Unlink(t.Context(), in, anything),
+			"Link":        f.service().Link(t.Context(), in, at("corp:7")),
+			"Unlink":      f.service().Unlink(t.Context(), in, anything),
+			"Profile":     profile,
+			"SetPassword": set,
 		} {
 			if !errors.Is(err, session.ErrIdentityInactive) || len(f.stored) > 0 {
 				t.Errorf("%s: %s = %v, %d events, want %v and none", name, what, err, len(f.stored), session.ErrIdentityInactive)

@@ -48,7 +48,7 @@ func (w Ways) remain(i *identity.Identity, without string) bool {
 func link(stored *identity.Identity, p flow.Provider, a identity.Account, now time.Time) (*identity.Identity, error) {
 	next, err := stored.WithAccount(a, now)
 	if errors.Is(err, identity.ErrOtherIssuer) || next != nil && slices.Contains(Linked(stored), p.ID) {
-		return nil, invalid(flow.Generic("Another account at " + p.Label + " is linked to yours. Unlink that one first."))
+		return nil, invalid("", flow.Generic("Another account at "+p.Label+" is linked to yours. Unlink that one first."))
 	}
 	return next, err
 }
@@ -59,7 +59,7 @@ func (w Ways) unlink(stored *identity.Identity, provider string, now time.Time) 
 	case !slices.Contains(Linked(stored), provider):
 		return nil, ErrNotLinked
 	case !w.remain(stored, provider):
-		return nil, invalid(flow.LastWay())
+		return nil, invalid("", flow.LastWay())
 	}
 	return stored.WithoutAccounts(provider, now)
 }

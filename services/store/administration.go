@@ -22,31 +22,38 @@ var errUnchanged = errors.New("nothing changes")
 // UpdateIdentity stores what decide makes of an identity, see [identity.Change]. The identity is locked while
 // decide runs; on SQLite all writing waits for it.
 func (s *Store) UpdateIdentity(ctx context.Context, id uuid.UUID, decide func(stored *identity.Identity) (*identity.Change, error)) error {
+	err := s.update(ctx, id, func(u *update) (*identity.Change, error) { return decide(u.former) })
+	if err != nil {
+		return fmt.Errorf("update identity %s: %w", id, identityTaken(err))
+	}
+	return nil
+}
+
+// update stores what decide makes of an identity, which has added to the update what
+// is stored besides.
+func (s *Store) update(ctx context.Context, id uuid.UUID, decide func(u *update) (*identity.Change, error)) error {
 	ring, err := s.keyring()
 	if err != nil {
-		return fmt.Errorf("update identity: %w", err)
+		return err
 	}
 	err = s.durable.commit(ctx, func(tx *tx) error {
-		stored, sequence, err := lockIdentity(tx, id)
-		if err != nil {
+		u := &update{tx: tx, batch: batch{ring: ring}, now: s.now()}
+		if u.former, u.sequence, err = lockIdentity(tx, id); err != nil {
 			return err
 		}
-		change, err := decide(stored)
+		change, err := decide(u)
 		if err != nil {
 			return err
 		}
 		if change == nil {
 			return errUnchanged
 		}
-		return update{tx: tx, batch: batch{ring: ring}, now: s.now(), former: stored, sequence: sequence}.do(change)
+		return u.do(change)
 	})
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("update identity %s: %w", id, identityTaken(err))
-	}
-	return nil
+	return err
 }
 
 // DeleteIdentity is [admin.Store.DeleteIdentity]. Rows of other tables go with
@@ -61,7 +68,7 @@ func (s *Store) DeleteIdentity(ctx context.Context, id uuid.UUID, d admin.Deleti
 		if err != nil {
 			return err
 		}
-		if err := u.revoke(id, d.Revoked); err != nil {
+		if err := u.revoke(id, uuid.Nil, d.Revoked); err != nil {
 			return err
 		}
 		if err := u.event(d.Deleted); err != nil {
@@ -112,16 +119,24 @@ type update struct {
 	sequence int64 // of the next event
 }
 
-func (u update) do(c *identity.Change) error {
+func (u *update) do(c *identity.Change) error {
 	next := c.Identity
+	besides := u.batch.outbox // which follow on what has happened
+	u.batch.outbox = nil
 	if err := u.event(c.Updated); err != nil {
 		return err
 	}
 	if c.Revoked != nil {
-		if err := u.revoke(next.ID, c.Revoked); err != nil {
+		if err := u.revoke(next.ID, c.Kept, c.Revoked); err != nil {
 			return err
 		}
 	}
+	if c.Kept != uuid.Nil {
+		if _, err := u.tx.exec(`UPDATE sessions SET epoch = ? WHERE id = ? AND identity_id = ?`, next.Epoch, c.Kept, next.ID); err != nil {
+			return err
+		}
+	}
+	u.batch.outbox = append(u.batch.outbox, besides...)
 	_, err := u.tx.exec(`UPDATE identities SET schema_id = ?, state = ?, state_changed_at = ?, traits = ?, metadata_public = ?,
 		metadata_admin = ?, epoch = ?, sequence = ?, updated_at = ? WHERE id = ?`,
 		next.SchemaID, string(next.State), moment{next.StateChangedAt}, document(next.Traits), document(next.MetadataPublic),
@@ -134,7 +149,7 @@ func (u update) do(c *identity.Change) error {
 			return err
 		}
 	}
-	return u.tx.insert(outbox.insert(u.batch.outbox...))
+	return u.tx.insert(hookInputs.insert(u.batch.inputs...), outbox.insert(u.batch.outbox...))
 }
 
 func (u *update) event(made admin.Made) error {
@@ -143,11 +158,11 @@ func (u *update) event(made admin.Made) error {
 	return err
 }
 
-// revoke revokes the live sessions of an identity.
-func (u *update) revoke(id uuid.UUID, event session.Revocation) error {
+// revoke revokes the live sessions of an identity but one, which may be zero.
+func (u *update) revoke(id, but uuid.UUID, event session.Revocation) error {
 	var live []uuid.UUID
-	err := u.tx.list(&live, `UPDATE sessions SET revoked = ? WHERE identity_id = ? AND revoked = ? AND expires_at > ? RETURNING id`,
-		true, id, false, moment{u.now})
+	err := u.tx.list(&live, `UPDATE sessions SET revoked = ? WHERE identity_id = ? AND id <> ? AND revoked = ? AND expires_at > ? RETURNING id`,
+		true, id, but, false, moment{u.now})
 	if err != nil {
 		return err
 	}
@@ -160,7 +175,7 @@ func (u *update) revoke(id uuid.UUID, event session.Revocation) error {
 	return nil
 }
 
-func (u update) credentials(next *identity.Identity) error {
+func (u *update) credentials(next *identity.Identity) error {
 	for _, c := range next.Credentials {
 		_, err := u.tx.exec(`INSERT INTO credentials (identity_id, type, identifiers, config, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (identity_id, type) DO UPDATE SET identifiers = excluded.identifiers, config = excluded.config, updated_at = excluded.updated_at`,
@@ -182,7 +197,7 @@ func (u update) credentials(next *identity.Identity) error {
 
 // addresses deletes and inserts by the order of the keys, as all commits do: two
 // updates that swap their addresses do not wait for each other in a circle.
-func (u update) addresses(next *identity.Identity) error {
+func (u *update) addresses(next *identity.Identity) error {
 	type step struct {
 		key []byte
 		do  func() error
@@ -214,7 +229,7 @@ func (u update) addresses(next *identity.Identity) error {
 }
 
 // replaceAddress stores what an address is used for and whether it is verified.
-func (u update) replaceAddress(r addressRow) error {
+func (u *update) replaceAddress(r addressRow) error {
 	_, err := u.tx.exec(`UPDATE addresses SET position = ?, verifiable = ?, recovery = ?, identifier = ?, verified = ?, verified_at = ?,
 		status = ?, updated_at = ? WHERE id = ?`,
 		r.Position, r.Verifiable, r.Recovery, r.Identifier, r.Verified, r.VerifiedAt, r.Status, r.UpdatedAt, r.ID)
@@ -222,7 +237,7 @@ func (u update) replaceAddress(r addressRow) error {
 }
 
 // deleteAddress deletes an address of the identity and the codes that went to it.
-func (u update) deleteAddress(id uuid.UUID) error {
+func (u *update) deleteAddress(id uuid.UUID) error {
 	if _, err := u.tx.exec(`DELETE FROM codes WHERE identity_id = ? AND address_id = ?`, u.former.ID, id); err != nil {
 		return err
 	}
@@ -230,7 +245,7 @@ func (u update) deleteAddress(id uuid.UUID) error {
 	return err
 }
 
-func (u update) handles(next *identity.Identity) error {
+func (u *update) handles(next *identity.Identity) error {
 	before, after := u.former.Handles(), next.Handles()
 	all := append(slices.Clone(before), after...)
 	slices.Sort(all)

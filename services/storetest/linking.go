@@ -154,7 +154,7 @@ func testAccountOfAnotherIssuer(t *testing.T, s *suite) {
 		if !errors.Is(err, identity.ErrOtherIssuer) {
 			t.Errorf("UpdateIdentity to %s of another issuer = %v, want %v", subject, err, identity.ErrOtherIssuer)
 		}
-		if err := s.settings(st).Link(s.ctx(), changing(i, "corp"), stranger); !errors.As(err, new(*flow.Invalid)) {
+		if err := s.settings(st).Link(s.ctx(), s.changing(i, "corp"), stranger); !errors.As(err, new(*flow.Invalid)) {
 			t.Errorf("Link of %s of another issuer = %v, want that it is refused", subject, err)
 		}
 	}
@@ -167,7 +167,7 @@ func testAccountOfAnotherIssuer(t *testing.T, s *suite) {
 	for _, err := range atOnce(2, func(n int) error {
 		a := account("corp", "9")
 		a.Issuer += []string{"/a", "/b"}[n]
-		return s.settings(st).Link(s.ctx(), changing(cid, "corp"), a)
+		return s.settings(st).Link(s.ctx(), s.changing(cid, "corp"), a)
 	}) {
 		if errors.As(err, new(*flow.Invalid)) {
 			refused++

@@ -79,7 +79,7 @@ func (b *bus) declare(endpoints ...string) {
 	b.t.Helper()
 	var durables []events.Durable
 	for _, name := range endpoints {
-		durables = append(durables, events.Durable{Name: name, Types: []string{"identity.created", "login.succeeded", "address.verified"}})
+		durables = append(durables, events.Durable{Name: name, Types: []string{"identity.created", "login.succeeded", "address.verified", "identity.updated"}})
 	}
 	if _, err := events.Provision(b.t.Context(), b.provision, events.StreamOptions{}, durables); err != nil {
 		b.t.Fatal(err)

@@ -7,7 +7,7 @@
 //	event ─▶ hook input + identity ─▶ endpoint ─▶ input deleted ─▶ ack
 //	event ─▶ signatures ────────────▶ endpoint ─▶ ack
 //
-// The events of a web_hook are identity.created, login.succeeded and address.verified. Whether
+// The events of a web_hook are identity.created, login.succeeded, address.verified and identity.updated. Whether
 // an endpoint gets one was decided no later than by the commit that wrote it:
 // there is a hook input, or there is nothing to do.
 package webhook
@@ -69,6 +69,9 @@ func (b Background) Worker(endpoint string, options ...workers.Option) *workers.
 		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	workers.On(w, func(ctx context.Context, e workers.Event[events.AddressVerified]) error {
+		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
+	})
+	workers.On(w, func(ctx context.Context, e workers.Event[events.IdentityUpdated]) error {
 		return b.deliver(ctx, endpoint, e.ID, e.Data.IdentityID)
 	})
 	return w

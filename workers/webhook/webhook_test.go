@@ -168,6 +168,9 @@ func TestEventsBehindTheRegistration(t *testing.T) {
 		"address.verified": func(person string) events.Payload {
 			return events.AddressVerified{IdentityID: person, AddressID: uuid.NewString(), Via: "email", FlowID: flow}
 		},
+		"identity.updated": func(person string) events.Payload {
+			return events.IdentityUpdated{IdentityID: person, Changed: []string{"traits"}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -153,6 +153,40 @@ export const setting = (flow, body) => ({ flow, updateSettingsFlowBody: { method
 /** Says the token in a header: the SDK's form of settings has no place for it. */
 export const withToken = (ui) => async ({ init }) => ({ headers: { ...init.headers, 'x-csrf-token': csrf(ui) } });
 
+/**
+ * Changes an address and verifies it, then the password; `submit` sends a form of the
+ * settings that were begun.
+ */
+export async function changesProfile(api, begun, submit) {
+  const inForm = (ui) => ui.nodes.find(({ group, attributes }) => group === 'profile' && attributes.name === 'traits.email').attributes.value;
+  const form = (email) => submit({ method: 'profile', traits: { email } });
+  const wrong = await refused(form('nobody'), 400);
+  hasMessage(whole('SettingsFlow', wrong).ui, 4000040);
+  assert.equal(inForm(wrong.ui), 'nobody');
+  const address = newAddress();
+  const changed = whole('SettingsFlow', await form(address));
+  assert.equal(changed.state, 'success');
+  hasMessage(changed.ui, 1050001);
+  assert.equal(inForm(changed.ui), address);
+  assert.equal(changed.identity.id, begun.identity.id);
+  const next = changed.continue_with.at(-1);
+  assert(sdk.isShowVerificationUi(next));
+  assert.equal(next.flow.verifiable_address, address);
+  const code = await mailedCode(address, next.flow.id);
+  const passed = await api.updateVerificationFlow({ flow: next.flow.id, updateVerificationFlowBody: { method: 'code', code } });
+  assert.equal(passed.state, 'passed_challenge');
+}
+
+export async function changesPassword(address, submit) {
+  const form = (secret) => submit({ method: 'password', password: secret });
+  hasMessage(whole('SettingsFlow', await refused(form('short'), 400)).ui, 4000032);
+  hasMessage((await refused(form(password), 400)).ui, 4000039);
+  const changed = whole('SettingsFlow', await form('another long secret 8'));
+  assert.equal(changed.state, 'success');
+  hasMessage(changed.ui, 1050001);
+  await assert.rejects(signIn(address), sdk.ResponseError);
+}
+
 /** Whether a form has a button of this name for the provider. */
 export const offers = (ui, name) => ui.nodes.some(({ attributes }) => attributes.name === name && attributes.value === provider);
 
@@ -249,6 +283,18 @@ export async function verifies(api, begun, address, csrf_token) {
   const over = await refused(submit({ code }), 410);
   assert.equal(over.error.id, 'self_service_flow_replaced');
   whole('VerificationFlow', await api.getVerificationFlow({ id: over.use_flow_id }));
+}
+
+/** Goes through a recovery to its end, and gives what comes next. */
+export async function recovers(api, begun, address, csrf_token) {
+  const submit = (body) => api.updateRecoveryFlow({ flow: begun.id, updateRecoveryFlowBody: { method: 'code', csrf_token, ...body } });
+  assert.equal(whole('RecoveryFlow', await api.getRecoveryFlow({ id: begun.id })).type, begun.type);
+  hasMessage((await submit({ email: address })).ui, 1060003);
+  const code = await mailedCode(address, begun.id);
+  hasMessage((await submit({ code: code === '000000' ? '000001' : '000000' })).ui, 4060006);
+  const passed = whole('RecoveryFlow', await submit({ code }));
+  assert.equal(passed.state, 'passed_challenge');
+  return passed.continue_with;
 }
 
 /**

@@ -2,11 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isSetOrySessionToken, isShowVerificationUi } from '@ory/client-fetch';
+import { isSetOrySessionToken, isShowSettingsUi, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere,
-  offers, profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole,
-  withAccount,
+  atProvider, changesPassword, changesProfile, comesBack, goesInTwoSteps, hasMessage, isSecondStep, login, mailedCode, moved, newAddress, newApp, newVerified, nowhere, offers, profile, provider, recovers, refused, refusedAs, register, registration, seesToItsSessions, setting, signIn, signInAt, signUpAt, verifies, whole, withAccount,
 } from './client.mjs';
 
 test('native registration', async () => {
@@ -85,6 +83,22 @@ test('native settings', async () => {
   assert(!offers(done.ui, 'unlink'));
 });
 
+test('native settings profile', async () => {
+  const app = newApp();
+  const { session_token: xSessionToken } = await signIn((await newVerified()).address);
+  const begun = await app.createNativeSettingsFlow({ xSessionToken });
+  await changesProfile(app, begun, (body) => app.updateSettingsFlow({ xSessionToken, ...setting(begun.id, body) }));
+});
+
+test('native settings password', async () => {
+  const app = newApp();
+  const { address } = await newVerified();
+  const { session_token: xSessionToken } = await signIn(address);
+  const begun = await app.createNativeSettingsFlow({ xSessionToken });
+  await changesPassword(address, (body) => app.updateSettingsFlow({ xSessionToken, ...setting(begun.id, body) }));
+  await app.toSession({ xSessionToken });
+});
+
 test('native login', async () => {
   const app = newApp();
   const { address, person } = await newVerified();
@@ -121,6 +135,17 @@ test('native login gate', async () => {
   const code = await mailedCode(address, next.flow.id);
   await app.updateVerificationFlow({ flow: next.flow.id, updateVerificationFlowBody: { method: 'code', code } });
   assert.equal((await signIn(address)).session.identity.verifiable_addresses[0].verified, true);
+});
+
+test('native recovery', async () => {
+  const app = newApp();
+  const address = newAddress();
+  await register(address);
+  const [token, settings] = await recovers(app, whole('RecoveryFlow', await app.createNativeRecoveryFlow()), address);
+  assert(isSetOrySessionToken(token));
+  assert(isShowSettingsUi(settings));
+  const flow = await app.getSettingsFlow({ id: settings.flow.id, xSessionToken: token.ory_session_token });
+  hasMessage(whole('SettingsFlow', flow).ui, 1060001);
 });
 
 test('native verification', async () => {

@@ -91,9 +91,9 @@ func TestSPASettings(t *testing.T) {
 	submit := func(body client.UpdateSettingsFlowBody) called[*client.SettingsFlow] {
 		return call(script.UpdateSettingsFlow(t.Context()).Flow(flow.Id).UpdateSettingsFlowBody(body).Execute())
 	}
-	profile := client.NewUpdateSettingsFlowWithProfileMethod("profile", map[string]any{"email": newAddress()})
-	profile.CsrfToken = csrf(t, flow.Ui)
-	again := refused[client.SettingsFlow](t, submit(client.UpdateSettingsFlowWithProfileMethodAsUpdateSettingsFlowBody(profile)), http.StatusBadRequest)
+	none := client.NewUpdateSettingsFlowWithOidcMethod("oidc")
+	none.CsrfToken = csrf(t, flow.Ui)
+	again := refused[client.SettingsFlow](t, submit(client.UpdateSettingsFlowWithOidcMethodAsUpdateSettingsFlowBody(none)), http.StatusBadRequest)
 	hasMessage(t, again.Ui, 4010004)
 	done := submit(unlink(provider, csrf(t, flow.Ui))).ok(t, http.StatusOK)
 	equal(t, "state", string(done.State), "success")

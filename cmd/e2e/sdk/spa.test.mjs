@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { handleContinueWith, isRedirectBrowserTo, isShowVerificationUi } from '@ory/client-fetch';
+import { handleContinueWith, isRedirectBrowserTo, isShowSettingsUi, isShowVerificationUi } from '@ory/client-fetch';
 import {
-  atProvider, comesBack, csrf, goesInTwoSteps, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers,
-  profile, provider, refused, refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
+  atProvider, changesPassword, changesProfile, comesBack, csrf, goesInTwoSteps, hasMessage, login, mailedCode, moved, newAddress, newScript, newVerified, offers, profile, provider, recovers, refused, refusedAs, register, registration, seesToItsSessions, setting, signInAt, signInScript, signUpAt, verifies, whole, withAccount,
   withToken,
 } from './client.mjs';
 
@@ -69,6 +68,22 @@ test('spa settings', async () => {
   assert(offers(done.ui, 'link'));
 });
 
+test('spa settings profile', async () => {
+  const script = newScript();
+  await signInScript(script, (await newVerified()).address);
+  const begun = await script.createBrowserSettingsFlow();
+  await changesProfile(script, begun, (body) => script.updateSettingsFlow(setting(begun.id, body), withToken(begun.ui)));
+});
+
+test('spa settings password', async () => {
+  const script = newScript();
+  const { address } = await newVerified();
+  await signInScript(script, address);
+  const begun = await script.createBrowserSettingsFlow();
+  await changesPassword(address, (body) => script.updateSettingsFlow(setting(begun.id, body), withToken(begun.ui)));
+  await script.toSession();
+});
+
 test('spa login', async () => {
   const script = newScript();
   const { address, person } = await newVerified();
@@ -111,6 +126,17 @@ test('spa login gate', async () => {
   await script.updateVerificationFlow({ flow: next.flow.id, updateVerificationFlowBody: { method: 'code', code } });
   await signInScript(script, address);
   assert.equal((await script.toSession()).identity.verifiable_addresses[0].verified, true);
+});
+
+test('spa recovery', async () => {
+  const script = newScript();
+  const address = newAddress();
+  await register(address);
+  const begun = whole('RecoveryFlow', await script.createBrowserRecoveryFlow());
+  const [settings] = await recovers(script, begun, address, csrf(begun.ui));
+  assert(isShowSettingsUi(settings));
+  assert(settings.flow.url);
+  hasMessage(whole('SettingsFlow', await script.getSettingsFlow({ id: settings.flow.id })).ui, 1060001);
 });
 
 test('spa verification', async () => {

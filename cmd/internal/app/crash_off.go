@@ -9,6 +9,7 @@ import (
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/verification"
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
 )
@@ -19,6 +20,7 @@ func crashRegistrations(s registration.Store) registration.Store       { return 
 func crashSessions(s session.Store) session.Store                      { return s }
 func crashRecoveries(s recovery.Store) recovery.Store                  { return s }
 func crashVerifications(s verification.Store) verification.Store       { return s }
+func crashChanges(s settings.Store) settings.Store                     { return s }
 func crashMessages(s courier.Store) courier.Store                      { return s }
 func crashOutbox(s relay.Store) relay.Store                            { return s }
 func crashPublisher(p relay.Publisher) relay.Publisher                 { return p }

@@ -13,10 +13,12 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/relay"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 	workerwebhook "github.com/usher-auth/usher/workers/webhook"
@@ -72,6 +74,19 @@ func (s recoveries) Recover(ctx context.Context, p recovery.Proof) (recovery.Rec
 	r, err := s.Store.Recover(ctx, p)
 	crash("after-recover")
 	return r, err
+}
+
+type changedSettings struct{ settings.Store }
+
+func crashChanges(s settings.Store) settings.Store { return changedSettings{s} }
+
+func (s changedSettings) ChangeIdentity(ctx context.Context, id, by uuid.UUID, decide func(*identity.Identity, *session.Session) (*settings.Change, error)) error {
+	crash("before-change")
+	err := s.Store.ChangeIdentity(ctx, id, by, decide)
+	if err == nil { // it is decided more than once, and stored the last time
+		crash("after-change")
+	}
+	return err
 }
 
 type messages struct{ courier.Store }

@@ -21,6 +21,7 @@ import (
 	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -56,12 +57,14 @@ type foundation struct {
 	verifications   verification.Store
 	recoveries      recovery.Store
 	handOuts        admin.Recoveries
+	changes         settings.Store
 	messages        courier.Store
 	sessions        session.Issuer
 	workers         answers
 	log             *slog.Logger
 	observe         func(context.Context, registration.Outcome)
 	observeLogin    func(login.Outcome)
+	observeChange   func(settings.Outcome)
 	observeMail     func(outcome string)
 	observeRecovery func(recovery.Outcome)
 	failedLogins    *login.Failures
@@ -185,6 +188,7 @@ func (c *current) useCases(f foundation) {
 		Login:         c.login,
 		Verification:  c.verification,
 		Recovery:      c.recovery,
+		Changes:       c.changes(f),
 		Providers:     c.providers,
 		Administrator: c.admin,
 	}
@@ -217,12 +221,14 @@ func (p *process) compile(cfg *config.Config) error {
 		verifications:   crashVerifications(p.store),
 		recoveries:      crashRecoveries(p.store),
 		handOuts:        p.store,
+		changes:         crashChanges(p.store),
 		messages:        crashMessages(p.store),
 		sessions:        p.issuer,
 		workers:         p.answers,
 		log:             p.log,
 		observe:         p.metrics.registration,
 		observeMail:     p.metrics.mail,
+		observeChange:   p.metrics.setting,
 		observeLogin:    p.observeLogin,
 		observeRecovery: p.metrics.recovery,
 		failedLogins:    &p.failedLogins,

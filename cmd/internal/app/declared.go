@@ -53,5 +53,8 @@ func backgroundTypes(cfg *config.Config) map[string][]string {
 	}
 	add(hook.CompileVerification(cfg.VerificationHooks()).Background, events.AddressVerified{})
 	add(hook.CompileVerification(cfg.RecoveryHooks()).Background, events.RecoveryCompleted{})
+	for _, method := range cfg.SettingsMethods() {
+		add(hook.CompileSettings(method, cfg.SettingsLists(method)).Background, events.IdentityUpdated{})
+	}
 	return types
 }

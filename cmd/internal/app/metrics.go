@@ -90,7 +90,7 @@ func newMetrics(version string) *metrics {
 		}, []string{"provider", "result"}),
 		settings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "settings_total",
-			Help: "Changes of settings by what they change (link, unlink) and outcome.",
+			Help: "Changes of settings by what they change (profile, password, link, unlink) and outcome.",
 		}, []string{"change", "outcome"}),
 		operators: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "console_sign_ins_total",

@@ -65,6 +65,9 @@ func PlansOf(cfg *config.Config) Plans {
 	if cfg.SelfService.Flows.Recovery.Enabled {
 		p.add(flow.Recovery, cfg.SelfService.Flows.Recovery.Use, hook.CompileVerification(cfg.RecoveryHooks()).Rows())
 	}
+	for _, method := range cfg.SettingsMethods() {
+		p.add(flow.Settings, method, hook.CompileSettings(method, cfg.SettingsLists(method)).Rows())
+	}
 	return p
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/pages"
 	"github.com/usher-auth/usher/services/session"
-	"github.com/usher-auth/usher/services/settings"
 	"github.com/usher-auth/usher/services/store"
 )
 
@@ -137,7 +136,6 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 func (p *process) publicOptions() api.PublicOptions {
 	return api.PublicOptions{
 		Flows:       p.store,
-		Linker:      &settings.Service{Store: p.store, Now: time.Now, Observe: p.metrics.setting},
 		OwnSessions: &session.Service{Store: p.store, Ledger: p.store, Now: time.Now},
 		Finder:      p.store,
 		Errors:      p.store,

@@ -88,7 +88,9 @@ func (l *loader) checkSettings(c *Config) {
 	l.oneOf(settings+".required_aal", f.RequiredAAL, "aal1", "highest_available")
 	l.checkURL(settings+".ui_url", f.UIURL, pageURL)
 	l.checkURL(settings+".after.default_browser_return_url", f.After.DefaultBrowserReturnURL, absoluteURL)
-	l.checkURL(settings+".after.oidc.default_browser_return_url", f.After.OIDC.DefaultBrowserReturnURL, absoluteURL)
+	for method, after := range c.settingsMethods() {
+		l.checkURL(settings+".after."+method+".default_browser_return_url", after.DefaultBrowserReturnURL, absoluteURL)
+	}
 }
 
 func (l *loader) checkCourier(c *Config) {

@@ -25,6 +25,20 @@ var allowedHooks = map[string][]string{
 	loginOIDC:      atLogin,
 	verifiedHooks:  {hook.KindWebHook},
 	recoveredHooks: {hook.KindWebHook, hook.KindRevoke}, // which a recovery does by itself
+	changedHooks:   {hook.KindWebHook},
+
+	settingsHooks("profile"):  {hook.KindWebHook, hook.KindShowVerification},
+	settingsHooks("password"): {hook.KindWebHook, hook.KindRevoke, hook.KindShowVerification},
+	settingsHooks("oidc"):     {hook.KindWebHook, hook.KindShowVerification},
+}
+
+// done says of the lists behind a commit what is done by then.
+var done = map[string]string{
+	verifiedHooks:             "the address is verified",
+	changedHooks:              "the settings are changed",
+	settingsHooks("profile"):  "the settings are changed",
+	settingsHooks("password"): "the settings are changed",
+	settingsHooks("oidc"):     "the settings are changed",
 }
 
 var atLogin = []string{
@@ -45,8 +59,8 @@ func (l *loader) checkHook(list, key string, h *Hook) {
 	refuse := func(name, format string, args ...any) { l.refuseKey(key+name, format, args...) }
 	allowed := allowedHooks[list]
 	switch {
-	case h.Kind == hook.KindWorker && (list == verifiedHooks || list == recoveredHooks):
-		refuse(".hook", "the address is verified by then: a worker answers before a commit only, and never touches what comes behind it")
+	case h.Kind == hook.KindWorker && done[list] != "":
+		refuse(".hook", "%s by then: a worker answers before a commit only, and never touches what comes behind it", done[list])
 	case !slices.Contains(allowed, h.Kind):
 		l.refuseKind(list, key+".hook", h.Kind)
 	case h.Kind == hook.KindWorker:
@@ -61,8 +75,8 @@ func (l *loader) checkHook(list, key string, h *Hook) {
 		if list == beforeHooks && timing == hook.Background {
 			refuse(".config.response.ignore", "before the commit there is no event yet that could run it: move the hook to %s", globalHooks)
 		}
-		if (list == verifiedHooks || list == recoveredHooks) && timing == hook.Refusing {
-			refuse(".config", "the address is verified by then and nothing can be refused: leave out response.parse and can_interrupt")
+		if done[list] != "" && timing == hook.Refusing {
+			refuse(".config", "%s by then and nothing can be refused: leave out response.parse and can_interrupt", done[list])
 		}
 	}
 }

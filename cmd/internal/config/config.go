@@ -237,6 +237,10 @@ type SelfService struct {
 				IdentifierSimilarityCheckEnabled bool `yaml:"identifier_similarity_check_enabled"`
 			} `yaml:"config"`
 		} `yaml:"password"`
+		Profile struct {
+			// Enabled: people change their traits in settings.
+			Enabled bool `yaml:"enabled"`
+		} `yaml:"profile"`
 		Code struct {
 			// Enabled: codes verify addresses.
 			Enabled bool `yaml:"enabled"`

@@ -43,11 +43,10 @@ var contract = []struct {
 	{recovery, []string{"before.hooks"}, refused},
 	{recovery, []string{"after.default_browser_return_url"}, ignored}, // a recovery leads to the settings
 	{settings, []string{"before.hooks"}, refused},
-	{settings + ".after", []string{"hooks", "password.hooks", "profile.hooks", "oidc.hooks", "webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
-	{settings + ".after", methodURLs("password", "profile", "webauthn", "passkey", "totp", "lookup_secret"), pending},
+	{settings + ".after", []string{"webauthn.hooks", "passkey.hooks", "totp.hooks", "lookup_secret.hooks"}, refused},
+	{settings + ".after", methodURLs("webauthn", "passkey", "totp", "lookup_secret"), pending},
 
 	{passwordConfig, []string{"haveibeenpwned_enabled", "haveibeenpwned_host", "max_breaches", "ignore_network_errors"}, ignored},
-	{"selfservice.methods.profile", []string{"enabled"}, pending},
 	{"selfservice.methods.code", []string{"passwordless_enabled", "mfa_enabled"}, refused},
 	{oidcProviders + "[]", []string{"organization_id"}, refused},
 	{oidcProviders + "[]", []string{"additional_id_token_audiences", "apple_team_id", "apple_private_key_id", "apple_private_key"}, pending},

@@ -54,6 +54,7 @@ func defaults() map[string]any {
 		settings + ".lifespan":                                  "1h",
 		settings + ".privileged_session_max_age":                "1h",
 		settings + ".required_aal":                              "highest_available",
+		"selfservice.methods.profile.enabled":                   true,
 		"selfservice.methods.code.enabled":                      true,
 		"selfservice.methods.code.config.lifespan":              "1h",
 		"selfservice.methods.code.config.max_submissions":       5,
@@ -97,6 +98,9 @@ func builtIn(mails bool) map[string]any {
 	}
 }
 
+// settingsHooks is the list of a method of settings.
+func settingsHooks(method string) string { return settings + ".after." + method + ".hooks" }
+
 // Keys that are named more than once.
 const (
 	registration   = "selfservice.flows.registration"
@@ -113,6 +117,7 @@ const (
 	recovery       = "selfservice.flows.recovery"
 	recoveredHooks = recovery + ".after.hooks"
 	settings       = "selfservice.flows.settings"
+	changedHooks   = settings + ".after.hooks"
 	connectionURI  = "courier.smtp.connection_uri"
 	passwordConfig = "selfservice.methods.password.config"
 	oidcConfig     = "selfservice.methods.oidc.config"

@@ -36,7 +36,7 @@ func (r *Registration) style() string {
 // the profile is one, where a password is what the second step asks for.
 func (c *Config) RegistrationMethods() []string {
 	methods := c.Methods()
-	if c.SelfService.Flows.Registration.style() == styles[0] && c.SelfService.Methods.Password.Enabled {
+	if c.SelfService.Flows.Registration.style() == styles[0] && c.SelfService.Methods.Password.Enabled && c.SelfService.Methods.Profile.Enabled {
 		methods = append(methods, "profile")
 	}
 	return methods
@@ -102,6 +102,12 @@ func (c *Config) SettingsURL() string {
 
 // SettingsMethods are the enabled methods of the settings flow.
 func (c *Config) SettingsMethods() (methods []string) {
+	if c.SelfService.Methods.Profile.Enabled {
+		methods = append(methods, "profile")
+	}
+	if c.SelfService.Methods.Password.Enabled {
+		methods = append(methods, "password")
+	}
 	if c.SelfService.Methods.OIDC.signsIn() {
 		methods = append(methods, "oidc")
 	}
@@ -111,7 +117,13 @@ func (c *Config) SettingsMethods() (methods []string) {
 // SettingsMethodReturnURLs are where browsers go at the end of the settings flow, by
 // method, where that is configured.
 func (c *Config) SettingsMethodReturnURLs() map[string]string {
-	return byMethod("", c.SelfService.Flows.Settings.After.OIDC.DefaultBrowserReturnURL)
+	urls := map[string]string{}
+	for method, after := range c.settingsMethods() {
+		if after.DefaultBrowserReturnURL != "" {
+			urls[method] = after.DefaultBrowserReturnURL
+		}
+	}
+	return urls
 }
 
 // ErrorURL is the page that shows an error.

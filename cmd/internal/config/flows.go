@@ -66,10 +66,24 @@ type Settings struct {
 	RequiredAAL string `yaml:"required_aal"`
 	After       struct {
 		DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
-		OIDC                    struct {
-			DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
-		} `yaml:"oidc"`
+		Hooks                   []Hook `yaml:"hooks"`
+		// Of each method its web_hooks take the place of the others, if there are any.
+		Profile  SettingsAfter `yaml:"profile"`
+		Password SettingsAfter `yaml:"password"`
+		OIDC     SettingsAfter `yaml:"oidc"`
 	} `yaml:"after"`
+}
+
+// SettingsAfter is what comes behind a change of settings with one method.
+type SettingsAfter struct {
+	DefaultBrowserReturnURL string `yaml:"default_browser_return_url"`
+	Hooks                   []Hook `yaml:"hooks"`
+}
+
+// settingsMethods gives what is configured behind a change with each method.
+func (c *Config) settingsMethods() map[string]*SettingsAfter {
+	after := &c.SelfService.Flows.Settings.After
+	return map[string]*SettingsAfter{"profile": &after.Profile, "password": &after.Password, "oidc": &after.OIDC}
 }
 
 // Courier is what is configured for mails.

@@ -102,6 +102,14 @@ func (c *Config) RecoveryHooks() []hook.Configured {
 	return slices.DeleteFunc(all, func(h hook.Configured) bool { return h.Kind == hook.KindRevoke })
 }
 
+// SettingsLists gives the hooks of settings with a method.
+func (c *Config) SettingsLists(method string) hook.SettingsLists {
+	return hook.SettingsLists{
+		Global: c.configured(changedHooks, c.SelfService.Flows.Settings.After.Hooks),
+		Method: c.configured(settingsHooks(method), c.settingsMethods()[method].Hooks),
+	}
+}
+
 func (c *Config) configured(key string, hooks []Hook) []hook.Configured {
 	list := make([]hook.Configured, len(hooks))
 	for i := range hooks {

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -225,5 +226,45 @@ func TestConflictingIDs(t *testing.T) {
 		if len(problems) != 1 || problems[0].Line != 8 || !strings.Contains(problems[0].Text, "(line 7) is called webhook-audit too") {
 			t.Errorf("%s: problems = %v, want one in line 8 about line 7", tt.second, problems)
 		}
+	}
+}
+
+// Hooks of settings: what each list may hold, and that a web_hook of any is one of the
+// endpoints.
+func TestHooksOfSettings(t *testing.T) {
+	t.Parallel()
+	const web = "{hook: web_hook, config: {url: 'http://127.0.0.1/x'}}"
+	const key = "selfservice.flows.settings.after."
+	in := func(list, hooks string) string {
+		if list == "" {
+			return "selfservice: {flows: {settings: {after: {hooks: [" + hooks + "]}}}}"
+		}
+		return "selfservice: {flows: {settings: {after: {" + list + ": {hooks: [" + hooks + "]}}}}}"
+	}
+	for _, tt := range []struct{ list, hooks, key, says string }{
+		{"", "{hook: revoke_active_sessions}", "hooks[0].hook", "settings.after.password.hooks"},
+		{"", "{hook: show_verification_ui}", "hooks[0].hook", "settings.after.profile.hooks"},
+		{"profile", "{hook: revoke_active_sessions}", "profile.hooks[0].hook", "settings.after.password.hooks"},
+		{"oidc", "{hook: session}", "oidc.hooks[0].hook", "does not stand here"},
+		{"password", "{hook: worker, config: {name: vet}}", "password.hooks[0].hook", "the settings are changed by then"},
+		{"profile", "{hook: web_hook, config: {url: 'http://127.0.0.1/x', can_interrupt: true}}", "profile.hooks[0].config", "the settings are changed by then"},
+		{"", "{hook: web_hook, config: {url: 'http://127.0.0.1/x', response: {parse: true}}}", "hooks[0].config", "the settings are changed by then"},
+	} {
+		problems := refused(t, config.Options{Dev: true, File: file(t, in(tt.list, tt.hooks))})
+		if len(problems) != 1 || problems[0].Key != key+tt.key || !strings.Contains(problems[0].Text, tt.says) {
+			t.Errorf("%s %s: problems = %v, want one of %s that says %q", tt.list, tt.hooks, problems, tt.key, tt.says)
+		}
+	}
+	for _, list := range []string{"", "profile", "password", "oidc"} {
+		c, _ := load(t, config.Options{Dev: true, File: file(t, in(list, web))})
+		method := cmp.Or(list, "profile")
+		p := hook.CompileSettings(method, c.SettingsLists(method))
+		if endpoints := c.Endpoints(); len(endpoints) != 1 || len(p.Waiting) != 1 || p.Waiting[0].Endpoint != endpoints[0].Name() {
+			t.Errorf("%s: endpoints %v, plan %+v, want the one that is configured", list, endpoints, p)
+		}
+	}
+	c, _ := load(t, config.Options{Dev: true, File: file(t, in("password", "{hook: revoke_active_sessions}, {hook: show_verification_ui}"))})
+	if p := hook.CompileSettings("password", c.SettingsLists("password")); !p.RevokeOthers || !p.ShowVerification {
+		t.Errorf("plan %+v, want both", p)
 	}
 }

@@ -187,8 +187,12 @@ func TestLoadSettings(t *testing.T) {
 	t.Parallel()
 	c, _ := load(t, config.Options{Dev: true})
 	f := c.SelfService.Flows.Settings
-	if f.Lifespan != time.Hour || f.PrivilegedSessionMaxAge != time.Hour || !strings.HasSuffix(c.SettingsURL(), "/ui/settings") || len(c.SettingsMethods()) != 0 {
-		t.Errorf("settings = %+v at %s by %v, want an hour of both, the built-in page, no method", f, c.SettingsURL(), c.SettingsMethods())
+	if f.Lifespan != time.Hour || f.PrivilegedSessionMaxAge != time.Hour || !strings.HasSuffix(c.SettingsURL(), "/ui/settings") || !slices.Equal(c.SettingsMethods(), []string{"profile", "password"}) {
+		t.Errorf("settings = %+v at %s by %v, want an hour of both, the built-in page, profile and password", f, c.SettingsURL(), c.SettingsMethods())
+	}
+	c, _ = load(t, config.Options{Dev: true, File: file(t, `selfservice: {methods: {profile: {enabled: false}}, flows: {settings: {after: {profile: {default_browser_return_url: "https://a.example/p"}}}}}`)})
+	if got := c.SettingsMethods(); !slices.Equal(got, []string{"password"}) || c.SettingsMethodReturnURLs()["profile"] != "https://a.example/p" {
+		t.Errorf("settings by %q lead to %v, want password alone, and a place for profile", got, c.SettingsMethodReturnURLs())
 	}
 	c, _ = load(t, config.Options{Dev: true, File: file(t, `selfservice: {flows: {settings: {ui_url: "https://a.example/s", privileged_session_max_age: 15m, after: {oidc: {default_browser_return_url: "https://a.example/x"}}}}}`)})
 	if c.SettingsURL() != "https://a.example/s" || c.SelfService.Flows.Settings.PrivilegedSessionMaxAge != 15*time.Minute || c.SettingsMethodReturnURLs()["oidc"] != "https://a.example/x" {
@@ -338,6 +342,7 @@ func TestStepsOfRegistration(t *testing.T) {
 		{map[string]any{style: "profile_first", legacy: true}, false},
 		{map[string]any{style: "unified", legacy: false}, false},
 		{map[string]any{"selfservice.methods.password.enabled": false}, false},
+		{map[string]any{"selfservice.methods.profile.enabled": false}, false},
 	} {
 		c, _ := load(t, config.Options{Overrides: tt.keys})
 		if got := c.RegistrationMethods(); slices.Contains(got, "profile") != tt.two {

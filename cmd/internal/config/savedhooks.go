@@ -16,7 +16,7 @@ type list struct {
 
 // lists are the hook lists of all flows.
 func (c *Config) lists() []list {
-	r, l := &c.SelfService.Flows.Registration, &c.SelfService.Flows.Login.After
+	r, l, s := &c.SelfService.Flows.Registration, &c.SelfService.Flows.Login.After, &c.SelfService.Flows.Settings.After
 	return []list{
 		{beforeHooks, &r.Before.Hooks},
 		{globalHooks, &r.After.Hooks},
@@ -27,6 +27,10 @@ func (c *Config) lists() []list {
 		{loginOIDC, &l.OIDC.Hooks},
 		{verifiedHooks, &c.SelfService.Flows.Verification.After.Hooks},
 		{recoveredHooks, &c.SelfService.Flows.Recovery.After.Hooks},
+		{changedHooks, &s.Hooks},
+		{settingsHooks("profile"), &s.Profile.Hooks},
+		{settingsHooks("password"), &s.Password.Hooks},
+		{settingsHooks("oidc"), &s.OIDC.Hooks},
 	}
 }
 
