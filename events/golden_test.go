@@ -44,6 +44,7 @@ var payloads = []events.Payload{
 	events.AddressVerified{IdentityID: anIdentity, AddressID: anAddress, Via: "email", FlowID: aFlow},
 	events.VerificationRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
 	events.RecoveryRequested{FlowID: aFlow, Via: "email", IdentityID: anIdentity, AddressID: anAddress},
+	events.IdentitiesImported{Count: 1, Batch: 3, IDs: []string{anIdentity}},
 	events.RecoveryCompleted{IdentityID: anIdentity, FlowID: aFlow, Method: "code", SessionsRevoked: 2, Network: "192.0.2.0/24"},
 	events.LoginSucceeded{
 		IdentityID: anIdentity, SessionID: aSession, Method: "oidc", Provider: "example", FlowID: aFlow, Refreshed: true, Network: "192.0.2.0/24",

@@ -85,6 +85,18 @@ type IdentityDeleted struct {
 // EventType is "identity.deleted".
 func (IdentityDeleted) EventType() string { return "identity.deleted" }
 
+// IdentitiesImported says that identities were stored that another system had, in
+// one commit. There is no identity.created of each.
+type IdentitiesImported struct {
+	Count int `json:"count"`
+	// Batch counts the commits of one import, from 1.
+	Batch int      `json:"batch"`
+	IDs   []string `json:"ids"` // 1,000 at most
+}
+
+// EventType is "identities.imported".
+func (IdentitiesImported) EventType() string { return "identities.imported" }
+
 // AddressVerified says that an address was proven to be its identity's.
 type AddressVerified struct {
 	IdentityID string `json:"identity_id"`

@@ -36,6 +36,25 @@ type Creation struct {
 
 // Create stores an identity. Nobody is sent a mail for it.
 func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, error) {
+	i, err := s.Make(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	created := event(in.Author, i.ID, i.CreatedAt, 1, events.IdentityCreated{
+		IdentityID: i.ID.String(),
+		SchemaID:   i.SchemaID,
+		State:      string(i.State),
+		Method:     "admin",
+	})
+	if err := s.Store.CreateIdentity(ctx, i, created); err != nil {
+		return nil, fmt.Errorf("create identity: %w", err)
+	}
+	return i, nil
+}
+
+// Make gives the identity that [Service.Create] would store. Store, Sessions and
+// Author are not asked.
+func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, error) {
 	schema, err := s.schema(in.SchemaID, in.Traits)
 	if err != nil {
 		return nil, err
@@ -67,15 +86,6 @@ func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, 
 	}
 	if i.Credentials, err = withPassword(nil, identifiers, config, now); err != nil {
 		return nil, err
-	}
-	created := event(in.Author, i.ID, now, 1, events.IdentityCreated{
-		IdentityID: i.ID.String(),
-		SchemaID:   i.SchemaID,
-		State:      string(i.State),
-		Method:     "admin",
-	})
-	if err := s.Store.CreateIdentity(ctx, i, created); err != nil {
-		return nil, fmt.Errorf("create identity: %w", err)
 	}
 	return i, nil
 }

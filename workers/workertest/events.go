@@ -45,6 +45,7 @@ func golden() []events.Payload {
 		events.LoginFailed{IdentityID: IdentityID, Method: "password", Reason: "credentials", FlowID: FlowID, Network: network},
 		events.VerificationRequested{FlowID: FlowID, Via: "email", IdentityID: IdentityID, AddressID: AddressID},
 		events.RecoveryRequested{FlowID: FlowID, Via: "email", IdentityID: IdentityID, AddressID: AddressID},
+		events.IdentitiesImported{Count: 1, Batch: 3, IDs: []string{IdentityID}},
 		events.RecoveryCompleted{IdentityID: IdentityID, FlowID: FlowID, Method: "code", SessionsRevoked: 2, Network: network},
 		events.MailSent{MessageID: MessageID, Template: "verification_code_valid", Attempts: 2},
 		events.MailAbandoned{MessageID: MessageID, Template: "verification_code_valid", Attempts: 5, Reason: "refused"},

@@ -26,7 +26,7 @@ var levels = map[string]int{
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1, "services/jsonnet": 1,
 	"services/registration": 2, "services/relay": 2, "services/login": 2, "services/verification": 2, "services/recovery": 2, "services/admin": 2, "services/settings": 2,
-	"services/delivery": 2, "services/oidc": 2, "services/operator": 2, "services/override": 2, "services/timeline": 2,
+	"services/delivery": 2, "services/oidc": 2, "services/operator": 2, "services/override": 2, "services/timeline": 2, "services/importer": 2,
 	"services/stats": 1,
 	"services/api":   3, "services/pages": 3, "services/console": 3, "services/store": 3, "services/storetest": 3,
 	"workers": 3, "workers/session": 3, "workers/webhook": 3, "workers/courier": 3,
@@ -44,6 +44,7 @@ var sideways = map[string][]string{
 	"events":             {"schemas", "events/eventstest"},
 	"services/tracing":   {"events"},
 	"events/eventstest":  {"schemas", "events"},
+	"services/importer":  {"services/admin"},                             // an identity is made as an administrator's is
 	"services/timeline":  {"services/registration", "services/delivery"}, // it puts together what they have left
 	"workers/session":    {"workers"},
 	"workers/webhook":    {"workers"},

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	annLine = `{"id":"7f3f8f0e-5f0b-4f7e-9a53-2a2f0c7f7f10","schema_id":"default","traits":{"email":"ann@example.org"},"created_at":"2020-01-02T03:04:05Z",` +
+		`"credentials":{"password":{"type":"password","identifiers":["ann@example.org"],"version":0,"config":{"hashed_password":"$2a$12$` +
+		`R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}},"verifiable_addresses":[{"value":"ann@example.org","via":"email","verified":true,"status":"completed"}]}`
+	beaLine = `{"traits":{"email":"bea@example.org"}}`
+)
+
+// What is refused does not stop the rest, and the same command again stores nothing twice.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := write(t, "dev: true\ndata_dir: "+dir+"\n")
+	if _, errOut, code := run(t, "migrate", "-c", config); code != 0 {
+		t.Fatal(errOut)
+	}
+	refusals := []struct{ line, reason string }{
+		{`{"traits":{"email":"cid@example.org"`, "broken JSON"},
+		{`{"traits":{"email":"cid@example.org"},"nick":"cid"}`, `unknown member "nick"`},
+		{`{"traits":{"email":"no"}}`, "traits.email"},
+		{`{"traits":{"email":"BEA@example.org"}}`, "the same identifier or address"},
+		{beaLine, "line 2 is of the same identity"},
+		{`{"traits":{"email":"dan@example.org"},"credentials":{"totp":{"config":{"totp_url":"otpauth://secret"}}}}`, `"totp" are not imported`},
+		{`{"traits":{"email":"dan@example.org"},"credentials":{"password":{"config":{"hashed_password":"$1$salt$secret"}}}}`, "hashed_password"},
+		{`{"traits":{"email":"dan@example.org"},"credentials":{"password":{"identifiers":["dan@example.org"]}}}`, "include_credential"},
+		{`{"traits":{"email":"` + strings.Repeat("x", 1<<20) + `"}}`, "longer than 1048576 bytes"},
+		{`{"id":"secret","traits":{"email":"dan@example.org"}}`, "no UUID"},
+	}
+	lines := []string{annLine, beaLine}
+	for _, r := range refusals {
+		lines = append(lines, r.line)
+	}
+	lines = append(lines, "", `{"traits":{"email":"eve@example.org"}}`)
+	file := filepath.Join(dir, "people.jsonl")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--check"}, `3 would be imported, 0 there already, 10 refused`},
+		{[]string{"--from-line", "14"}, `1 imported, 0 there already, 0 refused`},
+		{nil, `2 imported, 1 there already, 10 refused`},
+		{nil, `0 imported, 3 there already, 10 refused`},
+		{[]string{"--events", "created"}, `0 imported, 3 there already, 10 refused`},
+	} {
+		refused := filepath.Join(dir, fmt.Sprint("refused", n))
+		out, errOut, code := run(t, append([]string{"identities", "import", file, "--refused", refused, "-c", config}, c.args...)...)
+		wantCode := 2
+		if strings.HasSuffix(c.want, " 0 refused") {
+			wantCode = 0
+		}
+		if code != wantCode || strings.TrimSpace(out) != c.want {
+			t.Errorf("import %v = %d %s%s, want %d %s", c.args, code, out, errOut, wantCode, c.want)
+		}
+		if wantCode == 0 {
+			continue
+		}
+		text, err := os.ReadFile(refused)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text)+errOut, "secret") {
+			t.Errorf("import %v shows a secret:\n%s%s", c.args, text, errOut)
+		}
+		reasons := strings.Split(strings.TrimSpace(string(text)), "\n")
+		if len(reasons) != len(refusals) {
+			t.Fatalf("import %v: %d refused, want %d:\n%s", c.args, len(reasons), len(refusals), text)
+		}
+		for at, r := range refusals {
+			if got := strings.ReplaceAll(reasons[at], `\"`, `"`); !strings.Contains(got, r.reason) || !strings.Contains(got, fmt.Sprintf(`"line":%d,`, at+3)) {
+				t.Errorf("line %d is refused with %s, want %s", at+3, got, r.reason)
+			}
+		}
+	}
+	other := strings.Replace(annLine, `{"email":"ann@example.org"}`, `{"email":"other@example.org"}`, 1)
+	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 2 || !strings.Contains(errOut, "with other traits") {
+		t.Errorf("import of another with an id that is there = %d %s, want it refused", code, errOut)
+	}
+}

@@ -1,0 +1,96 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/importer"
+	"github.com/usher-auth/usher/services/store"
+)
+
+var _ importer.Store = (*store.Store)(nil)
+
+func (s *suite) imported(all ...*identity.Identity) []events.Event {
+	p := events.IdentitiesImported{Count: len(all), Batch: 1}
+	for _, i := range all {
+		p.IDs = append(p.IDs, i.ID.String())
+	}
+	return []events.Event{events.New(p, s.clock(), events.About{Source: "/usher/import", Actor: "admin:local"})}
+}
+
+// The largest batch there is, each with two addresses and a name, is one commit and
+// one event.
+func testImport(t *testing.T, s *suite) {
+	st := s.store(nil)
+	all := make([]*identity.Identity, importer.MaxBatch)
+	for n := range all {
+		name := uuid.NewString()
+		all[n] = s.record(name+"@example.org", name+"@example.net").Identity
+		all[n].Credentials[0].Identifiers = append(all[n].Credentials[0].Identifiers, name)
+	}
+	s.must(st.ImportIdentities(s.ctx(), all, s.imported(all...)))
+	got, err := st.Identity(s.ctx(), all[999].ID)
+	s.must(err)
+	if diff := cmp.Diff(all[999], got, anySequence); diff != "" {
+		t.Errorf("Identity: want(-) got(+):\n%s", diff)
+	}
+	pending, err := st.Pending(s.ctx(), 10)
+	s.must(err)
+	if len(pending) != 1 || pending[0].Type != "identities.imported" {
+		t.Errorf("Pending = %d events, want the one of the batch", len(pending))
+	}
+	if taken, err := st.Taken(s.ctx(), all); err != nil || len(taken) != len(all) {
+		t.Errorf("Taken = %d, %v, want all %d", len(taken), err, len(all))
+	}
+}
+
+// A batch of which one cannot be stored stores nobody, and no event.
+func testImportTaken(t *testing.T, s *suite) {
+	st := s.store(nil)
+	here := s.record("ann@example.org")
+	here.Identity.Credentials[0].Identifiers = []string{"ann"}
+	s.must(st.Register(s.ctx(), here))
+	before, err := st.Pending(s.ctx(), 10)
+	s.must(err)
+
+	sameID := s.record("bea@example.org").Identity
+	sameID.ID = here.Identity.ID
+	sameHandle := s.record("cid@example.org").Identity
+	sameHandle.Credentials[0].Identifiers = []string{"ann"}
+	sameAddress := s.record("ann@example.org").Identity
+	for name, bad := range map[string]*identity.Identity{"id": sameID, "handle": sameHandle, "address": sameAddress} {
+		good := s.record("dan@example.org").Identity
+		if err := st.ImportIdentities(s.ctx(), []*identity.Identity{good, bad}, s.imported(good, bad)); !errors.Is(err, identity.ErrExists) {
+			t.Errorf("ImportIdentities with a taken %s: %v, want %v", name, err, identity.ErrExists)
+		}
+		if _, err := st.Identity(s.ctx(), good.ID); !errors.Is(err, identity.ErrNotFound) {
+			t.Errorf("the other one of a batch with a taken %s: %v, want %v", name, err, identity.ErrNotFound)
+		}
+		taken, err := st.Taken(s.ctx(), []*identity.Identity{good, bad})
+		s.must(err)
+		if want := name != "id"; taken[good.ID] || taken[bad.ID] != want {
+			t.Errorf("Taken of a taken %s = %v, want it: %t, and not the other", name, taken, want)
+		}
+	}
+	if after, err := st.Pending(s.ctx(), 10); err != nil || len(after) != len(before) {
+		t.Errorf("Pending = %d events, %v, want the %d of before", len(after), err, len(before))
+	}
+}
+
+func testImportID(t *testing.T, s *suite) {
+	st := s.store(nil)
+	one, err := st.ImportID([]byte("a"))
+	s.must(err)
+	again, err := st.ImportID([]byte("a"))
+	s.must(err)
+	other, err := st.ImportID([]byte("b"))
+	s.must(err)
+	if one != again || one == other || one.Version() != 8 || one.Variant() != uuid.RFC4122 {
+		t.Errorf("ImportID = %s, again %s, of another text %s; want a UUID of version 8 that follows from the text", one, again, other)
+	}
+}
