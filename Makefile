@@ -33,7 +33,7 @@ check-deploy: ## what deploy/ holds: parsed, rendered, started, and broken copie
 bench: ## measure, floors and goals beside; PART=outbox one part
 	USHER_BENCH=1 $(GO) test -run '^TestBench$$/$(PART)' -count=1 -timeout=60m -v ./cmd/e2e
 
-screenshots: ## take every page of the console into SCREENSHOTS (default bin/screenshots)
+screenshots: ## take the built-in pages and those of the console into SCREENSHOTS (default bin/screenshots)
 	USHER_TEST_SCREENSHOTS=$(abspath $(or $(SCREENSHOTS),bin/screenshots)) $(GO) test -run '^TestScreenshots$$' -count=1 -timeout=15m -v ./cmd/e2e
 
 soak: ## break every part under load, and see that nothing is lost; PART='^TestFaults$$' one test

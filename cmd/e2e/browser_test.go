@@ -8,8 +8,8 @@ import (
 )
 
 // TestPagesInABrowser drives the built-in pages in Chromium: register, sign in,
-// verify and log out by typing, sign up and in at a provider, mistakes at their
-// fields, keyboard only, light and dark, axe; and the console, where an operator
+// verify, change, recover and log out by typing, in each language, sign up and in at a
+// provider, mistakes at their fields, keyboard only, light and dark, axe; and the console, where an operator
 // toggles Sign In After Registration.
 func TestPagesInABrowser(t *testing.T) {
 	t.Parallel()
@@ -21,6 +21,14 @@ func TestPagesInABrowser(t *testing.T) {
 	t.Run("login", func(t *testing.T) {
 		t.Parallel()
 		browse(t, "login.mjs", mustVerify())
+	})
+	t.Run("account", func(t *testing.T) {
+		t.Parallel()
+		browse(t, "account.mjs", wholeAccount("code"))
+	})
+	t.Run("account by link", func(t *testing.T) {
+		t.Parallel()
+		browse(t, "account.mjs", wholeAccount("link"), "USHER_BY_LINK=1")
 	})
 	t.Run("social", func(t *testing.T) {
 		t.Parallel()
@@ -63,6 +71,20 @@ func mustVerify() settings {
 	})
 }
 
+// wholeAccount is a configuration in which registration signs in and shows the
+// verification, and accounts are verified and recovered by code or by link.
+func wholeAccount(use string) settings {
+	return merge(hooks(settings{"hook": "show_verification_ui"}, sessionHook), settings{
+		"selfservice": settings{
+			"methods": settings{"link": settings{"enabled": true}},
+			"flows": settings{
+				"verification": settings{"enabled": true, "use": use},
+				"recovery":     settings{"enabled": true, "use": use},
+			},
+		},
+	})
+}
+
 // browse runs a script of the browser folder against a system of its own.
 func browse(t *testing.T, script string, config settings, env ...string) {
 	t.Helper()
@@ -75,6 +97,9 @@ func (s *system) browse(t *testing.T, script string, env ...string) {
 	cmd := exec.CommandContext(t.Context(), "node", script)
 	cmd.Dir = "browser"
 	cmd.Env = append(os.Environ(), "USHER_URL="+s.apis[0], "USHER_ADMIN_URL="+s.admins[0])
+	if folder := os.Getenv("USHER_TEST_SCREENSHOTS"); folder != "" {
+		cmd.Env = append(cmd.Env, "USHER_SCREENSHOTS="+folder)
+	}
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")

@@ -10,14 +10,17 @@ import (
 	"time"
 )
 
-// TestScreenshots is "make screenshots": it starts a system with some life in it and
-// takes every page of the console into the folder that USHER_TEST_SCREENSHOTS names.
+// TestScreenshots is "make screenshots": it takes the built-in pages, and every page of
+// the console of a system with some life in it, into the folder that
+// USHER_TEST_SCREENSHOTS names.
 func TestScreenshots(t *testing.T) {
 	folder := os.Getenv("USHER_TEST_SCREENSHOTS")
 	if folder == "" {
 		t.Skip("run by make screenshots")
 	}
 	needsBrowser(t)
+	t.Run("pages", func(t *testing.T) { browse(t, "account.mjs", wholeAccount("code")) })
+	t.Run("pages by link", func(t *testing.T) { browse(t, "account.mjs", wholeAccount("link"), "USHER_BY_LINK=1") })
 	broken, crm := newEndpoint(t), newEndpoint(t)
 	broken.answers(http.StatusBadGateway)
 	s := newSystem(t, "postgres", merge(mustVerify(), settings{
@@ -33,7 +36,7 @@ cat >/dev/null; exit 0
 `, "--lines=false")
 	who, strangers := s.live(t, 90*time.Second)
 	s.browse(t, "console-screenshots.mjs", "USHER_CONSOLE_URL="+s.admins[0], "USHER_SETUP_LINK="+link, "USHER_IDENTITY="+who,
-		"USHER_STRANGERS="+strings.Join(strangers, ","), "USHER_SCREENSHOTS="+folder)
+		"USHER_STRANGERS="+strings.Join(strangers, ","))
 }
 
 // demoPeople are those who register in the screenshots, by first and last name. Some

@@ -142,8 +142,8 @@ async function changesSettings(browser, base) {
   await press(page, 'Sign up');
   await signedIn(page, address);
   await check('the start page leads to the settings', async () => {
-    await page.getByRole('link', { name: 'How you sign in' }).click();
-    await heading(page, 'How you sign in');
+    await page.getByRole('link', { name: 'Your settings' }).click();
+    await heading(page, 'Your settings');
     await page.getByRole('button', { name: 'Link Example' }).waitFor();
   });
   await look(page, 'settings');
