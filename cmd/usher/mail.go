@@ -23,9 +23,9 @@ func mailCommand(g *global) *cobra.Command {
 		Short: "Read the mails of a running server",
 		Long: `Reads the mails that a running server has sent, or is about to. What they say,
 their codes included, only a server in development mode shows: with a mail
-server (courier.smtp.connection_uri) as long as a mail waits to be sent, without
-one for good, for then it sends none and this is its mailbox. Any other server
-shows neither subjects nor bodies.`,
+server (courier.smtp.connection_uri) or an API (courier.http) as long as a mail waits
+to be sent, without either for good, for then it sends none and this is its mailbox.
+Any other server shows neither subjects nor bodies.`,
 	}
 	cmd.AddCommand(mailListCommand(g), mailShowCommand(g))
 	return cmd

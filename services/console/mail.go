@@ -65,8 +65,16 @@ func mailName(template string) string {
 	switch template {
 	case courier.VerificationCode:
 		return "Verification code"
-	case courier.VerificationCodeUnknown:
+	case "verification_valid":
+		return "Verification link"
+	case courier.VerificationCodeUnknown, "verification_invalid":
 		return "Verification of an address without an account"
+	case "recovery_code_valid":
+		return "Recovery code"
+	case "recovery_valid":
+		return "Recovery link"
+	case "recovery_code_invalid", "recovery_invalid":
+		return "Recovery with an address without an account"
 	}
 	return template
 }

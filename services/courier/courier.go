@@ -1,5 +1,5 @@
 // Package courier writes the mails that events ask for and hands them to a mail
-// server, or keeps them in the mailbox of development:
+// server or an API, or keeps them in the mailbox of development:
 //
 //	verification.requested, recovery.requested
 //	  ─▶ recipient ─▶ code or link ─▶ template ─▶ message row
@@ -124,7 +124,11 @@ type Message struct {
 }
 
 // Content is what a mail says.
-type Content struct{ Subject, Plain, HTML Secret }
+type Content struct {
+	Subject, Plain, HTML Secret
+	// Data is what its templates saw, as a JSON object.
+	Data Secret
+}
 
 // Code is the code or the link's token that a message carries, for the flow that
 // takes it.

@@ -14,7 +14,8 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 )
 
-// content is what the templates of a kind of mail see. A field that is misspelt in a
+// content is what the templates of a kind of mail see, and by the names of JSON those of
+// an API's requests. A field that is misspelt in a
 // template is an error, since none of them is a map.
 type content interface {
 	// carries is the code or link that the mail is for.
@@ -23,29 +24,31 @@ type content interface {
 
 // common is what all of them see.
 type common struct {
-	To               string
-	Identity         map[string]any
-	ExpiresInMinutes int
+	To               string         `json:"to"`
+	Identity         map[string]any `json:"identity"`
+	ExpiresInMinutes int            `json:"expires_in_minutes"`
 }
 
 type verificationCode struct {
 	common
-	VerificationCode, VerificationURL string
+	VerificationCode string `json:"verification_code"`
+	VerificationURL  string `json:"verification_url"`
 }
 
 type verificationLink struct {
 	common
-	VerificationURL string
+	VerificationURL string `json:"verification_url"`
 }
 
 type recoveryCode struct {
 	common
-	RecoveryCode, RecoveryURL string
+	RecoveryCode string `json:"recovery_code"`
+	RecoveryURL  string `json:"recovery_url"`
 }
 
 type recoveryLink struct {
 	common
-	RecoveryURL string
+	RecoveryURL string `json:"recovery_url"`
 }
 
 func (d verificationCode) carries() string { return d.VerificationCode }
@@ -68,7 +71,9 @@ func contentOf(p flow.Purpose, c common, code, url string) content {
 }
 
 // unknownData is what the templates for an address that is nobody's see.
-type unknownData struct{ To string }
+type unknownData struct {
+	To string `json:"to"`
+}
 
 // person is what templates see of an identity.
 func person(to Recipient) (map[string]any, error) {
@@ -117,7 +122,11 @@ func (m mailTemplates) execute(data any) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	return Content{Subject: NewSecret(oneLine(subject)), Plain: NewSecret(plain), HTML: NewSecret(body)}, nil
+	seen, err := json.Marshal(data)
+	if err != nil {
+		return Content{}, err
+	}
+	return Content{Subject: NewSecret(oneLine(subject)), Plain: NewSecret(plain), HTML: NewSecret(body), Data: NewSecret(string(seen))}, nil
 }
 
 func execute(t template, data any) (string, error) {

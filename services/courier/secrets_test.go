@@ -24,7 +24,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := courier.SMTPOptions{Server: server, FromAddress: "no-reply@example.com"}
-	content := courier.Content{Subject: secret, Plain: secret, HTML: secret}
+	content := courier.Content{Subject: secret, Plain: secret, HTML: secret, Data: secret}
 	message := courier.Message{ID: uuid.New(), Content: content}
 	s, _ := newMemory(t)
 	for _, v := range []any{

@@ -12,8 +12,8 @@ type Sender interface {
 	Send(ctx context.Context, m *Message) error
 }
 
-// Refused is the error of a message that a mail server has seen and has not
-// said to have taken. Its text holds neither recipient nor content.
+// Refused is the error of a message that a mail server or an API has seen and has
+// not said to have taken. Its text holds neither recipient nor content.
 type Refused struct {
 	// Permanent says that it would be refused again.
 	Permanent bool

@@ -51,6 +51,7 @@ type content struct {
 	Subject string `json:"subject"`
 	Plain   string `json:"plain"`
 	HTML    string `json:"html,omitempty"`
+	Data    string `json:"data,omitempty"`
 }
 
 func (k *keyring) newMessageRow(m courier.Message) (messageRow, error) {
@@ -68,7 +69,7 @@ func (k *keyring) newMessageRow(m courier.Message) (messageRow, error) {
 		UpdatedAt:    moment{m.UpdatedAt},
 	}
 	c := m.Content
-	plain, err := json.Marshal(content{Subject: c.Subject.Reveal(), Plain: c.Plain.Reveal(), HTML: c.HTML.Reveal()})
+	plain, err := json.Marshal(content{Subject: c.Subject.Reveal(), Plain: c.Plain.Reveal(), HTML: c.HTML.Reveal(), Data: c.Data.Reveal()})
 	if err != nil {
 		return messageRow{}, fmt.Errorf("content: %w", err)
 	}
@@ -108,7 +109,7 @@ func (k *keyring) openMessage(f foundMessage) (courier.Message, error) {
 	if err := json.Unmarshal(plain, &c); err != nil {
 		return m, fmt.Errorf("content: %w", err)
 	}
-	m.Content = courier.Content{Subject: secret(c.Subject), Plain: secret(c.Plain), HTML: secret(c.HTML)}
+	m.Content = courier.Content{Subject: secret(c.Subject), Plain: secret(c.Plain), HTML: secret(c.HTML), Data: secret(c.Data)}
 	return m, nil
 }
 

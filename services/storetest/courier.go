@@ -24,7 +24,7 @@ func (s *suite) message(r registration.Record, n int) courier.Message {
 	return courier.Message{
 		ID: uuid.New(), EventID: uuid.New(), IdentityID: r.Identity.ID, Status: courier.Queued, Template: courier.VerificationCode,
 		Recipient: r.Identity.Addresses[n].Value,
-		Content:   courier.Content{Subject: courier.NewSecret("canary"), Plain: courier.NewSecret("canary " + rightCode)},
+		Content:   courier.Content{Subject: courier.NewSecret("canary"), Plain: courier.NewSecret("canary " + rightCode), Data: courier.NewSecret(`{"canary":1}`)},
 		ExpiresAt: s.clock().Add(time.Hour), CreatedAt: s.clock(), UpdatedAt: s.clock(),
 	}
 }

@@ -46,6 +46,7 @@ type Client struct {
 	endpoints              map[string]*target
 	open, guarded          *http.Client
 	openSigned             bool
+	guards                 bool // endpoints that are no exception
 	exceptions             []*regexp.Regexp
 	timeout, answerTimeout time.Duration
 	schemaURL              func(string) string
@@ -71,6 +72,7 @@ func New(o Options) (*Client, error) {
 		open:          newHTTPClient(&net.Dialer{Timeout: dialTimeout}),
 		guarded:       newHTTPClient(&net.Dialer{Timeout: dialTimeout, Control: RefusePrivate}),
 		openSigned:    o.OpenSigned,
+		guards:        o.DisallowPrivateIPRanges,
 		exceptions:    globs(o.PrivateIPExceptionURLs),
 		timeout:       o.Timeout,
 		answerTimeout: o.AnswerTimeout,
@@ -89,14 +91,14 @@ func New(o Options) (*Client, error) {
 		c.now = time.Now
 	}
 	for _, e := range o.Endpoints {
-		if err := c.add(e, o.DisallowPrivateIPRanges && !matches(c.exceptions, e.URL)); err != nil {
+		if err := c.add(e); err != nil {
 			return nil, fmt.Errorf("web_hook %s: %w", e.Name(), err)
 		}
 	}
 	return c, nil
 }
 
-func (c *Client) add(e Endpoint, guarded bool) error {
+func (c *Client) add(e Endpoint) error {
 	name := e.Name()
 	if known, ok := c.endpoints[name]; ok {
 		if !reflect.DeepEqual(known.endpoint, e) {
@@ -104,21 +106,30 @@ func (c *Client) add(e Endpoint, guarded bool) error {
 		}
 		return nil
 	}
-	if err := e.check(); err != nil {
+	t, err := c.ready(e)
+	if err != nil {
 		return err
 	}
-	t := &target{endpoint: e, name: name, http: c.open}
-	if guarded {
+	c.endpoints[name] = t
+	return nil
+}
+
+// ready checks an endpoint and compiles its body.
+func (c *Client) ready(e Endpoint) (*target, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	t := &target{endpoint: e, name: e.Name(), http: c.open}
+	if c.guards && !matches(c.exceptions, e.URL) {
 		t.http = c.guarded
 	}
 	if e.Body != "" {
 		var err error
 		if t.body, err = jsonnet.Compile("body", e.Body); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	c.endpoints[name] = t
-	return nil
+	return t, nil
 }
 
 func matches(patterns []*regexp.Regexp, url string) bool {

@@ -113,12 +113,16 @@ func (c *Client) Send(ctx context.Context, to Signed, m SignedMessage) (status i
 	return got.status, err
 }
 
-// exchangeSigned looks at the head of the answer only.
 func (c *Client) exchangeSigned(r *http.Request) (answer, error) {
 	client := c.guarded
 	if c.openSigned || matches(c.exceptions, r.URL.String()) {
 		client = c.open
 	}
+	return c.head(client, r)
+}
+
+// head makes a request and looks at the head of the answer only.
+func (c *Client) head(client *http.Client, r *http.Request) (answer, error) {
 	response, err := client.Do(r)
 	if err != nil {
 		return answer{}, err

@@ -101,7 +101,7 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err
 	}
-	if c.courier, err = newCourier(cfg, f, former); err != nil {
+	if c.courier, err = newCourier(cfg, f, former, c.hooks); err != nil {
 		return nil, err
 	}
 	c.useCases(f)

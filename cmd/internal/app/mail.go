@@ -3,17 +3,20 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
-// newCourier makes what writes the mails. Without a mail server development
-// keeps them in its mailbox; anything else that needs mails has not started.
-// What the former one knows to be sent and has not stored this one knows too.
-func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Service, error) {
+// newCourier makes what writes the mails. Without a mail server or an API, which is
+// called as hooks are, development keeps them in its mailbox; anything else that needs
+// mails has not started. What the former one knows to be sent and has not stored this
+// one knows too.
+func newCourier(cfg *config.Config, f foundation, former *current, hooks *webhook.Client) (*courier.Service, error) {
 	taken := new(courier.Taken)
 	if former != nil {
 		taken = former.courier.Taken
@@ -22,7 +25,7 @@ func newCourier(cfg *config.Config, f foundation, former *current) (*courier.Ser
 	if err != nil {
 		return nil, err
 	}
-	sender, err := newSender(cfg, f)
+	sender, err := newSender(cfg, f, hooks)
 	if err != nil {
 		return nil, err
 	}
@@ -51,15 +54,20 @@ type noServer struct{}
 
 // Send never sends.
 func (noServer) Send(context.Context, *courier.Message) error {
-	return errors.New("no mail server is configured")
+	return errors.New("no mail server and no API for mails is configured")
 }
 
-func newSender(cfg *config.Config, f foundation) (courier.Sender, error) {
-	uri := cfg.Courier.SMTP.ConnectionURI.Reveal()
+func newSender(cfg *config.Config, f foundation, hooks *webhook.Client) (courier.Sender, error) {
 	switch {
-	case uri == "" && cfg.Dev:
+	case cfg.Courier.ByAPI():
+		api, err := hooks.Single(cfg.MailEndpoint())
+		if err != nil {
+			return nil, fmt.Errorf("courier.http.request_config: %w", err)
+		}
+		return courier.HTTP{API: api}, nil
+	case cfg.KeepsMails():
 		return courier.Mailbox{Log: f.log}, nil
-	case uri == "":
+	case !cfg.SendsMails():
 		return noServer{}, nil
 	}
 	options, err := cfg.Courier.SMTPOptions()

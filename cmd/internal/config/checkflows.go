@@ -30,10 +30,13 @@ func (l *loader) checkLogin(c *Config) {
 	for _, list := range c.hookLists() {
 		at := slices.IndexFunc(list.hooks, func(h Hook) bool { return h.Kind == hook.KindRequireVerified })
 		if at >= 0 {
-			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true and a way to write mails, courier.smtp.connection_uri (a file without identity.schemas has both with --dev)", verification)
+			l.refuseKey(entry(list.key, at)+".hook", "nobody could sign in again: it needs %s.enabled: true and a way to write mails, courier.smtp.connection_uri or courier.delivery_strategy: http (a file without identity.schemas has both with --dev)", verification)
 		}
 	}
 }
+
+// noWay is said where something needs mails that is on.
+const noWay = "this is needed, since %s.enabled is true: where do mails go? (an API takes them with courier.delivery_strategy: http, and --dev keeps them in a mailbox)"
 
 func (l *loader) checkVerification(c *Config) {
 	f, code := &c.SelfService.Flows.Verification, &c.SelfService.Methods.Code
@@ -51,8 +54,8 @@ func (l *loader) checkVerification(c *Config) {
 		return
 	}
 	l.checkUse(c, verification, f.Use)
-	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
-		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", verification)
+	if !c.writesMails() {
+		l.refuseKey(connectionURI, noWay, verification)
 	}
 }
 
@@ -65,8 +68,8 @@ func (l *loader) checkRecovery(c *Config) {
 		return
 	}
 	l.checkUse(c, recovery, f.Use)
-	if c.Courier.SMTP.ConnectionURI.Reveal() == "" && !c.Dev {
-		l.refuseKey(connectionURI, "this is needed, since %s.enabled is true: where do mails go? (--dev keeps them in a mailbox)", recovery)
+	if !c.writesMails() {
+		l.refuseKey(connectionURI, noWay, recovery)
 	}
 }
 
@@ -95,11 +98,12 @@ func (l *loader) checkSettings(c *Config) {
 
 func (l *loader) checkCourier(c *Config) {
 	m := &c.Courier
-	l.oneOf("courier.delivery_strategy", m.DeliveryStrategy, "smtp")
+	l.oneOf("courier.delivery_strategy", m.DeliveryStrategy, bySMTP, byHTTP)
 	if m.MessageRetries < 1 || m.MessageRetries > 100 {
 		l.refuseKey("courier.message_retries", "want 1 to 100, not %d", m.MessageRetries)
 	}
 	l.checkSMTP(m)
+	l.checkMailAPI(m)
 	_, err := courier.NewTemplates(m.TemplateOptions())
 	l.refuseMails(err)
 }

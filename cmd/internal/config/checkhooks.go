@@ -128,26 +128,32 @@ func (l *loader) checkWebHook(key string, w *WebHook) {
 	if w.Name != "" || w.Timeout != 0 || w.OnMissing != "" {
 		refuse("", errors.New("name, timeout and on_missing are a worker's: a web_hook has id"))
 	}
-	u, err := url.Parse(w.URL.Reveal())
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		refuse(".url", errors.New("want an absolute http or https URL")) // it may hold a password
-	}
 	if w.Response.Ignore && (w.Response.Parse || w.CanInterrupt) {
 		refuse(".response.ignore", errors.New("nobody waits for a background hook: leave out response.parse and can_interrupt"))
 	}
-	if w.Method != strings.ToUpper(w.Method) || strings.ContainsFunc(w.Method, notInToken) {
-		refuse(".method", fmt.Errorf("%q is not an HTTP method", w.Method))
-	}
-	for name, value := range w.Headers {
-		if name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsAny(value.Reveal(), "\r\n\x00") {
-			refuse(".headers."+name, errors.New("want a header of one line"))
-		}
-	}
-	refuse(".auth", w.checkAuth())
+	l.checkRequest(key, w.URL, w.Method, w.Headers, &w.Auth)
 }
 
-func (w *WebHook) checkAuth() error {
-	a := &w.Auth
+// checkRequest checks how an endpoint is called.
+func (l *loader) checkRequest(key string, address Address, method string, headers map[string]Secret, auth *EndpointAuth) {
+	u, err := url.Parse(address.Reveal())
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		l.refuseKey(key+".url", "want an absolute http or https URL") // it may hold a password
+	}
+	if method != strings.ToUpper(method) || strings.ContainsFunc(method, notInToken) {
+		l.refuseKey(key+".method", "%q is not an HTTP method", method)
+	}
+	for name, value := range headers {
+		if name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsAny(value.Reveal(), "\r\n\x00") {
+			l.refuseKey(key+".headers."+name, "want a header of one line")
+		}
+	}
+	if err := auth.check(); err != nil {
+		l.refuseKey(key+".auth", "%w", err)
+	}
+}
+
+func (a *EndpointAuth) check() error {
 	switch a.Type {
 	case "":
 		if !reflect.ValueOf(a.Config).IsZero() {

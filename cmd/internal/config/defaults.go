@@ -61,7 +61,9 @@ func defaults() map[string]any {
 		"selfservice.methods.link.enabled":                      false,
 		"selfservice.methods.link.config.lifespan":              "1h",
 		connectionURI:                                           "",
-		"courier.delivery_strategy":                             "smtp",
+		"courier.delivery_strategy":                             bySMTP,
+		mailAPI + ".url":                                        "",
+		mailAPI + ".method":                                     "POST",
 		"courier.message_retries":                               5,
 		"clients.web_hook.header_allowlist": []any{
 			"Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Origin", "Priority", "Referer",

@@ -45,10 +45,6 @@ func (c *Config) RegistrationMethods() []string {
 // Mitigate tells whether protected mode is on.
 func (c *Config) Mitigate() bool { return c.Security.AccountEnumeration.Mitigate }
 
-// KeepsMails tells whether mails are kept in the mailbox of development, with
-// what they say, instead of sent.
-func (c *Config) KeepsMails() bool { return c.Dev && c.Courier.SMTP.ConnectionURI.Reveal() == "" }
-
 // PublicURL is the base URL of the public listener.
 func (c *Config) PublicURL() string {
 	return listenerURL(c.Serve.Public.BaseURL, c.Serve.Public.Host, c.Serve.Public.Port, c.Serve.Public.TLS)

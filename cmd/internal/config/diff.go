@@ -61,7 +61,15 @@ func differences(name string, a, b reflect.Value) []string {
 		if !field.IsExported() {
 			continue
 		}
-		names = append(names, differences(join(name, field.Tag.Get("yaml")), a.Field(i), b.Field(i))...)
+		below := name // what it leads to, where it is no key of its own
+		if tag, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); tag != "" && tag != "-" {
+			below = join(name, tag)
+		}
+		for _, found := range differences(below, a.Field(i), b.Field(i)) {
+			if !slices.Contains(names, found) {
+				names = append(names, found)
+			}
+		}
 	}
 	return names
 }

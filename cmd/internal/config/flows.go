@@ -89,8 +89,8 @@ func (c *Config) settingsMethods() map[string]*SettingsAfter {
 // Courier is what is configured for mails.
 type Courier struct {
 	SMTP struct {
-		// ConnectionURI is smtp://user:password@host:port or smtps://…; empty only
-		// in development, where the mailbox keeps the mails.
+		// ConnectionURI is smtp://user:password@host:port or smtps://…; empty where an
+		// API takes the mails, and in development, where the mailbox keeps them.
 		ConnectionURI Address           `yaml:"connection_uri"`
 		FromAddress   string            `yaml:"from_address"`
 		FromName      string            `yaml:"from_name"`
@@ -98,7 +98,11 @@ type Courier struct {
 		// LocalName is what this side calls itself.
 		LocalName string `yaml:"local_name"`
 	} `yaml:"smtp"`
-	DeliveryStrategy string `yaml:"delivery_strategy"` // smtp
+	DeliveryStrategy string `yaml:"delivery_strategy"` // smtp or http
+	// HTTP is the API that takes mails, where DeliveryStrategy says so.
+	HTTP struct {
+		RequestConfig MailAPI `yaml:"request_config"`
+	} `yaml:"http"`
 	// MessageRetries is how often a mail is tried that the server does not take for now.
 	MessageRetries int `yaml:"message_retries"`
 	Templates      struct {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -42,20 +41,34 @@ type WebHook struct {
 	} `yaml:"response,omitempty"`
 	CanInterrupt bool `yaml:"can_interrupt,omitempty"`
 	// EmitAnalyticsEvent has no effect: nothing is reported to anybody.
-	EmitAnalyticsEvent bool `yaml:"emit_analytics_event,omitempty"`
-	Auth               struct {
-		Type   string `yaml:"type"`
-		Config struct {
-			Name     string `yaml:"name,omitempty"`
-			Value    Secret `yaml:"value,omitempty"`
-			In       string `yaml:"in,omitempty"`
-			User     string `yaml:"user,omitempty"`
-			Password Secret `yaml:"password,omitempty"`
-		} `yaml:"config,omitempty"`
-	} `yaml:"auth,omitempty"`
+	EmitAnalyticsEvent bool         `yaml:"emit_analytics_event,omitempty"`
+	Auth               EndpointAuth `yaml:"auth,omitempty"`
 
 	// label names the endpoint where ID is empty and URL is not enough.
 	label string
+}
+
+// EndpointAuth is how an endpoint knows who calls it.
+type EndpointAuth struct {
+	Type   string `yaml:"type"` // empty, api_key or basic_auth
+	Config struct {
+		Name     string `yaml:"name,omitempty"`
+		Value    Secret `yaml:"value,omitempty"`
+		In       string `yaml:"in,omitempty"`
+		User     string `yaml:"user,omitempty"`
+		Password Secret `yaml:"password,omitempty"`
+	} `yaml:"config,omitempty"`
+}
+
+func (a *EndpointAuth) webhook() webhook.Auth {
+	return webhook.Auth{
+		Type:     a.Type,
+		Name:     a.Config.Name,
+		Value:    webhook.NewSecret(a.Config.Value.Reveal()),
+		In:       a.Config.In,
+		User:     a.Config.User,
+		Password: webhook.NewSecret(a.Config.Password.Reveal()),
+	}
 }
 
 // Lists gives the hooks of registration with a method.
@@ -199,27 +212,15 @@ func (w *WebHook) endpoint() webhook.Endpoint {
 		ID:           w.ID,
 		URL:          w.URL.Reveal(),
 		Method:       w.Method,
+		Header:       headerOf(w.Headers),
 		Body:         w.Template,
 		Ignore:       w.Response.Ignore,
 		Parse:        w.Response.Parse,
 		CanInterrupt: w.CanInterrupt,
-		Auth: webhook.Auth{
-			Type:     w.Auth.Type,
-			Name:     w.Auth.Config.Name,
-			Value:    webhook.NewSecret(w.Auth.Config.Value.Reveal()),
-			In:       w.Auth.Config.In,
-			User:     w.Auth.Config.User,
-			Password: webhook.NewSecret(w.Auth.Config.Password.Reveal()),
-		},
+		Auth:         w.Auth.webhook(),
 	}
 	if w.label != "" {
 		e.ID = w.label
-	}
-	if len(w.Headers) > 0 {
-		e.Header = http.Header{}
-	}
-	for name, value := range w.Headers {
-		e.Header.Set(name, value.Reveal())
 	}
 	return e
 }

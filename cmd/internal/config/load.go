@@ -139,7 +139,7 @@ func (l *loader) decode() (*Config, error) {
 	below := defaults()
 	if list, _ := l.given.Get(schemaList).([]any); len(list) == 0 {
 		l.given.Delete(schemaList)
-		maps.Copy(below, builtIn(l.dev() || l.given.String(connectionURI) != ""))
+		maps.Copy(below, builtIn(l.dev() || l.given.String(connectionURI) != "" || l.given.String("courier.delivery_strategy") == byHTTP))
 	}
 	if err := all.Load(confmap.Provider(below, "."), nil); err != nil {
 		return nil, err
@@ -194,6 +194,7 @@ func (l *loader) complete(c *Config) {
 	c.collectorByEnv = l.collectorInEnv()
 	l.completeLikePeer(c)
 	l.completeTemplates(c)
+	l.completeMailAPI(&c.Courier.HTTP.RequestConfig)
 	l.completeProviders(c)
 	l.readWebhookSecrets(c)
 	c.lines = map[string]int{}

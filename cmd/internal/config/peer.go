@@ -17,7 +17,7 @@ func (l *loader) completeLikePeer(c *Config) {
 			l.warn("serve.public.cors.allowed_origins", fmt.Sprintf("not set, so those of the pages that are configured may ask: %s", strings.Join(cors.AllowedOrigins, ", ")))
 		}
 	}
-	if smtp := &c.Courier.SMTP; smtp.FromAddress == "" && smtp.ConnectionURI.Reveal() != "" {
+	if smtp := &c.Courier.SMTP; smtp.FromAddress == "" && smtp.ConnectionURI.Reveal() != "" && !c.Courier.ByAPI() {
 		smtp.FromAddress = "no-reply@" + c.mailDomain()
 		l.warn("courier.smtp.from_address", fmt.Sprintf("not set, so mails are from %s", smtp.FromAddress))
 	}

@@ -3,8 +3,10 @@ package doctor_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,6 +253,7 @@ func TestFilesWithSecretsWhoeverNamesThem(t *testing.T) {
 		{"dsn of a group", "postgres://u:" + long + "@127.0.0.1:1/u", 0o640, "", variable("USHER_DSN_FILE")},
 		{"dsn that is empty", "\n", 0o600, "red", variable("USHER_DSN_FILE")},
 		{"mail server", "smtps://u:" + long + "@127.0.0.1:1/", 0o646, "red", variable("USHER_COURIER__SMTP__CONNECTION_URI_FILE")},
+		{"key of a mail API", long, 0o644, "red", variable("USHER_COURIER__HTTP__REQUEST_CONFIG__AUTH__CONFIG__VALUE_FILE")},
 		{"cookies", long + long, 0o660, "yellow", variable("USHER_SECRETS__COOKIE_FILE")},
 		{"providers", "[{id: a, client_secret: " + long + "}]", 0o644, "red", variable("USHER_SELFSERVICE__METHODS__OIDC__CONFIG__PROVIDERS_FILE")},
 		{"no secret", "4433", 0o644, "", variable("USHER_SERVE__PUBLIC__PORT_FILE")},
@@ -379,6 +382,35 @@ func TestNothingRuns(t *testing.T) {
 		if strings.Contains(f.Seen+f.Mend, "hunter2") {
 			t.Errorf("%s shows a secret: %s", f.Check, f.Seen)
 		}
+	}
+}
+
+// An API for mails is connected to and asked nothing.
+func TestMailsByAPI(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer server.Close()
+	for _, c := range []struct {
+		name, url, want string
+		changes         map[string]any
+	}{
+		{"there", server.URL + "/hunter2", "", nil},
+		{"away", "https://127.0.0.1:1/hunter2", "red mail.server", nil},
+		{"private", server.URL + "/hunter2", "red mail.server", map[string]any{"clients.http.disallow_private_ip_ranges": true}},
+	} {
+		changes := map[string]any{"courier.delivery_strategy": "http", "courier.http.request_config.url": c.url}
+		maps.Copy(changes, c.changes)
+		r := examine(t, changes, "mail")
+		if got := strings.Join(wrong(r), " "); got != c.want {
+			t.Errorf("%s: findings are %+v, want %q", c.name, r.Findings, c.want)
+		}
+		if text := fmt.Sprint(r.Findings); strings.Contains(text, "hunter2") {
+			t.Errorf("%s: %s shows the path", c.name, text)
+		}
+	}
+	if asked != 0 {
+		t.Errorf("the API was asked %d times, want never", asked)
 	}
 }
 

@@ -39,7 +39,7 @@ var sideways = map[string][]string{
 	"services/identity":  nil, // below the other things
 	"services/store":     {"services/storetest"},
 	"services/webhook":   {"services/flow", "services/hook", "services/jsonnet"}, // what hooks see of a flow, and their bodies
-	"services/courier":   {"services/flow"},                                      // which mail a flow waits for
+	"services/courier":   {"services/flow", "services/jsonnet"},                  // which mail a flow waits for, and the bodies of an API
 	"services/storetest": {"services/store"},
 	"events":             {"schemas", "events/eventstest"},
 	"services/tracing":   {"events"},

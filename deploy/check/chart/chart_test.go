@@ -219,6 +219,8 @@ func TestValuesAreRefused(t *testing.T) {
 		"config: {a: {auth: {type: basic_auth}}}":                                      "config.a.auth may be a secret",
 		"config: {a: [{hook: web_hook, config: {headers: {X-Key: x}}}]}":               "config.a.0.config.headers may be a secret",
 		"config: {courier: {smtp: {headers: {X-Mailer: usher}}}}":                      "",
+		"config: {courier: {http: {request_config: {headers: {X-Key: x}}}}}":           "config.courier.http.request_config.headers may be a secret",
+		"config: {courier: {http: {request_config: {auth: {type: api_key}}}}}":         "config.courier.http.request_config.auth may be a secret",
 		"config: {a: [{url: 'https://user:x@hooks.example.org/'}]}":                    "config.a.0.url is a URL with a secret in it",
 		"config: {a: [{url: 'https://x@hooks.example.org'}]}":                          "config.a.0.url is a URL with a secret in it",
 		"config: {a: [{url: 'https://hooks.example.org/?a=b&api_key=x'}]}":             "config.a.0.url is a URL with a secret in it",
