@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -180,6 +181,10 @@ var texts = map[int64]string{
 	noRecoveryStrategy:     "There is no such way to recover an account. Please choose a method that is offered.",
 	noVerificationStrategy: "There is no such way to verify. Please choose a method that is offered.",
 }
+
+// Texts gives what messages say by their ids, in English; {key} stands for a value of
+// the message's context. Only a field's title has none: that is the schema's.
+func Texts() map[int64]string { return maps.Clone(texts) }
 
 // over are the messages of flows that have expired, noStrategy those of submits
 // without a method that is offered.

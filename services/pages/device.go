@@ -50,18 +50,18 @@ func find(signs []sign, userAgent string) string {
 const maxDeviceName = 40
 
 // name is what a person may know the device by. It is only what the device said.
-func (d device) name() string {
+func (d device) name(say *words) string {
 	browser, system := find(browsers, d.UserAgent), find(systems, d.UserAgent)
 	switch {
 	case browser != "" && system != "":
-		return browser + " on " + system
+		return fill(say.Device, "browser", browser, "system", system)
 	case browser != "" || system != "":
 		return browser + system
 	}
 	product, _, _ := strings.Cut(d.UserAgent, "/")
 	product = strings.TrimSpace(strings.ToValidUTF8(product[:min(len(product), maxDeviceName)], ""))
 	if product == "" {
-		return "Unknown device"
+		return say.UnknownDevice
 	}
 	return product
 }

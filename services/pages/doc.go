@@ -4,7 +4,8 @@
 //	/ui/registration?flow=…   the form of a flow
 //	/ui/login?flow=…          the same
 //	/ui/verification?flow=…   the same
-//	/ui/settings?flow=…       the same, for who is signed in
+//	/ui/recovery?flow=…       the same
+//	/ui/settings?flow=…       the same, for who is signed in: a part for each thing to change
 //	/ui/welcome               who is signed in
 //	/ui/sessions              where else, and the end of that
 //	/ui/error?id=…            what went wrong
@@ -24,6 +25,11 @@
 // So they can do nothing that a UI of somebody else could not, every check is
 // the API's (above all that a flow is shown only to the browser that began
 // it), and what the contract lacks is noticed here first.
+//
+// They speak the language that the browser prefers, of those in texts: a file for each,
+// with the API's messages by id and the pages' own words. What has no text there, such as
+// a message of a hook, is shown as the API says it; titles of fields are those of the
+// identity schema.
 //
 // Nothing on them needs a script, and all links are relative: they work below
 // any path that a proxy takes away.

@@ -13,13 +13,14 @@ const (
 	registration flowKind = "registration"
 	login        flowKind = "login"
 	verification flowKind = "verification"
+	recovery     flowKind = "recovery"
 	settings     flowKind = "settings"
 )
 
 func (k flowKind) pathInit() string  { return "self-service/" + string(k) + "/browser" }
 func (k flowKind) pathFetch() string { return "self-service/" + string(k) + "/flows" }
 
-// States of a verification.
+// States of a verification and a recovery.
 const (
 	stateSent   = "sent_email"
 	statePassed = "passed_challenge"
@@ -29,6 +30,7 @@ const (
 type selfService struct {
 	Type       string `json:"type"`
 	State      string `json:"state"`
+	Active     string `json:"active"` // method that was used last
 	RequestURL string `json:"request_url"`
 	ReturnTo   string `json:"return_to"`
 	Refresh    bool   `json:"refresh"`
@@ -36,38 +38,78 @@ type selfService struct {
 }
 
 // title is the heading of the page.
-func (f *selfService) title(k flowKind) string {
-	switch {
-	case k == registration && f.cameBack():
-		return "Complete your account"
-	case k == registration && f.secondStep():
-		return "Choose how you sign in"
-	case k == registration:
-		return "Create your account"
-	case k == login && f.link() != nil:
-		return "Sign in to your account"
-	case k == login && f.Refresh:
-		return "Confirm that it is you"
-	case k == login:
-		return "Sign in"
-	case k == settings:
-		return "How you sign in"
-	case f.State == stateSent:
-		return "Enter your code"
-	case f.State == statePassed:
-		return "Verification complete"
+func (f *selfService) title(k flowKind, say *words) string {
+	switch k {
+	case registration:
+		switch {
+		case f.cameBack():
+			return say.Complete
+		case f.secondStep():
+			return say.Credential
+		}
+		return say.Register
+	case login:
+		switch {
+		case f.link() != nil:
+			return say.SignInToLink
+		case f.Refresh:
+			return say.Confirm
+		}
+		return say.SignIn
+	case settings:
+		switch {
+		case f.message(recovered) == nil:
+			return say.Settings
+		case f.entered("password") != nil:
+			return say.Recovered
+		}
+		return say.RecoveredOther
 	}
-	return "Verify your address"
+	return f.titleOfMail(k, say)
 }
 
-// link is what a login says that links an account at a provider, nil if it does
-// not.
-func (f *selfService) link() *message {
-	if n := slices.IndexFunc(f.UI.Messages, func(m message) bool { return m.ID == linkAccount }); n >= 0 {
+// titleOfMail is the heading of a flow that a mail goes out for.
+func (f *selfService) titleOfMail(k flowKind, say *words) string {
+	switch {
+	case f.State == stateSent && f.byLink():
+		return say.CheckMail
+	case f.State == stateSent:
+		return say.EnterCode
+	case k == recovery && f.State == statePassed:
+		return say.RecoveredOther
+	case k == recovery:
+		return say.Recover
+	case f.State == statePassed:
+		return say.Verified
+	}
+	return say.Verify
+}
+
+// message gives what the flow says as a whole under an id, nil if it does not.
+func (f *selfService) message(id int64) *message {
+	if n := slices.IndexFunc(f.UI.Messages, func(m message) bool { return m.ID == id }); n >= 0 {
 		return &f.UI.Messages[n]
 	}
 	return nil
 }
+
+// entered gives the node of that name in which a person enters something, nil if there
+// is none.
+func (f *selfService) entered(name string) *node {
+	if n := slices.IndexFunc(f.UI.Nodes, func(n node) bool { return n.Attributes.Name == name && n.entered() }); n >= 0 {
+		return &f.UI.Nodes[n]
+	}
+	return nil
+}
+
+// byLink tells whether the mail of a flow has a link that is opened, and no code.
+func (f *selfService) byLink() bool {
+	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Group == groupLink })
+}
+
+// link is what a login says that links an account at a provider, nil if it does
+// not.
+func (f *selfService) link() *message { return f.message(linkAccount) }
 
 // cameBack tells whether a registration came back from a provider that gave too
 // few traits: then the only button goes on there.
@@ -80,28 +122,39 @@ func (f *selfService) labelled(id int64) bool {
 	return slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Meta.Label.ID == id })
 }
 
-// lead says what can be done here, where that is not plain.
-func (f *selfService) lead(k flowKind) string {
+// next is the name of what a person came to this page to enter: the step before has
+// led here. It is "" where a person has come by themselves and may look round first.
+func (f *selfService) next(k flowKind) string {
 	switch {
-	case k != settings:
-		return ""
-	case slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
-		return "Accounts that you have elsewhere can be ways to sign in here."
+	case k == registration && f.secondStep(), k == settings && f.message(recovered) != nil:
+		return "password"
+	case (k == verification || k == recovery) && f.State == stateSent && !f.byLink():
+		return "code"
 	}
-	return "There is nothing that you could change here."
+	return ""
 }
 
-// who tells for whom a login is that leaves no choice of it, with the words before
-// the name.
-func (f *selfService) who() (words, name string) {
+// lead says what can be done here, where that is not plain.
+func (f *selfService) lead(k flowKind, say *words) string {
+	switch {
+	case k == recovery && f.State != stateSent && f.State != statePassed:
+		return say.RecoverHow
+	case k == settings && !slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
+		return say.SettingsNone
+	}
+	return ""
+}
+
+// who tells for whom a login is that leaves no choice of it, and how that is said.
+func (f *selfService) who(say *words) (words, name string) {
 	n := slices.IndexFunc(f.UI.Nodes, func(n node) bool { return n.Attributes.Name == "identifier" && n.kind() == hidden })
 	switch {
 	case n < 0:
 		return "", ""
 	case f.Refresh:
-		return "Signed in as", f.UI.Nodes[n].value()
+		return say.SignedInAs, f.UI.Nodes[n].value()
 	}
-	return "as", f.UI.Nodes[n].value()
+	return say.As, f.UI.Nodes[n].value()
 }
 
 // way leads from a flow to what the person may have wanted instead.
@@ -111,23 +164,40 @@ type way struct {
 	url            string // counts over to, if it is known
 }
 
-func (f *selfService) ways(k flowKind) []way {
-	signIn := way{"Have an account already?", "Sign in", login, ""}
-	switch {
-	case k == registration && f.cameBack():
-		return []way{{"Changed your mind?", "Sign up in another way", registration, ""}, signIn}
-	case k == registration:
-		return []way{signIn}
-	case k == login && f.link() != nil:
-		return []way{{"Not your account?", "Use another one", login, f.link().Context.NewLogin}}
-	case k == login && !f.Refresh:
-		return []way{{"No account yet?", "Create an account", registration, ""}}
-	case k == verification && f.State == stateSent:
-		return []way{{"Not your address?", "Enter another one", verification, ""}}
-	case k == settings:
-		return []way{{"", "Back to the start", "", "welcome"}}
+// ways are those of a flow; recoverable says that accounts can be recovered.
+func (f *selfService) ways(k flowKind, say *words, recoverable bool) (ways []way) {
+	signIn := way{say.HaveAccount, say.SignIn, login, ""}
+	switch k {
+	case registration:
+		if f.cameBack() {
+			ways = append(ways, way{say.ChangedMind, say.SignUpOtherwise, registration, ""})
+		}
+		return append(ways, signIn)
+	case login:
+		if recoverable && !f.Refresh && f.entered("password") != nil {
+			ways = append(ways, way{"", say.Forgot, recovery, ""})
+		}
+		switch l := f.link(); {
+		case l != nil:
+			another, _ := l.Context["new_login_url"].(string)
+			ways = append(ways, way{say.NotYourAccount, say.UseAnother, login, another})
+		case !f.Refresh:
+			ways = append(ways, way{say.NoAccount, say.CreateAccount, registration, ""})
+		}
+		return ways
+	case settings:
+		return []way{{"", say.Start, "", "welcome"}}
 	}
-	return nil
+	if f.State == stateSent && !f.byLink() {
+		ways = append(ways, way{say.NotYourAddress, say.EnterAnother, k, ""})
+	}
+	switch {
+	case k == recovery && f.State == statePassed:
+		ways = append(ways, way{"", say.Settings, settings, ""})
+	case k == recovery:
+		ways = append(ways, way{say.Remembered, say.SignIn, login, ""})
+	}
+	return ways
 }
 
 // onward is what the flow that a way leads to takes over.
@@ -186,9 +256,11 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 		case !second:
 			p.beginAgain(w, r, k, query)
 		case a.status == http.StatusForbidden:
-			p.draw(w, r, http.StatusForbidden, cookiesPage(p.document(r, "Cookies are needed"), k, query))
+			d := p.document(r)
+			p.draw(w, r, http.StatusForbidden, cookiesPage(d.titled(d.say.Cookies), k, query))
 		default:
-			p.draw(w, r, http.StatusGone, overPage(p.document(r, "This form is over"), k, query))
+			d := p.document(r)
+			p.draw(w, r, http.StatusGone, overPage(d.titled(d.say.Over), k, query))
 		}
 	}
 }
@@ -212,11 +284,14 @@ func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, k flowKind, q
 
 // showFlow draws the forms of a flow.
 func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *selfService) {
-	v := arrange(f.UI)
-	title := f.title(k)
-	d := p.document(r, title)
+	d := p.document(r)
+	title := f.title(k, d.say)
+	d.catalogue.translate(&f.UI)
+	v := arrange(f, k, d.say)
+	d = d.titled(title)
 	if len(v.faults) > 0 {
-		d.title = "Error: " + title // what a screen reader says first
+		d.title = fill(d.say.Error, "title", title) // what a screen reader says first
 	}
-	p.draw(w, r, http.StatusOK, flowPage(d, title, v, k, f))
+	ways := f.ways(k, d.say, p.Recovery != nil && p.Recovery())
+	p.draw(w, r, http.StatusOK, flowPage(d, title, v, k, f, ways))
 }

@@ -9,9 +9,9 @@ import (
 
 // view is a flow's UI, put in order for a page.
 type view struct {
-	faults []fault   // what is wrong anywhere, for the summary
-	notes  []message // what else is said of the whole flow
-	forms  []*form
+	faults   []fault   // what is wrong anywhere, for the summary
+	notes    []message // what else is said of the whole flow
+	sections []section
 }
 
 // fault is something wrong: at an element, or of the whole flow.
@@ -47,11 +47,14 @@ type item struct {
 	primary bool   // the button that leads on
 	or      bool   // another way begins here
 	retype  bool   // a password that is not shown again though nothing is wrong with it
-	mends   bool   // what is wrong of the whole flow is mended here
+	about   string // ids of what is said of the whole flow and is answered here
 }
 
 // idFaults is the id of the summary of what is wrong.
 const idFaults = "faults"
+
+// noteID is the id of what else is said of the whole flow.
+func noteID(n int) string { return "note-" + strconv.Itoa(n) }
 
 // said is the id of the element that holds the messages.
 func (i *item) said() string { return i.id + "-said" }
@@ -62,8 +65,8 @@ func (i *item) speaks() bool { return len(i.Messages) > 0 || i.retype }
 // described are the ids of what describes the element, "" if nothing does.
 func (i *item) described() string {
 	var ids []string
-	if i.mends {
-		ids = append(ids, idFaults)
+	if i.about != "" {
+		ids = append(ids, i.about)
 	}
 	if i.speaks() {
 		ids = append(ids, i.said())
@@ -71,15 +74,15 @@ func (i *item) described() string {
 	return strings.Join(ids, " ")
 }
 
-// arrange puts a UI in order: its nodes in forms, everything that is wrong in
-// the summary, the cursor where it is mended. No message is lost: those of nodes
-// that are not drawn are said of the whole flow.
-func arrange(u ui) view {
+// arrange puts a flow in order: its nodes in forms, everything that is wrong in
+// the summary, the cursor where it is mended or where the person goes on. No message is
+// lost: those of nodes that are not drawn are said of the whole flow.
+func arrange(f *selfService, k flowKind, say *words) view {
 	var v view
-	for _, m := range u.Messages {
+	for _, m := range f.UI.Messages {
 		v.say(m)
 	}
-	v.forms = split(u)
+	v.sections = sections(f, k, say, split(f.UI))
 	for i := range v.items() {
 		for _, m := range i.Messages {
 			if m.faulty() {
@@ -87,24 +90,40 @@ func arrange(u ui) view {
 			}
 		}
 	}
-	for n := range u.Nodes {
-		if k := u.Nodes[n].kind(); k == hidden || k == undrawn {
-			for _, m := range u.Nodes[n].Messages {
+	for n := range f.UI.Nodes {
+		if k := f.UI.Nodes[n].kind(); k == hidden || k == undrawn {
+			for _, m := range f.UI.Nodes[n].Messages {
 				v.say(m)
 			}
 		}
 	}
 	if len(v.faults) > 0 {
-		v.remindOfPasswords()
-		v.focus()
+		sent := func(form *form) bool { return k != settings || form.group == f.Active }
+		v.remindOfPasswords(sent)
+		v.focus(sent)
+	} else if next := f.next(k); next != "" {
+		v.goOn(next)
 	}
 	return v
+}
+
+// forms are those of all sections.
+func (v *view) forms() iter.Seq[*form] {
+	return func(yield func(*form) bool) {
+		for _, s := range v.sections {
+			for _, f := range s.forms {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // items are those of all forms.
 func (v *view) items() iter.Seq[*item] {
 	return func(yield func(*item) bool) {
-		for _, f := range v.forms {
+		for f := range v.forms() {
 			for n := range f.items {
 				if !yield(&f.items[n]) {
 					return
@@ -116,21 +135,39 @@ func (v *view) items() iter.Seq[*item] {
 
 // focus puts the cursor at the first element that is wrong. If none is, but the
 // whole flow, such as by a wrong code, it stands where something has to be
-// entered again, and the summary is read there.
-func (v *view) focus() {
-	var empty *item
+// entered again in a form that was sent, and the summary is read there.
+func (v *view) focus(sent func(*form) bool) {
 	for i := range v.items() {
-		switch {
-		case !i.entered() || i.Attributes.Disabled:
-		case i.faulty():
+		if i.entered() && !i.Attributes.Disabled && i.faulty() {
 			i.focus = true
 			return
-		case empty == nil && i.kind() == field && i.value() == "":
-			empty = i
 		}
 	}
-	if empty != nil {
-		empty.focus, empty.mends = true, true
+	for f := range v.forms() {
+		for n := range f.items {
+			i := &f.items[n]
+			if sent(f) && i.kind() == field && !i.Attributes.Disabled && i.value() == "" {
+				i.focus, i.about = true, idFaults
+				return
+			}
+		}
+	}
+}
+
+// goOn puts the cursor at the field of a name; at the button behind it if that is
+// filled in already. What is said of the whole flow is read there.
+func (v *view) goOn(name string) {
+	var notes []string
+	for n := range v.notes {
+		notes = append(notes, noteID(n))
+	}
+	filled := false
+	for i := range v.items() {
+		filled = filled || i.Attributes.Name == name && i.kind() == field && i.value() != ""
+		if !i.Attributes.Disabled && (i.Attributes.Name == name && i.kind() == field && !filled || filled && i.kind() == button) {
+			i.focus, i.about = true, strings.Join(notes, " ")
+			return
+		}
 	}
 }
 
@@ -145,9 +182,12 @@ func (v *view) say(m message) {
 
 // remindOfPasswords marks passwords that were right but have to be typed again
 // because something else is wrong: the API never gives one back.
-func (v *view) remindOfPasswords() {
-	for i := range v.items() {
-		i.retype = i.kind() == field && i.Attributes.Type == "password" && len(i.Messages) == 0
+func (v *view) remindOfPasswords(sent func(*form) bool) {
+	for f := range v.forms() {
+		for n := range f.items {
+			i := &f.items[n]
+			i.retype = sent(f) && i.kind() == field && i.Attributes.Type == "password" && len(i.Messages) == 0
+		}
 	}
 }
 
@@ -193,8 +233,8 @@ func split(u ui) []*form {
 // provider's; so they stand in the form of these, where Enter presses the button
 // before them.
 func offerProviders(forms []*form, providers, main *form, nodes []node) []*form {
-	if providers == nil || providers == main || len(providers.items) == 0 {
-		return forms
+	if providers == nil || providers == main || len(providers.items) == 0 || providers.items[0].Attributes.Name != "provider" {
+		return forms // settings have other buttons for them, which take nothing along
 	}
 	providers.items[0].or = true
 	forms = slices.DeleteFunc(forms, func(f *form) bool { return f == providers })
@@ -264,8 +304,13 @@ func (f *form) completes() bool {
 	return entered > 0 && buttons == 1
 }
 
-// groupProviders has a button for each identity provider.
-const groupProviders = "oidc"
+// Groups of nodes.
+const (
+	groupProviders = "oidc" // a button for each identity provider
+	groupLink      = "link"
+	groupPassword  = "password"
+	groupProfile   = "profile"
+)
 
 // choosePrimary marks the button that leads on: the first. Identity providers
 // are equal, unless there is one, and something is entered for it.

@@ -19,7 +19,8 @@ func (p *pages) welcome(w http.ResponseWriter, r *http.Request) {
 		if !p.read(w, r, a, &s) {
 			return
 		}
-		p.draw(w, r, http.StatusOK, welcomePage(p.document(r, "You are signed in"), s, p.Settings != nil && p.Settings(), p.logout(w, r)))
+		d := p.document(r)
+		p.draw(w, r, http.StatusOK, welcomePage(d.titled(d.say.SignedIn), s, p.Settings != nil && p.Settings(), p.logout(w, r)))
 	case http.StatusUnauthorized:
 		p.signedOut(w, r)
 	default:
@@ -28,7 +29,8 @@ func (p *pages) welcome(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *pages) signedOut(w http.ResponseWriter, r *http.Request) {
-	p.draw(w, r, http.StatusOK, signedOutPage(p.document(r, "You are not signed in")))
+	d := p.document(r)
+	p.draw(w, r, http.StatusOK, signedOutPage(d.titled(d.say.SignedOut)))
 }
 
 // savedError shows an error that the API sent the browser here for.
@@ -37,7 +39,7 @@ func (p *pages) savedError(w http.ResponseWriter, r *http.Request) {
 	switch a.status {
 	case http.StatusOK:
 	case http.StatusNotFound:
-		p.fail(w, r, http.StatusNotFound, "There is nothing to tell about this error any more.")
+		p.fail(w, r, http.StatusNotFound, p.texts.of(r).Words.ErrorGone)
 		return
 	default:
 		p.refused(w, r, a)
@@ -49,12 +51,11 @@ func (p *pages) savedError(w http.ResponseWriter, r *http.Request) {
 	if !p.read(w, r, a, &saved) {
 		return
 	}
-	title := headline(saved.Error.Code)
-	p.draw(w, r, http.StatusOK, problemPage(p.document(r, title), title, saved.Error.text(), saved.Error.Request))
+	p.explain(w, r, http.StatusOK, saved.Error.Code, saved.Error.text(), saved.Error.Request)
 }
 
 func (p *pages) unknown(w http.ResponseWriter, r *http.Request) {
-	p.fail(w, r, http.StatusNotFound, "Please check the address.")
+	p.fail(w, r, http.StatusNotFound, p.texts.of(r).Words.CheckAddress)
 }
 
 // refused tells that the API did not do what a page needs.
@@ -82,26 +83,34 @@ func (p *pages) read(w http.ResponseWriter, r *http.Request, a *answer, v any) b
 
 // fail tells what went wrong; the text may be empty.
 func (p *pages) fail(w http.ResponseWriter, r *http.Request, status int, text string) {
-	title := headline(status)
-	p.draw(w, r, status, problemPage(p.document(r, title), title, text, w.Header().Get("X-Request-Id")))
+	p.explain(w, r, status, status, text, w.Header().Get("X-Request-Id"))
+}
+
+// explain shows what went wrong by the status of it, a text, which may be empty, and
+// what the logs know it by.
+func (p *pages) explain(w http.ResponseWriter, r *http.Request, status, wrong int, text, reference string) {
+	d := p.document(r)
+	said, lang := d.reason(text)
+	d = d.titled(headline(wrong, d.say))
+	p.draw(w, r, status, problemPage(d, said, lang, reference))
 }
 
 // headline says in few words what a status means to a person.
-func headline(status int) string {
+func headline(status int, say *words) string {
 	switch status {
 	case http.StatusNotFound, http.StatusGone:
-		return "This page does not exist"
+		return say.NotThere
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return "This is not allowed"
+		return say.NotAllowed
 	case http.StatusTooManyRequests:
-		return "Please try again later" // the text says when
+		return say.Later // the text says when
 	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return "Please try again in a moment"
+		return say.Moments
 	}
 	if status >= http.StatusBadRequest && status < http.StatusInternalServerError {
-		return "This did not work"
+		return say.NotWorked
 	}
-	return "Something went wrong"
+	return say.Wrong
 }
 
 // encoded gives a query with its question mark, nothing if it is empty.

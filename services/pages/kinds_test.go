@@ -40,7 +40,7 @@ func TestPagesOfFlowsAsTheAPIDrawsThem(t *testing.T) {
 	}{
 		{"registration", "browser", "Create your account", []string{"traits.email", "traits.name.first", "traits.plan", "traits.terms", "password", "method"}, "Sign up", "", "", []string{"/ui/login"}},
 		{"registration", "two_steps_first", "Create your account", []string{"traits.email", "traits.name.first", "traits.plan", "traits.terms", "method", "provider", "provider"}, "Sign up", "", "or Sign up with Google", []string{"/ui/login"}},
-		{"registration", "two_steps_second", "Choose how you sign in", []string{"password", "method", "screen"}, "Sign up", "", "Please choose how you want to sign in from now on.", []string{"/ui/login"}},
+		{"registration", "two_steps_second", "Choose how you sign in", []string{"password", "method", "screen"}, "Sign up", "password", "Please choose how you want to sign in from now on.", []string{"/ui/login"}},
 		{"registration", "two_steps_password", "Error: Choose how you sign in", []string{"password", "method", "screen"}, "Sign up", "password", "Password: The password is well known", []string{"/ui/login"}},
 		{"login", "login_browser", "Sign in", []string{"identifier", "password", "method"}, "Sign in with password", "", "", []string{"/ui/registration"}},
 		{"login", "login_wrong", "Error: Sign in", []string{"identifier", "password", "method"}, "Sign in with password", "password", "The identifier or the password is wrong.", []string{"/ui/registration"}},
@@ -53,7 +53,7 @@ func TestPagesOfFlowsAsTheAPIDrawsThem(t *testing.T) {
 		{"login", "oidc_link_refused", "Error: Sign in to your account", []string{"password", "method", "provider"}, "Sign in with password", "password", "The identifier or the password is wrong. There is an account with", []string{"https://accounts.example.com/self-service/login/browser"}},
 		{"verification", "verification_choose_method", "Verify your address", []string{"email", "method"}, "Continue", "", "", nil},
 		{"verification", "verification_no_email", "Error: Verify your address", []string{"email", "method"}, "Continue", "email", "Email: Please fill in email.", nil},
-		{"verification", "verification_sent_email", "Enter your code", []string{"code", "method", "email"}, "Continue", "", "If the address belongs to an account, a mail with a code is on its way to it.", []string{"/ui/verification"}},
+		{"verification", "verification_sent_email", "Enter your code", []string{"code", "method", "email"}, "Continue", "code", "If the address belongs to an account, a mail with a code is on its way to it.", []string{"/ui/verification"}},
 		{"verification", "verification_wrong_code", "Error: Enter your code", []string{"code", "method", "email"}, "Continue", "code", "The code is wrong or was used already.", []string{"/ui/verification"}},
 		{"verification", "verification_passed", "Verification complete", nil, "Continue", "", "Your address is verified.", []string{"https://app.example.com/home?a=b&c"}},
 	} {

@@ -14,12 +14,10 @@ type ui struct {
 }
 
 type message struct {
-	ID      int64  `json:"id"`
-	Text    string `json:"text"`
-	Type    string `json:"type"` // "info", "error", "success"
-	Context struct {
-		NewLogin string `json:"new_login_url"`
-	} `json:"context"`
+	ID      int64          `json:"id"`
+	Text    string         `json:"text"`
+	Type    string         `json:"type"` // "info", "error", "success"
+	Context map[string]any `json:"context"`
 }
 
 // Messages that tell what a flow is about.
@@ -27,6 +25,7 @@ const (
 	linkAccount   = 1010016 // of the whole flow
 	goOnSigningUp = 1040003 // the label of a provider's button
 	goBack        = 1040008 // the label of the button of a second step
+	recovered     = 1060001 // of the whole flow: the settings that a recovery leads to
 )
 
 func (m message) faulty() bool { return m.Type == "error" }

@@ -24,17 +24,20 @@ type Options struct {
 	// Settings tells whether there is anything that people could change in settings,
 	// so that they are led there; nil is never.
 	Settings func() bool
+	// Recovery tells whether accounts can be recovered, so that who cannot sign in is
+	// led there; nil is never.
+	Recovery func() bool
 	Log      *slog.Logger
 }
 
 // New gives the handler of everything below /ui/. It answers GET and HEAD, and
 // POST from its own forms.
 func New(o Options) http.Handler {
-	p := &pages{Options: o, assets: loadAssets()}
+	p := &pages{Options: o, assets: loadAssets(), texts: loadTexts()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ui", p.start)
 	mux.HandleFunc("/ui/{$}", p.start)
-	for _, k := range []flowKind{registration, login, verification, settings} {
+	for _, k := range []flowKind{registration, login, verification, recovery, settings} {
 		mux.HandleFunc("/ui/"+string(k), p.flow(k))
 	}
 	mux.HandleFunc("/ui/welcome", p.welcome)
@@ -51,7 +54,7 @@ func New(o Options) http.Handler {
 		}
 		if !slices.Contains(allowed, r.Method) {
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			p.fail(w, r, http.StatusMethodNotAllowed, "This cannot be done with this page.")
+			p.fail(w, r, http.StatusMethodNotAllowed, p.texts.of(r).Words.NotWithPage)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -64,6 +67,7 @@ const routeSessions = "/ui/sessions"
 type pages struct {
 	Options
 	assets assets
+	texts  texts
 	// own knows the posts of other sites' pages by what the browser says of them.
 	own http.CrossOriginProtection
 }
@@ -81,11 +85,19 @@ func secure(h http.Header) {
 
 // document is what all pages have in common.
 type document struct {
+	*catalogue
+	say     *words
 	title   string
 	product string
 	root    string // relative URL of what is above /ui
 	style   string
 	icon    string
+}
+
+// titled gives d with a title.
+func (d document) titled(title string) document {
+	d.title = title
+	return d
 }
 
 // link gives the relative URL of a page or asset.
@@ -104,13 +116,15 @@ func (d document) way(w way, onward url.Values) templ.SafeURL {
 	return d.begin(w.to, onward)
 }
 
-func (p *pages) document(r *http.Request, title string) document {
+func (p *pages) document(r *http.Request) document {
+	c := p.texts.of(r)
 	return document{
-		title:   title,
-		product: p.ProductName,
-		root:    root(r),
-		style:   "assets/" + p.assets.style,
-		icon:    "assets/" + p.assets.icon,
+		catalogue: c,
+		say:       &c.Words,
+		product:   p.ProductName,
+		root:      root(r),
+		style:     "assets/" + p.assets.style,
+		icon:      "assets/" + p.assets.icon,
 	}
 }
 
@@ -131,6 +145,8 @@ func (p *pages) draw(w http.ResponseWriter, r *http.Request, status int, page te
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", p.texts.of(r).lang)
+	w.Header().Add("Vary", "Accept-Language")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // whoever asked may be gone
 }

@@ -39,7 +39,7 @@ const (
 )
 
 // kinds are the flows that have a page.
-var kinds = []string{"registration", "login", "verification", "settings"}
+var kinds = []string{"registration", "login", "verification", "recovery", "settings"}
 
 func answers(status int, body any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -92,6 +92,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 		{"GET", "/ui/login", 303},
 		{"GET", "/ui/verification", 303},
 		{"GET", "/ui/settings", 303},
+		{"GET", "/ui/recovery", 303},
 		{"GET", "/ui/sessions", 200},
 		{"POST", "/ui/registration?flow=1", 405},
 		{"POST", "/ui/login", 405},
@@ -115,6 +116,9 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 			if got := w.Header().Get(name); got != want {
 				t.Errorf("%s %s: %s = %q, want %q", c.method, c.target, name, got, want)
 			}
+		}
+		if c.status != 303 && (w.Header().Get("Vary") != "Accept-Language" || w.Header().Get("Content-Language") != "en") {
+			t.Errorf("%s %s: Vary = %q, Content-Language = %q, want the header that chooses, and en", c.method, c.target, w.Header().Get("Vary"), w.Header().Get("Content-Language"))
 		}
 		if c.status != 303 && w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%s %s: Content-Type = %q, want HTML", c.method, c.target, w.Header().Get("Content-Type"))

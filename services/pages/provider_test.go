@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// sent gives what the forms of a page hold, as name=value.
-func sent(page element) (forms [][]string) {
+// sentBy gives what the forms of a page hold, as name=value.
+func sentBy(page element) (forms [][]string) {
 	for _, form := range page.tags("form") {
 		var fields []string
 		for _, e := range form.all(func(e element) bool { return e.has("name") }) {
@@ -46,7 +46,7 @@ func TestWhatAProvidersButtonTakesAlong(t *testing.T) {
 			{"csrf_token=bWFza2Vk", "identifier=ann@example.com", "provider=corp"},
 		}},
 	} {
-		if got := sent(page(t, c.kind, c.golden)); !slices.EqualFunc(got, c.want, slices.Equal) {
+		if got := sentBy(page(t, c.kind, c.golden)); !slices.EqualFunc(got, c.want, slices.Equal) {
 			t.Errorf("forms of %s = %q, want %q", c.golden, got, c.want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestProvidersAloneAreNotAnotherWay(t *testing.T) {
 		submit("oidc", "provider", "github", "Sign up with GitHub"),
 	))
 	want := [][]string{{"csrf_token=masked", "traits.email=", "provider=google", "provider=github"}}
-	if got := sent(page); !slices.EqualFunc(got, want, slices.Equal) {
+	if got := sentBy(page); !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("forms = %q, want %q", got, want)
 	}
 	for _, e := range page.all(func(element) bool { return true }) {

@@ -38,6 +38,14 @@ func (s session) device() device {
 	return s.Devices[len(s.Devices)-1]
 }
 
+// when says when and from where the session was begun, with {moment} for the former.
+func (s session) when(say *words) string {
+	if network := s.device().network(); network != "" {
+		return fill(say.SignedInFrom, "network", network)
+	}
+	return say.SignedInAt
+}
+
 // awaited is the address that a verification was begun for and not finished, ""
 // if there is none.
 func (s session) awaited() string {
@@ -63,23 +71,23 @@ func (s session) name() string {
 type fact struct{ label, value string }
 
 // facts are the traits by name, but for the one that the account is known by.
-func (s session) facts() []fact {
-	return slices.DeleteFunc(facts(nil, "", s.Identity.Traits), func(f fact) bool { return f.value == s.name() })
+func (s session) facts(say *words) []fact {
+	return slices.DeleteFunc(facts(nil, "", s.Identity.Traits, say), func(f fact) bool { return f.value == s.name() })
 }
 
-func facts(known []fact, name string, trait any) []fact {
+func facts(known []fact, name string, trait any, say *words) []fact {
 	switch t := trait.(type) {
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(t)) {
 			// Most particular first: the "first" of a "name" is the first name.
-			known = facts(known, strings.TrimSpace(key+" "+name), t[key])
+			known = facts(known, strings.TrimSpace(key+" "+name), t[key], say)
 		}
 	case []any:
 		for _, item := range t {
-			known = facts(known, name, item)
+			known = facts(known, name, item, say)
 		}
 	default:
-		if text := plain(t); text != "" {
+		if text := plain(t, say); text != "" {
 			known = append(known, fact{readable(name), text})
 		}
 	}
@@ -87,7 +95,7 @@ func facts(known []fact, name string, trait any) []fact {
 }
 
 // plain is a value as it is written for people.
-func plain(value any) string {
+func plain(value any, say *words) string {
 	switch v := value.(type) {
 	case nil:
 		return ""
@@ -97,9 +105,9 @@ func plain(value any) string {
 		return v.String()
 	case bool:
 		if v {
-			return "Yes"
+			return say.Yes
 		}
-		return "No"
+		return say.No
 	}
 	return ""
 }

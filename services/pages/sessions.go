@@ -37,7 +37,8 @@ func (p *pages) sessions(w http.ResponseWriter, r *http.Request) {
 	}
 	list.ended = r.URL.Query().Get(ended)
 	list.logout = p.logout(w, r)
-	p.draw(w, r, http.StatusOK, sessionsPage(p.document(r, "Your sessions"), list))
+	d := p.document(r)
+	p.draw(w, r, http.StatusOK, sessionsPage(d.titled(d.say.YourSessions), list))
 }
 
 // sessionList is what the page of the sessions shows.
@@ -58,12 +59,12 @@ const (
 
 // note tells what has happened. The query alone is not believed: anybody can
 // write a link.
-func (l *sessionList) note() string {
+func (l *sessionList) note(say *words) string {
 	switch {
 	case l.ended == endedOne:
-		return "That session is over."
+		return say.EndedOne
 	case l.ended == endedAll && l.total == 0:
-		return "You are signed out everywhere else."
+		return say.EndedOthers
 	}
 	return ""
 }
@@ -87,19 +88,19 @@ func (p *pages) knows(w http.ResponseWriter, r *http.Request, a *answer) bool {
 // other sites' posts come without the cookie besides.
 func (p *pages) endSessions(w http.ResponseWriter, r *http.Request) {
 	if err := p.own.Check(r); err != nil {
-		p.fail(w, r, http.StatusForbidden, "This was not sent by a page of this site.")
+		p.fail(w, r, http.StatusForbidden, p.texts.of(r).Words.NotOurs)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxPost)
 	if err := r.ParseForm(); err != nil {
-		p.fail(w, r, http.StatusBadRequest, "The form could not be read.")
+		p.fail(w, r, http.StatusBadRequest, p.texts.of(r).Words.Unreadable)
 		return
 	}
 	path, what := pathSessions, endedAll
 	if !r.PostForm.Has("others") {
 		id, err := uuid.Parse(r.PostForm.Get("session"))
 		if err != nil {
-			p.fail(w, r, http.StatusBadRequest, "The form names no session.")
+			p.fail(w, r, http.StatusBadRequest, p.texts.of(r).Words.NamesNone)
 			return
 		}
 		path, what = pathSessions+"/"+id.String(), endedOne

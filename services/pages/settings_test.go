@@ -17,9 +17,9 @@ func TestSettings(t *testing.T) {
 		says  string
 		forms []string
 	}{
-		"settings":         {"How you sign in", "Accounts that you have elsewhere can be ways to sign in here.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
-		"settings_refused": {"Error: How you sign in", "There is a problem This is the last way to sign in to your account, so it stays.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
-		"settings_saved":   {"How you sign in", "Your changes are saved.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+		"settings":         {"Your settings", "Accounts that you have elsewhere can be ways to sign in here.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+		"settings_refused": {"Error: Your settings", "There is a problem This is the last way to sign in to your account, so it stays.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
+		"settings_saved":   {"Your settings", "Your changes are saved.", []string{"csrf_token link=google", "csrf_token unlink=corp"}},
 	} {
 		page := get(t, newPages(t, api{path: answers(http.StatusOK, golden(t, name, nil))}), "/ui/settings?flow=1").page
 		if title := page.tags("title")[0].text(); title != c.title+" – Harbour" {
@@ -52,6 +52,64 @@ func TestSettings(t *testing.T) {
 	empty["ui"].(object)["nodes"] = empty["ui"].(object)["nodes"].([]any)[:1]
 	if text := get(t, newPages(t, api{path: answers(http.StatusOK, empty)}), "/ui/settings?flow=1").page.tags("main")[0].text(); !strings.Contains(text, "There is nothing that you could change here.") {
 		t.Errorf("a page without buttons says %q", text)
+	}
+}
+
+// Settings are one page: a part for each thing that can be changed, with a form of its
+// own, so that nothing is sent along that was not meant.
+func TestPartsOfSettings(t *testing.T) {
+	t.Parallel()
+	const path = "/self-service/settings/flows"
+	page := get(t, newPages(t, api{path: answers(http.StatusOK, golden(t, "settings_all", nil))}), "/ui/settings?flow=1").page
+	want := [][]string{
+		{"Your details", "csrf_token traits.email=anna@example.org traits.name.first= traits.plan= traits.terms=false traits.terms=true method=profile"},
+		{"Your password", "csrf_token password= method=password"},
+		{"Sign-in with other accounts", "csrf_token link=google", "csrf_token unlink=corp"},
+		{"Your sessions"},
+	}
+	var parts [][]string
+	for _, s := range page.tags("section") {
+		part := []string{page.one(t, "id", s.attr("aria-labelledby")).text()}
+		for _, form := range sentBy(s) {
+			part = append(part, strings.ReplaceAll(strings.Join(form, " "), "csrf_token=bWFza2Vk", "csrf_token"))
+		}
+		parts = append(parts, part)
+	}
+	if !slices.EqualFunc(parts, want, slices.Equal) {
+		t.Errorf("parts = %q, want %q", parts, want)
+	}
+	if got := ways(t, page, "/ui/settings?flow=1"); !slices.Equal(got, []string{"/ui/sessions", "/ui/welcome"}) {
+		t.Errorf("ways lead to %q, want the sessions and the start", got)
+	}
+	if cursor(page) != "" || strings.Contains(page.tags("main")[0].text(), "again") {
+		t.Errorf("the cursor is at %q, and the page says %q; want neither", cursor(page), page.tags("main")[0].text())
+	}
+}
+
+// What is wrong in one part has nothing to do with the others: nobody has to enter a
+// password again who has sent none, and the cursor goes to nothing that was not sent.
+func TestWhatIsWrongInOnePartOfSettings(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		golden, active string
+		messages       []object
+		cursor         string
+		again          bool
+	}{
+		"at a field of the profile": {"settings_entered", "profile", nil, "traits.email", false},
+		"of a whole profile":        {"settings_all", "profile", []object{message("error", "Taken.")}, "traits.name.first", false},
+		"of a whole password":       {"settings_all", "password", []object{message("error", "No.")}, "password", true},
+		"of a link":                 {"settings_all", "oidc", []object{message("error", "The last way.")}, "", false},
+		"of nothing":                {"settings_all", "", []object{message("error", "Over.")}, "", false},
+	} {
+		view := golden(t, c.golden, object{"active": c.active})
+		if c.messages != nil {
+			say(view, c.messages...)
+		}
+		page := get(t, newPages(t, api{"/self-service/settings/flows": answers(http.StatusOK, view)}), "/ui/settings?flow=1").page
+		if again := strings.Contains(page.tags("main")[0].text(), "Please enter it again."); cursor(page) != c.cursor || again != c.again {
+			t.Errorf("%s: the cursor is at %q, want %q; the password is asked for again: %t, want %t", name, cursor(page), c.cursor, again, c.again)
+		}
 	}
 }
 

@@ -7,17 +7,6 @@ import (
 	"strings"
 )
 
-// What a verification says besides its own messages. It does not know itself
-// whether the person is signed in, and a person may take it for the way in, or
-// for what keeps them out.
-const (
-	saysRefused    = "You are not signed in yet: that needs a verified address. Enter the code from the mail, then sign in again."
-	saysRegistered = "Your account is there, and you are signed in already. The code only verifies your address."
-	saysNoSession  = "Your account is there, but you are not signed in yet. Enter the code from the mail, then sign in."
-	saysSignedIn   = "You are signed in already. The code only verifies your address."
-	saysSignIn     = "You can sign in now."
-)
-
 // situate tells in f where a person stands that a registration or a login has
 // led here, and leads somebody without a session from the end to the login
 // instead of to the page that says that they have none. Where the API does not
@@ -27,23 +16,36 @@ func (p *pages) situate(w http.ResponseWriter, r *http.Request, f *selfService) 
 	if f.State != statePassed && (f.State != stateSent || from == verification) {
 		return
 	}
+	d := p.document(r)
+	say := d.say.ofStanding(f.byLink())
 	a := p.ask(w, r, typeJSON, pathWhoami, nil)
 	signedIn := a.status == http.StatusOK
 	switch {
 	case !signedIn && a.status != http.StatusUnauthorized:
 	case f.State == statePassed:
-		if !signedIn && f.leadBack(string(p.document(r, "").begin(login, nil))) {
-			f.UI.Messages = append(f.UI.Messages, info(saysSignIn))
+		if !signedIn && f.leadBack(string(d.begin(login, nil))) {
+			f.UI.Messages = append(f.UI.Messages, info(d.say.SignInNow))
 		}
 	case from == registration && signedIn:
-		f.note(saysRegistered)
+		f.note(say.registered)
 	case from == registration:
-		f.note(saysNoSession)
+		f.note(say.noSession)
 	case signedIn:
-		f.note(saysSignedIn)
+		f.note(say.signedIn)
 	default:
-		f.note(saysRefused)
+		f.note(say.refused)
 	}
+}
+
+// standing is what tells people where they stand.
+type standing struct{ registered, noSession, signedIn, refused string }
+
+// ofStanding gives that where a mail with a code is on its way, or with a link.
+func (w *words) ofStanding(byLink bool) standing {
+	if byLink {
+		return standing{w.RegisteredByLink, w.NoSessionByLink, w.SignedInAlreadyByLink, w.RefusedByLink}
+	}
+	return standing{w.Registered, w.NoSession, w.SignedInAlready, w.Refused}
 }
 
 // begunBy is the kind of the flow that led to f, which keeps the URL that one

@@ -305,6 +305,9 @@ func (l *live) Deliver(ctx context.Context, endpoint string, call *webhook.Call)
 // settable tells whether people have anything to change in settings.
 func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
 
+// recoverable tells whether who cannot sign in can recover the account.
+func (l *live) recoverable() bool { return l.now().cfg.SelfService.Flows.Recovery.Enabled }
+
 // Write writes the mail of a flow by the configuration in force.
 func (l *live) Write(ctx context.Context, r courier.Request) error {
 	return l.now().courier.Write(ctx, r)
