@@ -15,9 +15,9 @@ import (
 )
 
 // Recover holds p's code against the flow's, and in one durable commit marks the code
-// as used and its address as verified, ends all sessions of the person and stores the
-// events and the inputs of their background hooks. A code that this flow has used
-// within [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
+// as used and its address as verified, ends all sessions of the person and the codes of
+// their other flows, and stores the events and the inputs of their background hooks. A
+// code that this flow has used within [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
 // [recovery.ErrWrongCode]: no such code, over, its address is not what it was, or its
 // person is deactivated.
 func (s *Store) Recover(ctx context.Context, p recovery.Proof) (recovery.Recovered, error) {
@@ -89,6 +89,10 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 		if r.Verified, r.First, err = proveAddress(tx, who.id, sent, at); err != nil {
 			return r, err
 		}
+	}
+	// What else is on its way to the person, or to whoever reads their mail, is over.
+	if _, err := tx.exec(`DELETE FROM codes WHERE identity_id = ? AND flow_id <> ? AND used_at IS NULL`, who.id, p.FlowID); err != nil {
+		return r, err
 	}
 	if err := tx.get(&r.Epoch, `UPDATE identities SET epoch = epoch + 1 WHERE id = ? RETURNING epoch`, who.id); err != nil {
 		return r, err
