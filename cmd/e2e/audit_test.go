@@ -236,6 +236,9 @@ var operations = []struct {
 	{"a longer session", "admin.acted", "session.extend", func(o *operator) {
 		o.admin.must("PATCH", "/admin/sessions/"+o.person.Session.ID+"/extend", asJSON, nil)
 	}},
+	{"a recovery handed out", "admin.acted", "recovery.code", func(o *operator) {
+		o.admin.must("POST", "/admin/recovery/code", asJSON, []byte(`{"identity_id":"`+o.person.Identity.ID+`"}`))
+	}},
 	{"an export", "admin.acted", "audit.export", func(o *operator) { o.admin.must("GET", "/admin/audit/export", nil, nil) }},
 	{"a session ended by an administrator", "session.revoked", `"reason":"admin"`, func(o *operator) {
 		o.admin.must("DELETE", "/admin/sessions/"+o.person.Session.ID, nil, nil)
@@ -264,7 +267,7 @@ func (o *operator) command(args ...string) {
 // TestEveryOperationHasAnEvent is S82: id, time, actor and outcome of each.
 func TestEveryOperationHasAnEvent(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, "sqlite", hooks(sessionHook))
+	s := newSystem(t, "sqlite", merge(hooks(sessionHook), settings{"selfservice": settings{"flows": settings{"recovery": settings{"enabled": true}}}}))
 	o := &operator{system: s, app: newApp(t, s.api(0)), admin: newApp(t, s.admins[0]), address: newAddress()}
 	after := ""
 	for _, op := range operations {

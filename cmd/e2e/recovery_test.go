@@ -108,7 +108,7 @@ func TestRecoveryDuringLogins(t *testing.T) {
 		stop := make(chan struct{})
 		go func() {
 			defer close(tokens)
-			for n := 0; n < cap(tokens); n++ {
+			for n := range cap(tokens) {
 				select {
 				case <-stop:
 					return

@@ -15,8 +15,8 @@ import (
 )
 
 func identitiesCommand(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "identities", Short: "Move identities in"}
-	cmd.AddCommand(importCommand(g))
+	cmd := &cobra.Command{Use: "identities", Short: "Move identities in, and recover them"}
+	cmd.AddCommand(importCommand(g), recoverCommand(g))
 	return cmd
 }
 

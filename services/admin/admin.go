@@ -2,6 +2,7 @@
 //
 //	create, update, delete ──▶ schema → addresses → ONE commit with its events
 //	revoke, extend         ──▶ the ledger of sessions
+//	recover                ──▶ a flow, with a code or link for the administrator to hand out
 //
 // No hook runs and no session is issued for it; workers on the bus get the events.
 package admin
@@ -32,6 +33,12 @@ type Service struct {
 	Schemas   Schemas
 	Passwords Hasher
 	Sessions  session.Ledger
+	// Recoveries keep what [Service.Recover] begins, and CodeLifespan and LinkLifespan
+	// are how long its codes and links are good for where nobody says so.
+	Recoveries                 Recoveries
+	CodeLifespan, LinkLifespan time.Duration
+	// LinkURL is the base of the links.
+	LinkURL string
 	// Lifespan is how long an extended session lasts from then on.
 	Lifespan time.Duration
 	// EarliestExtend is how long before its end a session is extended at the
@@ -142,7 +149,7 @@ func recognise(hashed string) error {
 	case errors.Is(err, password.ErrCostlyHash):
 		return invalid("", flow.Generic("hashed_password would take too much time or memory to verify: its parameters are too high"))
 	case err != nil:
-		return invalid("", flow.Generic("hashed_password is neither bcrypt nor argon2id in PHC form"))
+		return invalid("", flow.Generic("hashed_password is neither bcrypt nor argon2id, scrypt or pbkdf2 in PHC form"))
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ type Administrator interface {
 	RevokeSession(ctx context.Context, id uuid.UUID, by admin.Author) error
 	DeleteSessions(ctx context.Context, identityID uuid.UUID, by admin.Author) error
 	ExtendSession(ctx context.Context, id uuid.UUID) (*session.Session, error)
+	Recover(ctx context.Context, in admin.Recovery) (*admin.Begun, error)
 }
 
 const (

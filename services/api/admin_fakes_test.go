@@ -84,6 +84,20 @@ func (w *world) DeleteIdentity(_ context.Context, id uuid.UUID, d admin.Deletion
 	return w.broken
 }
 
+func (w *world) HandOut(_ context.Context, c courier.Code, told admin.Made) error {
+	defer w.lock()()
+	i, ok := w.identities[c.IdentityID]
+	switch {
+	case !ok:
+		return errors.Join(w.broken, identity.ErrNotFound)
+	case i.State != identity.Active:
+		return admin.ErrInactive
+	}
+	w.codes = append(w.codes, c.Text.Reveal())
+	w.told = append(w.told, told(2))
+	return w.broken
+}
+
 func (w *world) IdentitiesAt(ctx context.Context, offset, limit int) ([]identity.Identity, int, error) {
 	all, err := w.Identities(ctx, uuid.Nil, 1000)
 	from := min(offset, len(all))

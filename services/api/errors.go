@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/delivery"
 	"github.com/usher-auth/usher/services/flow"
@@ -57,6 +58,8 @@ var table = []struct {
 	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
 	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
 	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{admin.ErrInactive, problem{status: 400, reason: "The identity is deactivated: activate it first."}},
+	{admin.ErrLifespan, problem{status: 400, reason: "expires_in must be more than nothing, and at most 720h."}},
 	{override.ErrNoRevision, problem{status: 404, reason: "There is no such revision of the settings."}},
 	{override.ErrDamaged, problem{status: 409, reason: "What was saved under this revision cannot be read."}},
 	{delivery.ErrNoHook, problem{status: 404, reason: "There is no hook of this kind with this name."}},

@@ -281,6 +281,7 @@ var acted = []struct{ method, path, action string }{
 var untold = []string{
 	"POST /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
 	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
+	"POST /admin/recovery/code", "POST /admin/recovery/link",
 	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",
 	"GET /admin/settings", "PATCH /admin/settings", "POST /admin/settings/preview", "GET /admin/settings/history", "POST /admin/settings/revert",
 	"GET /admin/events", "GET /admin/events/stream", "GET /admin/events/{id}", "GET /admin/audit/checkpoints", "GET /admin/audit/verify", "GET /schemas", "GET /schemas/{id}", "GET /version",

@@ -36,6 +36,16 @@ func (c *Compiled) of(k flow.Kind) *FlowSettings {
 	}
 }
 
+// methods are those of a kind of flow. That of a recovery which was begun with another,
+// by an administrator or before that was changed, is good to its end.
+func (c *Compiled) methods(f *flow.Flow) []string {
+	all := c.of(f.Kind).Methods
+	if f.Kind == flow.Recovery && f.State == flow.SentEmail && !slices.Contains(all, f.Active) {
+		return append(slices.Clone(all), f.Active)
+	}
+	return all
+}
+
 // page is where people are shown f.
 func (c *Compiled) page(f *flow.Flow) string {
 	return withQuery(c.of(f.Kind).URL, "flow", f.ID.String())
@@ -161,16 +171,16 @@ func (s *Server) render(x *exchange, f *flow.Flow, transient json.RawMessage) (f
 	if err != nil {
 		return flow.View{}, err
 	}
-	settings := x.settings.of(f.Kind)
+	methods := x.settings.methods(f)
 	o := flow.Options{
 		Action:   x.settings.public + route(f.Kind) + "?flow=" + f.ID.String(),
-		Password: slices.Contains(settings.Methods, "password"),
-		Code:     slices.Contains(settings.Methods, flow.MethodCode),
-		Link:     slices.Contains(settings.Methods, flow.MethodLink),
-		Profile:  slices.Contains(settings.Methods, methodProfile),
+		Password: slices.Contains(methods, "password"),
+		Code:     slices.Contains(methods, flow.MethodCode),
+		Link:     slices.Contains(methods, flow.MethodLink),
+		Profile:  slices.Contains(methods, methodProfile),
 		NewLogin: x.settings.public + route(flow.Login) + "/" + string(f.Type),
 	}
-	if slices.Contains(settings.Methods, identity.MethodOIDC) {
+	if slices.Contains(methods, identity.MethodOIDC) {
 		o.Providers = x.providers()
 	}
 	if f.State == flow.PassedChallenge {
@@ -239,10 +249,7 @@ func (s *Server) fetch(x *exchange, k flow.Kind) error {
 			return err
 		}
 	}
-	if err := s.adopt(x, f); err != nil {
-		return err
-	}
-	if f.Type == flow.Browser && !x.began(f) {
+	if f.Type == flow.Browser && !x.began(f) && !ownerless(f) {
 		return errCSRF
 	}
 	if f.Expired(x.at) {

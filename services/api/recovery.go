@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -56,13 +55,11 @@ func (s *Server) submitRecovery(x *exchange) error {
 	if in.method == "" && in.texts["code"] != "" {
 		in.method = flow.MethodCode
 	}
-	if !slices.Contains(x.settings.Recovery.Methods, in.method) {
+	if !slices.Contains(x.settings.methods(f), in.method) {
 		return s.mend(x, f, noMethod(f.Kind), in.transient)
 	}
-	if !ownerless(f) {
-		if err := s.checkSubmit(x, f, in.csrf); err != nil {
-			return s.mend(x, f, err, in.transient)
-		}
+	if err := s.checkRecovery(x, f, in.csrf); err != nil {
+		return s.mend(x, f, err, in.transient)
 	}
 	if code := in.texts["code"]; code != "" && in.method == flow.MethodCode {
 		if err := s.allow(x, codeTries); err != nil {
@@ -78,9 +75,24 @@ func (s *Server) submitRecovery(x *exchange) error {
 	})
 }
 
-// ownerless tells whether no browser has begun a browser's flow: an administrator did,
-// for whoever has its code.
-func ownerless(f *flow.Flow) bool { return f.Type == flow.Browser && len(f.CSRF) == 0 }
+// checkRecovery holds a submit against the rules for its sender. A flow that is nobody's
+// wants no token, but no page of others may submit it.
+func (s *Server) checkRecovery(x *exchange, f *flow.Flow, token string) error {
+	if !ownerless(f) {
+		return s.checkSubmit(x, f, token)
+	}
+	if !x.fromOurPages() {
+		return errCSRF
+	}
+	return nil
+}
+
+// ownerless tells whether no browser has begun the flow of a recovery for browsers: an
+// administrator did, for whoever has its code. It can be looked at by all who know its
+// id, and stays nobody's, for who looks first need not be who has the code.
+func ownerless(f *flow.Flow) bool {
+	return f.Kind == flow.Recovery && f.Type == flow.Browser && len(f.CSRF) == 0
+}
 
 // recoveryFlow gives the submitted flow.
 func (s *Server) recoveryFlow(x *exchange) (*flow.Flow, error) {
@@ -169,10 +181,13 @@ func (s *Server) recovered(x *exchange, f *flow.Flow, r *recovery.Result, transi
 // linkRecovery answers the link in a mail. That of a link's own mail signs in whoever
 // opens it; that of a code fills it in, see [Server.linkVerification].
 func (s *Server) linkRecovery(x *exchange) error {
-	if token := x.query("token"); token != "" && slices.Contains(x.settings.Recovery.Methods, flow.MethodLink) {
+	if token := x.query("token"); token != "" {
 		f, err := s.recoveryFlow(x)
 		if err != nil {
 			return err
+		}
+		if !slices.Contains(x.settings.methods(f), flow.MethodLink) {
+			return s.link(flow.Recovery, nil)(x)
 		}
 		x.page = true // whatever the flow's type
 		switch {
@@ -196,15 +211,4 @@ func (s *Server) linkRecovery(x *exchange) error {
 		return err
 	}
 	return s.fillIn(x, f, code)
-}
-
-// adopt gives a flow that an administrator has begun to the browser that opens it.
-func (s *Server) adopt(x *exchange, f *flow.Flow) error {
-	if f.Kind != flow.Recovery || !ownerless(f) {
-		return nil
-	}
-	if err := s.bind(x, f); err != nil {
-		return fmt.Errorf("adopt: %w", err)
-	}
-	return nil
 }

@@ -194,6 +194,7 @@ const (
 	routeLetters       = "/admin/dead-letters"
 	routeWebhooks      = "/admin/webhooks"
 	routeOverrides     = "/admin/settings"
+	routeAdminRecovery = "/admin/recovery"
 
 	routeSessionWorkers = "/admin/session-workers"
 )
@@ -239,6 +240,8 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeAdminSessions, get(s.telling(listSessions, s.listSessions)), guarded)
 	rt.add(routeAdminSessions+"/{id}", methods{http.MethodGet: s.telling(readSession, s.showSession), http.MethodDelete: s.revokeSession}, guarded)
 	rt.add(routeAdminSessions+"/{id}/extend", methods{http.MethodPatch: s.telling(extendSession, s.extendSession)}, guarded)
+	rt.add(routeAdminRecovery+"/code", methods{http.MethodPost: s.recoverByCode}, guarded)
+	rt.add(routeAdminRecovery+"/link", methods{http.MethodPost: s.recoverByLink}, guarded)
 	rt.add(routeMessages, get(s.telling(listMessages, s.listMessages)), guarded)
 	rt.add(routeMessages+"/{id}", get(s.telling(readMessage, s.showMessage)), guarded)
 	rt.add(routeEvents, get(s.events), guarded|readsEvents)

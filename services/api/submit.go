@@ -111,7 +111,7 @@ func (s *Server) mend(x *exchange, f *flow.Flow, err error, transient json.RawMe
 	default:
 		return err
 	}
-	if f.Type == flow.Browser && !x.began(f) {
+	if f.Type == flow.Browser && !x.began(f) && !ownerless(f) {
 		return errCSRF // what is wrong is said only to whoever began the flow
 	}
 	if f.Kind == flow.Registration {

@@ -62,6 +62,7 @@ type world struct {
 	changed    []uuid.UUID              // what the cache was told to forget
 	revoked    []string                 // "actor reason", of each session that was ended
 	told       []events.Event           // by administrators, of identities
+	codes      []string                 // that administrators were handed
 	ledger     ledger
 	mails      mailbox
 	journal    journal
@@ -100,6 +101,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		},
 		Administrator: &admin.Service{
 			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
+			Recoveries: w, CodeLifespan: time.Hour, LinkLifespan: time.Hour, LinkURL: "https://id.example.org",
 		},
 	}
 	w.options = api.Options{

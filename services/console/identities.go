@@ -34,6 +34,7 @@ func identitiesRoutes() []route {
 		{"POST " + one + "/enable", operator.RoleOperator, func(v *visit) error { return v.setState("active", "The identity is enabled: it can sign in again.") }},
 		{"POST " + one + "/sessions/revoke", operator.RoleOperator, (*visit).revokeAllOf},
 		{"POST " + one + "/sessions/{session}/revoke", operator.RoleOperator, (*visit).revokeOneOf},
+		{"POST " + one + "/recover", operator.RoleOperator, (*visit).recoverPerson},
 		{"GET " + one + "/delete", operator.RoleOperator, (*visit).confirmDeletion},
 		{"POST " + one + "/delete", operator.RoleOperator, (*visit).deleteIdentity},
 	}

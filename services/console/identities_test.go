@@ -253,3 +253,33 @@ func fromHTMX(path string) *http.Request {
 	r.Header.Set("HX-Request", "true")
 	return r
 }
+
+// TestSendRecovery: what was made is shown in the answer to who has asked, and in no URL.
+func TestSendRecovery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPerson())
+	w.visit("bob", "/console/identities/"+annID).wants(t, 200, "Send recovery", "/console/identities/"+annID+"/recover")
+	codes := w.asks("POST /admin/recovery/code", 201, object{"recovery_link": "https://ui.example/recovery?flow=" + goneID, "recovery_code": "012345", "expires_at": at.Add(3600e9)})
+	links := w.asks("POST /admin/recovery/link", 200, object{"recovery_link": "https://id.example/?token=ABC", "expires_at": at.Add(3600e9)})
+	send := func(by, expires string) page {
+		return w.submit("bob", "/console/identities/"+annID+"/recover", url.Values{"by": {by}, "expires_in": {expires}})
+	}
+	send("code", "1h").wants(t, 200, "shown once", "012345", "https://ui.example/recovery?flow="+goneID, annID)
+	if want := []string{`{"expires_in":"1h","identity_id":"` + annID + `"}`}; !slices.Equal(*codes, want) {
+		t.Errorf("the API was asked for a code by %q, want %q", *codes, want)
+	}
+	send("link", "168h").wants(t, 200, "shown once", "https://id.example/?token=ABC")
+	if want := []string{`{"expires_in":"168h","identity_id":"` + annID + `"}`}; !slices.Equal(*links, want) {
+		t.Errorf("the API was asked for a link by %q, want %q", *links, want)
+	}
+	send("../identities", "1h").wants(t, 400, "a code or a link")
+	if len(*codes)+len(*links) != 2 {
+		t.Errorf("the API was asked %d times, want twice", len(*codes)+len(*links))
+	}
+	off := newWorld(t, withPerson(func(o object) { o["state"] = "inactive" }))
+	if p := off.visit("bob", "/console/identities/"+annID); strings.Contains(p.text, "/recover\"") {
+		t.Error("who is disabled can be sent a recovery, which would be refused")
+	}
+	off.answers("POST /admin/recovery/code", 400, notFound("This self-service flow is switched off."))
+	off.submit("bob", "/console/identities/"+annID+"/recover", url.Values{"by": {"code"}, "expires_in": {"1h"}}).wants(t, 400, "switched off")
+}

@@ -65,6 +65,7 @@ var matrix = map[string]may{
 	"GET /console/identities/{id}/delete":                     operators(http.StatusNotFound),
 	"POST /console/identities/{id}/disable":                   operators(http.StatusNotFound),
 	"POST /console/identities/{id}/enable":                    operators(http.StatusNotFound),
+	"POST /console/identities/{id}/recover":                   operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/revoke":           operators(http.StatusNotFound),
 	"POST /console/identities/{id}/sessions/{session}/revoke": operators(http.StatusNotFound),
 	"GET /console/registrations":                              operators(http.StatusOK),

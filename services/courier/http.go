@@ -35,8 +35,9 @@ const DefaultBody = `function(ctx) {
 // idempotency key of each attempt.
 type HTTP struct{ API API }
 
-// Send hands m over. A status of 2xx says that it was taken, and 4xx but 408 and 429
-// that it never will be. 503 is that of an API which is away, and has seen nothing.
+// Send hands m over. A status of 2xx says that it was taken, and 4xx that it never
+// will be, but for 408 and 429. 503 is that of an API which is away and has seen
+// nothing; so are 401, 403 and 404 for one whose key or URL is not right (yet).
 func (h HTTP) Send(ctx context.Context, m *Message) error {
 	input, err := inputOf(m)
 	if err != nil {
@@ -55,7 +56,7 @@ func (h HTTP) Send(ctx context.Context, m *Message) error {
 	}
 	err = fmt.Errorf("mail API answered %d", status)
 	switch status {
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		return err
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return &Refused{Err: err}

@@ -215,8 +215,8 @@ func TestHTTPRefusals(t *testing.T) {
 		want            string
 	}{
 		"bad request":      {answer: status(400), seen: true, permanent: true, want: "mail API answered 400"},
-		"unauthorized":     {answer: status(401), seen: true, permanent: true, want: "mail API answered 401"},
-		"not found":        {answer: status(404), seen: true, permanent: true, want: "mail API answered 404"},
+		"unauthorized":     {answer: status(401), want: "mail API answered 401"},
+		"not found":        {answer: status(404), want: "mail API answered 404"},
 		"too slow":         {answer: status(408), seen: true, want: "mail API answered 408"},
 		"too many":         {answer: status(429), seen: true, want: "mail API answered 429"},
 		"broken":           {answer: status(500), seen: true, want: "mail API answered 500"},

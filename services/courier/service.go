@@ -171,14 +171,11 @@ func (s *Service) spent(ctx context.Context, address string, now time.Time) (boo
 
 // carrying makes a code or a link's token, and what the mail with it says.
 func (s *Service) carrying(code *Code, address string, to Recipient, lives time.Duration) (Content, error) {
-	text, err := newCode()
-	if to.Purpose.IsLink() {
-		text = rand.Text()
-	}
-	if err != nil {
+	var err error
+	if code.Text, err = NewText(to.Purpose); err != nil {
 		return Content{}, err
 	}
-	code.Text = NewSecret(text)
+	text := code.Text.Reveal()
 	person, err := person(to)
 	if err != nil {
 		return Content{}, err
@@ -193,9 +190,23 @@ func (s *Service) carrying(code *Code, address string, to Recipient, lives time.
 // it does its work.
 func (s *Service) link(to Recipient, text string) string {
 	if to.Purpose.IsLink() {
-		return strings.TrimRight(cmp.Or(s.LinkURL, s.PublicURL), "/") + "/self-service/" + string(to.Purpose.Kind()) + "?flow=" + to.FlowID.String() + "&token=" + text
+		return TokenLink(cmp.Or(s.LinkURL, s.PublicURL), to.Purpose, to.FlowID, text)
 	}
 	return strings.TrimRight(s.PublicURL, "/") + "/self-service/" + string(to.Purpose.Kind()) + "?code=" + text + "&flow=" + to.FlowID.String()
+}
+
+// TokenLink is a link that does its work when it is opened. It holds the token: a secret.
+func TokenLink(base string, p flow.Purpose, flowID uuid.UUID, token string) string {
+	return strings.TrimRight(base, "/") + "/self-service/" + string(p.Kind()) + "?flow=" + flowID.String() + "&token=" + token
+}
+
+// NewText makes the text of a code of some purpose, or the token of a link.
+func NewText(p flow.Purpose) (Secret, error) {
+	if p.IsLink() {
+		return NewSecret(rand.Text()), nil
+	}
+	text, err := newCode()
+	return NewSecret(text), err
 }
 
 // newCode makes a code of six decimal digits, each code as likely as any other.

@@ -13,7 +13,7 @@ import (
 )
 
 // Algorithm is how new passwords are hashed: [Argon2id] or [Bcrypt]. What the
-// other one made is still verified.
+// other one made is still verified, and so are scrypt and PBKDF2 of other systems.
 type Algorithm interface {
 	// MaxLength is the longest password in bytes, for [Policy].
 	MaxLength() int
@@ -182,6 +182,9 @@ func Recognise(hash string) error {
 		_, _, _, err := parseArgon2id(hash)
 		return err
 	}
+	if _, known, err := parseForeign(hash); known {
+		return err
+	}
 	return recogniseBcrypt(hash)
 }
 
@@ -212,6 +215,12 @@ func verify(text, hash string) error {
 			return ErrMismatch
 		}
 		return nil
+	}
+	if f, known, err := parseForeign(hash); known {
+		if err != nil {
+			return err
+		}
+		return f.verify(text)
 	}
 	if err := recogniseBcrypt(hash); err != nil {
 		return err

@@ -75,9 +75,9 @@ type Store interface {
 	// included, or [flow.ErrNotFound]. It does not wait for the disk.
 	CountTry(ctx context.Context, flowID uuid.UUID) (int, error)
 	// Recover holds p's code against the flow's, and in one durable commit marks the
-	// code as used and its address as verified, ends all sessions of the person and
-	// stores the events and the inputs of their background hooks. A code that this flow
-	// has used within [session.RepeatWindow] succeeds again, with nothing changed: the
+	// code as used and its address as verified, ends all sessions of the person and the
+	// codes of their other flows, and stores the events and the inputs of their
+	// background hooks. A code that this flow has used within [session.RepeatWindow] succeeds again, with nothing changed: the
 	// former answer may be lost. Otherwise [ErrWrongCode].
 	Recover(ctx context.Context, p Proof) (Recovered, error)
 	// Identity gives an identity with its addresses, or [identity.ErrNotFound].

@@ -30,7 +30,7 @@ var sentCodes = tableOf[codeRow]("codes")
 
 // codeDigests gives what a code of a flow is stored as, by the current key and
 // the former ones. It is bound to its purpose and to the address as it was when the
-// code was sent.
+// code was sent; there is no address key for one that an administrator hands out.
 func (k *keyring) codeDigests(p flow.Purpose, flowID uuid.UUID, addressKey []byte, code string) [][]byte {
 	var all [][]byte
 	for _, key := range k.byPurpose[KeyCode] {
@@ -44,14 +44,16 @@ func (k *keyring) codeDigests(p flow.Purpose, flowID uuid.UUID, addressKey []byt
 	return all
 }
 
-// sentCode is a code that was right, and the address that it was sent to.
+// sentCode is a code that was right, and what is known of the address that it was sent
+// to: nothing for one that an administrator has handed out, whose address id is zero.
 type sentCode struct {
-	C codeRow    `db:"c"`
-	A addressRow `db:"a"`
+	C          codeRow `db:"c"`
+	Via        string  `db:"via"`
+	AddressKey []byte  `db:"address_key"`
 }
 
 func (c sentCode) verified() verification.Verified {
-	return verification.Verified{IdentityID: c.C.IdentityID, AddressID: c.C.AddressID, Via: c.A.Via, Again: !c.C.UsedAt.IsZero()}
+	return verification.Verified{IdentityID: c.C.IdentityID, AddressID: c.C.AddressID, Via: c.Via, Again: !c.C.UsedAt.IsZero()}
 }
 
 // Verify holds p's code against the flow's, and in one durable commit marks the
@@ -98,15 +100,15 @@ func (s *Store) rightCode(ctx context.Context, given givenCode) (sentCode, error
 	if err != nil {
 		return sentCode{}, fmt.Errorf("code of flow %s: %w", given.flowID, err)
 	}
-	sent := sentCode{C: codeRow{Digest: make([]byte, sha256.Size)}, A: addressRow{AddressKey: make([]byte, sha256.Size)}}
-	err = s.reads.get(ctx, &sent, `SELECT `+sentCodes.of("c")+`, `+addresses.of("a")+` FROM codes c
-		JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned'
+	sent := sentCode{C: codeRow{Digest: make([]byte, sha256.Size)}, AddressKey: make([]byte, sha256.Size)}
+	err = s.reads.get(ctx, &sent, `SELECT `+sentCodes.of("c")+`, coalesce(a.via, '') AS via, a.address_key FROM codes c
+		LEFT JOIN addresses a ON a.id = c.address_id AND a.identity_id = c.identity_id AND a.state = 'owned'
 		JOIN identities i ON i.id = c.identity_id AND i.state = 'active' WHERE c.flow_id = ?`, given.flowID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return sentCode{}, fmt.Errorf("code of flow %s: %w", given.flowID, err)
 	}
-	right := false
-	for _, digest := range ring.codeDigests(given.purpose, given.flowID, sent.A.AddressKey, given.text) {
+	right := false // also where its address is not what it was: the digest is bound to that
+	for _, digest := range ring.codeDigests(given.purpose, given.flowID, sent.AddressKey, given.text) {
 		right = hmac.Equal(digest, sent.C.Digest) || right
 	}
 	unused := sent.C.UsedAt.IsZero()
@@ -143,7 +145,7 @@ func (s *Store) verify(tx *tx, sent sentCode, p verification.Proof) error {
 	}
 	// Its key too must be what it was: the person may have changed it meanwhile.
 	changed, err := tx.exec(`UPDATE addresses SET verified = ?, verified_at = coalesce(verified_at, ?), status = ?, updated_at = ?
-		WHERE id = ? AND address_key = ? AND state = 'owned'`, true, at, string(identity.AddressCompleted), at, sent.A.ID, sent.A.AddressKey)
+		WHERE id = ? AND address_key = ? AND state = 'owned'`, true, at, string(identity.AddressCompleted), at, sent.C.AddressID, sent.AddressKey)
 	if err != nil {
 		return err
 	}

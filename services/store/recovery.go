@@ -15,9 +15,9 @@ import (
 )
 
 // Recover holds p's code against the flow's, and in one durable commit marks the code
-// as used and its address as verified, ends all sessions of the person and stores the
-// events and the inputs of their background hooks. A code that this flow has used
-// within [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
+// as used and its address as verified, ends all sessions of the person and the codes of
+// their other flows, and stores the events and the inputs of their background hooks. A
+// code that this flow has used within [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
 // [recovery.ErrWrongCode]: no such code, over, its address is not what it was, or its
 // person is deactivated.
 func (s *Store) Recover(ctx context.Context, p recovery.Proof) (recovery.Recovered, error) {
@@ -52,7 +52,7 @@ func (s *Store) recoveredBefore(ctx context.Context, sent sentCode, p recovery.P
 	if p.At.Sub(sent.C.UsedAt.Time) > session.RepeatWindow {
 		return recovery.Recovered{}, recovery.ErrWrongCode
 	}
-	r := recovery.Recovered{IdentityID: sent.C.IdentityID, AddressID: sent.C.AddressID, Via: sent.A.Via, Again: true}
+	r := recovery.Recovered{IdentityID: sent.C.IdentityID, AddressID: sent.C.AddressID, Via: sent.Via, Again: true}
 	err := s.reads.get(ctx, &r.Epoch, `SELECT epoch FROM identities WHERE id = ?`, sent.C.IdentityID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return recovery.Recovered{}, recovery.ErrWrongCode
@@ -76,7 +76,7 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 	if err != nil {
 		return r, err
 	}
-	r = recovery.Recovered{IdentityID: who.id, AddressID: sent.C.AddressID, Via: sent.A.Via}
+	r = recovery.Recovered{IdentityID: who.id, AddressID: sent.C.AddressID, Via: sent.Via}
 	at := moment{p.At}
 	used, err := tx.exec(`UPDATE codes SET used_at = ? WHERE flow_id = ? AND digest = ? AND used_at IS NULL`, at, p.FlowID, sent.C.Digest)
 	if err != nil {
@@ -85,7 +85,13 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 	if used == 0 {
 		return r, errStored
 	}
-	if r.Verified, r.First, err = proveAddress(tx, who.id, sent, at); err != nil {
+	if r.AddressID != uuid.Nil {
+		if r.Verified, r.First, err = proveAddress(tx, who.id, sent, at); err != nil {
+			return r, err
+		}
+	}
+	// What else is on its way to the person, or to whoever reads their mail, is over.
+	if _, err := tx.exec(`DELETE FROM codes WHERE identity_id = ? AND flow_id <> ? AND used_at IS NULL`, who.id, p.FlowID); err != nil {
 		return r, err
 	}
 	if err := tx.get(&r.Epoch, `UPDATE identities SET epoch = epoch + 1 WHERE id = ? RETURNING epoch`, who.id); err != nil {
@@ -120,7 +126,7 @@ func proveAddress(tx *tx, id uuid.UUID, sent sentCode, at moment) (proven, first
 		Any      bool `db:"any_verified"`
 	}
 	err = tx.get(&before, `SELECT verified, EXISTS (SELECT 1 FROM addresses o WHERE o.identity_id = a.identity_id AND o.verified) AS any_verified
-		FROM addresses a WHERE a.id = ? AND a.identity_id = ? AND a.address_key = ? AND a.state = 'owned'`, sent.A.ID, id, sent.A.AddressKey)
+		FROM addresses a WHERE a.id = ? AND a.identity_id = ? AND a.address_key = ? AND a.state = 'owned'`, sent.C.AddressID, id, sent.AddressKey)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, false, recovery.ErrWrongCode
 	}
@@ -128,6 +134,6 @@ func proveAddress(tx *tx, id uuid.UUID, sent sentCode, at moment) (proven, first
 		return false, false, err
 	}
 	_, err = tx.exec(`UPDATE addresses SET verified = ?, verified_at = ?, status = ?, updated_at = ? WHERE id = ?`,
-		true, at, string(identity.AddressCompleted), at, sent.A.ID)
+		true, at, string(identity.AddressCompleted), at, sent.C.AddressID)
 	return true, !before.Any, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/store"
+	"github.com/usher-auth/usher/services/verification"
 	"github.com/usher-auth/usher/services/webhook"
 )
 
@@ -58,11 +59,18 @@ func testRecover(t *testing.T, s *suite) {
 	r := s.registered(st, "ann@example.org")
 	issued, err := st.IssueSession(s.ctx(), s.issueFor(r))
 	s.must(err)
+	other, verifies := s.mailRecovery(st, r), s.mail(st, r, 0)
 	flowID := s.mailRecovery(st, r)
 	p := s.recovery(flowID, rightCode)
 	got, err := st.Recover(s.ctx(), p)
 	if err != nil || got.IdentityID != r.Identity.ID || got.AddressID != r.Identity.Addresses[0].ID || !got.Verified || !got.First || got.Epoch != r.Identity.Epoch+1 || !slices.Equal(got.Ended, []uuid.UUID{issued.ID}) {
 		t.Errorf("Recover = %+v, %v, want Ann, her address verified, her session ended", got, err)
+	}
+	if _, err := st.Recover(s.ctx(), s.recovery(other, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
+		t.Errorf("the code of another flow recovers: %v, want %v", err, recovery.ErrWrongCode)
+	}
+	if err := st.HoldsCode(s.ctx(), s.proof(verifies, rightCode)); !errors.Is(err, verification.ErrWrongCode) {
+		t.Errorf("the code of a verification is good: %v, want %v", err, verification.ErrWrongCode)
 	}
 	i, err := st.Identity(s.ctx(), r.Identity.ID)
 	if err != nil || i.Epoch != got.Epoch || !i.Addresses[0].Verified {

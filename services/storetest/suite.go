@@ -152,6 +152,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"VerifyRefuses":                   testVerifyRefuses,
 		"VerifyAtOnce":                    testVerifyAtOnce,
 		"VerifyInAnotherFlow":             testVerifyInAnotherFlow,
+		"HandOut":                         testHandOut,
+		"HandOutRefuses":                  testHandOutRefuses,
 		"VerifyForAPurpose":               testVerifyForAPurpose,
 		"Recover":                         testRecover,
 		"RecoverRefuses":                  testRecoverRefuses,

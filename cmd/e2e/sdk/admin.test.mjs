@@ -56,6 +56,19 @@ test('admin identity sessions', async () => {
   await refusedAs(identities.deleteIdentitySessions({ id }), 404, undefined);
 });
 
+test('admin recovery', async () => {
+  const { person: { id } } = await newVerified();
+  const made = whole('RecoveryCodeForIdentity', await identities.createRecoveryCodeForIdentity({
+    createRecoveryCodeForIdentityBody: { identity_id: id, expires_in: '30m', flow_type: 'api' },
+  }));
+  const flow = new URL(made.recovery_link).searchParams.get('flow');
+  const passed = await newApp().updateRecoveryFlow({ flow, updateRecoveryFlowBody: { method: 'code', code: made.recovery_code } });
+  assert.equal(whole('RecoveryFlow', passed).state, 'passed_challenge');
+  const link = await identities.createRecoveryLinkForIdentity({ createRecoveryLinkForIdentityBody: { identity_id: id } });
+  assert(new URL(whole('RecoveryLinkForIdentity', link).recovery_link).searchParams.get('token'));
+  await refused(identities.createRecoveryCodeForIdentity({ createRecoveryCodeForIdentityBody: { identity_id: nowhere } }), 404);
+});
+
 test('admin courier', async () => {
   const address = newAddress();
   const made = await register(address);

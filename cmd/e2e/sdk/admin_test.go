@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ory/client-go"
 )
@@ -168,4 +169,48 @@ func TestAdminCourier(t *testing.T) {
 	for _, m := range call(api.ListCourierMessages(t.Context()).Status(client.COURIERMESSAGESTATUS_SENT).Execute()).ok(t, http.StatusOK) {
 		equal(t, "status", m.Status, client.COURIERMESSAGESTATUS_SENT)
 	}
+}
+
+// TestAdminRecovery hands out codes and a link to whom an app, a script and a page
+// recover: none of them has begun the flow.
+func TestAdminRecovery(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	_, person := newVerified(t)
+	code := func(flowType string) (*client.RecoveryCodeForIdentity, string) {
+		body := client.NewCreateRecoveryCodeForIdentityBody(person.Id)
+		body.FlowType, body.ExpiresIn = &flowType, new("30m")
+		made := call(api.CreateRecoveryCodeForIdentity(t.Context()).CreateRecoveryCodeForIdentityBody(*body).Execute()).ok(t, http.StatusCreated)
+		u, err := url.Parse(made.RecoveryLink)
+		if err != nil || !made.GetExpiresAt().After(time.Now()) {
+			t.Fatalf("recovery = %+v, %v, want a link that is not over", made, err)
+		}
+		return made, u.Query().Get("flow")
+	}
+	for flowType, front := range map[string]client.FrontendAPI{"api": newApp(), "browser": newScript(t)} {
+		made, id := code(flowType)
+		shown := call(front.GetRecoveryFlow(t.Context()).Id(id).Execute()).ok(t, http.StatusOK)
+		equal(t, "type", shown.Type, flowType)
+		hasMessage(t, shown.Ui, 1060003)
+		submit := func(code string) *client.RecoveryFlow {
+			return call(front.UpdateRecoveryFlow(t.Context()).Flow(id).UpdateRecoveryFlowBody(recoveryCode(nil, code)).Execute()).ok(t, http.StatusOK)
+		}
+		hasMessage(t, submit(wrong(made.RecoveryCode)).Ui, 4060006)
+		equal(t, flowType+": state", submit(made.RecoveryCode).State, client.RECOVERYFLOWSTATE_PASSED_CHALLENGE)
+	}
+
+	made, id := code("browser")
+	browser := newPage(t)
+	browser.flow("settings", browser.post("/self-service/recovery?flow="+id, url.Values{"method": {"code"}, "code": {made.RecoveryCode}}))
+	equal(t, "method", *browser.whoami().ok(t, http.StatusOK).AuthenticationMethods[0].Method, "code_recovery")
+
+	link := call(api.CreateRecoveryLinkForIdentity(t.Context()).
+		CreateRecoveryLinkForIdentityBody(*client.NewCreateRecoveryLinkForIdentityBody(person.Id)).Execute()).ok(t, http.StatusOK)
+	opens := newPage(t)
+	opens.flow("settings", opens.get(link.RecoveryLink))
+	equal(t, "method", *opens.whoami().ok(t, http.StatusOK).AuthenticationMethods[0].Method, "link_recovery")
+	refusedAs(t, browser.whoami(), http.StatusUnauthorized, "") // a recovery ends all sessions
+
+	refusedAs(t, call(api.CreateRecoveryCodeForIdentity(t.Context()).
+		CreateRecoveryCodeForIdentityBody(*client.NewCreateRecoveryCodeForIdentityBody(nowhere)).Execute()), http.StatusNotFound, "")
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,7 @@ type foundation struct {
 	logins          login.Store
 	verifications   verification.Store
 	recoveries      recovery.Store
+	handOuts        admin.Recoveries
 	changes         settings.Store
 	messages        courier.Store
 	sessions        session.Issuer
@@ -173,6 +175,10 @@ func (c *current) useCases(f foundation) {
 		Sessions:       f.ledger,
 		Lifespan:       cfg.Session.Lifespan,
 		EarliestExtend: cfg.Session.EarliestPossibleExtend,
+		Recoveries:     f.handOuts,
+		CodeLifespan:   cfg.SelfService.Methods.Code.Config.Lifespan,
+		LinkLifespan:   cfg.SelfService.Methods.Link.Config.Lifespan,
+		LinkURL:        cmp.Or(cfg.SelfService.Methods.Link.Config.BaseURL, cfg.PublicURL()),
 		Now:            time.Now,
 	}
 	c.api = api.InForce{
@@ -214,6 +220,7 @@ func (p *process) compile(cfg *config.Config) error {
 		logins:          p.store,
 		verifications:   crashVerifications(p.store),
 		recoveries:      crashRecoveries(p.store),
+		handOuts:        p.store,
 		changes:         crashChanges(p.store),
 		messages:        crashMessages(p.store),
 		sessions:        p.issuer,

@@ -71,7 +71,7 @@ func TestRefused(t *testing.T) {
 		{"a hook that nobody knows", "hook: require_verified_address", "hook: require_verified", "require_verified"},
 		{"a key without its certificate", "      cert: {path: /etc/usher/tls/public.pem}\n", "", "serve.public.tls"},
 		{"a duration of nothing", "lifespan: 24h", "lifespan: 24", "lifespan"},
-		{"half a mail server", "    from_address: accounts@example.com", "    #", "from_address"},
+		{"a sender that is none", "    from_address: accounts@example.com", "    from_address: accounts", "from_address"},
 		{"a bus without its authority", "/etc/usher/bus/ca.pem", "/etc/usher/ca.pem", "bus.tls.ca"},
 		{"a proxy by name", "trusted_proxies: [10.0.0.0/24]", "trusted_proxies: [proxy.internal]", "trusted_proxies"},
 		{"a log shorter than the retries", "retention: 8760h", "retention: 24h", "audit.retention"},
