@@ -44,6 +44,7 @@ func TestBench(t *testing.T) {
 		{"verify", b.verification},
 		{"revoke", b.revocation},
 		{"pages", b.pagesOfLists},
+		{"ui-pages", b.uiPages},
 		{"console", b.console},
 		{"console-tabs", b.consoleTabs},
 		{"growth", b.growth},

@@ -64,8 +64,9 @@ func (f *selfService) title(k flowKind, say *words) string {
 			return say.Recovered
 		}
 		return say.RecoveredOther
+	default:
+		return f.titleOfMail(k, say)
 	}
-	return f.titleOfMail(k, say)
 }
 
 // titleOfMail is the heading of a flow that a mail goes out for.
@@ -187,7 +188,13 @@ func (f *selfService) ways(k flowKind, say *words, recoverable bool) (ways []way
 		return ways
 	case settings:
 		return []way{{"", say.Start, "", "welcome"}}
+	default:
+		return f.waysOfMail(k, say)
 	}
+}
+
+// waysOfMail are those of a flow that a mail goes out for.
+func (f *selfService) waysOfMail(k flowKind, say *words) (ways []way) {
 	if f.State == stateSent && !f.byLink() {
 		ways = append(ways, way{say.NotYourAddress, say.EnterAnother, k, ""})
 	}
@@ -286,7 +293,7 @@ func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, k flowKind, q
 func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *selfService) {
 	d := p.document(r)
 	title := f.title(k, d.say)
-	d.catalogue.translate(&f.UI)
+	d.translate(&f.UI)
 	v := arrange(f, k, d.say)
 	d = d.titled(title)
 	if len(v.faults) > 0 {

@@ -227,6 +227,28 @@ async function recovers(p) {
   });
 }
 
+/** Nothing needs a script: a browser without any goes the same way. */
+async function withoutScripts(p) {
+  await check(`${p.lang}: a browser without scripts registers and recovers`, async () => {
+    await p.page.goto(`${p.base}/ui/registration`);
+    await p.field('traits.email').fill(p.address);
+    await p.press('1040001');
+    await p.field('password').fill(password);
+    await p.press('1040001');
+    await p.at(byLink ? p.say.checkMail : p.say.enterCode);
+    await p.page.goto(`${p.base}/ui/welcome`);
+    await logOut(p);
+    await p.follow(p.say.signIn);
+    await p.follow(p.say.forgot);
+    await p.field('email').fill(p.address);
+    await p.press('1070009');
+    await p.at(byLink ? p.say.checkMail : p.say.enterCode);
+    await p.page.goto(linkIn(await mailed(p.address, flowOf(p.page))));
+    if (!byLink) await p.press('1070009');
+    await p.at(p.say.recovered);
+  });
+}
+
 await main(async (browser, base) => {
   assert.ok(admin, 'USHER_ADMIN_URL is the base URL of the admin listener');
   for (const [lang, locale] of [['en', 'en-GB'], ['de', 'de-AT']]) {
@@ -235,5 +257,6 @@ await main(async (browser, base) => {
     const p = new Person(page, base, lang, texts);
     for (const step of [registers, verifies, logsIn, changes, recovers]) await step(p);
     await quiet(page, `${lang}: the account`);
+    await withoutScripts(new Person(await open(browser, { locale, javaScriptEnabled: false }), base, lang, texts));
   }
 });

@@ -103,7 +103,8 @@ export async function openWithoutCookies() {
 
 /**
  * Looks at the page as it is, in light and dark, on a phone and on a desktop:
- * axe finds nothing, nothing is wider than the screen; and takes screenshots.
+ * axe finds nothing, nothing is wider than the screen, no two buttons or fields of the
+ * built-in pages lie over each other; and takes screenshots.
  * Without those, and when it is to be done soon, each is seen once: light on the
  * phone, dark on the desktop.
  */
@@ -119,9 +120,23 @@ export async function look(page, name) {
         await accessible(page);
         const scroll = await page.evaluate(() => document.documentElement.scrollWidth);
         if (scroll > width) throw new Error(`the page is ${scroll} px wide on a screen of ${width} px`);
+      await apart(page);
       });
     }
   }
+}
+
+/** Asserts that no two things to press or fill in lie over each other. */
+async function apart(page) {
+  if (!new URL(page.url()).pathname.startsWith('/ui/')) return;
+  const over = await page.evaluate(() => {
+    const boxes = [...document.querySelectorAll('main :is(.button, input:not([type=hidden]), select)')]
+      .map((e) => [e.innerText || e.name, e.getBoundingClientRect()]);
+    return boxes.flatMap(([a, x], n) => boxes.slice(n + 1)
+      .filter(([, y]) => x.left < y.right && y.left < x.right && x.top < y.bottom && y.top < x.bottom)
+      .map(([b]) => `${a} and ${b}`));
+  });
+  assert.deepEqual(over, [], 'what lies over each other');
 }
 
 /** Asserts that the page shows who is signed in. */
