@@ -149,7 +149,7 @@ func recognise(hashed string) error {
 	case errors.Is(err, password.ErrCostlyHash):
 		return invalid("", flow.Generic("hashed_password would take too much time or memory to verify: its parameters are too high"))
 	case err != nil:
-		return invalid("", flow.Generic("hashed_password is neither bcrypt nor argon2id, scrypt or pbkdf2 in PHC form"))
+		return invalid("", flow.Generic("hashed_password is no hash of bcrypt, argon2id, scrypt or pbkdf2"))
 	}
 	return nil
 }

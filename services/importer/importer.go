@@ -13,7 +13,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,10 +206,12 @@ func (s *Service) candidate(ctx context.Context, t text) candidate {
 		c.err = err
 		return c
 	}
-	id := uuid.Nil
 	if l.ID != nil {
-		id = *l.ID
-	} else if id, err = s.Store.ImportID(append([]byte(c.made.SchemaID+"\x00"), c.made.Traits...)); err != nil {
+		l.keep(c.made, *l.ID)
+		return c
+	}
+	id, err := s.Store.ImportID(append([]byte(c.made.SchemaID+"\x00"), c.made.Traits...))
+	if err != nil {
 		c.err = err
 		return c
 	}
@@ -217,12 +221,13 @@ func (s *Service) candidate(ctx context.Context, t text) candidate {
 
 // reason is the first message of the form.
 func reason(invalid *flow.Invalid) string {
-	for node, said := range invalid.Form.Messages {
-		for _, m := range said {
-			if node == "" {
-				return m.Text
-			}
-			return node + ": " + m.Text
+	for _, node := range slices.Sorted(maps.Keys(invalid.Form.Messages)) {
+		switch said := invalid.Form.Messages[node]; {
+		case len(said) == 0:
+		case node == "":
+			return said[0].Text
+		default:
+			return node + ": " + said[0].Text
 		}
 	}
 	return "invalid"

@@ -88,7 +88,8 @@ func parseScrypt(parameters string, salt, key []byte) (foreign, error) {
 		return foreign{}, ErrUnknownHash
 	}
 	// Each factor is bounded before they are multiplied: none of the products overflows.
-	if cost > maxScryptWork || r > maxScryptWork || p > maxScryptWork || cost*r > 8*maxMemory || cost*r*p > maxScryptWork {
+	// It takes 128 bytes of memory for each unit of the second.
+	if cost > maxScryptWork || r > maxScryptWork || p > maxScryptWork || r*(cost+2+p) > 8*maxMemory || cost*r*p > maxScryptWork {
 		return foreign{}, ErrCostlyHash
 	}
 	return foreign{key, func(text string) ([]byte, error) {

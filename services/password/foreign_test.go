@@ -59,9 +59,12 @@ func TestHashesOfOthersThatAreRefused(t *testing.T) {
 	const key = "000102030405060708090a0b0c0d0e0f"
 	for want, hashes := range map[error][]string{
 		password.ErrCostlyHash: {
-			phc(t, "scrypt", "ln=22,r=8,p=1", "salt", key), phc(t, "scrypt", "ln=14,r=8,p=17", "salt", key), phc(t, "scrypt", "ln=18,r=16,p=1", "salt", key),
+			phc(t, "scrypt", "ln=22,r=8,p=1", "salt", key), phc(t, "scrypt", "ln=14,r=8,p=17", "salt", key), phc(t, "scrypt", "ln=18,r=16,p=1", "salt", key), phc(t, "scrypt", "ln=1,r=1048576,p=1", "salt", key),
 			phc(t, "scrypt", "ln=4,r=18446744073709551615,p=2", "salt", key), phc(t, "scrypt", "ln=9223372036854775808,r=8,p=1", "salt", key),
 			phc(t, "pbkdf2-sha256", "i=4000001,l=16", "salt", key), phc(t, "pbkdf2-sha1", "i=18446744073709551615,l=16", "salt", key),
+		},
+		nil: { // as much as may be
+			phc(t, "scrypt", "ln=17,r=8,p=2", "salt", key), phc(t, "pbkdf2-sha256", "i=4000000,l=16", "salt", key),
 		},
 		password.ErrUnknownHash: {
 			phc(t, "scrypt", "ln=0,r=8,p=1", "salt", key), phc(t, "scrypt", "ln=1000,r=8,p=1", "salt", key), phc(t, "scrypt", "ln=14,r=0,p=1", "salt", key),
