@@ -20,6 +20,7 @@ import (
 	"github.com/usher-auth/usher/services/oidc"
 	"github.com/usher-auth/usher/services/override"
 	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/webhook"
@@ -93,6 +94,7 @@ var table = []struct {
 	{password.ErrBusy, problem{status: 503, retry: soon, reason: "Too many people sign up or in at this moment. Try again shortly."}},
 	{registration.ErrNoSession, problem{status: 503, retry: soon, reason: "The account exists, but signing in did not work. Try it again: it gives the session."}},
 	{login.ErrNoSession, problem{status: 503, retry: soon, reason: "It was the right person, but signing in did not work. Try it again."}},
+	{recovery.ErrNoSession, problem{status: 503, retry: soon, reason: "The account is recovered, but signing in did not work. Send the same code again within ten minutes, or open the link again."}},
 	{login.ErrNoAddress, problem{status: 500, reason: "Signing in needs a verified address, and this account has none that could be verified."}},
 	{context.Canceled, problem{status: 503, retry: soon}},
 	{context.DeadlineExceeded, problem{status: 503, retry: soon}},

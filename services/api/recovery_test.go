@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -210,5 +211,18 @@ func TestRecoveryThatIsOver(t *testing.T) {
 	off := newWorld(t, func(w *world) { w.settings.Recovery.Enabled = false })
 	if g := off.app().get(routeRecovery + "/api"); g.status != 400 || g.shown(t).Error.ID != "self_service_flow_disabled" {
 		t.Errorf("recovery that is off = %d %s, want 400", g.status, g.body)
+	}
+}
+
+// Without a session the same code is good for another try, and the answer says so.
+func TestRecoveryWithoutASession(t *testing.T) {
+	t.Parallel()
+	w := oneAccount(t)
+	c := w.app()
+	f := c.lost()
+	w.noRecovery = errors.New("nobody answers")
+	g := c.postJSON(f.at(routeRecovery), `{"method":"code","code":"`+rightCode+`"}`)
+	if g.status != 503 || g.header.Get("Retry-After") == "" || !strings.Contains(g.body, "same code again") {
+		t.Errorf("without a session = %d %s, want 503 that says to send the code again", g.status, g.body)
 	}
 }

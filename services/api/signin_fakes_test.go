@@ -3,6 +3,7 @@ package api_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -143,8 +144,11 @@ func (m memoryRecovery) Recover(ctx context.Context, in recovery.Submit) (*recov
 	r.Session, err = m.w.Issue(ctx, session.Request{
 		IdentityID: i.ID, AAL: "aal1", Method: in.Method + "_recovery", Digest: r.Token.Digest(), RequestedAt: time.Now(), Lifespan: time.Hour,
 	})
+	if err == nil {
+		err = m.w.noRecovery
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", recovery.ErrNoSession, err)
 	}
 	if err := m.w.CreateFlow(ctx, r.Settings); err != nil {
 		return nil, err

@@ -58,6 +58,7 @@ type world struct {
 	sessions   map[session.Digest]*api.Who
 	errors     map[uuid.UUID]json.RawMessage
 	tries      map[uuid.UUID]int        // of codes, by flow
+	noRecovery error                    // why a recovery has no session
 	handed     map[uuid.UUID]handedOver // by flow
 	changed    []uuid.UUID              // what the cache was told to forget
 	revoked    []string                 // "actor reason", of each session that was ended

@@ -1,4 +1,4 @@
-// Package importer moves identities in and out, a line each:
+// Package importer moves identities in, a line each:
 //
 //	lines ─▶ parse, schema, hash: in parallel ─▶ not here yet? ─▶ ONE commit per batch, with its events
 //

@@ -15,7 +15,7 @@ import (
 	"github.com/usher-auth/usher/services/password"
 )
 
-// Line is one identity as import takes it and export gives it: the body that creates
+// Line is one identity as import takes it: the body that creates
 // one at the admin API, with what that chooses itself. An identity of the admin API,
 // with its credentials, is one too.
 type Line struct {

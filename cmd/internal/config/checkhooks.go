@@ -35,6 +35,7 @@ var allowedHooks = map[string][]string{
 // done says of the lists behind a commit what is done by then.
 var done = map[string]string{
 	verifiedHooks:             "the address is verified",
+	recoveredHooks:            "the account is recovered",
 	changedHooks:              "the settings are changed",
 	settingsHooks("profile"):  "the settings are changed",
 	settingsHooks("password"): "the settings are changed",

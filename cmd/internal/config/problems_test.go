@@ -151,6 +151,7 @@ func TestWrongValues(t *testing.T) {
 		{"selfservice: {flows: {login: {after: {hooks: [{hook: requires_verified_address}]}}}}", "selfservice.flows.login.after.hooks[0].hook", "did you mean require_verified_address"},
 		{"selfservice: {flows: {login: {after: {hooks: [{hook: require_verified_address}]}}, verification: {enabled: false}}}", "selfservice.flows.login.after.hooks[0].hook", "verification.enabled"},
 		{"selfservice: {flows: {verification: {use: sms}}}", "selfservice.flows.verification.use", "want code, link"},
+		{"selfservice: {flows: {recovery: {after: {hooks: [{hook: web_hook, config: {id: a, url: 'http://a.example/', method: POST, can_interrupt: true}}]}}}}", "selfservice.flows.recovery.after.hooks[0].config", "recovered by then"},
 		{"selfservice: {flows: {verification: {enabled: true, use: link}}}", "selfservice.methods.link.enabled", "want true"},
 		{"selfservice: {methods: {link: {config: {lifespan: 25h}}}}", "selfservice.methods.link.config.lifespan", "24h"},
 		{"selfservice: {methods: {link: {config: {base_url: example.org}}}}", "selfservice.methods.link.config.base_url", "absolute"},
