@@ -49,7 +49,7 @@ func TestDocument(t *testing.T) {
 var accepted = []string{
 	"updateRegistrationFlowWithPasswordMethod", "registrationForm", "updateLoginFlowWithPasswordMethod", "loginForm",
 	"updateRegistrationFlowWithOidcMethod", "updateRegistrationFlowWithProfileMethod", "updateLoginFlowWithOidcMethod", "upstreamParameters", "updateSettingsFlowBody", "settingsForm",
-	"updateVerificationFlowWithCodeMethod", "verificationForm", "performNativeLogoutBody", "jsonPatch",
+	"updateVerificationFlowWithCodeMethod", "updateRecoveryFlowWithCodeMethod", "verificationForm", "recoveryForm", "performNativeLogoutBody", "jsonPatch",
 }
 
 // later are what is passed on as somebody else has written it: people's traits, and
