@@ -215,6 +215,7 @@ func (s *Server) Public() http.Handler {
 	rt.add(routeSessions, methods{http.MethodGet: s.otherSessions, http.MethodDelete: s.revokeOthers}, public)
 	rt.add(routeSessions+"/{id}", methods{http.MethodDelete: s.revokeOwn}, public)
 	rt.add("/self-service/errors", get(s.savedError), public|withCSRF)
+	rt.add("/.well-known/change-password", get(s.leadToSettings), public|quiet)
 	rt.add("/sessions/whoami", every(s.whoami), public|quiet)
 	rt.add(routeSchemas, get(s.schemas), public|withCSRF)
 	rt.add(routeSchemas+"/{id}", get(s.schema), public|withCSRF)

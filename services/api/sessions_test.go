@@ -358,6 +358,7 @@ func TestMethods(t *testing.T) {
 		routeRecovery + "/api": "GET", routeRecovery + "/browser": "GET", routeRecovery + "/flows": "GET", routeRecovery: "GET, POST",
 		routeVerification + "/api": "GET", routeVerification + "/browser": "GET", routeVerification + "/flows": "GET", routeVerification: "GET, POST",
 		routeLogout + "/browser": "GET", routeLogout: "GET", routeLogout + "/api": "DELETE",
+		"/.well-known/change-password": "GET",
 		"/sessions": "DELETE, GET", "/sessions/" + uuid.NewString(): "DELETE",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {

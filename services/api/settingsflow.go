@@ -44,6 +44,13 @@ func (s *Server) initSettings(x *exchange, t flow.Type) error {
 	return s.begin(x, f)
 }
 
+// leadToSettings leads managers of passwords to where one changes it ("A Well-Known
+// URL for Changing Passwords", W3C).
+func (s *Server) leadToSettings(x *exchange) error {
+	x.redirect(http.StatusSeeOther, x.settings.SettingsFlow.URL)
+	return nil
+}
+
 // submitSettings is the way of a submit, in the contract's order:
 //
 //	flow → signed in? → theirs? → over? → body → method → header rule or CSRF

@@ -501,3 +501,11 @@ func TestSettingsThatAreOver(t *testing.T) {
 		t.Error("an account was linked in a flow that was over")
 	}
 }
+
+func TestChangePassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if g := w.app().get("/.well-known/change-password"); g.status != 303 || g.header.Get("Location") != ui+"settings" {
+		t.Errorf("change-password = %d to %q, want 303 to the settings", g.status, g.header.Get("Location"))
+	}
+}

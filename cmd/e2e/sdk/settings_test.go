@@ -107,6 +107,9 @@ func TestSPASettings(t *testing.T) {
 func TestHTMLSettings(t *testing.T) {
 	t.Parallel()
 	browser, user := newPage(t), newAddress()
+	if to := browser.get("/.well-known/change-password"); !strings.HasSuffix(to.Path, "/settings") {
+		t.Errorf("managers of passwords are led to %s, want the page of settings", to)
+	}
 	if to := browser.get("/self-service/settings/browser"); !strings.HasSuffix(to.Path, "/self-service/login/browser") || to.Query().Get("return_to") == "" {
 		t.Errorf("nobody is led to %s, want the login", to)
 	}
