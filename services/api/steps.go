@@ -30,7 +30,7 @@ func (s *Server) step(x *exchange, f *flow.Flow, granted bool, in submission) er
 	if err != nil {
 		return s.mend(x, f, err, in.transient)
 	}
-	values := registration.Entered(traits)
+	values := flow.Entered(traits)
 	if to == flow.ChooseMethod && len(values) == 0 { // back, and nothing else
 		s.catchUp(x, f)
 		values = f.Form.Values

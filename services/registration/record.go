@@ -266,7 +266,7 @@ func (in Submit) submission() webhook.Submission {
 }
 
 func invalid(in Submit, messages map[string][]flow.Message) error {
-	return &flow.Invalid{Form: flow.Form{Values: Entered(in.Traits), Messages: messages}}
+	return &flow.Invalid{Form: flow.Form{Values: flow.Entered(in.Traits), Messages: messages}}
 }
 
 // object gives traits that were left out as the empty object that they count as.

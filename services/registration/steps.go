@@ -1,8 +1,6 @@
 package registration
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 
 	"github.com/usher-auth/usher/services/flow"
@@ -25,28 +23,4 @@ func (s *Service) Judge(in Submit) error {
 		return invalid(in, map[string][]flow.Message{"": {flow.NoIdentifier()}})
 	}
 	return nil
-}
-
-// Entered gives traits as a form shows them: by the names of its nodes, such as
-// "traits.name.first".
-func Entered(traits json.RawMessage) map[string]any {
-	var tree any
-	d := json.NewDecoder(bytes.NewReader(traits))
-	d.UseNumber() // what was entered is shown again as it was
-	if d.Decode(&tree) != nil {
-		return nil
-	}
-	flat := map[string]any{}
-	var walk func(name string, v any)
-	walk = func(name string, v any) {
-		if object, ok := v.(map[string]any); ok {
-			for key, member := range object {
-				walk(name+"."+key, member)
-			}
-			return
-		}
-		flat[name] = v
-	}
-	walk("traits", tree)
-	return flat
 }
