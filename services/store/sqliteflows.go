@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
+	"github.com/jmoiron/sqlx"
 	codes "modernc.org/sqlite/lib"
 
 	"github.com/usher-auth/usher/schemas"
@@ -50,6 +52,11 @@ func (f *flowsFile) open(ctx context.Context) (*pool, error) {
 	}
 	ctx = context.WithoutCancel(ctx) // others wait for it too
 	p, err := f.openOnce(ctx)
+	// Of two who make the file at once SQLite lets neither wait for the other.
+	for tries := 0; code(err)&0xff == codes.SQLITE_BUSY && tries < openTries; tries++ {
+		time.Sleep(openPause)
+		p, err = f.openOnce(ctx)
+	}
 	if damaged(err) {
 		if err := f.remove(err); err != nil {
 			return nil, err
@@ -105,8 +112,7 @@ func (f *flowsFile) openOnce(ctx context.Context) (_ *pool, err error) {
 		if err != nil {
 			return nil, err
 		}
-		_, err = db.ExecContext(ctx, string(schema))
-		return p, err
+		return p, makeFlows(ctx, db, string(schema))
 	case version != flowsVersion:
 		return nil, fmt.Errorf("%w: it is of version %d", errDamaged, version)
 	case closed:
@@ -121,6 +127,35 @@ func (f *flowsFile) openOnce(ctx context.Context) (_ *pool, err error) {
 	}
 	return p, nil
 }
+
+// makeFlows makes the tables, unless another process has done so meanwhile.
+func makeFlows(ctx context.Context, db *sqlx.DB, schema string) (err error) {
+	conn, err := db.Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	var version int
+	err = conn.GetContext(ctx, &version, `PRAGMA user_version`)
+	if err == nil && version == 0 {
+		_, err = conn.ExecContext(ctx, schema)
+	}
+	end := `COMMIT`
+	if err != nil {
+		end = `ROLLBACK`
+	}
+	_, ended := conn.ExecContext(context.WithoutCancel(ctx), end)
+	return errors.Join(err, ended)
+}
+
+// openTries and openPause bound the wait for another process that makes the file.
+const (
+	openTries = 50
+	openPause = 20 * time.Millisecond
+)
 
 // flowsVersion is the user_version that flows.sql sets.
 const flowsVersion = 5
