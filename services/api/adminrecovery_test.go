@@ -173,3 +173,19 @@ func TestAdminRecoveryRefuses(t *testing.T) {
 		t.Errorf("where recovery is off = %d %s, want 400", g.status, g.body)
 	}
 }
+
+// Nobody has a mail sent in a flow that an administrator has begun: its code would be
+// replaced.
+func TestHandedOutFlowsTakeNoAddress(t *testing.T) {
+	t.Parallel()
+	w := oneAccount(t)
+	_, id := w.handOut("code", "")
+	at := routeRecovery + "?flow=" + id.String()
+	g := w.browser().postJSON(at, `{"method":"code","email":"eve@example.org"}`)
+	if s := g.shown(t); g.status != 400 || !slices.Contains(s.messages(), 4000002) {
+		t.Errorf("an address = %d %s, want 400 with 4000002: the code is missing", g.status, g.body)
+	}
+	if kept := w.flows[id].Form.Values["email"]; kept == "eve@example.org" {
+		t.Error("the flow goes to eve@example.org now")
+	}
+}

@@ -48,6 +48,15 @@ func (x *exchange) shown() webhook.Request {
 	}
 }
 
+// shownLink is [exchange.shown] of a link in a mail: without the code or token, which
+// may stand in the address of the page before too.
+func (x *exchange) shownLink(f *flow.Flow) webhook.Request {
+	r := x.shown()
+	r.URL = x.settings.public + route(f.Kind) + "?flow=" + f.ID.String()
+	r.Header.Del("Referer")
+	return r
+}
+
 // url is the absolute URL that was asked for, as the client knows it.
 func (x *exchange) url() string {
 	return x.settings.public + escapeBytes(x.r.URL.RequestURI())

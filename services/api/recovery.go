@@ -67,6 +67,9 @@ func (s *Server) submitRecovery(x *exchange) error {
 		}
 		return s.recover(x, f, in.method, code, in.transient)
 	}
+	if ownerless(f) { // it has its code, and gives nobody else one
+		return s.mend(x, f, &flow.Invalid{Form: flow.Form{Messages: map[string][]flow.Message{"code": {flow.Missing("code")}}}}, in.transient)
+	}
 	if err := s.allow(x, mailStarts); err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func (s *Server) recover(x *exchange, f *flow.Flow, method, code string, transie
 		Flow: f, Method: method, Code: code, TransientPayload: transient, Client: x.client(), Request: x.shown(), Type: f.Type,
 	}
 	if method == flow.MethodLink {
-		in.Type = flow.Browser // which opens it
+		in.Type, in.Request = flow.Browser, x.shownLink(f) // a browser opens it
 	}
 	next, digest := nextCSRF(in.Type)
 	in.CSRF = digest
@@ -178,6 +181,13 @@ func (s *Server) recovered(x *exchange, f *flow.Flow, r *recovery.Result, transi
 	return x.encode(http.StatusOK, view)
 }
 
+// opensPage tells whether a browser asks for a page, as far as it says what for (Fetch
+// Metadata, W3C): not for an image of somebody else's page, say.
+func opensPage(h http.Header) bool {
+	dest := h.Get("Sec-Fetch-Dest")
+	return dest == "" || dest == "document"
+}
+
 // linkRecovery answers the link in a mail. That of a link's own mail signs in whoever
 // opens it; that of a code fills it in, see [Server.linkVerification].
 func (s *Server) linkRecovery(x *exchange) error {
@@ -190,8 +200,14 @@ func (s *Server) linkRecovery(x *exchange) error {
 			return s.link(flow.Recovery, nil)(x)
 		}
 		x.page = true // whatever the flow's type
+		err = s.signedIn(x)
 		switch {
-		case x.r.Method == http.MethodHead:
+		case errors.Is(err, errSignedIn): // the session is not swapped for another one
+			x.redirect(http.StatusFound, x.settings.DefaultReturnURL)
+			return nil
+		case err != nil:
+			return err
+		case x.r.Method == http.MethodHead, !opensPage(x.r.Header):
 			x.redirect(http.StatusSeeOther, x.settings.page(f))
 			return nil
 		case f.Expired(x.at):

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -224,5 +225,33 @@ func TestRecoveryWithoutASession(t *testing.T) {
 	g := c.postJSON(f.at(routeRecovery), `{"method":"code","code":"`+rightCode+`"}`)
 	if g.status != 503 || g.header.Get("Retry-After") == "" || !strings.Contains(g.body, "same code again") {
 		t.Errorf("without a session = %d %s, want 503 that says to send the code again", g.status, g.body)
+	}
+}
+
+// A link signs nobody over who is signed in, and no image of another page.
+func TestRecoveryLinkThatIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := oneAccount(t, func(w *world) { w.settings.Recovery.Methods = []string{flow.MethodLink} })
+	c := w.app()
+	f := c.begin(routeRecovery)
+	c.postJSON(f.at(routeRecovery), `{"method":"link","email":"a@example.org"}`)
+	link := f.at(routeRecovery) + "&token=" + rightCode
+	if g := w.browser().get(link, "Accept", "text/html", "Sec-Fetch-Dest", "image", "Sec-Fetch-Site", "cross-site"); g.status != 303 || strings.Contains(g.header.Get("Location"), "settings") {
+		t.Errorf("the link as an image = %d to %q, want nothing done", g.status, g.header.Get("Location"))
+	}
+	other := w.browser()
+	other.signIn("a@example.org")
+	before := other.cookies()
+	if g := other.get(link, "Accept", "text/html"); g.status != 302 || g.header.Get("Location") != welcome || len(g.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("the link of who is signed in = %d to %q, want 302 and the session as it is", g.status, g.header.Get("Location"))
+	}
+	if after := other.cookies(); !maps.Equal(before, after) || w.flows[uuid.MustParse(f.ID)].State != flow.SentEmail {
+		t.Errorf("cookies %v became %v, the flow is %s", before, after, w.flows[uuid.MustParse(f.ID)].State)
+	}
+	if g := w.browser().get(link, "Accept", "text/html", "Sec-Fetch-Dest", "document"); !strings.HasPrefix(g.header.Get("Location"), ui+"settings?flow=") {
+		t.Errorf("the link of who is not = %d to %q, want the settings", g.status, g.header.Get("Location"))
+	}
+	if shown := w.recoveries[len(w.recoveries)-1].Request; strings.Contains(shown.URL, rightCode) || !strings.Contains(shown.URL, f.ID) {
+		t.Errorf("hooks are shown %q, want the flow without the token", shown.URL)
 	}
 }

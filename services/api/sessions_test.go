@@ -359,7 +359,7 @@ func TestMethods(t *testing.T) {
 		routeVerification + "/api": "GET", routeVerification + "/browser": "GET", routeVerification + "/flows": "GET", routeVerification: "GET, POST",
 		routeLogout + "/browser": "GET", routeLogout: "GET", routeLogout + "/api": "DELETE",
 		"/.well-known/change-password": "GET",
-		"/sessions": "DELETE, GET", "/sessions/" + uuid.NewString(): "DELETE",
+		"/sessions":                    "DELETE, GET", "/sessions/" + uuid.NewString(): "DELETE",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 			g := c.do(method, path, "", "Accept", "application/json")

@@ -119,6 +119,7 @@ func (m memoryRecovery) Recover(ctx context.Context, in recovery.Submit) (*recov
 		return nil, recovery.ErrDone
 	}
 	m.w.mu.Lock()
+	m.w.recoveries = append(m.w.recoveries, in)
 	m.w.tries[in.Flow.ID]++
 	tries, i := m.w.tries[in.Flow.ID], (*identity.Identity)(nil)
 	for _, one := range m.w.identities {

@@ -234,7 +234,7 @@ func (s *Server) openLink(x *exchange, token string) error {
 	if err := s.allow(x, codeTries); err != nil {
 		return err
 	}
-	err = x.Verification.Check(x.r.Context(), verification.Submit{Flow: f, Method: flow.MethodLink, Code: token, Client: x.client(), Request: x.shown()})
+	err = x.Verification.Check(x.r.Context(), verification.Submit{Flow: f, Method: flow.MethodLink, Code: token, Client: x.client(), Request: x.shownLink(f)})
 	switch {
 	case errors.Is(err, verification.ErrWrongCode), errors.Is(err, verification.ErrTooManyTries), errors.Is(err, verification.ErrDone):
 		return s.usedUp(x, f, flow.WrongLink(f.Kind))

@@ -16,6 +16,7 @@ import (
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/settings"
@@ -58,6 +59,7 @@ type world struct {
 	sessions   map[session.Digest]*api.Who
 	errors     map[uuid.UUID]json.RawMessage
 	tries      map[uuid.UUID]int        // of codes, by flow
+	recoveries []recovery.Submit        // what was asked for
 	noRecovery error                    // why a recovery has no session
 	handed     map[uuid.UUID]handedOver // by flow
 	changed    []uuid.UUID              // what the cache was told to forget

@@ -144,12 +144,23 @@ func (u *update) do(c *identity.Change) error {
 	if err != nil {
 		return err
 	}
+	if c.Revoked != nil || u.passwordChanges(next) { // what would sign in otherwise ends too
+		if _, err := u.tx.exec(`DELETE FROM codes WHERE identity_id = ?`, next.ID); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func(*identity.Identity) error{u.credentials, u.addresses, u.handles} {
 		if err := step(next); err != nil {
 			return err
 		}
 	}
 	return u.tx.insert(hookInputs.insert(u.batch.inputs...), outbox.insert(u.batch.outbox...))
+}
+
+// passwordChanges tells whether another password takes the place of the stored one.
+func (u *update) passwordChanges(next *identity.Identity) bool {
+	former, now := u.former.Credential(identity.MethodPassword), next.Credential(identity.MethodPassword)
+	return now != nil && (former == nil || !bytes.Equal(former.Config, now.Config))
 }
 
 func (u *update) event(made admin.Made) error {

@@ -90,8 +90,9 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 			return r, err
 		}
 	}
-	// What else is on its way to the person, or to whoever reads their mail, is over.
-	if _, err := tx.exec(`DELETE FROM codes WHERE identity_id = ? AND flow_id <> ? AND used_at IS NULL`, who.id, p.FlowID); err != nil {
+	// What else is on its way to the person, or to whoever reads their mail, is over; so
+	// is what was used, which would be good again for a while.
+	if _, err := tx.exec(`DELETE FROM codes WHERE identity_id = ? AND flow_id <> ?`, who.id, p.FlowID); err != nil {
 		return r, err
 	}
 	if err := tx.get(&r.Epoch, `UPDATE identities SET epoch = epoch + 1 WHERE id = ? RETURNING epoch`, who.id); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
 	"github.com/usher-auth/usher/services/session"
@@ -110,6 +111,32 @@ func withoutSequence(types []string) (all []string) {
 		all = append(all, name)
 	}
 	return all
+}
+
+// A code that was used by somebody else is not good again behind a recovery or another
+// password, though its own flow has not passed.
+func testRecoverEndsWhatWasUsed(t *testing.T, s *suite) {
+	st := s.store(nil)
+	r := s.registered(st, "ann@example.org")
+	stolen := s.mailRecovery(st, r)
+	_, err := st.Recover(s.ctx(), s.recovery(stolen, rightCode))
+	s.must(err)
+	own := s.mailRecovery(st, r)
+	_, err = st.Recover(s.ctx(), s.recovery(own, rightCode))
+	s.must(err)
+	if got, err := st.Recover(s.ctx(), s.recovery(stolen, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
+		t.Errorf("a used code behind another recovery = %+v, %v, want %v", got, err, recovery.ErrWrongCode)
+	}
+	waiting := s.mailRecovery(st, r)
+	i, err := st.Identity(s.ctx(), r.Identity.ID)
+	s.must(err)
+	_, err = s.settings(st).SetPassword(s.ctx(), s.changing(i, ""), password.New(firstSecret))
+	s.must(err)
+	for name, flowID := range map[string]uuid.UUID{"used": own, "waiting": waiting} {
+		if got, err := st.Recover(s.ctx(), s.recovery(flowID, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
+			t.Errorf("a code (%s) behind another password = %+v, %v, want %v", name, got, err, recovery.ErrWrongCode)
+		}
+	}
 }
 
 func testRecoverRefuses(t *testing.T, s *suite) {

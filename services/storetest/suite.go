@@ -157,6 +157,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"VerifyForAPurpose":               testVerifyForAPurpose,
 		"Recover":                         testRecover,
 		"RecoverRefuses":                  testRecoverRefuses,
+		"RecoverEndsWhatWasUsed":          testRecoverEndsWhatWasUsed,
 		"RecoverAtOnce":                   testRecoverAtOnce,
 		"VerifyOfTheDeactivated":          testVerifyOfTheDeactivated,
 		"VerifyOfWhoChangesMeanwhile":     testVerifyOfWhoChangesMeanwhile,
