@@ -59,7 +59,7 @@ func TestTheConsoleIsAProcessOfItsOwn(t *testing.T) {
 	// Each has the admin API for those on this machine, who need not sign in.
 	admin := strings.TrimSuffix(consoles[0], "/console/")
 	eventually(t, 10*time.Second, func() error {
-		log := page(t, http.DefaultClient, admin+"/admin/events?type=admin.acted", `"admin.acted"`)
+		log := page(t, http.DefaultClient, admin+"/admin/events?type=admin.acted", `"events":`)
 		for _, want := range []string{"operator.create", "operator.set_up", "operator.sign_in"} {
 			if !strings.Contains(log, `"`+want+`"`) {
 				return fmt.Errorf("the events lack %s: %s", want, log)
