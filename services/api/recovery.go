@@ -134,6 +134,7 @@ func (s *Server) recover(x *exchange, f *flow.Flow, method, code string, transie
 	case err != nil:
 		return s.mend(x, f, err, transient)
 	}
+	s.Sessions.Changed(r.Identity.ID) // all former sessions have ended
 	if in.Type == flow.Browser {
 		x.setCSRF(next)
 		x.setSession(r.Session, r.Token)

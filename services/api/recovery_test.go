@@ -78,6 +78,9 @@ func TestRecoveryInAPage(t *testing.T) {
 	if g.status != 303 || !strings.HasPrefix(to, ui+"settings?flow=") {
 		t.Fatalf("right code = %d to %q, want 303 to the settings", g.status, to)
 	}
+	if !slices.Contains(w.changed, w.only()) {
+		t.Errorf("forgotten: %v, want the sessions of %s", w.changed, w.only())
+	}
 	if g := c.get("/sessions/whoami"); g.status != 200 || !strings.Contains(g.body, `"method":"code_recovery"`) {
 		t.Errorf("whoami = %d %s, want a session by code_recovery", g.status, g.body)
 	}
