@@ -13,7 +13,7 @@ import (
 )
 
 func hooksCommand(g *global) *cobra.Command {
-	cmd := &cobra.Command{Use: "hooks", Short: "Look at the hooks of registration, login and verification"}
+	cmd := &cobra.Command{Use: "hooks", Short: "Look at the hooks of all flows"}
 	cmd.AddCommand(hooksPlanCommand(g))
 	return cmd
 }

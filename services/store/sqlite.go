@@ -77,7 +77,8 @@ func sqliteFile(dsn string) (string, error) {
 	path, query, _ := strings.Cut(strings.TrimPrefix(dsn, "sqlite://"), "?")
 	switch {
 	case query != "":
-		return "", errors.New("sqlite:// takes no parameters: write sqlite://PATH")
+		name, _, _ := strings.Cut(query, "=")
+		return "", fmt.Errorf("sqlite:// takes no parameter %q: write sqlite://PATH", name)
 	case path == "":
 		return "", errors.New("sqlite:// needs a path: write sqlite://PATH")
 	}

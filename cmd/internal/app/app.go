@@ -343,8 +343,11 @@ func say(log *slog.Logger, cfg *config.Config, warnings []config.Warning) {
 }
 
 // Migrate brings the database of a configuration to this version, and logs to out
-// what takes time.
+// what takes time. A temporary one is refused: it would be gone again.
 func Migrate(ctx context.Context, cfg *config.Config, out io.Writer) error {
+	if cfg.DSN.Reveal() == "memory" {
+		return errors.New("dsn is memory: 'usher serve' makes that database anew at each start, and there is nothing to migrate")
+	}
 	s, err := openStore(ctx, cfg, store.Options{Part: "migrate", Log: newLog(cfg, out)})
 	if err != nil {
 		return err
@@ -374,7 +377,7 @@ func (p *process) storeOptions() store.Options {
 }
 
 // openMigrated opens a database of this version or a later one; development mode
-// makes it one.
+// makes it one, and so does a start with a temporary one, which nobody else could.
 func openMigrated(ctx context.Context, cfg *config.Config, o store.Options) (*store.Store, error) {
 	s, err := openStore(ctx, cfg, o)
 	if err != nil {
@@ -382,7 +385,7 @@ func openMigrated(ctx context.Context, cfg *config.Config, o store.Options) (*st
 	}
 	ready, err := s.Migrated(ctx)
 	switch {
-	case err == nil && !ready && cfg.Dev:
+	case err == nil && !ready && (cfg.Dev || cfg.DSN.Reveal() == "memory"):
 		err = s.Migrate(ctx)
 	case err == nil && !ready:
 		err = errors.New("the database is not of this version: run 'usher migrate' with the same configuration")

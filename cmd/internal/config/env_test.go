@@ -61,7 +61,7 @@ func TestVariableNamesNoGoodFile(t *testing.T) {
 		{[]string{"USHER_DSN_FILE=/missing/dsn"}, "dsn", "/missing/dsn"},
 		{[]string{"USHER_DSN_FILE="}, "dsn", "path"},
 		{[]string{"USHER_DSN_FILE=" + held(t, "postgres://u:12#s3cr3t@db/x\n")}, "dsn", "%23 for #"},
-		{[]string{"USHER_DSN_FILE=" + held(t, "sqlite:///data/usher.db?mode=s3cr3t\n")}, "dsn", "no parameters"},
+		{[]string{"USHER_DSN_FILE=" + held(t, "sqlite:///data/usher.db?mode=s3cr3t\n")}, "dsn", "no parameter"},
 		{[]string{"USHER_DSN=memory", "USHER_DSN_FILE=" + held(t, "memory")}, "dsn", "want one of both"},
 		{[]string{"USHER_DSN_FILE=" + held(t, "memory"), "USHER_DSN=memory"}, "dsn", "want one of both"},
 		{[]string{"USHER_SERVE__PUBLIC__PORT_FILE=" + held(t, "many")}, "serve.public.port", "whole number"},

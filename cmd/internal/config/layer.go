@@ -89,6 +89,7 @@ func (c *checker) value(k *key, name string, v any) any {
 // mention notes what the key's effect asks for.
 func (c *checker) mention(k *key, name string, v any) {
 	if k.effect&refused != 0 && on(v) {
+		c.unbuilt++
 		c.refuse(c.layer.places[name], name, "this is not built yet: leave the key out%s", orFalse(v))
 		return
 	}

@@ -37,7 +37,7 @@ func Load(o Options) (*Config, []Warning, error) {
 	if err := l.read(); err != nil {
 		return nil, nil, err
 	}
-	if len(l.problems) > 0 {
+	if len(l.problems) > l.unbuilt {
 		return nil, nil, l.problems.sorted()
 	}
 	c, err := l.decode()
@@ -71,6 +71,9 @@ type loader struct {
 	idle     struct{ ignored, pending []string }
 	problems Problems
 	warnings []Warning
+	// unbuilt counts the problems that are features which are not there yet. With others,
+	// of names and forms, what else is wrong could only be guessed.
+	unbuilt int
 }
 
 func newLoader(o Options) *loader {

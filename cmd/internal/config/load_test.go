@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,65 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	}
 	if strings.Contains(texts, "s3cr3t") {
 		t.Errorf("warnings show a secret:\n%s", texts)
+	}
+}
+
+// Files of the reference server ask SQLite for what it does here anyway.
+func TestLoadParametersOfSQLite(t *testing.T) {
+	t.Parallel()
+	c, warnings := load(t, config.Options{Dev: true, Overrides: map[string]any{"dsn": "sqlite:///var/lib/db.sqlite?_fk=true&mode=rwc&max_conns=9"}})
+	if got := c.DSN.Reveal(); got != "sqlite:///var/lib/db.sqlite" {
+		t.Errorf("dsn = %q, want the path", got)
+	}
+	if !slices.ContainsFunc(warnings, func(w config.Warning) bool {
+		return w.Key == "dsn" && strings.HasSuffix(w.Text, ": _fk, mode, max_conns")
+	}) {
+		t.Errorf("no warning names the parameters: %v", warnings)
+	}
+	for _, refuses := range []string{"mode=memory", "_fk=false", "key=s3cr3t"} {
+		_, _, err := config.Load(config.Options{Dev: true, Env: noEnv, Overrides: map[string]any{"dsn": "sqlite://a?mode=rwc&" + refuses}})
+		name, value, _ := strings.Cut(refuses, "=")
+		if err == nil || !strings.Contains(err.Error(), strconv.Quote(name)) || strings.Contains(err.Error(), value) {
+			t.Errorf("%s: Load = %v, want an error with the name alone", refuses, err)
+		}
+	}
+}
+
+// Cookies that no client would keep.
+func TestLoadWarnsOfSecureCookiesOverHTTP(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		base        string
+		dev, secure bool
+		warned      bool
+	}{
+		{"http://id.example.org/", true, true, true},
+		{"", true, true, true},
+		{"http://id.example.org/", true, false, false},
+		{"https://id.example.org/", false, true, false},
+	} {
+		_, warnings := load(t, config.Options{Dev: tt.dev, Overrides: map[string]any{
+			"serve.public.base_url": tt.base, "cookies.secure": tt.secure,
+			"secrets.cookie": []any{strings.Repeat("c", 32)}, "secrets.cipher": []any{strings.Repeat("d", 32)},
+		}})
+		if got := slices.ContainsFunc(warnings, func(w config.Warning) bool { return w.Key == "cookies.secure" }); got != tt.warned {
+			t.Errorf("base %q, dev %v, secure %v: warned = %v, want %v", tt.base, tt.dev, tt.secure, got, tt.warned)
+		}
+	}
+}
+
+// What is not built yet is told together with what else is wrong.
+func TestLoadTellsAllAtOnce(t *testing.T) {
+	t.Parallel()
+	problems := refused(t, config.Options{File: file(t, "dsn: mysql://u:p@h/d\nselfservice: {methods: {totp: {enabled: true}, webauthn: {enabled: true}}}\n")})
+	var keys []string
+	for _, p := range problems {
+		keys = append(keys, p.Key)
+	}
+	for _, want := range []string{"dsn", "selfservice.methods.totp.enabled", "selfservice.methods.webauthn.enabled", "secrets.cookie"} {
+		if !slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, want) }) {
+			t.Errorf("problems = %q, want %s among them", keys, want)
+		}
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 // completeLikePeer fills in what a file written for the reference server may leave
 // out, where one value is what its author expects: it says so in a warning.
 func (l *loader) completeLikePeer(c *Config) {
+	if dsn, idle := withoutIdle(c.DSN.Reveal()); len(idle) > 0 {
+		c.DSN = NewAddress(dsn)
+		l.warn("dsn", "without effect here: "+strings.Join(idle, ", "))
+	}
 	if cors := &c.Serve.Public.CORS; cors.Enabled && len(cors.AllowedOrigins) == 0 {
 		cors.AllowedOrigins = c.originsOfPages()
 		if len(cors.AllowedOrigins) > 0 {
@@ -21,6 +25,35 @@ func (l *loader) completeLikePeer(c *Config) {
 		smtp.FromAddress = "no-reply@" + c.mailDomain()
 		l.warn("courier.smtp.from_address", fmt.Sprintf("not set, so mails are from %s", smtp.FromAddress))
 	}
+}
+
+// idleParameters of SQLite ask for what is so here anyway, or for what its own pool
+// decides; those with values are idle with these alone.
+var idleParameters = map[string][]string{
+	"_fk": {"true", "1", "on"}, "_foreign_keys": {"true", "1", "on"}, "mode": {"rwc"}, "_journal": {"WAL", "wal"}, "_journal_mode": {"WAL", "wal"},
+	"cache": nil, "_busy_timeout": nil, "_timeout": nil, "max_conns": nil, "max_idle_conns": nil, "max_conn_lifetime": nil, "max_conn_idle_time": nil,
+}
+
+// withoutIdle takes idle parameters off a DSN of SQLite, and names them.
+func withoutIdle(dsn string) (rest string, idle []string) {
+	path, query, _ := strings.Cut(dsn, "?")
+	if !strings.HasPrefix(path, "sqlite://") || query == "" {
+		return dsn, nil
+	}
+	var kept []string
+	for parameter := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(parameter, "=")
+		switch values, known := idleParameters[name]; {
+		case known && (values == nil || slices.Contains(values, value)):
+			idle = append(idle, name)
+		default:
+			kept = append(kept, parameter)
+		}
+	}
+	if len(kept) > 0 {
+		path += "?" + strings.Join(kept, "&")
+	}
+	return path, idle
 }
 
 // originsOfPages are those of the pages that the file configures, as browsers write

@@ -110,7 +110,7 @@ func TestWrongValues(t *testing.T) {
 		{"dsn: postgres://u:12/s3cr3t@db/x", "dsn", "%2F for /"},
 		{"dsn: postgres", "dsn", "postgres://"},
 		{"dsn: 'sqlite://'", "dsn", "needs a path"},
-		{"dsn: sqlite://usher.db?_key=s3cr3t", "dsn", "no parameters"},
+		{"dsn: sqlite://usher.db?_key=s3cr3t", "dsn", "no parameter"},
 		{"dsn: 12", "dsn", "quotes"},
 		{"data_dir: ''", "data_dir", "folder"},
 		{"bus: {listen: 4222}", "bus.listen", "quotes"},

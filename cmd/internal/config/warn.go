@@ -41,6 +41,11 @@ func (l *loader) warnAll(c *Config) {
 			l.warn(name, "this says http, and the listener speaks TLS: links lead to where nothing answers them")
 		}
 	}
+	for name, secure := range map[string]bool{"cookies.secure": c.Cookies.Secure, "session.cookie.secure": c.Session.Cookie.Secure} {
+		if secure && strings.HasPrefix(c.PublicURL(), "http:") && (c.Dev || c.Serve.Public.BaseURL != "") {
+			l.warn(name, fmt.Sprintf("true, and %s is plain HTTP: clients keep no such cookie, and forms are refused", c.PublicURL()))
+		}
+	}
 	if d := c.Session.Cookie.Domain; d != "" {
 		l.warn("session.cookie.domain", fmt.Sprintf("every host below %s gets the session cookie", d))
 	}
