@@ -138,9 +138,7 @@ func (s *Service) hash(ctx context.Context, plain password.Plain, hashed string)
 			return nil, err
 		}
 	}
-	return json.Marshal(struct {
-		Hash string `json:"hashed_password"`
-	}{hashed})
+	return identity.PasswordConfig(hashed), nil
 }
 
 // recognise says why a hash that was made elsewhere cannot be stored.

@@ -65,7 +65,7 @@ func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, er
 		SchemaID:       in.SchemaID,
 		State:          in.State,
 		StateChangedAt: now,
-		Traits:         object(in.Traits),
+		Traits:         identity.Object(in.Traits),
 		MetadataPublic: in.MetadataPublic,
 		MetadataAdmin:  in.MetadataAdmin,
 		CreatedAt:      now,
@@ -158,12 +158,4 @@ func withPassword(former []identity.Credential, identifiers []string, config jso
 		c.Identifiers, c.Config, c.UpdatedAt = identifiers, config, now
 	}
 	return credentials, nil
-}
-
-// object gives traits that were left out as the empty object that they count as.
-func object(traits json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(traits); len(text) == 0 || string(text) == "null" {
-		return json.RawMessage("{}")
-	}
-	return traits
 }

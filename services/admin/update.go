@@ -79,7 +79,7 @@ func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessa
 	if w.State != "" && w.State != stored.State {
 		next.State, next.StateChangedAt = w.State, now
 	}
-	next.Traits = unlessSame(stored.Traits, object(w.Traits))
+	next.Traits = unlessSame(stored.Traits, identity.Object(w.Traits))
 	next.MetadataPublic = unlessSame(stored.MetadataPublic, w.MetadataPublic)
 	next.MetadataAdmin = unlessSame(stored.MetadataAdmin, w.MetadataAdmin)
 

@@ -37,11 +37,11 @@ type LoginPlan struct {
 	Notes []Note `json:"notes"`
 }
 
-// VerificationPlan says what runs when an address was verified.
-type VerificationPlan struct {
-	// Waiting run once the address is verified, in order; the answer waits for them.
+// AfterPlan says what runs behind a verification or a recovery.
+type AfterPlan struct {
+	// Waiting run once it is committed, in order; the answer waits for them.
 	Waiting []Step `json:"waiting"`
-	// Background run from address.verified, each endpoint once.
+	// Background run from its event, address.verified or identity.recovered, each endpoint once.
 	Background []Step `json:"background"`
 }
 
@@ -77,11 +77,11 @@ func CompileLogin(method string, l LoginLists) LoginPlan {
 	return p
 }
 
-// CompileVerification places the configured hooks of verification.after, all
+// CompileAfter places the configured hooks of verification.after or recovery.after, all
 // of them web_hooks. There is nothing left to refuse: what does not run in the
 // background is waited for.
-func CompileVerification(list []Configured) VerificationPlan {
-	p := VerificationPlan{Waiting: []Step{}, Background: once(timed(list, Background))}
+func CompileAfter(list []Configured) AfterPlan {
+	p := AfterPlan{Waiting: []Step{}, Background: once(timed(list, Background))}
 	for _, c := range list {
 		if c.Kind == KindWebHook && c.Timing != Background {
 			p.Waiting = append(p.Waiting, c.step())
@@ -176,7 +176,7 @@ func (p LoginPlan) Rows() []Row {
 }
 
 // Rows gives the plan from the first step to the last, like [LoginPlan.Rows].
-func (p VerificationPlan) Rows() []Row {
+func (p AfterPlan) Rows() []Row {
 	return append(rowsOf("before the answer", p.Waiting), rowsOf("from the event", p.Background)...)
 }
 

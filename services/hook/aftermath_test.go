@@ -213,9 +213,9 @@ func TestLoginNotes(t *testing.T) {
 	}
 }
 
-func TestCompileVerification(t *testing.T) {
+func TestCompileAfter(t *testing.T) {
 	t.Parallel()
-	p := hook.CompileVerification([]hook.Configured{
+	p := hook.CompileAfter([]hook.Configured{
 		webHook("b", hook.Background), webHook("w", hook.Waiting), gate, webHook("r", hook.Refusing), webHook("c", hook.Background), webHook("b", hook.Background),
 	})
 	if got, want := endpoints(p.Waiting), []string{"w", "r"}; !slices.Equal(got, want) {
@@ -249,7 +249,7 @@ func TestLoginPlanPrints(t *testing.T) {
 	p = hook.CompileLogin("password", hook.LoginLists{Global: append(slices.Clone(behind.Global), show)})
 	printPlan(t, &b, p.Rows(), p.Notes)
 	b.WriteString("\n")
-	printPlan(t, &b, hook.CompileVerification(behind.Method).Rows(), nil)
+	printPlan(t, &b, hook.CompileAfter(behind.Method).Rows(), nil)
 	golden(t, "aftermath.txt", b.Bytes())
 }
 
@@ -270,7 +270,7 @@ func printPlan(t *testing.T, b *bytes.Buffer, rows []hook.Row, notes []hook.Note
 func TestLoginPlanAsJSON(t *testing.T) {
 	t.Parallel()
 	text, err := json.MarshalIndent([]any{
-		hook.CompileLogin("password", behind), hook.CompileLogin("password", hook.LoginLists{}), hook.CompileVerification(nil),
+		hook.CompileLogin("password", behind), hook.CompileLogin("password", hook.LoginLists{}), hook.CompileAfter(nil),
 	}, "", "  ")
 	if err != nil {
 		t.Fatal(err)

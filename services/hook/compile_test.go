@@ -287,7 +287,7 @@ func TestWorkersAnswerBeforeTheCommit(t *testing.T) {
 				t.Fatalf("%s lost what is configured", s)
 			}
 		}
-		verified := hook.CompileVerification(rapid.Permutation(lists(t).Method).Draw(t, "verified"))
+		verified := hook.CompileAfter(rapid.Permutation(lists(t).Method).Draw(t, "verified"))
 		for _, s := range slices.Concat(verified.Waiting, verified.Background) {
 			if s.Kind == hook.KindWorker {
 				t.Fatalf("%s runs behind a verification", s)

@@ -44,10 +44,6 @@ type proof struct {
 	hash     string          // empty if there is none
 }
 
-type passwordConfig struct {
-	Hash string `json:"hashed_password"`
-}
-
 // find gives whom in's identifier is of. That it is nobody's is no error here.
 func (s *Service) find(ctx context.Context, in Submit) (proof, error) {
 	identifier := identity.CanonicalIdentifier(in.Identifier)
@@ -67,12 +63,9 @@ func (s *Service) find(ctx context.Context, in Submit) (proof, error) {
 		return p, nil
 	}
 	p.config = c.Config
-	var config passwordConfig
-	if err := json.Unmarshal(p.config, &config); err != nil {
-		// err may quote the hash.
-		return p, fmt.Errorf("stored password of %s is not the JSON of one", i.ID)
+	if p.hash, err = identity.PasswordHash(p.config); err != nil {
+		return p, fmt.Errorf("%s: %w", i.ID, err)
 	}
-	p.hash = config.Hash
 	return p, nil
 }
 

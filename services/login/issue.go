@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -145,11 +144,7 @@ func (s *Service) rehash(ctx context.Context, p proof, in Submit) error {
 	if err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
-	config, err := json.Marshal(passwordConfig{Hash: hash})
-	if err != nil {
-		return fmt.Errorf("rehash: %w", err)
-	}
-	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, identity.MethodPassword, p.config, config); err != nil {
+	if err := s.Store.ReplaceCredential(ctx, p.identity.ID, identity.MethodPassword, p.config, identity.PasswordConfig(hash)); err != nil {
 		return fmt.Errorf("rehash: %w", err)
 	}
 	return nil

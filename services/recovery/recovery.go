@@ -50,7 +50,7 @@ type Service struct {
 	Sessions session.Issuer
 	Hooks    Caller
 	// Plan gives the hooks behind a recovery that are in force.
-	Plan func() hook.VerificationPlan
+	Plan func() hook.AfterPlan
 	// MaxTries is how many codes a flow takes.
 	MaxTries int
 	// Lifespan is that of sessions, IssueTimeout how long their worker has to answer.
@@ -202,7 +202,7 @@ func (s *Service) Recover(ctx context.Context, in Submit) (_ *Result, err error)
 }
 
 // signIn calls the waiting hooks, issues the session and opens the settings.
-func (s *Service) signIn(ctx context.Context, plan hook.VerificationPlan, r Recovered, in Submit, eventID uuid.UUID) (*Result, error) {
+func (s *Service) signIn(ctx context.Context, plan hook.AfterPlan, r Recovered, in Submit, eventID uuid.UUID) (*Result, error) {
 	i, err := s.Store.Identity(ctx, r.IdentityID)
 	if err != nil {
 		return nil, fmt.Errorf("load identity: %w", err)
@@ -277,7 +277,7 @@ func (s *Service) settings(in Submit, i *identity.Identity, given *session.Sessi
 }
 
 // proof is what the store is asked to hold against the flow's code.
-func (s *Service) proof(plan hook.VerificationPlan, in Submit) (Proof, error) {
+func (s *Service) proof(plan hook.AfterPlan, in Submit) (Proof, error) {
 	eventID, err := uuid.NewV7()
 	if err != nil {
 		return Proof{}, fmt.Errorf("event id: %w", err)

@@ -39,7 +39,7 @@ type fakes struct {
 	saved    []flow.Flow
 	asked    []session.Request
 	outcomes []recovery.Outcome
-	plan     hook.VerificationPlan
+	plan     hook.AfterPlan
 	fails    map[string]error // by step
 	troubles []error
 }
@@ -54,7 +54,7 @@ func newFakes() *fakes {
 
 func (f *fakes) service() *recovery.Service {
 	return &recovery.Service{
-		Store: f, Sessions: f, Hooks: f, Plan: func() hook.VerificationPlan { return f.plan }, MaxTries: 5,
+		Store: f, Sessions: f, Hooks: f, Plan: func() hook.AfterPlan { return f.plan }, MaxTries: 5,
 		Lifespan: 24 * time.Hour, IssueTimeout: time.Second, SettingsLifespan: time.Hour, Privileged: 15 * time.Minute,
 		Now: func() time.Time { return start }, Observe: func(o recovery.Outcome) { f.outcomes = append(f.outcomes, o) },
 		Trouble: func(err error) { f.troubles = append(f.troubles, err) },
@@ -135,7 +135,7 @@ func TestRecover(t *testing.T) {
 		session string
 	}{flow.MethodCode: {flow.RecoverByCode, "code_recovery"}, flow.MethodLink: {flow.RecoverByLink, "link_recovery"}} {
 		f := newFakes()
-		f.plan = hook.VerificationPlan{Waiting: []hook.Step{{Endpoint: "crm"}}, Background: []hook.Step{{Endpoint: "audit"}}}
+		f.plan = hook.AfterPlan{Waiting: []hook.Step{{Endpoint: "crm"}}, Background: []hook.Step{{Endpoint: "audit"}}}
 		in := submit(method, " "+goodCode+"\n")
 		r, err := f.service().Recover(t.Context(), in)
 		if err != nil {
@@ -237,7 +237,7 @@ func TestTheSameCodeAgain(t *testing.T) {
 	broken := errors.New("broken")
 	for _, at := range []string{"load", "notify crm", "issue", "create"} {
 		f := newFakes()
-		f.plan = hook.VerificationPlan{Waiting: []hook.Step{{Endpoint: "crm"}}}
+		f.plan = hook.AfterPlan{Waiting: []hook.Step{{Endpoint: "crm"}}}
 		f.fails[at] = broken
 		in := submit(flow.MethodCode, goodCode)
 		if _, err := f.service().Recover(t.Context(), in); !errors.Is(err, broken) || errors.Is(err, recovery.ErrNoSession) != (at == "issue") || in.Flow.State != flow.SentEmail {
@@ -264,7 +264,7 @@ func TestTheEndOfARequest(t *testing.T) {
 	t.Parallel()
 	f := newFakes()
 	ctx, end := context.WithCancel(t.Context())
-	f.plan = hook.VerificationPlan{Waiting: []hook.Step{{Endpoint: "crm"}}}
+	f.plan = hook.AfterPlan{Waiting: []hook.Step{{Endpoint: "crm"}}}
 	s := f.service()
 	s.Hooks = ender{f, end}
 	if r, err := s.Recover(ctx, submit(flow.MethodCode, goodCode)); err != nil || r.Settings == nil {

@@ -86,12 +86,7 @@ func (c chosen) complete(ctx context.Context) (config json.RawMessage, hashed bo
 	if err != nil {
 		return nil, false, err
 	}
-	config, err = json.Marshal(passwordConfig{Hash: hash})
-	return config, true, err
-}
-
-type passwordConfig struct {
-	Hash string `json:"hashed_password"`
+	return identity.PasswordConfig(hash), true, nil
 }
 
 // repeats takes the same identifiers, then the same password.
@@ -102,14 +97,14 @@ func (c chosen) repeats(ctx context.Context, i *identity.Identity) error {
 	}
 	_, identifiers := schema.Extract(c.in.Traits)
 	stored := i.Credential(identity.MethodPassword)
-	if stored == nil || !sameSet(identifiers, stored.Identifiers) {
+	if stored == nil || !identity.SameSet(identifiers, stored.Identifiers) {
 		return ErrFlowUsed
 	}
-	var config passwordConfig
-	if err := json.Unmarshal(stored.Config, &config); err != nil {
-		return fmt.Errorf("stored password of %s: %w", i.ID, err)
+	hash, err := identity.PasswordHash(stored.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", i.ID, err)
 	}
-	err := c.s.Passwords.Verify(ctx, c.in.Password, config.Hash)
+	err = c.s.Passwords.Verify(ctx, c.in.Password, hash)
 	if errors.Is(err, password.ErrMismatch) {
 		return ErrFlowUsed
 	}

@@ -1,13 +1,11 @@
 package registration
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,7 +87,7 @@ func (s *Service) check(in Submit, c credential) (*identity.Identity, error) {
 		SchemaID:       in.Flow.SchemaID,
 		State:          identity.Active,
 		StateChangedAt: now,
-		Traits:         object(in.Traits),
+		Traits:         identity.Object(in.Traits),
 		CreatedAt:      now,
 		UpdatedAt:      now,
 	}
@@ -267,19 +265,4 @@ func (in Submit) submission() webhook.Submission {
 
 func invalid(in Submit, messages map[string][]flow.Message) error {
 	return &flow.Invalid{Form: flow.Form{Values: flow.Entered(in.Traits), Messages: messages}}
-}
-
-// object gives traits that were left out as the empty object that they count as.
-func object(traits json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(traits); len(text) == 0 || string(text) == "null" {
-		return json.RawMessage("{}")
-	}
-	return traits
-}
-
-func sameSet(a, b []string) bool {
-	a, b = slices.Clone(a), slices.Clone(b)
-	slices.Sort(a)
-	slices.Sort(b)
-	return strings.Join(a, "\x00") == strings.Join(b, "\x00")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 )
 
 // Judge judges the traits of a submit by the schema, as [Service.Register] would:
@@ -19,7 +20,7 @@ func (s *Service) Judge(in Submit) error {
 	if len(messages) > 0 {
 		return invalid(in, messages)
 	}
-	if _, identifiers := schema.Extract(object(in.Traits)); len(identifiers) == 0 {
+	if _, identifiers := schema.Extract(identity.Object(in.Traits)); len(identifiers) == 0 {
 		return invalid(in, map[string][]flow.Message{"": {flow.NoIdentifier()}})
 	}
 	return nil

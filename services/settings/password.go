@@ -79,17 +79,13 @@ func (n *newPassword) next(stored *identity.Identity, now time.Time) (*identity.
 	return made, nil
 }
 
-type passwordConfig struct {
-	Hash string `json:"hashed_password"`
-}
-
 // compare holds the password against a stored one.
 func (n *newPassword) compare(ctx context.Context, stored json.RawMessage) error {
-	var config passwordConfig
-	if json.Unmarshal(stored, &config) != nil { // the error may quote it
-		return errors.New("stored password is not the JSON of one")
+	hash, err := identity.PasswordHash(stored)
+	if err != nil {
+		return err
 	}
-	err := n.s.Passwords.Verify(ctx, n.plain, config.Hash)
+	err = n.s.Passwords.Verify(ctx, n.plain, hash)
 	if err != nil && !errors.Is(err, password.ErrMismatch) {
 		return fmt.Errorf("compare: %w", err)
 	}
@@ -102,6 +98,6 @@ func (n *newPassword) hash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.config, err = json.Marshal(passwordConfig{Hash: hash})
-	return err
+	n.config = identity.PasswordConfig(hash)
+	return nil
 }

@@ -24,7 +24,7 @@ import (
 // identifier or address it is [identity.ErrExists] too. [ErrNotFresh] says that an
 // identifier or an address would change.
 func (s *Service) Profile(ctx context.Context, in Submit, traits json.RawMessage) (*Result, error) {
-	traits = object(traits)
+	traits = identity.Object(traits)
 	refuse := func(messages map[string][]flow.Message) error {
 		return &flow.Invalid{Form: flow.Form{Values: flow.Entered(traits), Messages: messages}}
 	}
@@ -54,7 +54,7 @@ func (s *Service) Profile(ctx context.Context, in Submit, traits json.RawMessage
 			}
 			c.Identifiers, c.UpdatedAt = identifiers, now
 		}
-		if _, former := schema.Extract(stored.Traits); !in.Fresh && (!sameSet(former, identifiers) || !sameSet(values(stored.Addresses), values(made.Addresses))) {
+		if _, former := schema.Extract(stored.Traits); !in.Fresh && (!identity.SameSet(former, identifiers) || !identity.SameSet(values(stored.Addresses), values(made.Addresses))) {
 			return nil, ErrNotFresh
 		}
 		return made, nil
@@ -97,23 +97,8 @@ func values(addresses []identity.Address) (all []string) {
 	return all
 }
 
-func sameSet(a, b []string) bool {
-	in := func(all []string) func(string) bool {
-		return func(one string) bool { return !slices.Contains(all, one) }
-	}
-	return !slices.ContainsFunc(a, in(b)) && !slices.ContainsFunc(b, in(a))
-}
-
 // same tells whether a and b say the same in the same order.
 func same(a, b json.RawMessage) bool {
 	var one, other bytes.Buffer
 	return json.Compact(&one, a) == nil && json.Compact(&other, b) == nil && bytes.Equal(one.Bytes(), other.Bytes())
-}
-
-// object gives traits that were left out as the empty object that they count as.
-func object(traits json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(traits); len(text) == 0 || string(text) == "null" {
-		return json.RawMessage("{}")
-	}
-	return traits
 }

@@ -107,7 +107,7 @@ func pass(f *flow.Flow, method string) {
 }
 
 // proof is what the store is asked to hold against the flow's code.
-func (s *Service) proof(plan hook.VerificationPlan, in Submit) (Proof, error) {
+func (s *Service) proof(plan hook.AfterPlan, in Submit) (Proof, error) {
 	eventID, err := uuid.NewV7()
 	if err != nil {
 		return Proof{}, fmt.Errorf("event id: %w", err)
@@ -149,7 +149,7 @@ func happened(v Verified, first bool, next func() int64, in Submit, eventID uuid
 
 // notify calls the hooks that the answer waits for. The first that fails is
 // what the client is told; the address stays verified.
-func (s *Service) notify(ctx context.Context, plan hook.VerificationPlan, v Verified, in Submit, eventID uuid.UUID) error {
+func (s *Service) notify(ctx context.Context, plan hook.AfterPlan, v Verified, in Submit, eventID uuid.UUID) error {
 	if len(plan.Waiting) == 0 {
 		return nil
 	}

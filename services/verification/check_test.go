@@ -23,7 +23,7 @@ import (
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	f := newFakes()
-	f.plan = hook.VerificationPlan{Waiting: steps("w", "x"), Background: steps("y", "z")}
+	f.plan = hook.AfterPlan{Waiting: steps("w", "x"), Background: steps("y", "z")}
 	in := coded(" " + goodCode + "\n")
 	given, values := *in.Flow, in.Flow.Form.Values
 	values["code"] = "filled in by the link"
@@ -51,7 +51,7 @@ func TestCheck(t *testing.T) {
 func TestProof(t *testing.T) {
 	t.Parallel()
 	f := newFakes()
-	f.plan = hook.VerificationPlan{Waiting: steps("w"), Background: steps("y", "z")}
+	f.plan = hook.AfterPlan{Waiting: steps("w"), Background: steps("y", "z")}
 	in := coded(goodCode)
 	if err := f.service().Check(t.Context(), in); err != nil {
 		t.Fatalf("Check: %v", err)

@@ -28,7 +28,7 @@ var start = time.Date(2026, 11, 24, 12, 0, 0, 123456000, time.UTC)
 // themselves.
 type fakes struct {
 	steps []string
-	plan  hook.VerificationPlan
+	plan  hook.AfterPlan
 	anna  *identity.Identity
 	first bool // no address of hers was verified before
 	used  bool // the code
@@ -57,7 +57,7 @@ func newFakes() *fakes {
 
 func (f *fakes) service() *verification.Service {
 	return &verification.Service{
-		Store: f, Hooks: f, Plan: func() hook.VerificationPlan { return f.plan }, MaxTries: 5, Lifespan: time.Hour, Method: flow.MethodCode,
+		Store: f, Hooks: f, Plan: func() hook.AfterPlan { return f.plan }, MaxTries: 5, Lifespan: time.Hour, Method: flow.MethodCode,
 		Now:     func() time.Time { return start },
 		Trouble: func(err error) { f.troubles = append(f.troubles, err) },
 	}

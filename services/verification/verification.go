@@ -43,7 +43,7 @@ type Service struct {
 	Store Store
 	Hooks Caller
 	// Plan gives the hooks behind a verification that are in force.
-	Plan func() hook.VerificationPlan
+	Plan func() hook.AfterPlan
 	// MaxTries is how many codes a flow takes.
 	MaxTries int
 	// Lifespan of flows that [Service.Open] makes, and the Method of their mails.

@@ -35,7 +35,7 @@ type current struct {
 	schemas             schemas
 	plans               map[string]hook.Plan // by method
 	loginPlans          map[string]hook.LoginPlan
-	verified, recovered hook.VerificationPlan
+	verified, recovered hook.AfterPlan
 	hooks               *webhook.Client
 	providers           *oidc.Client
 	passwords           *password.Pool
@@ -91,8 +91,8 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 		c.plans[method] = hook.Compile(method, cfg.Lists(method))
 		c.loginPlans[method] = hook.CompileLogin(method, cfg.LoginLists(method))
 	}
-	c.verified = hook.CompileVerification(cfg.VerificationHooks())
-	c.recovered = hook.CompileVerification(cfg.RecoveryHooks())
+	c.verified = hook.CompileAfter(cfg.VerificationHooks())
+	c.recovered = hook.CompileAfter(cfg.RecoveryHooks())
 	c.shown = PlansOf(cfg)
 	if former != nil {
 		c.settings.KeepLimits(former.settings)
@@ -132,7 +132,7 @@ func (c *current) useCases(f foundation) {
 	c.verification = &verification.Service{
 		Store:    f.verifications,
 		Hooks:    c.hooks,
-		Plan:     func() hook.VerificationPlan { return c.verified },
+		Plan:     func() hook.AfterPlan { return c.verified },
 		MaxTries: cfg.SelfService.Methods.Code.Config.MaxSubmissions,
 		Lifespan: cfg.SelfService.Flows.Verification.Lifespan,
 		Method:   cfg.SelfService.Flows.Verification.Use,
@@ -143,7 +143,7 @@ func (c *current) useCases(f foundation) {
 		Store:            f.recoveries,
 		Sessions:         f.sessions,
 		Hooks:            c.hooks,
-		Plan:             func() hook.VerificationPlan { return c.recovered },
+		Plan:             func() hook.AfterPlan { return c.recovered },
 		MaxTries:         cfg.SelfService.Methods.Code.Config.MaxSubmissions,
 		Lifespan:         cfg.Session.Lifespan,
 		IssueTimeout:     cfg.Session.Issue.Timeout,

@@ -51,8 +51,8 @@ func backgroundTypes(cfg *config.Config) map[string][]string {
 		add(hook.Compile(method, cfg.Lists(method)).Background, events.IdentityCreated{})
 		add(hook.CompileLogin(method, cfg.LoginLists(method)).Background, events.LoginSucceeded{})
 	}
-	add(hook.CompileVerification(cfg.VerificationHooks()).Background, events.AddressVerified{})
-	add(hook.CompileVerification(cfg.RecoveryHooks()).Background, events.RecoveryCompleted{})
+	add(hook.CompileAfter(cfg.VerificationHooks()).Background, events.AddressVerified{})
+	add(hook.CompileAfter(cfg.RecoveryHooks()).Background, events.RecoveryCompleted{})
 	for _, method := range cfg.SettingsMethods() {
 		add(hook.CompileSettings(method, cfg.SettingsLists(method)).Background, events.IdentityUpdated{})
 	}

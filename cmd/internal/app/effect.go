@@ -48,7 +48,7 @@ func backgroundOf(cfg *config.Config, method string) []string {
 	for _, step := range hook.CompileLogin(method, cfg.LoginLists(method)).Background {
 		add(step.Kind, step.Endpoint, events.LoginSucceeded{})
 	}
-	for _, step := range hook.CompileVerification(cfg.VerificationHooks()).Background {
+	for _, step := range hook.CompileAfter(cfg.VerificationHooks()).Background {
 		add(step.Kind, step.Endpoint, events.AddressVerified{})
 	}
 	// It waits for this event also where nothing in force asks for it.

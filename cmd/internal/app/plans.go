@@ -60,10 +60,10 @@ func PlansOf(cfg *config.Config) Plans {
 		p.Warnings = append(p.Warnings, plan.Warnings(cfg.Mitigate())...)
 	}
 	if cfg.SelfService.Flows.Verification.Enabled {
-		p.add(flow.Verification, cfg.SelfService.Flows.Verification.Use, hook.CompileVerification(cfg.VerificationHooks()).Rows())
+		p.add(flow.Verification, cfg.SelfService.Flows.Verification.Use, hook.CompileAfter(cfg.VerificationHooks()).Rows())
 	}
 	if cfg.SelfService.Flows.Recovery.Enabled {
-		p.add(flow.Recovery, cfg.SelfService.Flows.Recovery.Use, hook.CompileVerification(cfg.RecoveryHooks()).Rows())
+		p.add(flow.Recovery, cfg.SelfService.Flows.Recovery.Use, hook.CompileAfter(cfg.RecoveryHooks()).Rows())
 	}
 	for _, method := range cfg.SettingsMethods() {
 		p.add(flow.Settings, method, hook.CompileSettings(method, cfg.SettingsLists(method)).Rows())
