@@ -11,9 +11,11 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/verification"
+	"github.com/usher-auth/usher/services/webhook"
 )
 
 type codeRow struct {
@@ -120,48 +122,71 @@ func (s *Store) rightCode(ctx context.Context, given givenCode) (sentCode, error
 
 // verify gives errStored when the code is not what it was when it was read.
 func (s *Store) verify(tx *tx, sent sentCode, p verification.Proof) error {
+	who, err := sent.use(tx, p.At)
+	if err != nil {
+		return err
+	}
+	_, first, err := sent.prove(tx, p.At)
+	if err != nil {
+		return err
+	}
+	return s.say(who, p.Events(sent.verified(), first, who.next), p.Due, p.At)
+}
+
+// use marks a code as used, and locks whose it is. It gives errStored when the code is
+// not what it was when it was read.
+func (c sentCode) use(tx *tx, at time.Time) (*subject, error) {
+	who, err := lock(tx, c.C.IdentityID, 1)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && who.State != string(identity.Active) {
+		return nil, verification.ErrWrongCode
+	}
+	if err != nil {
+		return nil, err
+	}
+	used, err := tx.exec(`UPDATE codes SET used_at = ? WHERE flow_id = ? AND digest = ? AND used_at IS NULL`, moment{at}, c.C.FlowID, c.C.Digest)
+	if err == nil && used == 0 {
+		err = errStored
+	}
+	return who, err
+}
+
+// prove marks the address that a code went to as verified, and tells whether it was
+// not before, and whether none of the identity was. Its key too must be what it was:
+// the person may have changed it meanwhile.
+func (c sentCode) prove(tx *tx, at time.Time) (proven, first bool, err error) {
+	var before struct {
+		Verified bool `db:"verified"`
+		Any      bool `db:"any_verified"`
+	}
+	err = tx.get(&before, `SELECT verified, EXISTS (SELECT 1 FROM addresses o WHERE o.identity_id = a.identity_id AND o.verified) AS any_verified
+		FROM addresses a WHERE a.id = ? AND a.identity_id = ? AND a.address_key = ? AND a.state = 'owned'`, c.C.AddressID, c.C.IdentityID, c.AddressKey)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, false, verification.ErrWrongCode
+	}
+	if err != nil || before.Verified {
+		return false, false, err
+	}
+	_, err = tx.exec(`UPDATE addresses SET verified = ?, verified_at = ?, status = ?, updated_at = ? WHERE id = ?`,
+		true, moment{at}, string(identity.AddressCompleted), moment{at}, c.C.AddressID)
+	return true, !before.Any, err
+}
+
+// say stores events about who, and what hooks are to get, and lets go of who's places.
+func (s *Store) say(who *subject, all []events.Event, due []webhook.Due, at time.Time) error {
 	ring, err := s.keyring()
 	if err != nil {
 		return err
 	}
-	who, err := lock(tx, sent.C.IdentityID, 1)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && who.State != string(identity.Active) {
-		return verification.ErrWrongCode
-	}
-	if err != nil {
-		return err
-	}
-	at := moment{p.At}
-	used, err := tx.exec(`UPDATE codes SET used_at = ? WHERE flow_id = ? AND digest = ? AND used_at IS NULL`, at, p.FlowID, sent.C.Digest)
-	if err != nil {
-		return err
-	}
-	if used == 0 {
-		return errStored
-	}
-	var first bool
-	if err := tx.get(&first, `SELECT NOT EXISTS (SELECT 1 FROM addresses WHERE identity_id = ? AND verified)`, who.id); err != nil {
-		return err
-	}
-	// Its key too must be what it was: the person may have changed it meanwhile.
-	changed, err := tx.exec(`UPDATE addresses SET verified = ?, verified_at = coalesce(verified_at, ?), status = ?, updated_at = ?
-		WHERE id = ? AND address_key = ? AND state = 'owned'`, true, at, string(identity.AddressCompleted), at, sent.C.AddressID, sent.AddressKey)
-	if err != nil {
-		return err
-	}
-	if changed == 0 {
-		return verification.ErrWrongCode
-	}
 	b := batch{ring: ring}
-	for _, e := range p.Events(sent.verified(), first, who.next) {
+	for _, e := range all {
 		if err := b.event(e); err != nil {
 			return err
 		}
 	}
-	if err := b.due(p.Due, p.At); err != nil {
+	if err := b.due(due, at); err != nil {
 		return err
 	}
-	if err := tx.insert(hookInputs.insert(b.inputs...), outbox.insert(b.outbox...)); err != nil {
+	if err := who.tx.insert(hookInputs.insert(b.inputs...), outbox.insert(b.outbox...)); err != nil {
 		return err
 	}
 	return who.settle()

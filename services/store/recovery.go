@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/session"
 	"github.com/usher-auth/usher/services/verification"
@@ -65,28 +64,13 @@ func (s *Store) recoveredBefore(ctx context.Context, sent sentCode, p recovery.P
 
 // recover gives errStored when the code is not what it was when it was read.
 func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Recovered, err error) {
-	ring, err := s.keyring()
-	if err != nil {
-		return r, err
-	}
-	who, err := lock(tx, sent.C.IdentityID, 1)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && who.State != string(identity.Active) {
-		return r, recovery.ErrWrongCode
-	}
+	who, err := sent.use(tx, p.At)
 	if err != nil {
 		return r, err
 	}
 	r = recovery.Recovered{IdentityID: who.id, AddressID: sent.C.AddressID, Via: sent.Via}
-	at := moment{p.At}
-	used, err := tx.exec(`UPDATE codes SET used_at = ? WHERE flow_id = ? AND digest = ? AND used_at IS NULL`, at, p.FlowID, sent.C.Digest)
-	if err != nil {
-		return r, err
-	}
-	if used == 0 {
-		return r, errStored
-	}
 	if r.AddressID != uuid.Nil {
-		if r.Verified, r.First, err = proveAddress(tx, who.id, sent, at); err != nil {
+		if r.Verified, r.First, err = sent.prove(tx, p.At); err != nil {
 			return r, err
 		}
 	}
@@ -103,38 +87,5 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 	if err != nil {
 		return r, err
 	}
-	b := batch{ring: ring}
-	for _, e := range p.Events(r, who.next) {
-		if err := b.event(e); err != nil {
-			return r, err
-		}
-	}
-	if err := b.due(p.Due, p.At); err != nil {
-		return r, err
-	}
-	if err := tx.insert(hookInputs.insert(b.inputs...), outbox.insert(b.outbox...)); err != nil {
-		return r, err
-	}
-	return r, who.settle()
-}
-
-// proveAddress marks the address that a code went to as verified, and tells whether it
-// was not before, and whether none of the identity was. Its key too must be what it
-// was: the person may have changed it meanwhile.
-func proveAddress(tx *tx, id uuid.UUID, sent sentCode, at moment) (proven, first bool, err error) {
-	var before struct {
-		Verified bool `db:"verified"`
-		Any      bool `db:"any_verified"`
-	}
-	err = tx.get(&before, `SELECT verified, EXISTS (SELECT 1 FROM addresses o WHERE o.identity_id = a.identity_id AND o.verified) AS any_verified
-		FROM addresses a WHERE a.id = ? AND a.identity_id = ? AND a.address_key = ? AND a.state = 'owned'`, sent.C.AddressID, id, sent.AddressKey)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, false, recovery.ErrWrongCode
-	}
-	if err != nil || before.Verified {
-		return false, false, err
-	}
-	_, err = tx.exec(`UPDATE addresses SET verified = ?, verified_at = ?, status = ?, updated_at = ? WHERE id = ?`,
-		true, at, string(identity.AddressCompleted), at, sent.C.AddressID)
-	return true, !before.Any, err
+	return r, s.say(who, p.Events(r, who.next), p.Due, p.At)
 }

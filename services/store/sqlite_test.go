@@ -180,7 +180,7 @@ func TestOpenRefuses(t *testing.T) {
 		"cockroach://user:hunter2@h/db":                     "cockroach is not supported",
 		"oracle:hunter2":                                    "want postgres://",
 		"sqlite://":                                         "needs a path",
-		"sqlite:///tmp/x.db?_fk=true":                       "no parameters",
+		"sqlite:///tmp/x.db?_fk=true":                       "no parameter",
 		"postgres://user:hunter2@h:port/db":                 "invalid port",
 		"postgres://user:hunter2@h/db?max_conns=many":       "max_conns=many",
 		"postgres://user:hunter2@h/db?max_conns=2":          "at least 3",
