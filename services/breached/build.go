@@ -1,0 +1,346 @@
+package breached
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Format is what a line of a source holds.
+type Format string
+
+// The formats of sources.
+const (
+	// Passwords: a password a line, as it is typed.
+	Passwords Format = "passwords"
+	// SHA1: the SHA-1 of a password in 40 hexadecimal digits, and where it is known how
+	// often it was seen: "HEX" or "HEX:COUNT", as haveibeenpwned.com hands them out.
+	SHA1 Format = "sha1"
+)
+
+// longestLine is that of a source; no password is as long.
+const longestLine = 4096
+
+// defaultChunk is how many digests are sorted at once: 256 MiB of them.
+const defaultChunk = 32 << 20
+
+// Builder collects digests and writes the file. What does not fit into memory waits in
+// files beside it. It is for one goroutine.
+type Builder struct {
+	// Width is how many bytes of each digest are kept; 0 means 8.
+	Width int
+	// MinCount leaves out what was seen less often, where a source tells; 0 takes all.
+	MinCount int
+	// Chunk is how many digests memory holds, of 8 bytes each; 0 means 32 Mi.
+	Chunk int
+
+	out     string
+	digests []uint64
+	runs    []*os.File
+	sum     Summary
+}
+
+// Summary says what a [Builder] has read and written.
+type Summary struct {
+	Lines int64 `json:"lines"`
+	// Rare were seen less often than MinCount, Broken are no line of their format or too
+	// long for a password; both are left out.
+	Rare   int64 `json:"rare"`
+	Broken int64 `json:"broken"`
+	// Passwords are those in the file, each once.
+	Passwords int64 `json:"passwords"`
+}
+
+// NewBuilder begins a file that [Builder.Finish] writes to out.
+func NewBuilder(out string) *Builder { return &Builder{out: out} }
+
+// Add reads a source. Where format is empty its first line decides.
+func (b *Builder) Add(ctx context.Context, r io.Reader, format Format) error {
+	in := bufio.NewReaderSize(r, 1<<20)
+	for n := 0; ; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		line, long, err := readLine(in)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if format == "" {
+			format = guess(line)
+		}
+		b.sum.Lines++
+		if long {
+			b.sum.Broken++
+			continue
+		}
+		if err := b.line(line, format); err != nil {
+			return err
+		}
+	}
+}
+
+// readLine gives a line without its end; what is longer than a password is skipped. The
+// error is io.EOF behind the last.
+func readLine(in *bufio.Reader) (line []byte, long bool, err error) {
+	line, err = in.ReadSlice('\n')
+	long = len(line) > longestLine
+	for errors.Is(err, bufio.ErrBufferFull) {
+		long = true
+		_, err = in.ReadSlice('\n')
+	}
+	if errors.Is(err, io.EOF) && (len(line) > 0 || long) {
+		err = nil
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), long, err
+}
+
+// guess tells the format by a line.
+func guess(line []byte) Format {
+	if _, _, ok := parseSHA1(line); ok {
+		return SHA1
+	}
+	return Passwords
+}
+
+func (b *Builder) line(line []byte, format Format) error {
+	if len(line) == 0 {
+		b.sum.Broken++
+		return nil
+	}
+	digest := sha1.Sum(line)
+	if format == SHA1 {
+		given, count, ok := parseSHA1(line)
+		switch {
+		case !ok:
+			b.sum.Broken++
+			return nil
+		case count < b.MinCount:
+			b.sum.Rare++
+			return nil
+		}
+		digest = given
+	}
+	b.digests = append(b.digests, number(digest[:b.width()]))
+	if len(b.digests) < cmp.Or(b.Chunk, defaultChunk) {
+		return nil
+	}
+	return b.spill()
+}
+
+// parseSHA1 reads "HEX" or "HEX:COUNT"; a count that is not told is any.
+func parseSHA1(line []byte) (digest [sha1.Size]byte, count int, ok bool) {
+	text, number, counted := bytes.Cut(line, []byte(":"))
+	if len(text) != hex.EncodedLen(sha1.Size) {
+		return digest, 0, false
+	}
+	if _, err := hex.Decode(digest[:], text); err != nil {
+		return digest, 0, false
+	}
+	if !counted {
+		return digest, int(^uint(0) >> 1), true
+	}
+	count, err := strconv.Atoi(string(bytes.TrimSpace(number)))
+	return digest, count, err == nil
+}
+
+func (b *Builder) width() int { return cmp.Or(b.Width, MaxWidth) }
+
+// sorted gives the digests in memory in order, each once.
+func (b *Builder) sorted() []uint64 {
+	slices.Sort(b.digests)
+	return slices.Compact(b.digests)
+}
+
+// spill puts the digests in memory into a file.
+func (b *Builder) spill() error {
+	f, err := os.CreateTemp(filepath.Dir(b.out), "."+filepath.Base(b.out)+".part-*")
+	if err != nil {
+		return err
+	}
+	b.runs = append(b.runs, f)
+	w := bufio.NewWriterSize(f, 1<<20)
+	var buf [8]byte
+	for _, d := range b.sorted() {
+		binary.BigEndian.PutUint64(buf[:], d)
+		if _, err := w.Write(buf[:]); err != nil {
+			return err
+		}
+	}
+	b.digests = b.digests[:0]
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return err
+}
+
+// Finish writes the file, which takes the place of one that is there in one step, or not
+// at all.
+func (b *Builder) Finish(ctx context.Context) (sum Summary, err error) {
+	defer func() { err = errors.Join(err, b.Close()) }()
+	f, err := os.CreateTemp(filepath.Dir(b.out), "."+filepath.Base(b.out)+".new-*")
+	if err != nil {
+		return b.sum, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}()
+	if err := b.write(ctx, f); err != nil {
+		return b.sum, err
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+		return b.sum, err
+	}
+	if err := os.Rename(f.Name(), b.out); err != nil {
+		return b.sum, err
+	}
+	return b.sum, f.Close()
+}
+
+// write merges what was read into f, and the header before it.
+func (b *Builder) write(ctx context.Context, f *os.File) error {
+	all, err := b.merge()
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(make([]byte, headerSize)); err != nil {
+		return err
+	}
+	h := header{width: b.width()}
+	digests := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(f, digests), 1<<20)
+	var buf [8]byte
+	var before uint64
+	for {
+		d, ok, err := all.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if h.count > 0 && d == before {
+			continue
+		}
+		if h.count%(1<<16) == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		h.count, before = h.count+1, d
+		binary.BigEndian.PutUint64(buf[:], d)
+		if _, err := w.Write(buf[8-h.width:]); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	digests.Sum(h.sum[:0])
+	b.sum.Passwords = h.count
+	_, err = f.WriteAt(h.bytes(), 0)
+	return err
+}
+
+// Close removes what waits in files. It is not needed behind [Builder.Finish].
+func (b *Builder) Close() (err error) {
+	for _, f := range b.runs {
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	b.runs, b.digests = nil, nil
+	return err
+}
+
+// run is an ascending source of digests, and its first.
+type run struct {
+	in    *bufio.Reader // nil for those in memory
+	rest  []uint64
+	first uint64
+}
+
+// next goes to the next digest.
+func (r *run) next() (ok bool, err error) {
+	if r.in == nil {
+		if len(r.rest) == 0 {
+			return false, nil
+		}
+		r.first, r.rest = r.rest[0], r.rest[1:]
+		return true, nil
+	}
+	var buf [8]byte
+	if _, err := io.ReadFull(r.in, buf[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		return false, fmt.Errorf("read back: %w", err)
+	}
+	r.first = binary.BigEndian.Uint64(buf[:])
+	return true, nil
+}
+
+// merged is a heap of runs, the one with the smallest digest first.
+type merged []*run
+
+func (m merged) Len() int           { return len(m) }
+func (m merged) Less(i, j int) bool { return m[i].first < m[j].first }
+func (m merged) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
+func (m *merged) Push(x any)        { *m = append(*m, x.(*run)) }
+func (m *merged) Pop() any {
+	last := (*m)[len(*m)-1]
+	*m = (*m)[:len(*m)-1]
+	return last
+}
+
+func (b *Builder) merge() (*merged, error) {
+	runs := []*run{{rest: b.sorted()}}
+	for _, f := range b.runs {
+		runs = append(runs, &run{in: bufio.NewReaderSize(f, 1<<18)})
+	}
+	m := &merged{}
+	for _, r := range runs {
+		ok, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			*m = append(*m, r)
+		}
+	}
+	heap.Init(m)
+	return m, nil
+}
+
+// next gives the smallest digest that is left.
+func (m *merged) next() (d uint64, ok bool, err error) {
+	if len(*m) == 0 {
+		return 0, false, nil
+	}
+	r := (*m)[0]
+	d = r.first
+	more, err := r.next()
+	switch {
+	case err != nil:
+		return 0, false, err
+	case more:
+		heap.Fix(m, 0)
+	default:
+		heap.Pop(m)
+	}
+	return d, true, nil
+}
