@@ -84,7 +84,7 @@ Start with:  usher demo`,
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
 		serveCommand(g), migrateCommand(g), demoCommand(g), eventsCommand(g), auditCommand(g), hooksCommand(g),
-		configCommand(g), healthCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), databaseCommand(g), identitiesCommand(g), doctorCommand(g), versionCommand(g),
+		configCommand(g), healthCommand(g), settingsCommand(g), oidcCommand(g), adminCommand(g), consoleCommand(g), mailCommand(g), grantsCommand(g), timelineCommand(g), workerCommand(g), webhookCommand(g), dlqCommand(g), busCommand(g), databaseCommand(g), identitiesCommand(g), passwordsCommand(g), doctorCommand(g), versionCommand(g),
 	)
 	root.InitDefaultCompletionCmd()
 	refuseUnknown(root)

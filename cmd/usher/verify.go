@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -275,8 +276,9 @@ func (w *witness) handler() audit.Handler {
 
 // progress is a bar on a terminal, nothing elsewhere.
 type progress struct {
-	out io.Writer // nil for nothing
-	bar *progressbar.ProgressBar
+	out  io.Writer // nil for nothing
+	what string    // is done; empty: verifying
+	bar  *progressbar.ProgressBar
 }
 
 func newProgress(out io.Writer) *progress {
@@ -288,7 +290,7 @@ func newProgress(out io.Writer) *progress {
 
 func (p *progress) begin(all int64, options ...progressbar.Option) {
 	p.bar = progressbar.NewOptions64(all, append(options, progressbar.OptionSetWriter(p.out),
-		progressbar.OptionSetDescription("verifying"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100e6))...)
+		progressbar.OptionSetDescription(cmp.Or(p.what, "verifying")), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100e6))...)
 }
 
 // of shows how many records are done.

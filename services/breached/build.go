@@ -34,8 +34,8 @@ const (
 // longestLine is that of a source; no password is as long.
 const longestLine = 4096
 
-// defaultChunk is how many digests are sorted at once: 256 MiB of them.
-const defaultChunk = 32 << 20
+// defaultChunk is how many digests are sorted at once: 128 MiB of them.
+const defaultChunk = 16 << 20
 
 // Builder collects digests and writes the file. What does not fit into memory waits in
 // files beside it. It is for one goroutine.
@@ -44,7 +44,7 @@ type Builder struct {
 	Width int
 	// MinCount leaves out what was seen less often, where a source tells; 0 takes all.
 	MinCount int
-	// Chunk is how many digests memory holds, of 8 bytes each; 0 means 32 Mi.
+	// Chunk is how many digests memory holds, of 8 bytes each; 0 means 16 Mi.
 	Chunk int
 
 	out     string

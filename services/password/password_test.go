@@ -69,6 +69,7 @@ func TestPlainEmpty(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	ann := []string{"ann.lee@example.com", "ann_lee"}
+	breached := func(p password.Plain) bool { return p.Reveal() == "Kx9-breached one" }
 	for _, test := range []struct {
 		password string
 		policy   password.Policy
@@ -101,6 +102,10 @@ func TestPolicy(t *testing.T) {
 		{"12345678", password.Policy{}, "listed"},
 		{"dragon", password.Policy{MinLength: 6}, "listed"},
 		{"password and more", password.Policy{}, ""},
+
+		{"Kx9-breached one", password.Policy{Breached: breached}, "listed"},
+		{"kx9-breached one", password.Policy{Breached: breached}, ""}, // another password
+		{"zzzzzzzzzzzz", password.Policy{Breached: func(password.Plain) bool { panic("asked") }}, "reason it repeats a short pattern"},
 
 		{"MyUsherApp", password.Policy{ServiceWords: []string{"myusherapp"}}, "reason it is a name of this service"},
 		{"ann.lee@example.com", password.Policy{}, "reason it is part of the identifier"},

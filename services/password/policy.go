@@ -14,6 +14,9 @@ type Policy struct {
 	// ServiceWords are what an attacker tries first here, such as the name of
 	// the service, in lower case.
 	ServiceWords []string
+	// Breached tells whether a password, as it was typed, is known from breaches; nil
+	// knows none. It is asked last.
+	Breached func(Plain) bool
 }
 
 // Violation is a broken rule of the policy.
@@ -40,8 +43,7 @@ func (o Policy) Check(p Plain, identifiers []string) *Violation {
 		return &Violation{Rule: "similar"}
 	}
 	if isListed(lower) {
-		// The list says that it was seen, not how often.
-		return &Violation{Rule: "listed", Context: map[string]any{"breaches": 1}}
+		return listedViolation()
 	}
 	switch {
 	case slices.Contains(o.ServiceWords, lower):
@@ -52,8 +54,15 @@ func (o Policy) Check(p Plain, identifiers []string) *Violation {
 		return refused("it repeats a short pattern")
 	case isSequence(lower):
 		return refused("it is a sequence of neighbours")
+	case o.Breached != nil && o.Breached(p):
+		return listedViolation()
 	}
 	return nil
+}
+
+// listedViolation is of a password that others had. Neither list says how often.
+func listedViolation() *Violation {
+	return &Violation{Rule: "listed", Context: map[string]any{"breaches": 1}}
 }
 
 func (o Policy) checkLength(n int) *Violation {

@@ -22,7 +22,7 @@ func (c *current) changes(f foundation) *settings.Service {
 	s := &settings.Service{
 		Store:     f.changes,
 		Schemas:   c.schemas,
-		Policy:    policy(c.cfg),
+		Policy:    c.policy(f.trouble),
 		Passwords: c.passwords,
 		Hooks:     c.hooks,
 		Plan:      func(method string) hook.SettingsPlan { return plans[method] },

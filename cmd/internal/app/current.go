@@ -11,6 +11,7 @@ import (
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/breached"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/hook"
@@ -39,6 +40,7 @@ type current struct {
 	hooks               *webhook.Client
 	providers           *oidc.Client
 	passwords           *password.Pool
+	breached            *breached.Set // nil if there is none
 	registration        *registration.Service
 	verification        *verification.Service
 	recovery            *recovery.Service
@@ -101,6 +103,9 @@ func compile(cfg *config.Config, f foundation, former *current) (*current, error
 	if c.passwords, err = passwords(cfg, former); err != nil {
 		return nil, err
 	}
+	if c.breached, err = breachedPasswords(cfg, former); err != nil {
+		return nil, err
+	}
 	if c.courier, err = newCourier(cfg, f, former, c.hooks); err != nil {
 		return nil, err
 	}
@@ -114,7 +119,7 @@ func (c *current) useCases(f foundation) {
 	c.registration = &registration.Service{
 		Store:              f.registrations,
 		Schemas:            c.schemas,
-		Policy:             policy(cfg),
+		Policy:             c.policy(f.trouble),
 		Passwords:          c.passwords,
 		Hooks:              c.hooks,
 		Workers:            c.hooks,

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"fmt"
+
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/api"
+	"github.com/usher-auth/usher/services/breached"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -134,12 +137,40 @@ func passwords(cfg *config.Config, former *current) (*password.Pool, error) {
 	return password.NewPool(password.PoolOptions{}, algorithm(cfg))
 }
 
-func policy(cfg *config.Config) password.Policy {
-	c := cfg.SelfService.Methods.Password.Config
-	return password.Policy{
-		MinLength:    c.MinPasswordLength,
-		MaxLength:    algorithm(cfg).MaxLength(),
-		Similarity:   c.IdentifierSimilarityCheckEnabled,
+// breachedPasswords opens the file of a configuration, unless the former has it open.
+func breachedPasswords(cfg *config.Config, former *current) (*breached.Set, error) {
+	file := cfg.SelfService.Methods.Password.Config.Breached
+	switch {
+	case file.Path == "":
+		return nil, nil
+	case former != nil && former.breached != nil && former.breached.Is(file.Path):
+		return former.breached, nil
+	}
+	set, err := breached.Open(file.Path)
+	if err != nil {
+		return nil, fmt.Errorf("selfservice.methods.password.config.breached_file: %w", err)
+	}
+	return set, nil
+}
+
+// policy says which passwords people may choose. A file of breached ones that cannot be
+// read any more refuses none; trouble hears of it.
+func (c *current) policy(trouble func(error)) password.Policy {
+	own := c.cfg.SelfService.Methods.Password.Config
+	p := password.Policy{
+		MinLength:    own.MinPasswordLength,
+		MaxLength:    algorithm(c.cfg).MaxLength(),
+		Similarity:   own.IdentifierSimilarityCheckEnabled,
 		ServiceWords: []string{"usher", "usherusher", "usher-auth"},
 	}
+	if set := c.breached; set != nil {
+		p.Breached = func(plain password.Plain) bool {
+			found, err := set.Holds(plain.Reveal())
+			if err != nil {
+				trouble(fmt.Errorf("breached passwords: %w", err))
+			}
+			return found
+		}
+	}
+	return p
 }

@@ -235,6 +235,10 @@ type SelfService struct {
 			Config  struct {
 				MinPasswordLength                int  `yaml:"min_password_length"`
 				IdentifierSimilarityCheckEnabled bool `yaml:"identifier_similarity_check_enabled"`
+				// BreachedFile is one of 'usher passwords build', beside the configuration file.
+				BreachedFile string `yaml:"breached_file"`
+				// Breached is what BreachedFile leads to.
+				Breached File `yaml:"-"`
 			} `yaml:"config"`
 		} `yaml:"password"`
 		Profile struct {

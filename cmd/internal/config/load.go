@@ -199,6 +199,7 @@ func (l *loader) complete(c *Config) {
 	l.completeTemplates(c)
 	l.completeMailAPI(&c.Courier.HTTP.RequestConfig)
 	l.completeProviders(c)
+	l.completeBreached(c)
 	l.readWebhookSecrets(c)
 	c.lines = map[string]int{}
 	for _, list := range c.hookLists() {

@@ -4,14 +4,41 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/usher-auth/usher/schemas"
 )
 
 // builtInSchema is the URL of the schema with email and name.
 const builtInSchema = "builtin://default"
+
+// File is a file that is too large to be read with the configuration. It is another one
+// when it was replaced.
+type File struct {
+	Path string // empty if there is none
+	Size int64  // in bytes
+	At   time.Time
+}
+
+// completeBreached finds the file of passwords that are known from breaches.
+func (l *loader) completeBreached(c *Config) {
+	p := &c.SelfService.Methods.Password.Config
+	if p.BreachedFile == "" {
+		return
+	}
+	path := l.beside(p.BreachedFile)
+	switch is, err := os.Stat(path); {
+	case err != nil:
+		l.refuseKey(passwordConfig+".breached_file", "%w", err)
+	case !is.Mode().IsRegular():
+		l.refuseKey(passwordConfig+".breached_file", "%s is no file: want one of 'usher passwords build'", path)
+	default:
+		p.Breached = File{path, is.Size(), is.ModTime()}
+	}
+}
 
 // text gives what the URL of a key leads to.
 func (l *loader) text(name, from string) []byte {

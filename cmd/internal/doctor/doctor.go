@@ -63,7 +63,7 @@ type look struct {
 
 // looks are all of them, in the order of the report.
 func looks() []look {
-	return slices.Concat(configurationLooks, databaseLooks, busLooks, clockLooks, mailLooks,
+	return slices.Concat(configurationLooks, databaseLooks, busLooks, clockLooks, mailLooks, passwordLooks,
 		secretLooks, certificateLooks, diskLooks, processLooks, providerLooks)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/cmd/internal/doctor"
+	"github.com/usher-auth/usher/services/breached"
 )
 
 // good is a configuration that nothing is wrong with, as a file.
@@ -23,6 +24,7 @@ func good(dir string) map[string]any {
 		"data_dir":                               filepath.Join(dir, "data"),
 		"serve.public.host":                      "127.0.0.1",
 		"serve.public.base_url":                  "http://127.0.0.1:4433/",
+		"cookies.secure":                         false,
 		"secrets.default":                        []any{"b1946ac92492d2347c6235b4d2611184-0"},
 		"security.account_enumeration.mitigate":  false,
 		"selfservice.flows.verification.enabled": false,
@@ -115,11 +117,11 @@ func TestConfigurationsThatFightThemselves(t *testing.T) {
 		{"dev beyond loopback", map[string]any{"dev": true, "serve.public.host": "0.0.0.0", "rate_limits.enabled": true}, "red configuration.dev"},
 		{"long wait", map[string]any{"session.issue.timeout": "6s"}, "yellow configuration.deadlines"},
 		{"no limits", map[string]any{"serve.public.host": "0.0.0.0"}, "yellow configuration.rate_limits"},
-		{"secure cookies over http", map[string]any{"serve.public.base_url": "http://id.example.com:4433/"}, "red configuration.cookies"},
-		{"cookie of another domain", map[string]any{"session.cookie.domain": "example.org", "serve.public.base_url": "https://id.example.com:4433/", "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings red configuration.cookies"},
-		{"cookie of the domain", map[string]any{"session.cookie.domain": "example.com", "serve.public.base_url": "https://id.example.com/", "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings"},
-		{"a proxy that is not trusted", map[string]any{"serve.public.base_url": "https://id.example.com/"}, "yellow configuration.proxies"},
-		{"and one limit for all", map[string]any{"serve.public.base_url": "https://id.example.com/", "rate_limits.enabled": true}, "red configuration.proxies"},
+		{"secure cookies over http", map[string]any{"serve.public.base_url": "http://id.example.com:4433/", "cookies.secure": true}, "yellow configuration.warnings red configuration.cookies"},
+		{"cookie of another domain", map[string]any{"session.cookie.domain": "example.org", "serve.public.base_url": "https://id.example.com:4433/", "cookies.secure": true, "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings red configuration.cookies"},
+		{"cookie of the domain", map[string]any{"session.cookie.domain": "example.com", "serve.public.base_url": "https://id.example.com/", "cookies.secure": true, "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings"},
+		{"a proxy that is not trusted", map[string]any{"serve.public.base_url": "https://id.example.com/", "cookies.secure": true}, "yellow configuration.proxies"},
+		{"and one limit for all", map[string]any{"serve.public.base_url": "https://id.example.com/", "cookies.secure": true, "rate_limits.enabled": true}, "red configuration.proxies"},
 		{"one replica of three servers", map[string]any{"bus.url": "nats://a:1,nats://b:1,nats://c:1", "bus.credentials": "creds", "bus.replicas": 1, "dsn": "postgres://db/usher"}, "yellow configuration.replicas"},
 		{"more replicas than servers", map[string]any{"bus.url": "nats://a:1,nats://b:1", "bus.credentials": "creds", "bus.replicas": 3, "dsn": "postgres://db/usher"}, "yellow configuration.replicas"},
 		{"a bus for parts and a database for one process", map[string]any{"bus.url": "nats://a:1", "bus.credentials": "creds"}, "yellow configuration.warnings"},
@@ -382,6 +384,28 @@ func TestNothingRuns(t *testing.T) {
 		if strings.Contains(f.Seen+f.Mend, "hunter2") {
 			t.Errorf("%s shows a secret: %s", f.Check, f.Seen)
 		}
+	}
+}
+
+func TestTheFileOfBreachedPasswords(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "breached.bin")
+	b := breached.NewBuilder(path)
+	if err := b.Add(t.Context(), strings.NewReader("one password"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const key = "selfservice.methods.password.config.breached_file"
+	for _, configured := range []any{nil, path} {
+		if r := examine(t, map[string]any{key: configured}, "passwords"); len(wrong(r)) > 0 || len(r.Findings) != 1 {
+			t.Errorf("with %v: findings are %+v, want a green one", configured, r.Findings)
+		}
+	}
+	write(t, path, "damaged", 0o600)
+	if got := strings.Join(wrong(examine(t, map[string]any{key: path}, "passwords", "configuration.valid")), " "); got != "red configuration.valid red passwords.breached" {
+		t.Errorf("with a damaged file: %s, want it red", got)
 	}
 }
 
