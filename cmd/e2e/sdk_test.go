@@ -37,35 +37,51 @@ func TestSDKs(t *testing.T) {
 
 func useBySDKs(t *testing.T, shape string) {
 	t.Helper()
-	tap, p := newTap(t), newProvider(t)
-	s := newSystem(t, shape, merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
-		"serve":         settings{"public": settings{"base_url": tap.public.URL + "/"}},
-		"selfservice":   settings{"flows": settings{"recovery": settings{"enabled": true}}},
-		"feature_flags": settings{"use_continue_with_transitions": true}, // as the newest SDKs expect
-	}))
-	tap.connect(s)
+	const byLink = "ByLink$"
+	codes, links := serveSDKs(t, shape, "code"), serveSDKs(t, shape, "link")
 	table := sdkTable(t)
-	for _, language := range []struct {
+	for _, run := range []struct {
 		name    string
+		on      *tap
 		tests   []string
 		missing func() string
 		command []string
 	}{
-		{"go", testNames(t, "sdk/*_test.go", goTest), missingGoSDK, []string{"go", "test", "-count=1", "."}},
-		{"javascript", testNames(t, "sdk/*.test.mjs", nodeTest), missingJavaScriptSDK, []string{"node", "--test"}},
+		{"go", codes, testNames(t, "sdk/*_test.go", goTest), missingGoSDK, []string{"go", "test", "-count=1", "-skip", byLink, "."}},
+		{"go, by link", links, nil, missingGoSDK, []string{"go", "test", "-count=1", "-run", byLink, "."}},
+		{"javascript", codes, testNames(t, "sdk/*.test.mjs", nodeTest), missingJavaScriptSDK, []string{"node", "--test"}},
 	} {
-		t.Run(language.name, func(t *testing.T) {
-			if why := language.missing(); why != "" {
+		t.Run(run.name, func(t *testing.T) {
+			if why := run.missing(); why != "" {
 				leftOut(t, why)
 			}
-			seen := tap.run(t, language.command)
+			seen := run.on.run(t, run.command)
 			for _, row := range table {
-				if slices.ContainsFunc(row.tests, func(name string) bool { return slices.Contains(language.tests, name) }) && !seen[row.endpoint] {
-					t.Errorf("%s: the table names tests in %s, none called it", row.endpoint, language.name)
+				if slices.ContainsFunc(row.tests, func(name string) bool { return slices.Contains(run.tests, name) }) && !seen[row.endpoint] {
+					t.Errorf("%s: the table names tests in %s, none called it", row.endpoint, run.name)
 				}
 			}
 		})
 	}
+}
+
+// serveSDKs gives a system behind a tap, whose people verify and recover by code or by
+// link.
+func serveSDKs(t *testing.T, shape, use string) *tap {
+	t.Helper()
+	tap, p := newTap(t), newProvider(t)
+	tap.connect(newSystem(t, shape, merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
+		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},
+		"selfservice": settings{
+			"methods": settings{"link": settings{"enabled": true}},
+			"flows": settings{
+				"verification": settings{"use": use},
+				"recovery":     settings{"enabled": true, "use": use},
+			},
+		},
+		"feature_flags": settings{"use_continue_with_transitions": true}, // as the newest SDKs expect
+	})))
+	return tap
 }
 
 func missingGoSDK() string {
