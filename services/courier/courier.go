@@ -136,7 +136,8 @@ type Code struct {
 	Purpose                       flow.Purpose
 	FlowID, IdentityID, AddressID uuid.UUID
 	Text                          Secret
-	ExpiresAt                     time.Time
+	// AskedAt is when somebody asked for it.
+	AskedAt, ExpiresAt time.Time
 }
 
 // Request is what an event asks for. The ids of identity and address are zero
@@ -144,6 +145,7 @@ type Code struct {
 type Request struct {
 	EventID, FlowID, IdentityID, AddressID uuid.UUID
 	TraceParent, RequestID                 string
+	At                                     time.Time // of the event
 }
 
 // Recipient is whom a message goes to, and for which flow.
@@ -172,7 +174,8 @@ type Store interface {
 	// Queue stores a message, its code in place of the flow's former one, and that
 	// the address was sent something, in one durable commit. code is nil where the
 	// address is nobody's. A message of the same event gives the stored one, with
-	// nothing changed.
+	// nothing changed. [ErrNotFound] says that the person is gone, or has recovered the
+	// account or got another password since the code was asked for.
 	Queue(ctx context.Context, m Message, code *Code) (*Message, error)
 	// Claim makes the message the caller's to send, [Processing], until so long a
 	// lease from now, and gives when that was; held is what it gave the caller

@@ -180,6 +180,7 @@ func newMemory(t *testing.T) (*memory, courier.Request) {
 		FlowID: uuid.New(), FlowExpiresAt: now.Add(time.Hour),
 	}}
 	return s, courier.Request{
+		At:      now.Add(-time.Minute),
 		EventID: uuid.New(), FlowID: s.recipient.FlowID, RequestID: "request-1",
 		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}

@@ -135,7 +135,7 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 		m.Content, err = s.Templates.unknown(to.Purpose, address)
 	} else {
 		m.Template = Kinds[to.Purpose] + valid
-		code = &Code{Purpose: to.Purpose, FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, ExpiresAt: m.ExpiresAt}
+		code = &Code{Purpose: to.Purpose, FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, AskedAt: r.At, ExpiresAt: m.ExpiresAt}
 		m.Content, err = s.carrying(code, address, to, m.ExpiresAt.Sub(now))
 	}
 	if err != nil {

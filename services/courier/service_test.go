@@ -60,7 +60,7 @@ func TestVerificationSendsTheCodeOfTheFlow(t *testing.T) {
 		m.IdentityID != s.recipient.IdentityID || m.Status != courier.Queued || !m.ExpiresAt.Equal(now.Add(time.Hour)) {
 		t.Errorf("message = %+v, want a queued one to the recipient", m)
 	}
-	if code.FlowID != r.FlowID || code.IdentityID != m.IdentityID || code.AddressID != s.recipient.AddressID || !code.ExpiresAt.Equal(m.ExpiresAt) {
+	if code.FlowID != r.FlowID || code.IdentityID != m.IdentityID || code.AddressID != s.recipient.AddressID || !code.ExpiresAt.Equal(m.ExpiresAt) || code.AskedAt != r.At {
 		t.Errorf("code = %+v, want the flow's and the recipient's", code)
 	}
 	text, plain := code.Text.Reveal(), m.Content.Plain.Reveal()

@@ -37,10 +37,11 @@ func (s *Store) update(ctx context.Context, id uuid.UUID, decide func(u *update)
 		return err
 	}
 	err = s.durable.commit(ctx, func(tx *tx) error {
-		u := &update{tx: tx, batch: batch{ring: ring}, now: s.now()}
+		u := &update{tx: tx, batch: batch{ring: ring}}
 		if u.former, u.sequence, err = lockIdentity(tx, id); err != nil {
 			return err
 		}
+		u.now = s.now() // behind what it has waited for
 		change, err := decide(u)
 		if err != nil {
 			return err
@@ -146,6 +147,9 @@ func (u *update) do(c *identity.Change) error {
 	}
 	if c.Revoked != nil || u.passwordChanges(next) { // what would sign in otherwise ends too
 		if _, err := u.tx.exec(`DELETE FROM codes WHERE identity_id = ?`, next.ID); err != nil {
+			return err
+		}
+		if _, err := u.tx.exec(`UPDATE identities SET secured_at = ? WHERE id = ?`, moment{u.now}, next.ID); err != nil {
 			return err
 		}
 	}

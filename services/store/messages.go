@@ -255,7 +255,8 @@ func (s *Store) recipientWhere(ctx context.Context, r courier.Recipient, conditi
 // Queue stores a message, its code in place of the flow's former one, and that
 // the address was sent something, in one durable commit. code is nil where the
 // address is nobody's. A message of the same event gives the stored one, with
-// nothing changed.
+// nothing changed. [courier.ErrNotFound] says that the person is gone, or has recovered
+// the account or got another password since the code was asked for.
 func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {
 	ring, err := s.keyring()
 	if err != nil {
@@ -266,6 +267,9 @@ func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code
 		return nil, fmt.Errorf("queue message %s: %w", m.ID, err)
 	}
 	err = s.durable.commit(ctx, func(tx *tx) error {
+		if err := stillWanted(tx, code); err != nil {
+			return err
+		}
 		if err := tx.insert(messages.insert(row)); err != nil || code == nil {
 			return err
 		}
@@ -278,6 +282,21 @@ func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code
 		return nil, fmt.Errorf("queue message %s: %w", m.ID, err)
 	}
 	return s.Message(ctx, m.EventID)
+}
+
+// stillWanted gives [courier.ErrNotFound] for a code that would outlive what has ended
+// all codes of its person. It locks the identity: who ends them comes before, and is
+// seen, or behind, and deletes the code.
+func stillWanted(tx *tx, c *courier.Code) error {
+	if c == nil {
+		return nil
+	}
+	var secured moment
+	err := tx.get(&secured, `UPDATE identities SET sequence = sequence WHERE id = ? RETURNING secured_at`, c.IdentityID)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && c.AskedAt.Before(secured.Time) {
+		return courier.ErrNotFound
+	}
+	return err
 }
 
 func queueCode(tx *tx, c *courier.Code, digest []byte, at moment) error {

@@ -80,9 +80,9 @@ func TestPostgreSQLAMigrationLetsOthersPass(t *testing.T) {
 	dsn, log := storetest.PostgreSQL(t), &said{}
 	db := raw(t, dsn)
 	// The last migration is to be made again, and now it changes a table in use.
-	exec(t, db, `DROP TABLE schema_minimum; CREATE TABLE former (n int); DELETE FROM goose_db_version WHERE version_id = 13`)
+	exec(t, db, `ALTER TABLE identities DROP COLUMN secured_at; CREATE TABLE former (n int); DELETE FROM goose_db_version WHERE version_id = 15`)
 	exec(t, db, `CREATE FUNCTION use_former() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN LOCK TABLE former; END $$`)
-	exec(t, db, `CREATE EVENT TRIGGER use_former ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION use_former()`)
+	exec(t, db, `CREATE EVENT TRIGGER use_former ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION use_former()`)
 	reader, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

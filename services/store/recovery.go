@@ -15,8 +15,9 @@ import (
 
 // Recover holds p's code against the flow's, and in one durable commit marks the code
 // as used and its address as verified, ends all sessions of the person and the codes of
-// their other flows, and stores the events and the inputs of their background hooks. A
-// code that this flow has used within [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
+// their other flows, also those that were asked for and are not made yet, and stores the
+// events and the inputs of their background hooks. A code that this flow has used within
+// [session.RepeatWindow] succeeds again, with nothing changed. Otherwise
 // [recovery.ErrWrongCode]: no such code, over, its address is not what it was, or its
 // person is deactivated.
 func (s *Store) Recover(ctx context.Context, p recovery.Proof) (recovery.Recovered, error) {
@@ -79,7 +80,7 @@ func (s *Store) recover(tx *tx, sent sentCode, p recovery.Proof) (r recovery.Rec
 	if _, err := tx.exec(`DELETE FROM codes WHERE identity_id = ? AND flow_id <> ?`, who.id, p.FlowID); err != nil {
 		return r, err
 	}
-	if err := tx.get(&r.Epoch, `UPDATE identities SET epoch = epoch + 1 WHERE id = ? RETURNING epoch`, who.id); err != nil {
+	if err := tx.get(&r.Epoch, `UPDATE identities SET epoch = epoch + 1, secured_at = ? WHERE id = ? RETURNING epoch`, moment{s.now()}, who.id); err != nil {
 		return r, err
 	}
 	err = tx.list(&r.Ended, `UPDATE sessions SET revoked = ? WHERE identity_id = ? AND NOT revoked AND expires_at > ? AND epoch = ? RETURNING id`,

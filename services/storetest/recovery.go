@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/recovery"
@@ -135,6 +137,73 @@ func testRecoverEndsWhatWasUsed(t *testing.T, s *suite) {
 	for name, flowID := range map[string]uuid.UUID{"used": own, "waiting": waiting} {
 		if got, err := st.Recover(s.ctx(), s.recovery(flowID, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
 			t.Errorf("a code (%s) behind another password = %+v, %v, want %v", name, got, err, recovery.ErrWrongCode)
+		}
+	}
+}
+
+// A mail that was asked for before the person got the account back, and is written
+// behind that, holds no code. One that is asked for from then on does.
+func testRecoverEndsWhatIsNotWritten(t *testing.T, s *suite) {
+	st := s.store(nil)
+	for name, secure := range map[string]func(r registration.Record){
+		"recovery": func(r registration.Record) {
+			_, err := st.Recover(s.ctx(), s.recovery(s.mailRecovery(st, r), rightCode))
+			s.must(err)
+		},
+		"password": func(r registration.Record) {
+			i, err := st.Identity(s.ctx(), r.Identity.ID)
+			s.must(err)
+			_, err = s.settings(st).SetPassword(s.ctx(), s.changing(i, ""), password.New(firstSecret))
+			s.must(err)
+		},
+	} {
+		r := s.registered(st, name+"@example.org")
+		recovers, verifies := s.codeFor(uuid.New(), r, 0), s.codeFor(uuid.New(), r, 0)
+		recovers.Purpose = flow.RecoverByCode
+		s.advance(time.Second)
+		secure(r)
+		for _, c := range []*courier.Code{recovers, verifies} {
+			m := s.message(r, 0)
+			if got, err := st.Queue(s.ctx(), m, c); !errors.Is(err, courier.ErrNotFound) {
+				t.Errorf("%s: Queue of what was asked for before = %v, %v, want %v", name, got, err, courier.ErrNotFound)
+			}
+			if _, err := st.Message(s.ctx(), m.EventID); !errors.Is(err, courier.ErrNotFound) {
+				t.Errorf("%s: its message: %v, want %v", name, err, courier.ErrNotFound)
+			}
+		}
+		if _, err := st.Recover(s.ctx(), s.recovery(recovers.FlowID, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
+			t.Errorf("%s: a code that was asked for before recovers: %v, want %v", name, err, recovery.ErrWrongCode)
+		}
+		if _, err := st.Recover(s.ctx(), s.recovery(s.mailRecovery(st, r), rightCode)); err != nil {
+			t.Errorf("%s: a code that was asked for behind it: %v", name, err)
+		}
+	}
+}
+
+// The same where the mail is written while the person gets the account back.
+func testRecoverEndsWhatIsWrittenAtOnce(t *testing.T, s *suite) {
+	st := s.store(nil)
+	for n := range 10 {
+		r := s.registered(st, fmt.Sprintf("a%d@example.org", n))
+		own, stolen := s.mailRecovery(st, r), s.codeFor(uuid.New(), r, 0)
+		stolen.Purpose = flow.RecoverByCode
+		m := s.message(r, 0)
+		s.advance(time.Second)
+		for _, err := range atOnce(2, func(n int) error {
+			if n == 0 {
+				_, err := st.Queue(s.ctx(), m, stolen)
+				if errors.Is(err, courier.ErrNotFound) {
+					return nil
+				}
+				return err
+			}
+			_, err := st.Recover(s.ctx(), s.recovery(own, rightCode))
+			return err
+		}) {
+			s.must(err)
+		}
+		if _, err := st.Recover(s.ctx(), s.recovery(stolen.FlowID, rightCode)); !errors.Is(err, recovery.ErrWrongCode) {
+			t.Errorf("a code that was written at once recovers: %v, want %v", err, recovery.ErrWrongCode)
 		}
 	}
 }

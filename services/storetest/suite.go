@@ -158,6 +158,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"Recover":                         testRecover,
 		"RecoverRefuses":                  testRecoverRefuses,
 		"RecoverEndsWhatWasUsed":          testRecoverEndsWhatWasUsed,
+		"RecoverEndsWhatIsNotWritten":     testRecoverEndsWhatIsNotWritten,
+		"RecoverEndsWhatIsWrittenAtOnce":  testRecoverEndsWhatIsWrittenAtOnce,
 		"RecoverAtOnce":                   testRecoverAtOnce,
 		"VerifyOfTheDeactivated":          testVerifyOfTheDeactivated,
 		"VerifyOfWhoChangesMeanwhile":     testVerifyOfWhoChangesMeanwhile,

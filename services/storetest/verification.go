@@ -67,7 +67,7 @@ func (s *suite) mail(st *store.Store, r registration.Record, n int) (flowID uuid
 func (s *suite) codeFor(flowID uuid.UUID, r registration.Record, n int) *courier.Code {
 	return &courier.Code{
 		Purpose: flow.VerifyByCode, FlowID: flowID, IdentityID: r.Identity.ID, AddressID: r.Identity.Addresses[n].ID,
-		Text: courier.NewSecret(rightCode), ExpiresAt: s.clock().Add(time.Hour),
+		Text: courier.NewSecret(rightCode), AskedAt: s.clock(), ExpiresAt: s.clock().Add(time.Hour),
 	}
 }
 

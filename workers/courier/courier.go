@@ -63,7 +63,7 @@ func write(ctx context.Context, service Courier, e events.Event, asks events.Ver
 
 // request reads the ids of an event. Identity and address may be absent.
 func request(e events.Event, asks events.VerificationRequested) (courier.Request, error) {
-	r := courier.Request{TraceParent: e.TraceParent, RequestID: e.RequestID}
+	r := courier.Request{TraceParent: e.TraceParent, RequestID: e.RequestID, At: e.Time}
 	for _, id := range []struct {
 		to         *uuid.UUID
 		name, text string

@@ -268,7 +268,7 @@ func TestOneEventIsOneMail(t *testing.T) {
 	}
 	want := couriers.Request{
 		EventID: uuid.MustParse(e.ID), FlowID: s.recipient.FlowID, IdentityID: s.recipient.IdentityID,
-		AddressID: s.recipient.AddressID, RequestID: "request-1",
+		AddressID: s.recipient.AddressID, RequestID: "request-1", At: e.Time,
 	}
 	if asked := s.requests(); len(asked) != 1 || asked[0] != want {
 		t.Errorf("asked for %+v, want once for %+v", asked, want)
