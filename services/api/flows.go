@@ -40,7 +40,7 @@ func (c *Compiled) of(k flow.Kind) *FlowSettings {
 // by an administrator or before that was changed, is good to its end.
 func (c *Compiled) methods(f *flow.Flow) []string {
 	all := c.of(f.Kind).Methods
-	if f.Kind == flow.Recovery && f.State == flow.SentEmail && !slices.Contains(all, f.Active) {
+	if f.Kind == flow.Recovery && f.State != flow.ChooseMethod && !slices.Contains(all, f.Active) {
 		return append(slices.Clone(all), f.Active)
 	}
 	return all

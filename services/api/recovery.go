@@ -195,7 +195,7 @@ func (s *Server) linkRecovery(x *exchange) error {
 	if token := x.query("token"); token != "" {
 		f, err := s.recoveryFlow(x)
 		if err != nil {
-			return err
+			return s.linkOver(x, flow.Recovery, err)
 		}
 		if !slices.Contains(x.settings.methods(f), flow.MethodLink) {
 			return s.link(flow.Recovery, nil)(x)
@@ -225,7 +225,7 @@ func (s *Server) linkRecovery(x *exchange) error {
 	}
 	f, err := s.recoveryFlow(x)
 	if err != nil {
-		return err
+		return s.linkOver(x, flow.Recovery, err)
 	}
 	return s.fillIn(x, f, code)
 }

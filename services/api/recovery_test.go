@@ -186,6 +186,63 @@ func TestRecoveryByLink(t *testing.T) {
 	}
 }
 
+// A link that was opened before says so in a new flow, to every browser; who is signed in
+// is led to where they are.
+func TestALinkOpenedAgainSaysSo(t *testing.T) {
+	t.Parallel()
+	w := oneAccount(t)
+	began, reader := w.browser(), w.browser()
+	f := began.lost()
+	link := f.at(routeRecovery) + "&code=" + rightCode
+	reader.get(link, "Accept", "text/html")
+	s := reader.get(routeRecovery + "/flows?id=" + f.ID).shown(t)
+	reader.postForm(f.at(routeRecovery), url.Values{"method": {"code"}, "code": {rightCode}, "csrf_token": {s.csrf()}})
+
+	_, id := w.handOut("link", "")
+	handedOut := routeRecovery + "?flow=" + id.String() + "&token=" + rightCode
+	owner := w.browser()
+	owner.get(handedOut, "Accept", "text/html")
+
+	v := w.browser().sent()
+	verified := v.at(routeVerification) + "&code=" + rightCode
+	verifier := w.browser()
+	verifier.get(verified, "Accept", "text/html")
+	verifier.postForm(v.at(routeVerification), url.Values{"method": {"code"}, "code": {rightCode}})
+
+	gone := "?flow=" + uuid.NewString() + "&code=" + rightCode
+	for name, c := range map[string]struct {
+		who        *client
+		link, kind string
+		says       int64 // 0 is that it leads to the start page
+	}{
+		"code, another browser":         {w.browser(), link, "recovery", 4060004},
+		"code, who is signed in by it":  {reader, link, "recovery", 0},
+		"code, who has begun it":        {began, link, "recovery", 4060004},
+		"link, another browser":         {w.browser(), handedOut, "recovery", 4060004},
+		"link, who is signed in by it":  {owner, handedOut, "recovery", 0},
+		"verification, another browser": {w.browser(), verified, "verification", 4070001},
+		"a recovery that is gone":       {w.browser(), routeRecovery + gone, "recovery", 4060004},
+		"a verification that is gone":   {w.browser(), routeVerification + gone, "verification", 4070001},
+		"a link that is gone":           {w.browser(), strings.Replace(routeRecovery+gone, "code=", "token=", 1), "recovery", 4060004},
+	} {
+		g := c.who.get(c.link, "Accept", "text/html", "Sec-Fetch-Dest", "document")
+		to := g.header.Get("Location")
+		if c.says == 0 {
+			if g.status/100 != 3 || to != welcome {
+				t.Errorf("%s: %d to %q, want %q", name, g.status, to, welcome)
+			}
+			continue
+		}
+		s := c.who.get("/self-service/" + c.kind + "/flows?id=" + strings.TrimPrefix(to, ui+c.kind+"?flow=")).shown(t)
+		if g.status != 303 || !slices.Equal(s.messages(), []int64{c.says}) {
+			t.Errorf("%s: %d to %q with %d, want a new flow with %d", name, g.status, to, s.messages(), c.says)
+		}
+	}
+	if g := w.app().get(routeRecovery+gone, "Accept", "application/json"); g.status != 404 {
+		t.Errorf("a script that asks for a recovery that is gone = %d, want 404", g.status)
+	}
+}
+
 // What ends a flow of a recovery before its time, and what is off.
 func TestRecoveryThatIsOver(t *testing.T) {
 	t.Parallel()

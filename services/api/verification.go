@@ -182,12 +182,35 @@ func (s *Server) linkVerification(x *exchange) error {
 	}
 	f, err := s.verificationFlow(x)
 	if err != nil {
-		return err
+		return s.linkOver(x, flow.Verification, err)
 	}
 	return s.fillIn(x, f, code)
 }
 
+// linkOver leads a browser that opens the link of a flow which is not kept any more to a
+// new one that says so. Other errors go on their way.
+func (s *Server) linkOver(x *exchange, k flow.Kind, err error) error {
+	if !errors.Is(err, flow.ErrNotFound) || !x.page || x.r.Method == http.MethodHead || !opensPage(x.r.Header) {
+		return err
+	}
+	return s.ofNoUse(x, &flow.Flow{Kind: k, Type: flow.Browser})
+}
+
+// ofNoUse leads a browser that opens a link which does nothing any more to a new flow that
+// says so. Who is signed in recovers nothing, and is led to where they are.
+func (s *Server) ofNoUse(x *exchange, f *flow.Flow) error {
+	x.page = true
+	if f.Kind == flow.Recovery {
+		if err := s.signedIn(x); err != nil {
+			return x.alreadySignedIn(err)
+		}
+	}
+	return s.usedUp(x, f, flow.WrongLink(f.Kind))
+}
+
 // fillIn fills a code into its flow, if it is the right one, and leads the browser there.
+// One that has not begun the flow, and could not see it, is told in a new one that the
+// link is of no use.
 func (s *Server) fillIn(x *exchange, f *flow.Flow, code string) error {
 	if f.Expired(x.at) {
 		x.page = true
@@ -212,6 +235,9 @@ func (s *Server) fillIn(x *exchange, f *flow.Flow, code string) error {
 			return fmt.Errorf("follow link: %w", err)
 		}
 	}
+	if f.Type == flow.Browser && !fills && !x.began(f) && !ownerless(f) && x.r.Method != http.MethodHead && opensPage(x.r.Header) {
+		return s.ofNoUse(x, f)
+	}
 	x.redirect(http.StatusSeeOther, x.settings.page(f))
 	return nil
 }
@@ -221,7 +247,7 @@ func (s *Server) fillIn(x *exchange, f *flow.Flow, code string) error {
 func (s *Server) openLink(x *exchange, token string) error {
 	f, err := s.verificationFlow(x)
 	if err != nil {
-		return err
+		return s.linkOver(x, flow.Verification, err)
 	}
 	x.page = true // whatever the flow's type
 	switch {

@@ -164,9 +164,9 @@ var texts = map[int64]string{
 	linkMismatch:      "This is another account than the one that was to get a new way to sign in. Please sign in to that one.",
 	identityDisabled:  "This account is disabled.",
 	recoveredAlready:  "This recovery is completed already.",
-	wrongRecoveryLink: "The link is wrong or was used already. Please ask for another one.",
+	wrongRecoveryLink: "This link was used already, has expired or is wrong. Please ask for another one.",
 	wrongRecoveryCode: "The code is wrong or was used already.",
-	wrongLink:         "The link is wrong or was used already. Please ask for another one.",
+	wrongLink:         "This link was used already, has expired or is wrong. Please ask for another one.",
 	passedAlready:     "This verification is completed already.",
 	wrongCode:         "The code is wrong or was used already.",
 

@@ -114,7 +114,7 @@ func TestRecoveryAndWhatMailsLeadThrough(t *testing.T) {
 		"link is used": {
 			flow.Flow{Kind: flow.Recovery, State: flow.ChooseMethod, Form: used},
 			link, "Error: Recover your account", "email",
-			"There is a problem The link is wrong or was used already.",
+			"There is a problem This link was used already, has expired or is wrong.",
 			[][]string{{"csrf_token=masked", "email=", "method=link"}},
 			[]string{"/ui/login"},
 		},
