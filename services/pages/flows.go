@@ -20,10 +20,11 @@ const (
 func (k flowKind) pathInit() string  { return "self-service/" + string(k) + "/browser" }
 func (k flowKind) pathFetch() string { return "self-service/" + string(k) + "/flows" }
 
-// States of a verification and a recovery.
+// States of a verification and a recovery, and of settings.
 const (
-	stateSent   = "sent_email"
-	statePassed = "passed_challenge"
+	stateSent    = "sent_email"
+	statePassed  = "passed_challenge"
+	stateSuccess = "success" // of settings
 )
 
 // selfService is what a page reads of a flow.
@@ -35,6 +36,13 @@ type selfService struct {
 	ReturnTo   string `json:"return_to"`
 	Refresh    bool   `json:"refresh"`
 	UI         ui     `json:"ui"`
+	// Identity is whose settings these are.
+	Identity struct {
+		VerifiableAddresses []address `json:"verifiable_addresses"`
+	} `json:"identity"`
+
+	// elsewhere says that a recovery is over and has signed in another browser.
+	elsewhere bool
 }
 
 // title is the heading of the page.
@@ -58,7 +66,9 @@ func (f *selfService) title(k flowKind, say *words) string {
 		return say.SignIn
 	case settings:
 		switch {
-		case f.message(recovered) == nil:
+		case f.renewed():
+			return say.Renewed
+		case !f.recovering():
 			return say.Settings
 		case f.entered("password") != nil:
 			return say.Recovered
@@ -76,6 +86,8 @@ func (f *selfService) titleOfMail(k flowKind, say *words) string {
 		return say.CheckMail
 	case f.State == stateSent:
 		return say.EnterCode
+	case f.elsewhere:
+		return say.RecoveryUsed
 	case k == recovery && f.State == statePassed:
 		return say.RecoveredOther
 	case k == recovery:
@@ -127,7 +139,7 @@ func (f *selfService) labelled(id int64) bool {
 // led here. It is "" where a person has come by themselves and may look round first.
 func (f *selfService) next(k flowKind) string {
 	switch {
-	case k == registration && f.secondStep(), k == settings && f.message(recovered) != nil:
+	case k == registration && f.secondStep(), k == settings && f.recovering():
 		return "password"
 	case (k == verification || k == recovery) && f.State == stateSent && !f.byLink():
 		return "code"
@@ -140,6 +152,8 @@ func (f *selfService) lead(k flowKind, say *words) string {
 	switch {
 	case k == recovery && f.State != stateSent && f.State != statePassed:
 		return say.RecoverHow
+	case f.elsewhere:
+		return say.RecoveryUsedHow
 	case k == settings && !slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
 		return say.SettingsNone
 	}
@@ -187,7 +201,7 @@ func (f *selfService) ways(k flowKind, say *words, recoverable bool) (ways []way
 		}
 		return ways
 	case settings:
-		return []way{{"", say.Start, "", "welcome"}}
+		return f.waysOfSettings(say)
 	default:
 		return f.waysOfMail(k, say)
 	}
@@ -195,10 +209,12 @@ func (f *selfService) ways(k flowKind, say *words, recoverable bool) (ways []way
 
 // waysOfMail are those of a flow that a mail goes out for.
 func (f *selfService) waysOfMail(k flowKind, say *words) (ways []way) {
-	if f.State == stateSent && !f.byLink() {
+	if f.State == stateSent && !f.byLink() && !f.handed(k) {
 		ways = append(ways, way{say.NotYourAddress, say.EnterAnother, k, ""})
 	}
 	switch {
+	case f.elsewhere:
+		ways = append(ways, way{"", say.SignIn, login, ""}, way{"", say.Recover, recovery, ""})
 	case k == recovery && f.State == statePassed:
 		ways = append(ways, way{"", say.Settings, settings, ""})
 	case k == recovery:
@@ -242,6 +258,9 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 			if f.Type == "browser" {
 				if k == verification {
 					p.situate(w, r, &f)
+				}
+				if k == recovery {
+					p.explainRecovery(w, r, &f)
 				}
 				p.showFlow(w, r, k, &f)
 				return
@@ -293,6 +312,9 @@ func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, k flowKind, q
 func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *selfService) {
 	d := p.document(r)
 	title := f.title(k, d.say)
+	if k == settings && f.recovering() {
+		f.remindOfAddress(d.say)
+	}
 	d.translate(&f.UI)
 	v := arrange(f, k, d.say)
 	d = d.titled(title)

@@ -26,6 +26,8 @@ const (
 	goOnSigningUp = 1040003 // the label of a provider's button
 	goBack        = 1040008 // the label of the button of a second step
 	recovered     = 1060001 // of the whole flow: the settings that a recovery leads to
+
+	recoveryCodeSent = 1060003 // of the whole flow: a mail with a code is on its way
 )
 
 func (m message) faulty() bool { return m.Type == "error" }

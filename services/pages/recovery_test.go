@@ -118,8 +118,8 @@ func TestRecoveryAndWhatMailsLeadThrough(t *testing.T) {
 			[][]string{{"csrf_token=masked", "email=", "method=link"}},
 			[]string{"/ui/login"},
 		},
-		"done": {
-			flow.Flow{Kind: flow.Recovery, State: flow.PassedChallenge}, code, "You are signed in again", "", "", nil, []string{"/ui/settings"},
+		"done, elsewhere": {
+			flow.Flow{Kind: flow.Recovery, State: flow.PassedChallenge}, code, "This recovery is over", "", "", nil, []string{"/ui/login", "/ui/recovery"},
 		},
 		"verification by link": {
 			flow.Flow{Kind: flow.Verification, State: flow.SentEmail, Active: "link", Form: sent, RequestURL: "https://accounts.example.com/self-service/registration/browser"},
@@ -201,27 +201,111 @@ func TestLoginLeadsToTheRecovery(t *testing.T) {
 	}
 }
 
-// A recovery leads to the settings, for a new password before all else.
+// A recovery leads to the settings, for a new password before all else, until there is
+// one; then the page says so and leads on.
 func TestSettingsAfterARecovery(t *testing.T) {
 	t.Parallel()
-	view := golden(t, "settings_all", nil)
-	text, err := json.Marshal(flow.Recovered(time.Unix(1767225600, 0)))
+	const begun = "https://accounts.example.com/self-service/recovery/browser?return_to=x"
+	all := []string{"Your password", "Your details", "Sign-in with other accounts", "Your sessions"}
+	usual := []string{"Your details", "Your password", "Sign-in with other accounts", "Your sessions"}
+	back := []string{"/ui/sessions", "/ui/welcome"}
+	tooShort := object{"id": 4000032, "type": "error", "text": "The password must have at least 8 characters, but has 3.", "context": object{"min_length": 8, "actual_length": 3}}
+	saved := object{"id": 1050001, "type": "success", "text": "Your changes are saved."}
+	for name, c := range map[string]struct {
+		change        object
+		says          []object
+		title, cursor string
+		parts, ways   []string
+	}{
+		"at first":                          {object{"request_url": begun}, []object{messageOf(t, flow.Recovered(time.Unix(1767225600, 0)))}, "Choose a new password", "password", all, back},
+		"the password was too short":        {object{"request_url": begun, "active": "password"}, []object{tooShort}, "Error: Choose a new password", "password", slices.Concat([]string{"There is a problem"}, all), back},
+		"the profile was changed":           {object{"request_url": begun, "active": "profile", "state": "success"}, []object{saved}, "Choose a new password", "password", all, back},
+		"the password is changed":           {object{"request_url": begun, "active": "password", "state": "success"}, []object{saved}, "Your new password is saved", "", all[3:], []string{"/ui/sessions", "/ui/settings", "/ui/welcome"}},
+		"so, and the person wants to go on": {object{"request_url": begun, "active": "password", "state": "success", "return_to": "https://app.example.com/"}, []object{saved}, "Your new password is saved", "", all[3:], []string{"/ui/sessions", "https://app.example.com/", "/ui/settings?return_to=https%3A%2F%2Fapp.example.com%2F", "/ui/welcome"}},
+		"of an app, by a link":              {object{"request_url": strings.Replace(begun, "browser", "api", 1)}, nil, "Choose a new password", "password", all, back},
+		"no recovery":                       {object{"request_url": strings.Replace(begun, "recovery", "settings", 1), "active": "password", "state": "success"}, []object{saved}, "Your settings", "", usual, back},
+	} {
+		page := showKind(t, "settings", say(golden(t, "settings_all", c.change), c.says...))
+		if title := page.tags("title")[0].text(); title != c.title+" – Harbour" || !slices.Equal(headings(page), c.parts) {
+			t.Errorf("%s: page is %q with %q, want %q with %q", name, title, headings(page), c.title, c.parts)
+		}
+		if cursor(page) != c.cursor {
+			t.Errorf("%s: the cursor is at %q, want %q", name, cursor(page), c.cursor)
+		}
+		if got := ways(t, page, "/ui/settings?flow=1"); !slices.Equal(got, c.ways) {
+			t.Errorf("%s: ways lead to %q, want %q", name, got, c.ways)
+		}
+		if text := page.tags("main")[0].text(); len(c.says) > 0 && !strings.Contains(text, c.says[0]["text"].(string)) {
+			t.Errorf("%s: says %q, want %q in it", name, text, c.says)
+		}
+	}
+}
+
+// messageOf is a message as the API says it.
+func messageOf(t *testing.T, m flow.Message) (o object) {
+	t.Helper()
+	text, err := json.Marshal(m)
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m object
-	if err := json.Unmarshal(text, &m); err != nil {
-		t.Fatal(err)
+	return o
+}
+
+// Who was handed a code may have lost the mailbox, and is told so while it can be mended.
+func TestARecoveryRemindsOfAnAddress(t *testing.T) {
+	t.Parallel()
+	const says = "ann@example.com is not verified. If you do not get its mails any more, enter another address here too"
+	recovery, usual := "https://a.example/self-service/recovery/browser", "https://a.example/self-service/settings/browser"
+	for name, c := range map[string]struct {
+		golden, begun string
+		verified      bool
+		want          bool
+	}{
+		"not verified":    {"settings_all", recovery, false, true},
+		"verified":        {"settings_all", recovery, true, false},
+		"no recovery":     {"settings_all", usual, false, false},
+		"nothing to edit": {"settings", recovery, false, false},
+	} {
+		view := golden(t, c.golden, object{"request_url": c.begun, "identity": object{"verifiable_addresses": []any{object{"value": "ann@example.com", "verified": c.verified}}}})
+		if text := showKind(t, "settings", view).tags("main")[0].text(); strings.Contains(text, says) != c.want {
+			t.Errorf("%s: the page says so: %t, want %t: %s", name, !c.want, c.want, text)
+		}
 	}
-	page := showKind(t, "settings", say(view, m))
-	if got := headings(page); heading(page) != "Choose a new password" || !slices.Equal(got, []string{"Your password", "Your details", "Sign-in with other accounts", "Your sessions"}) {
-		t.Errorf("page is %q with %q, want the password first", heading(page), got)
-	}
-	if cursor(page) != "password" {
-		t.Errorf("the cursor is at %q, want the password", cursor(page))
-	}
-	if note := page.one(t, "role", "status"); !strings.Contains(note.attr("class"), "success") || !strings.HasPrefix(note.text(), "You are signed in again.") {
-		t.Errorf("note %v says %q, want that the person is signed in again", note.Attr, note.text())
+}
+
+// A code that was handed over comes by no mail, and once it is used the page says to
+// nobody else that they are signed in.
+func TestARecoveryThatWasHandedOver(t *testing.T) {
+	t.Parallel()
+	handed := flow.Flow{Kind: flow.Recovery, State: flow.SentEmail, Active: "code"}
+	wrong, used := handed, handed
+	wrong.Form.Messages = map[string][]flow.Message{"": {flow.WrongCode(flow.Recovery)}}
+	used.State = flow.PassedChallenge
+	for name, c := range map[string]struct {
+		flow   flow.Flow
+		whoami int
+		title  string
+		says   string
+		ways   []string
+	}{
+		"the code":                 {handed, 401, "Enter your code", "Enter the code that you were given. It signs you in, and then you choose a new password.", []string{"/ui/login"}},
+		"a wrong code":             {wrong, 401, "Error: Enter your code", "The code is wrong", []string{"/ui/login"}},
+		"used":                     {used, 200, "You are signed in again", "", []string{"/ui/settings"}},
+		"used by somebody else":    {used, 401, "This recovery is over", "Its code was used already.", []string{"/ui/login", "/ui/recovery"}},
+		"used, and nobody can say": {used, 500, "You are signed in again", "", []string{"/ui/settings"}},
+	} {
+		h := newPages(t, api{"/self-service/recovery/flows": answers(http.StatusOK, drawn(t, c.flow, flow.Options{Code: true})), whoamiPath: answers(c.whoami, object{})})
+		page := get(t, h, "/ui/recovery?flow=1").page
+		text := page.tags("main")[0].text()
+		if title := page.tags("title")[0].text(); title != c.title+" – Harbour" || !strings.Contains(text, c.says) || strings.Contains(text, "a mail with a code") {
+			t.Errorf("%s: page is %q and says %q, want %q and %q", name, title, text, c.title, c.says)
+		}
+		if got := ways(t, page, "/ui/recovery?flow=1"); !slices.Equal(got, c.ways) {
+			t.Errorf("%s: ways lead to %q, want %q", name, got, c.ways)
+		}
 	}
 }
 

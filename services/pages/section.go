@@ -10,10 +10,14 @@ type section struct {
 }
 
 // sections deals the forms of a flow out: those of settings by what they change, those
-// of all others belong together. What a recovery has led here for comes first.
+// of all others belong together. What a recovery has led here for comes first, and nothing
+// once that is done.
 func sections(f *selfService, k flowKind, say *words, forms []*form) []section {
-	if k != settings {
+	switch {
+	case k != settings:
 		return []section{{forms: forms}}
+	case f.renewed():
+		return nil // so that what comes next is another matter
 	}
 	var all []section
 	for _, each := range forms {
@@ -24,7 +28,7 @@ func sections(f *selfService, k flowKind, say *words, forms []*form) []section {
 		}
 		all[at].forms = append(all[at].forms, each)
 	}
-	if f.message(recovered) != nil {
+	if f.recovering() {
 		password := sectionID(groupPassword)
 		slices.SortStableFunc(all, func(a, b section) int {
 			switch {

@@ -42,7 +42,8 @@ type words struct {
 
 	Register, Complete, Credential, SignIn, SignInToLink, Confirm string
 	EnterCode, CheckMail, Verify, Verified                        string
-	Recover, RecoverHow, Recovered, RecoveredOther                string
+	Recover, RecoverHow, Recovered, RecoveredOther, Renewed       string
+	EnterHanded, RecoveryUsed, RecoveryUsedHow, LostAddress, GoOn string
 	Settings, SettingsNone                                        string
 	Profile, Password, Providers, ProvidersHow                    string
 
