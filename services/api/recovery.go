@@ -119,6 +119,8 @@ func (s *Server) recover(x *exchange, f *flow.Flow, method, code string, transie
 	if method == flow.MethodLink {
 		in.Type, in.Request = flow.Browser, x.shownLink(f) // a browser opens it
 	}
+	// An app that is led to a page gets no token there.
+	in.Sessionless = in.Type == flow.API && !x.settings.ContinueWithTransitions
 	next, digest := nextCSRF(in.Type)
 	in.CSRF = digest
 	r, err := x.Recovery.Recover(x.r.Context(), in)

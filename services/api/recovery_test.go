@@ -60,6 +60,10 @@ func TestRecovery(t *testing.T) {
 		if strings.Contains(g.body, "ory_st_") {
 			t.Errorf("the answer holds a token: %s", g.body)
 		}
+		// An app that is led to a page has no way to its session: there is none.
+		if in := w.recoveries[len(w.recoveries)-1]; in.Sessionless != (f.Type == "api") {
+			t.Errorf("%s: a recovery without a session: %t", f.Type, in.Sessionless)
+		}
 		if state := w.flows[uuid.MustParse(f.ID)].State; state != flow.PassedChallenge {
 			t.Errorf("the flow is %s, want %s", state, flow.PassedChallenge)
 		}
@@ -103,6 +107,9 @@ func TestRecoveryThatGoesOn(t *testing.T) {
 	set, settings := strings.Index(g.body, `"action":"set_ory_session_token","ory_session_token":"ory_st_`), strings.Index(g.body, `"action":"show_settings_ui","flow":{"id":"`)
 	if g.status != 200 || !strings.Contains(g.body, `"state":"passed_challenge"`) || set < 0 || settings < set || strings.Contains(g.body, `"url":"`+ui+"settings") {
 		t.Errorf("app: right code = %d %s, want the token, then the settings without a URL", g.status, g.body)
+	}
+	if w.recoveries[0].Sessionless {
+		t.Error("the app's recovery is without a session")
 	}
 	b := w.browser()
 	f = b.lost()

@@ -134,6 +134,9 @@ type Submit struct {
 	// Type is what the session is for: that of the flow, but for a link of an app's
 	// flow, which a browser opens.
 	Type flow.Type
+	// Sessionless says that no answer could bring the client its session: none is issued,
+	// only the former ones end.
+	Sessionless bool
 	// CSRF is the digest of the CSRF secret that the answer leaves a browser with; the
 	// flow of settings belongs to it.
 	CSRF []byte
@@ -143,7 +146,8 @@ type Submit struct {
 type Result struct {
 	// Identity is without its credentials.
 	Identity *identity.Identity
-	Session  *session.Session
+	// Session is nil where the submit was to have none.
+	Session *session.Session
 	// Token must reach nobody but the client.
 	Token session.Token
 	// Settings is the flow in which the person chooses a new way to sign in.
@@ -201,7 +205,7 @@ func (s *Service) Recover(ctx context.Context, in Submit) (_ *Result, err error)
 	return s.signIn(context.WithoutCancel(ctx), plan, r, in, p.EventID)
 }
 
-// signIn calls the waiting hooks, issues the session and opens the settings.
+// signIn calls the waiting hooks, issues the session, if any, and opens the settings.
 func (s *Service) signIn(ctx context.Context, plan hook.AfterPlan, r Recovered, in Submit, eventID uuid.UUID) (*Result, error) {
 	i, err := s.Store.Identity(ctx, r.IdentityID)
 	if err != nil {
@@ -219,10 +223,14 @@ func (s *Service) signIn(ctx context.Context, plan hook.AfterPlan, r Recovered, 
 		}
 	}
 	result := &Result{Identity: &shown}
-	if result.Session, result.Token, err = s.issue(ctx, r, in); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
+	signedIn := s.Now()
+	if !in.Sessionless {
+		if result.Session, result.Token, err = s.issue(ctx, r, in); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoSession, err)
+		}
+		signedIn = result.Session.AuthenticatedAt
 	}
-	result.Settings = s.settings(in, i, result.Session)
+	result.Settings = s.settings(in, i, signedIn)
 	if err := s.Store.CreateFlow(ctx, result.Settings); err != nil {
 		return nil, fmt.Errorf("open settings: %w", err)
 	}
@@ -259,7 +267,7 @@ func (s *Service) issue(ctx context.Context, r Recovered, in Submit) (*session.S
 }
 
 // settings makes the flow in which the person chooses a new way to sign in.
-func (s *Service) settings(in Submit, i *identity.Identity, given *session.Session) *flow.Flow {
+func (s *Service) settings(in Submit, i *identity.Identity, signedIn time.Time) *flow.Flow {
 	now := s.Now().UTC().Truncate(time.Microsecond) // as the store gives it back
 	return &flow.Flow{
 		ID:         uuid.New(),
@@ -270,7 +278,7 @@ func (s *Service) settings(in Submit, i *identity.Identity, given *session.Sessi
 		ReturnTo:   in.Flow.ReturnTo,
 		CSRF:       in.CSRF,
 		IdentityID: i.ID,
-		Form:       flow.Form{Messages: map[string][]flow.Message{"": {flow.Recovered(given.AuthenticatedAt.Add(s.Privileged))}}},
+		Form:       flow.Form{Messages: map[string][]flow.Message{"": {flow.Recovered(signedIn.Add(s.Privileged))}}},
 		IssuedAt:   now,
 		ExpiresAt:  now.Add(s.SettingsLifespan),
 	}

@@ -168,6 +168,24 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// A session that no answer could bring to anybody is not issued; all else is as ever.
+func TestRecoverWithoutASession(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	in := submit(flow.MethodCode, goodCode)
+	in.Sessionless = true
+	r, err := f.service().Recover(t.Context(), in)
+	if err != nil || r.Session != nil || r.Token != (session.Token{}) || r.Settings == nil {
+		t.Fatalf("Recover = %+v, %v, want the settings and no session", r, err)
+	}
+	if got := strings.Join(f.steps, ", "); got != "count, recover, load, create, save" || in.Flow.State != flow.PassedChallenge {
+		t.Errorf("steps = %s, the flow is %s", got, in.Flow.State)
+	}
+	if said := f.created[0].Form.Messages[""]; len(said) != 1 || said[0].ID != 1060001 {
+		t.Errorf("settings say %+v, want 1060001", said)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	for verified, want := range map[bool][]string{
