@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -351,9 +352,11 @@ func fill(text string, context map[string]any) string {
 }
 
 func spoken(value any) string {
-	if names, ok := value.([]string); ok {
-		sorted := slices.Sorted(slices.Values(names))
-		return strings.Join(sorted, " or ")
+	switch v := value.(type) {
+	case []string:
+		return strings.Join(slices.Sorted(slices.Values(v)), " or ")
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64) // 1000000, not 1e+06
 	}
 	return fmt.Sprint(value)
 }

@@ -29,7 +29,7 @@
 // They speak the language that the browser prefers, of those in texts: a file for each,
 // with the API's messages by id and the pages' own words. What has no text there, such as
 // a message of a hook, is shown as the API says it; titles of fields are those of the
-// identity schema.
+// identity schema, but for the fields of the built-in one.
 //
 // Nothing on them needs a script, and all links are relative: they work below
 // any path that a proxy takes away.

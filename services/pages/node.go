@@ -28,6 +28,7 @@ const (
 	recovered     = 1060001 // of the whole flow: the settings that a recovery leads to
 
 	recoveryCodeSent = 1060003 // of the whole flow: a mail with a code is on its way
+	fieldTitle       = 1070002 // the label of a field, which the identity schema has
 )
 
 func (m message) faulty() bool { return m.Type == "error" }

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -71,24 +72,25 @@ func (s session) name() string {
 type fact struct{ label, value string }
 
 // facts are the traits by name, but for the one that the account is known by.
-func (s session) facts(say *words) []fact {
-	return slices.DeleteFunc(facts(nil, "", s.Identity.Traits, say), func(f fact) bool { return f.value == s.name() })
+func (s session) facts(c *catalogue) []fact {
+	return slices.DeleteFunc(c.facts(nil, "traits", "", s.Identity.Traits), func(f fact) bool { return f.value == s.name() })
 }
 
-func facts(known []fact, name string, trait any, say *words) []fact {
+// facts adds to known what a trait says, which is at a path and called by a name.
+func (c *catalogue) facts(known []fact, path, name string, trait any) []fact {
 	switch t := trait.(type) {
 	case map[string]any:
 		for _, key := range slices.Sorted(maps.Keys(t)) {
 			// Most particular first: the "first" of a "name" is the first name.
-			known = facts(known, strings.TrimSpace(key+" "+name), t[key], say)
+			known = c.facts(known, path+"."+key, strings.TrimSpace(key+" "+name), t[key])
 		}
 	case []any:
 		for _, item := range t {
-			known = facts(known, name, item, say)
+			known = c.facts(known, path, name, item)
 		}
 	default:
-		if text := plain(t, say); text != "" {
-			known = append(known, fact{readable(name), text})
+		if text := plain(t, &c.Words); text != "" {
+			known = append(known, fact{cmp.Or(c.Titles[path], readable(name)), text})
 		}
 	}
 	return known

@@ -5,8 +5,10 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,10 +29,14 @@ type catalogue struct {
 	lang string
 	// Messages are the API's, by id; {key} stands for a value of their context.
 	Messages map[string]string
-	// Reasons are what the API says of an error without an id, by its own text.
-	Reasons map[string]string
-	Words   words
-	source  *catalogue // of the API; nil is this one
+	// Titles are those of the built-in identity schema, by the names of nodes.
+	Titles map[string]string
+	// Reasons are what the API says of an error without an id, by its own text. {key}
+	// stands for some text, which is put into the language in the same way.
+	Reasons  map[string]string
+	Words    words
+	patterns []pattern  // of Reasons with a {key}
+	source   *catalogue // of the API; nil is this one
 }
 
 // words are the pages' own; {key} stands for a value.
@@ -93,6 +99,11 @@ func loadTexts() texts {
 		if len(t.catalogues) > 0 {
 			c.source = t.catalogues[0]
 		}
+		for text, said := range c.Reasons {
+			if strings.Contains(text, "{") {
+				c.patterns = append(c.patterns, pattern{parts: placeholder.Split(text, -1), keys: placeholder.FindAllString(text, -1), said: said})
+			}
+		}
 		t.catalogues = append(t.catalogues, c)
 		tags = append(tags, language.MustParse(lang))
 	}
@@ -138,16 +149,30 @@ func (c *catalogue) message(m *message) {
 	if c.source == nil || m.ID == 0 {
 		return
 	}
+	if m.ID == fieldTitle {
+		c.title(m)
+		return
+	}
 	id := strconv.FormatInt(m.ID, 10)
 	if said, ok := fillFrom(c.source.Messages[id], m.Context, c.source.Words.Or); !ok || said != m.Text {
 		return
 	}
-	text, ok := fillFrom(c.Messages[id], m.Context, c.Words.Or)
-	switch reason, known := c.Reasons[text]; {
-	case known: // a message that only its reason explains
-		m.Text = reason
-	case ok && text != "":
+	if reason, ok := m.Context["reason"].(string); ok { // which explains the message
+		if known, ok := c.known(reason); ok {
+			m.Context = maps.Clone(m.Context)
+			m.Context["reason"] = known
+		}
+	}
+	if text, ok := fillFrom(c.Messages[id], m.Context, c.Words.Or); ok && text != "" {
 		m.Text = text
+	}
+}
+
+// title puts the label of a field into the language, if the built-in schema has it.
+func (c *catalogue) title(m *message) {
+	name, _ := m.Context["name"].(string)
+	if title := c.Titles[name]; title != "" && c.source.Titles[name] == m.Text {
+		m.Text = title
 	}
 }
 
@@ -157,10 +182,58 @@ func (c *catalogue) reason(text string) (said, lang string) {
 	if c.source == nil || text == "" {
 		return text, ""
 	}
-	if known, ok := c.Reasons[text]; ok {
+	if known, ok := c.known(text); ok {
 		return known, ""
 	}
 	return text, c.source.lang
+}
+
+// known puts a text of [catalogue.Reasons] into the language, false if it is none.
+func (c *catalogue) known(text string) (string, bool) {
+	if said, ok := c.Reasons[text]; ok {
+		return said, true
+	}
+	for _, p := range c.patterns {
+		values, ok := p.match(text)
+		if !ok {
+			continue
+		}
+		pairs := make([]string, 0, 2*len(values))
+		for n, value := range values {
+			if said, ok := c.known(value); ok {
+				value = said
+			}
+			pairs = append(pairs, p.keys[n], value)
+		}
+		return strings.NewReplacer(pairs...).Replace(p.said), true
+	}
+	return "", false
+}
+
+var placeholder = regexp.MustCompile(`\{\w+\}`)
+
+// pattern is a reason with values: what stands between them, and how it is said.
+type pattern struct {
+	parts, keys []string
+	said        string
+}
+
+// match gives the values in a text that is said by the pattern.
+func (p pattern) match(text string) (values []string, ok bool) {
+	last := len(p.parts) - 1
+	rest, ok := strings.CutPrefix(text, p.parts[0])
+	if !ok {
+		return nil, false
+	}
+	for _, part := range p.parts[1:last] {
+		value, after, found := strings.Cut(rest, part)
+		if !found {
+			return nil, false
+		}
+		values, rest = append(values, value), after
+	}
+	value, ok := strings.CutSuffix(rest, p.parts[last])
+	return append(values, value), ok
 }
 
 // fill puts values in the place of their {key}: pairs of key and value.

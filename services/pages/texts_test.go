@@ -12,13 +12,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/usher-auth/usher/schemas"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/password"
 )
 
 // catalogue is a file of texts.
 type catalogue struct {
-	Messages, Words, Reasons map[string]string
+	Messages, Titles, Words, Reasons map[string]string
 }
 
 func readCatalogues(t *testing.T) map[string]catalogue {
@@ -103,6 +105,56 @@ func sameValues(got, want []string) bool {
 	return slices.Equal(got, want)
 }
 
+// The fields of the built-in schema have a title in each language, and in English their own.
+func TestTheBuiltInSchemaHasTitlesInEachLanguage(t *testing.T) {
+	t.Parallel()
+	text, err := schemas.Identity.ReadFile("identity/default.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := identity.Compile("default", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for _, f := range schema.Fields() {
+		want[f.Name] = f.Title
+	}
+	for lang, c := range readCatalogues(t) {
+		if lang == "en" && !maps.Equal(c.Titles, want) || !slices.Equal(slices.Sorted(maps.Keys(c.Titles)), slices.Sorted(maps.Keys(want))) {
+			t.Errorf("%s: titles %v, want those of %v", lang, c.Titles, want)
+		}
+		if address := c.Messages["1070007"]; c.Titles["traits.email"] != address {
+			t.Errorf("%s: the address is called %q in one flow and %q in another", lang, c.Titles["traits.email"], address)
+		}
+	}
+}
+
+// The built-in schema's fields are called the same on all pages; another title stays.
+func TestFieldsOfTheBuiltInSchemaInGerman(t *testing.T) {
+	t.Parallel()
+	field := func(name, title string) object {
+		f := input("default", "text", name, nil, "")
+		f["meta"] = object{"label": object{"id": 1070002, "type": "info", "text": title, "context": object{"title": title, "name": name}}}
+		return f
+	}
+	page := registration(csrf(), field("traits.email", "Email"), field("traits.name.first", "Given name"), field("traits.name.last", "Last name"), submit("password", "method", "password", "Sign up"))
+	person := signedIn(aSession(otherID, "198.51.100.9:1", firefox))
+	who := aSession(otherID, "198.51.100.9:1", firefox)
+	who["identity"] = object{"id": "2f1d", "traits": object{"email": "ann@example.com", "name": object{"first": "Ann"}, "team": object{"name": "Blue"}}}
+	person[whoamiPath], person[flowsPath] = answers(http.StatusOK, who), answers(http.StatusOK, page)
+	h := newPages(t, person)
+	got := get(t, h, "/ui/registration?flow=1", german).page
+	for name, want := range map[string]string{"traits.email": "E-Mail-Adresse", "traits.name.first": "Given name", "traits.name.last": "Nachname"} {
+		if label := got.input(t, name).label(t, got); label != want+" (optional)" {
+			t.Errorf("%s is called %q, want %q", name, label, want)
+		}
+	}
+	if text := get(t, h, "/ui/welcome", german).page.tags("main")[0].text(); !strings.Contains(text, "E-Mail-Adresse ann@example.com Vorname Ann Name team Blue") {
+		t.Errorf("the start page says %q", text)
+	}
+}
+
 // german asks for a page in German.
 func german(r *http.Request) { r.Header.Set("Accept-Language", "de-AT,de;q=0.9,en;q=0.8") }
 
@@ -176,6 +228,61 @@ func TestMessagesInAnotherLanguage(t *testing.T) {
 	}
 	if title := got.page.tags("title")[0].text(); title != "Fehler: Konto anlegen – Harbour" {
 		t.Errorf("title = %q", title)
+	}
+}
+
+// What a value or a reason explains is said with it, whatever it is: nothing is left in
+// English, and no {key}.
+func TestEveryRefusalInGerman(t *testing.T) {
+	t.Parallel()
+	var refusals []flow.Message
+	for rule, context := range map[string]map[string]any{
+		"required": {"property": "email"}, "minLength": {"min_length": 3, "actual_length": 1}, "maxLength": {"max_length": 3, "actual_length": 1000000},
+		"pattern": {"pattern": "^[a-z]{2}$"}, "format": {"pattern": "date"}, "minimum": {"minimum": 0.5, "actual": -1000000.0},
+		"exclusiveMinimum": {"minimum": 1.0, "actual": 1.0}, "maximum": {"maximum": 1e6, "actual": 1e20}, "exclusiveMaximum": {"maximum": 1.0, "actual": 2.0},
+		"multipleOf": {"base": 2.0, "actual": 3.0}, "maxItems": {"max_items": 1, "actual_items": 2}, "minItems": {"min_items": 2, "actual_items": 1},
+		"uniqueItems": {"index_a": 0, "index_b": 1}, "type": {"allowed_types": []string{"string", "number"}, "actual_type": "object"},
+		"const": {"expected": "yes"}, "email": {"value": "x"}, "tel": {"value": "x"},
+	} {
+		refusals = append(refusals, flow.FromViolation(identity.Violation{Rule: rule, Context: context}))
+	}
+	policy := password.Policy{MaxLength: 20, Similarity: true, ServiceWords: []string{"our-harbour"}}
+	for _, typed := range []string{"abc", strings.Repeat("x7", 11), "our-harbour", "long-name", "abcabcabcabc", "abcd4321", "anna.long-name@example"} {
+		v := policy.Check(password.New(typed), []string{"anna.long-name@example.org"})
+		if v == nil {
+			t.Fatalf("the password %q is fine", typed)
+		}
+		refusals = append(refusals, flow.FromPassword(v.Rule, v.Context))
+	}
+	all := readCatalogues(t)["de"]
+	for _, m := range refusals {
+		field := input("default", "text", "traits.nick", nil, "", messageOf(t, m))
+		page := get(t, newPages(t, api{flowsPath: answers(http.StatusOK, registration(csrf(), field))}), "/ui/registration?flow=1", german).page
+		said := page.one(t, "id", page.input(t, "traits.nick").attr("aria-describedby")).text()
+		form := strings.ReplaceAll(regexp.QuoteMeta(placeholder.ReplaceAllString(all.Messages[strconv.FormatInt(m.ID, 10)], "\x00")), "\x00", ".+")
+		if !regexp.MustCompile("^" + form + "$").MatchString(said) {
+			t.Errorf("%q is said as %q", m.Text, said)
+		}
+		if m.ID == 4000005 && !strings.Contains(said, ": es ") {
+			t.Errorf("%q is said as %q, with an English reason", m.Text, said)
+		}
+	}
+}
+
+// Errors with values are known by what stands between them.
+func TestReasonsWithValues(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]string{
+		"Too many requests of this kind came from this network. Try again in 60 minutes.":       "Aus diesem Netz kamen zu viele Anfragen dieser Art. Versuchen Sie es in 60 Minuten noch einmal.",
+		"Too many requests of this kind came from this network. Try again in 1 second.":         "Aus diesem Netz kamen zu viele Anfragen dieser Art. Versuchen Sie es in 1 Sekunde noch einmal.",
+		"The sign-in at Corp (North) & Sons did not take place (access_denied).":                "Die Anmeldung bei Corp (North) & Sons kam nicht zustande (access_denied).",
+		"This account at {wait} is not the one that was linked here. Sign in another way.":      "Dieses Konto bei {wait} ist nicht das, das hier verknüpft ist. Melden Sie sich auf andere Art an.",
+		"This account at Google is not the one that was linked here. Sign in another way. Now.": "This account at Google is not the one that was linked here. Sign in another way. Now.",
+	} {
+		h := newPages(t, api{errorsPath: answers(http.StatusOK, object{"error": object{"code": 429, "reason": reason}})})
+		if got := get(t, h, "/ui/error?id=1", german).page.one(t, "class", "lead").text(); got != want {
+			t.Errorf("%q is said as %q, want %q", reason, got, want)
+		}
 	}
 }
 
