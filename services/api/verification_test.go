@@ -26,6 +26,27 @@ func (c *client) sent(query ...string) shown {
 	return f
 }
 
+// A flow keeps the language that its mail is to be written in, and not what no browser
+// says.
+func TestAFlowKeepsALanguage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for said, want := range map[string]string{
+		"":                        "",
+		"de-AT,de;q=0.9,en;q=0.8": "de-AT,de;q=0.9,en;q=0.8",
+		"de\x80":                  "",
+		"de <script>":             "",
+		strings.Repeat("de,", 34): "",
+	} {
+		for _, kind := range []string{"registration", "login", "recovery", "verification"} {
+			g := w.app().get("/self-service/"+kind+"/api", "Accept-Language", said)
+			if f := w.flows[uuid.MustParse(g.shown(t).ID)]; f.Language != want || strings.Contains(g.body, "de-AT") {
+				t.Errorf("%s with Accept-Language %q keeps %q, want %q: %s", kind, said, f.Language, want, g.body)
+			}
+		}
+	}
+}
+
 func TestVerification(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -159,6 +159,8 @@ type Recipient struct {
 	FlowExpiresAt         time.Time
 	// Purpose is what the flow wants written.
 	Purpose flow.Purpose
+	// Language is what whoever began the flow reads best, as browsers say it.
+	Language string
 }
 
 // Store keeps messages.

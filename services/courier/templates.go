@@ -40,14 +40,15 @@ type TemplateOptions struct {
 	// Given come before Folder's.
 	Given map[flow.Purpose]Given
 	// Folder holds files such as verification_code/valid/email.subject.gotmpl,
-	// email.body.plaintext.gotmpl and email.body.gotmpl; not all need be there.
-	// Empty means none.
+	// email.body.plaintext.gotmpl and email.body.gotmpl; not all need be there. Those for
+	// who reads another language best are in a folder of its own, such as
+	// verification_code/valid/fr. Empty means none.
 	Folder string
 }
 
 // Templates render mails; [NewTemplates] makes them. They are safe for concurrent use.
 type Templates struct {
-	valid, invalid map[flow.Purpose]mailTemplates
+	valid, invalid map[flow.Purpose]languages
 }
 
 // mailTemplates are the templates of one kind of mail, and what all three were made from.
@@ -98,42 +99,45 @@ func kindOf(p flow.Purpose, which string) kind {
 //
 // and for an address that is nobody's only .To. What is not there is an error;
 // a trait that not everybody has is read with {{ index .Identity.traits "name" }}.
+//
+// The built-in ones are there in English and German. Where one of a mail is replaced,
+// that mail has no built-in language any more, but those of the folder.
 func NewTemplates(o TemplateOptions) (*Templates, error) {
 	if o.Folder != "" {
 		if info, err := os.Stat(o.Folder); err != nil || !info.IsDir() {
 			return nil, misconfigured(keyFolder, "no such folder: %s", o.Folder)
 		}
 	}
-	t := Templates{map[flow.Purpose]mailTemplates{}, map[flow.Purpose]mailTemplates{}}
+	t := Templates{map[flow.Purpose]languages{}, map[flow.Purpose]languages{}}
 	for _, p := range slices.Sorted(maps.Keys(Kinds)) {
-		valid, err := newMail(kindOf(p, "valid"), o.Given[p].Valid, o.Folder)
+		var err error
+		t.valid[p], err = newLanguages(kindOf(p, "valid"), o.Given[p].Valid, o.Folder, func(m mailTemplates) any { return sampleFor(p, m) })
 		if err != nil {
 			return nil, err
 		}
-		invalid, err := newMail(kindOf(p, "invalid"), o.Given[p].Invalid, o.Folder)
+		t.invalid[p], err = newLanguages(kindOf(p, "invalid"), o.Given[p].Invalid, o.Folder, func(mailTemplates) any { return unknownData{To: "ada@example.com"} })
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(valid.try(sampleFor(p, valid)), invalid.try(unknownData{To: "ada@example.com"})); err != nil {
-			return nil, err
-		}
-		t.valid[p], t.invalid[p] = valid, invalid
 	}
 	return &t, nil
 }
 
-func newMail(k kind, given Texts, folder string) (mailTemplates, error) {
-	var m mailTemplates
-	for _, p := range []struct {
-		to               *part
-		given, key, file string
-		html             bool
-	}{
-		{&m.subject, given.Subject, "subject", "email.subject.gotmpl", false},
-		{&m.plain, given.Plain, "body.plaintext", "email.body.plaintext.gotmpl", false},
-		{&m.html, given.HTML, "body.html", "email.body.gotmpl", true},
-	} {
-		s, err := findSource(k, p.given, p.key, folder, p.file)
+// parts are those of a mail, by their keys and files.
+var parts = []struct {
+	key, file string
+	html      bool
+}{
+	{"subject", "email.subject.gotmpl", false},
+	{"body.plaintext", "email.body.plaintext.gotmpl", false},
+	{"body.html", "email.body.gotmpl", true},
+}
+
+// newMail makes a mail of what find gives for its parts, by their place, and tries it with
+// a sample.
+func newMail(find func(n int) (source, error), sample func(mailTemplates) any) (m mailTemplates, err error) {
+	for n, to := range []*part{&m.subject, &m.plain, &m.html} {
+		s, err := find(n)
 		if err != nil {
 			return mailTemplates{}, err
 		}
@@ -141,12 +145,12 @@ func newMail(k kind, given Texts, folder string) (mailTemplates, error) {
 			return mailTemplates{}, s.refuse(fmt.Errorf("is over %d bytes", maxTemplate))
 		}
 		m.from += s.text
-		p.to.from = s
-		if p.to.template, err = parse(s.name, s.text, p.html); err != nil {
+		to.from = s
+		if to.template, err = parse(s.name, s.text, parts[n].html); err != nil {
 			return mailTemplates{}, s.refuse(err)
 		}
 	}
-	return m, nil
+	return m, m.try(sample(m))
 }
 
 func parse(name, from string, isHTML bool) (template, error) {
@@ -156,9 +160,12 @@ func parse(name, from string, isHTML bool) (template, error) {
 	return text.New(name).Option("missingkey=error").Parse(from)
 }
 
-// source is the text of a template, the name by which an operator knows it, and
-// the key that led to it.
-type source struct{ text, name, key string }
+// source is the text of a template, the name by which an operator knows it, the key that
+// led to it, and whether it is built in.
+type source struct {
+	text, name, key string
+	isOwn           bool
+}
 
 // refuse says what is wrong with it, and in which file of a folder.
 func (s source) refuse(err error) error {
@@ -169,20 +176,36 @@ func (s source) refuse(err error) error {
 	return &Misconfigured{s.key, errors.New(text)}
 }
 
-func findSource(k kind, given, key, folder, file string) (source, error) {
-	if given != "" {
-		return source{given, k.key + key, k.key + key}, nil
+// findSource gives the template of a part: what is given, else the folder's, else the
+// built-in one.
+func findSource(k kind, n int, given Texts, folder string) (source, error) {
+	key := k.key + parts[n].key
+	if text := []string{given.Subject, given.Plain, given.HTML}[n]; text != "" {
+		return source{text: text, name: key, key: key}, nil
 	}
-	if folder != "" {
-		name := filepath.Join(folder, filepath.FromSlash(k.folder), file)
-		from, err := readFile(name)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return source{from, name, keyFolder}, err
-		}
+	s, err := fromFolder(folder, k.folder, parts[n].file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return own(k, k.folder, n)
 	}
-	name := "templates/" + k.folder + "/" + file
-	own, err := builtIn.ReadFile(name)
-	return source{string(own), name, k.key + key}, err
+	return s, err
+}
+
+// own gives a built-in template, or [fs.ErrNotExist].
+func own(k kind, folder string, n int) (source, error) {
+	name := "templates/" + folder + "/" + parts[n].file
+	text, err := builtIn.ReadFile(name)
+	return source{text: string(text), name: name, key: k.key + parts[n].key, isOwn: true}, err
+}
+
+// fromFolder gives the template that a file below the operator's folder holds, or
+// [fs.ErrNotExist].
+func fromFolder(folder, below, file string) (source, error) {
+	if folder == "" {
+		return source{}, fs.ErrNotExist
+	}
+	name := filepath.Join(folder, filepath.FromSlash(below), file)
+	text, err := readFile(name)
+	return source{text: text, name: name, key: keyFolder}, err
 }
 
 // readFile reads little more of a file than a template may have.

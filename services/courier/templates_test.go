@@ -11,7 +11,10 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/google/uuid"
+
 	"github.com/usher-auth/usher/services/courier"
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // render gives the content of the mail to a person with the traits.
@@ -53,6 +56,93 @@ func TestTemplatesAreOverriddenOneByOne(t *testing.T) {
 	}
 }
 
+// A mail is written in the language that whoever asked for it reads best, if it is there
+// in that one; else as usual. What replaces a built-in mail does so in all languages.
+func TestMailsInALanguage(t *testing.T) {
+	t.Parallel()
+	const german, english, mine = "Guten Tag,", "Hello,", "Mine"
+	folder := t.TempDir()
+	write(t, folder, "verification_code/valid/fr/email.body.plaintext.gotmpl", "Bonjour {{ .VerificationCode }}")
+	write(t, folder, "verification_code/valid/de/email.subject.gotmpl", "Unser Code {{ .VerificationCode }}")
+	write(t, folder, "verification_code/valid/.hidden/email.subject.gotmpl", "{{ if }}")
+	own := t.TempDir()
+	write(t, own, "verification_code/valid/en/email.body.plaintext.gotmpl", "Dear {{ .VerificationCode }}")
+	replaced := given(courier.Texts{Plain: mine + " {{ .VerificationCode }}"})
+	replaced.Folder = folder
+	for name, c := range map[string]struct {
+		options         courier.TemplateOptions
+		language        string
+		unknown         bool
+		subject, begins string
+	}{
+		"German":                        {courier.TemplateOptions{}, "de-AT,de;q=0.9,en;q=0.8", false, "Ihr Bestätigungscode", german},
+		"German, of nobody":             {courier.TemplateOptions{}, "de", true, "Ihre Adresse konnte nicht bestätigt werden", german},
+		"English":                       {courier.TemplateOptions{}, "en-GB,de;q=0.5", false, "verification code", english},
+		"neither":                       {courier.TemplateOptions{}, "fr-FR", false, "verification code", english},
+		"neither, but rather German":    {courier.TemplateOptions{}, "fr-FR,de;q=0.1", false, "Ihr Bestätigungscode", german},
+		"nothing is said":               {courier.TemplateOptions{}, "", false, "verification code", english},
+		"nonsense":                      {courier.TemplateOptions{}, "x;;;=", false, "verification code", english},
+		"one of the operator's":         {courier.TemplateOptions{Folder: folder}, "fr-CA", false, "verification code", "Bonjour "},
+		"German, in part":               {courier.TemplateOptions{Folder: folder}, "de", false, "Unser Code ", german},
+		"English beside the built-in":   {courier.TemplateOptions{Folder: own}, "en", false, "verification code", "Dear "},
+		"replaced":                      {given(courier.Texts{Plain: mine + " {{ .VerificationCode }}"}), "de", false, "verification code", mine},
+		"replaced, but in French":       {replaced, "fr", false, "verification code", "Bonjour "},
+		"replaced, German in part":      {replaced, "de", false, "Unser Code ", mine},
+		"replaced, of nobody it is not": {given(courier.Texts{Plain: mine + " {{ .VerificationCode }}"}), "de", true, "Ihre Adresse konnte nicht bestätigt werden", german},
+	} {
+		s, r := newMemory(t)
+		s.recipient.Language = c.language
+		if c.unknown {
+			s.recipient.IdentityID, s.recipient.AddressID, s.recipient.Traits = uuid.Nil, uuid.Nil, nil
+		}
+		out := &sender{}
+		service := newService(t, s, out)
+		service.NotifyUnknown = map[flow.Kind]bool{flow.Verification: true}
+		service.Templates = newTemplates(t, c.options)
+		if err := service.Write(t.Context(), r); err != nil || len(out.got) != 1 {
+			t.Errorf("%s: %d mails, %v", name, len(out.got), err)
+			continue
+		}
+		got := out.got[0].Content
+		if subject, plain := got.Subject.Reveal(), got.Plain.Reveal(); !strings.Contains(subject, c.subject) || !strings.HasPrefix(plain, c.begins) {
+			t.Errorf("%s: subject %q, begins with %.20q, want %q and %q", name, subject, plain, c.subject, c.begins)
+		}
+	}
+}
+
+// Every built-in mail is there in German as a whole, and says so to screen readers.
+func TestBuiltInMailsInGerman(t *testing.T) {
+	t.Parallel()
+	templates := newTemplates(t, courier.TemplateOptions{})
+	for _, p := range []flow.Purpose{flow.VerifyByCode, flow.VerifyByLink, flow.RecoverByCode, flow.RecoverByLink} {
+		for _, unknown := range []bool{false, true} {
+			said := map[string]courier.Content{}
+			for _, language := range []string{"en", "de"} {
+				s, r := newMemory(t)
+				s.recipient.Language, s.recipient.Purpose = language, p
+				if unknown {
+					s.recipient.IdentityID, s.recipient.AddressID, s.recipient.Traits = uuid.Nil, uuid.Nil, nil
+				}
+				out := &sender{}
+				service := newService(t, s, out)
+				service.NotifyUnknown = map[flow.Kind]bool{flow.Verification: true, flow.Recovery: true}
+				service.Templates = templates
+				if err := service.Write(t.Context(), r); err != nil || len(out.got) != 1 {
+					t.Fatalf("%s in %s, unknown %t: %d mails, %v", p, language, unknown, len(out.got), err)
+				}
+				said[language] = out.got[0].Content
+				if page := out.got[0].Content.HTML.Reveal(); !strings.Contains(page, `<html lang="`+language+`">`) {
+					t.Errorf("%s in %s, unknown %t: %.60s", p, language, unknown, page)
+				}
+			}
+			en, de := said["en"], said["de"]
+			if en.Subject.Reveal() == de.Subject.Reveal() || strings.Contains(de.Plain.Reveal()+de.HTML.Reveal(), "Hello") || strings.Contains(de.Plain.Reveal(), " minutes") {
+				t.Errorf("%s, unknown %t: German is %q: %s", p, unknown, de.Subject.Reveal(), de.Plain.Reveal())
+			}
+		}
+	}
+}
+
 func write(t *testing.T, folder, name, content string) {
 	t.Helper()
 	path := filepath.Join(folder, filepath.FromSlash(name))
@@ -85,6 +175,8 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 		"too much to read":    {given(courier.Texts{HTML: strings.Repeat("x", 256<<10+1)}), "", "over 262144 bytes"},
 		"too much to render":  {given(courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}), "", "more than 262144 bytes"},
 		"no such folder":      {courier.TemplateOptions{Folder: "/nowhere"}, "", "courier.template_override_path: no such folder"},
+		"broken in French":    {courier.TemplateOptions{}, "verification_code/invalid/fr/email.subject.gotmpl", "email.subject.gotmpl: template: line 1: "},
+		"no language":         {courier.TemplateOptions{}, "verification_code/valid/our-french/email.subject.gotmpl", "our-french is named after no language"},
 		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl: template: line 1: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 // forwarded are the headers of the browser that the API goes by, and origin those
 // by which it also judges where an unsafe request comes from.
 var (
-	forwarded = []string{"Cookie", "User-Agent", "X-Forwarded-For", "Traceparent", "Tracestate"}
+	forwarded = []string{"Accept-Language", "Cookie", "User-Agent", "X-Forwarded-For", "Traceparent", "Tracestate"}
 	origin    = []string{"Origin", "Sec-Fetch-Site"}
 )
 

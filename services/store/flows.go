@@ -148,7 +148,7 @@ func (s *Store) flowAndGrant(ctx context.Context, id uuid.UUID) (f *flow.Flow, g
 func (s *Store) SaveFlow(ctx context.Context, f *flow.Flow) error {
 	s.fresh.Invalidate(f.ID)
 	query := `UPDATE flows SET state = ?, active = ?, csrf = ?, form = ?, version = version + 1 WHERE id = ? AND (state <> ? OR state = ?)`
-	args := []any{f.State, f.Active, f.CSRF, formDocument(f.Form), f.ID, flow.PassedChallenge, f.State}
+	args := []any{f.State, f.Active, f.CSRF, formDocument(f), f.ID, flow.PassedChallenge, f.State}
 	compares := (f.Kind == flow.Verification || f.Kind == flow.Recovery) && f.State != flow.PassedChallenge
 	if compares {
 		query, args = query+` AND version = ?`, append(args, f.Version)
@@ -224,7 +224,7 @@ func newFlowRow(f *flow.Flow) flowRow {
 		ReturnTo:                  f.ReturnTo,
 		AfterVerificationReturnTo: f.AfterVerificationReturnTo,
 		CSRF:                      f.CSRF,
-		Form:                      formDocument(f.Form),
+		Form:                      formDocument(f),
 		Refresh:                   f.Refresh,
 		Link:                      linkDocument(f.Link),
 		Exchange:                  f.Exchange,
@@ -254,7 +254,7 @@ func (r foundFlow) flow() (*flow.Flow, error) {
 		IssuedAt:                  r.IssuedAt.Time,
 		ExpiresAt:                 r.ExpiresAt.Time,
 	}
-	return f, errors.Join(decodeUnlessNull(r.Form, &f.Form), decodeUnlessNull(r.Attempt, &f.Attempt), decodeUnlessNull(r.Link, &f.Link))
+	return f, errors.Join(r.form(f), decodeUnlessNull(r.Attempt, &f.Attempt), decodeUnlessNull(r.Link, &f.Link))
 }
 
 func decodeUnlessNull(d document, into any) error {
@@ -271,10 +271,30 @@ func linkDocument(l *flow.Link) document {
 	return encode(l)
 }
 
-// formDocument is nil for a form that holds nothing, as most do.
-func formDocument(form flow.Form) document {
-	if form.Empty() {
+// storedForm is a form as it is stored, and the language beside it.
+type storedForm struct {
+	Values   map[string]any            `json:"values,omitempty"`
+	Messages map[string][]flow.Message `json:"messages,omitempty"`
+	Language string                    `json:"language,omitempty"`
+}
+
+// formDocument is nil where there is nothing to keep.
+func formDocument(f *flow.Flow) document {
+	if f.Form.Empty() && f.Language == "" {
 		return nil
 	}
-	return encode(form)
+	return encode(storedForm{f.Form.Values, f.Form.Messages, f.Language})
+}
+
+// form gives f what its form holds.
+func (r foundFlow) form(f *flow.Flow) error {
+	if r.Form == nil {
+		return nil
+	}
+	var beside struct {
+		Language string `json:"language"`
+	}
+	err := errors.Join(r.Form.decode(&f.Form), r.Form.decode(&beside))
+	f.Language = beside.Language
+	return err
 }
