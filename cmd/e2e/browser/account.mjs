@@ -1,6 +1,7 @@
 // A person's whole account, in each language: registers in two steps, is signed in,
 // verifies with the code from the mail, logs out, logs in, changes the profile and the
-// password, recovers the account, and looks where they are signed in.
+// password, recovers the account, by a mail and by a code that was handed over, and looks
+// where they are signed in.
 //
 // The server signs in at registration, shows the verification, and lets accounts be
 // recovered; with USHER_BY_LINK by links instead of codes. What is to be seen is read
@@ -35,8 +36,8 @@ const linkIn = (mail) => mail.match(/https?:\/\/\S+\/self-service\/\w+\?\S+/)[0]
 
 /** One person's browser, in one language. */
 class Person {
-  constructor(page, base, lang, texts) {
-    Object.assign(this, { page, base, lang, say: texts.words, messages: texts.messages });
+  constructor(page, base, lang, locale, texts) {
+    Object.assign(this, { page, base, lang, locale, say: texts.words, messages: texts.messages });
     this.address = `ada.${randomUUID()}@example.com`;
   }
 
@@ -46,6 +47,13 @@ class Person {
   part(name) { return this.page.getByRole('region', { name, exact: true }); }
   said(id) { return this.page.getByRole('status').getByText(this.messages[id]).waitFor(); }
   look(name) { return look(this.page, `account-${this.lang}${byLink ? '-link' : ''}-${name}`); }
+
+  /** The same person in another browser. */
+  async elsewhere() {
+    const other = Object.create(this);
+    other.page = await open(this.page.context().browser(), { locale: this.locale });
+    return other;
+  }
 
   /** Waits for a page, which is in the language. */
   async at(title) {
@@ -185,6 +193,7 @@ async function recovers(p) {
   });
   await p.look('14-recovery-sent');
   const mail = await mailed(p.address, flowOf(p.page));
+  await check(`${p.lang}: which is in the same language`, () => assert.match(mail, { en: /Hello,/, de: /Guten Tag,/ }[p.lang]));
   if (!byLink) {
     const code = codeIn(mail);
     await check(`${p.lang}: a wrong code is told where it is entered`, async () => {
@@ -206,10 +215,26 @@ async function recovers(p) {
     assert.ok(await focused(p.field('password')), 'the cursor is not at the password');
   });
   await p.look('16-recovered');
-  await check(`${p.lang}: which is saved`, async () => {
+  await check(`${p.lang}: one that is too short changes nothing of the page`, async () => {
+    await p.goOn('password', 'short');
+    await p.wrong(p.field('password'), p.messages['4000032']);
+    await p.at(p.say.recovered);
+  });
+  await p.look('16-recovered-short');
+  await check(`${p.lang}: a good one is saved, and the page leads on`, async () => {
     await p.goOn('password', password);
     await p.said('1050001');
-    await p.at(p.say.settings);
+    await p.at(p.say.renewed);
+    assert.equal(await p.page.locator('form').count(), 0, 'forms of the page that is done');
+  });
+  await p.look('16-renewed');
+  await check(`${p.lang}: the link says to another browser that it is used`, async () => {
+    const other = await p.elsewhere();
+    await other.page.goto(linkIn(mail));
+    await other.at(p.say.recover);
+    await other.page.getByRole('alert').getByText(p.messages['4060004']).waitFor();
+    await other.look('16-link-used');
+    await other.page.context().close();
   });
   await check(`${p.lang}: the sessions are one step from there`, async () => {
     await p.follow(p.say.sessions);
@@ -225,6 +250,35 @@ async function recovers(p) {
     await p.page.keyboard.press('Enter');
     await p.at(p.say.signedIn);
   });
+}
+
+/** An administrator hands a code over: the person has lost the mailbox as well. */
+async function isHandedACode(p) {
+  const asked = async (path, body) => {
+    const response = await fetch(`${admin}/admin/${path}`, body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+    assert.ok(response.ok, `${path}: ${response.status}`);
+    return response.json();
+  };
+  const [{ id }] = await asked(`identities?credentials_identifier=${encodeURIComponent(p.address)}`);
+  const { recovery_link: link, recovery_code: code } = await asked('recovery/code', { identity_id: id });
+  const [first, second] = [await p.elsewhere(), await p.elsewhere()];
+  await check(`${p.lang}: a code that was handed over is asked for, and no address`, async () => {
+    await first.page.goto(link);
+    await first.at(p.say.enterCode);
+    await first.page.getByRole('status').getByText(p.say.enterHanded).waitFor();
+    assert.equal(await first.page.getByText(p.say.enterAnother).count(), 0);
+  });
+  await first.look('18-handed');
+  await check(`${p.lang}: it leads to a new password`, async () => {
+    await first.goOn('code', code);
+    await first.at(p.say.recovered);
+  });
+  await check(`${p.lang}: and says to another browser that it is used`, async () => {
+    await second.page.goto(link);
+    await second.at(p.say.recoveryUsed);
+  });
+  await second.look('19-handed-used');
+  for (const other of [first, second]) await other.page.context().close();
 }
 
 /** Nothing needs a script: a browser without any goes the same way. */
@@ -254,9 +308,9 @@ await main(async (browser, base) => {
   for (const [lang, locale] of [['en', 'en-GB'], ['de', 'de-AT']]) {
     const texts = JSON.parse(await readFile(new URL(`../../../services/pages/texts/${lang}.json`, import.meta.url), 'utf8'));
     const page = await open(browser, { locale });
-    const p = new Person(page, base, lang, texts);
-    for (const step of [registers, verifies, logsIn, changes, recovers]) await step(p);
+    const p = new Person(page, base, lang, locale, texts);
+    for (const step of [registers, verifies, logsIn, changes, recovers, isHandedACode]) await step(p);
     await quiet(page, `${lang}: the account`);
-    await withoutScripts(new Person(await open(browser, { locale, javaScriptEnabled: false }), base, lang, texts));
+    await withoutScripts(new Person(await open(browser, { locale, javaScriptEnabled: false }), base, lang, locale, texts));
   }
 });
