@@ -312,7 +312,7 @@ func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, k flowKind, q
 func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *selfService) {
 	d := p.document(r)
 	title := f.title(k, d.say)
-	if k == settings && f.recovering() {
+	if k == settings && (f.recovering() || f.renewed()) {
 		f.remindOfAddress(d.say)
 	}
 	d.translate(&f.UI)

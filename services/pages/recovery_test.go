@@ -257,19 +257,21 @@ func messageOf(t *testing.T, m flow.Message) (o object) {
 // Who was handed a code may have lost the mailbox, and is told so while it can be mended.
 func TestARecoveryRemindsOfAnAddress(t *testing.T) {
 	t.Parallel()
-	const says = "ann@example.com is not verified. If you do not get its mails any more, enter another address here too"
+	const says = "ann@example.com is not verified. If you do not get its mails any more, change the address now too"
 	recovery, usual := "https://a.example/self-service/recovery/browser", "https://a.example/self-service/settings/browser"
 	for name, c := range map[string]struct {
-		golden, begun string
-		verified      bool
-		want          bool
+		golden, begun, active string
+		verified              bool
+		want                  bool
 	}{
-		"not verified":    {"settings_all", recovery, false, true},
-		"verified":        {"settings_all", recovery, true, false},
-		"no recovery":     {"settings_all", usual, false, false},
-		"nothing to edit": {"settings", recovery, false, false},
+		"not verified":              {"settings_all", recovery, "", false, true},
+		"there is a password again": {"settings_all", recovery, "password", false, true},
+		"verified":                  {"settings_all", recovery, "", true, false},
+		"no recovery":               {"settings_all", usual, "", false, false},
+		"nothing to edit":           {"settings", recovery, "", false, false},
 	} {
-		view := golden(t, c.golden, object{"request_url": c.begun, "identity": object{"verifiable_addresses": []any{object{"value": "ann@example.com", "verified": c.verified}}}})
+		state := map[string]string{"": "show_form", "password": "success"}[c.active]
+		view := golden(t, c.golden, object{"request_url": c.begun, "active": c.active, "state": state, "identity": object{"verifiable_addresses": []any{object{"value": "ann@example.com", "verified": c.verified}}}})
 		if text := showKind(t, "settings", view).tags("main")[0].text(); strings.Contains(text, says) != c.want {
 			t.Errorf("%s: the page says so: %t, want %t: %s", name, !c.want, c.want, text)
 		}
