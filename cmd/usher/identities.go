@@ -39,7 +39,10 @@ func importCommand(g *global) *cobra.Command {
 		Short: "Store identities that another system had, with their ids and hashes",
 		Long: `Stores identities in the database of the configuration, while servers run. FILE has
 one JSON object a line, as POST /admin/identities takes it; id, created_at,
-updated_at and state_changed_at are kept where they are given.
+updated_at and state_changed_at are kept where they are given. Or it begins with [ and
+has JSON arrays of such objects, one behind another: pages of GET /admin/identities of
+this server or of Kratos, with include_credential=password and include_credential=oidc.
+Their elements are counted then, over all arrays, wherever lines are spoken of here.
 
 A line that is broken, breaks the schema or is of somebody who is there is refused,
 the others go on: the exit status is then 2. The same command again, also after it
@@ -55,7 +58,7 @@ they get identity.created of each.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&f.batch, "batch", 500, "how many identities one commit has, up to 1000")
-	flags.IntVar(&f.from, "from-line", 1, "begin at this line")
+	flags.IntVar(&f.from, "from-line", 1, "begin at this line, or element of arrays")
 	flags.BoolVar(&f.check, "check", false, "store nothing, only say what would be refused (an identifier that lines of different batches share is not seen)")
 	flags.StringVar(&f.events, "events", "imported", "imported (one for each batch) or created (one for each identity)")
 	flags.StringVar(&f.refused, "refused", "", "file for the lines that are refused, as JSON: number and reason; it must not be there yet")
@@ -135,7 +138,7 @@ func (f *importing) report(errOut io.Writer) (report func(importer.Refusal) erro
 	lines, shown := json.NewEncoder(into), 0
 	return func(r importer.Refusal) error {
 		if shown++; shown <= shownRefusals {
-			fmt.Fprintf(errOut, "line %d: %s\n", r.Line, r.Reason)
+			fmt.Fprintf(errOut, "%s: %s\n", r.Where(), r.Reason)
 		}
 		return lines.Encode(r)
 	}, done, nil

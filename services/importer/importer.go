@@ -1,4 +1,4 @@
-// Package importer moves identities in, a line each:
+// Package importer moves identities in, a line each or as the lists of an admin API:
 //
 //	lines ─▶ parse, schema, hash: in parallel ─▶ not here yet? ─▶ ONE commit per batch, with its events
 //
@@ -16,6 +16,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,7 +54,8 @@ type Service struct {
 
 	summary Summary
 	batches int
-	seen    map[uuid.UUID]int // line by id
+	unit    string            // of the numbers: line or element
+	seen    map[uuid.UUID]int // number by id
 }
 
 // Store keeps identities.
@@ -81,15 +83,25 @@ type Summary struct {
 	Refused  int `json:"refused"`
 }
 
-// Refusal is a line that was not imported.
+// Refusal is a line, or an element of an array, that was not imported: one of the
+// numbers is 0.
 type Refusal struct {
-	Line   int    `json:"line"`
-	Reason string `json:"reason"`
+	Line    int    `json:"line,omitempty"`
+	Element int    `json:"element,omitempty"`
+	Reason  string `json:"reason"`
+}
+
+// Where is the line or element: "line 3".
+func (r Refusal) Where() string {
+	if r.Element > 0 {
+		return "element " + strconv.Itoa(r.Element)
+	}
+	return "line " + strconv.Itoa(r.Line)
 }
 
 // candidate is a line on its way.
 type candidate struct {
-	line   int
+	at     int
 	made   *identity.Identity
 	reason string
 	err    error // of the database: ends the import
@@ -101,6 +113,7 @@ func (s *Service) Run(ctx context.Context, in *Reader) (Summary, error) {
 	s.seen = map[uuid.UUID]int{}
 	for {
 		texts, readErr := in.batch(s.Batch)
+		s.unit = in.unit()
 		if len(texts) > 0 {
 			if err := s.batch(ctx, texts); err != nil {
 				return s.summary, err
@@ -123,16 +136,16 @@ func (s *Service) batch(ctx context.Context, texts []text) error {
 	for n := range all {
 		c := &all[n]
 		if c.err != nil {
-			return fmt.Errorf("line %d: %w", c.line, c.err)
+			return fmt.Errorf("%s %d: %w", s.unit, c.at, c.err)
 		}
 		if c.reason != "" {
 			continue
 		}
 		if former, ok := s.seen[c.made.ID]; ok {
-			c.reason = fmt.Sprintf("line %d is of the same identity", former)
+			c.reason = fmt.Sprintf("%s %d is of the same identity", s.unit, former)
 			continue
 		}
-		s.seen[c.made.ID] = c.line
+		s.seen[c.made.ID] = c.at
 		wanted = append(wanted, c)
 	}
 	wanted, err := s.missing(ctx, wanted)
@@ -151,7 +164,11 @@ func (s *Service) batch(ctx context.Context, texts []text) error {
 		if s.Refused == nil {
 			continue
 		}
-		if err := s.Refused(Refusal{c.line, c.reason}); err != nil {
+		r := Refusal{Line: c.at, Reason: c.reason}
+		if s.unit == "element" {
+			r = Refusal{Element: c.at, Reason: c.reason}
+		}
+		if err := s.Refused(r); err != nil {
 			return err
 		}
 	}
@@ -182,7 +199,7 @@ func (s *Service) judge(ctx context.Context, texts []text) []candidate {
 }
 
 func (s *Service) candidate(ctx context.Context, t text) candidate {
-	c := candidate{line: t.line, reason: t.reason}
+	c := candidate{at: t.at, reason: t.reason}
 	if c.reason != "" {
 		return c
 	}
@@ -192,6 +209,11 @@ func (s *Service) candidate(ctx context.Context, t text) candidate {
 		return c
 	}
 	creation, err := l.creation(s.DefaultSchema)
+	if err != nil {
+		c.reason = err.Error()
+		return c
+	}
+	accounts, err := l.accounts()
 	if err != nil {
 		c.reason = err.Error()
 		return c
@@ -206,6 +228,7 @@ func (s *Service) candidate(ctx context.Context, t text) candidate {
 		c.err = err
 		return c
 	}
+	addAccounts(c.made, accounts)
 	if l.ID != nil {
 		l.keep(c.made, *l.ID)
 		return c
@@ -256,7 +279,7 @@ func (s *Service) missing(ctx context.Context, wanted []*candidate) ([]*candidat
 		switch traits, ok := there[c.made.ID]; {
 		case !ok:
 			absent = append(absent, c)
-		case bytes.Equal(traits, c.made.Traits):
+		case bytes.Equal(compact(traits), c.made.Traits):
 			s.summary.There++
 		default:
 			c.reason = "an identity with this id is there, with other traits"
@@ -273,18 +296,20 @@ func (s *Service) missing(ctx context.Context, wanted []*candidate) ([]*candidat
 			c.reason = exists
 			continue
 		}
-		if c.claim(inBatch) {
-			free = append(free, c)
+		if other := c.claim(inBatch); other > 0 {
+			c.reason = fmt.Sprintf("%s %d has the same identifier or address", s.unit, other)
+			continue
 		}
+		free = append(free, c)
 	}
 	return free, nil
 }
 
 const exists = "an identity with the same identifier or address is there"
 
-// claim takes the addresses and handles of c among those of its batch, unless
-// another line has one of them.
-func (c *candidate) claim(by map[string]int) bool {
+// claim takes the addresses and handles of c among those of its batch, or gives the
+// number of another one that has one of them.
+func (c *candidate) claim(by map[string]int) (other int) {
 	keys := c.made.Handles()
 	for n, h := range keys {
 		keys[n] = "h" + h
@@ -293,15 +318,14 @@ func (c *candidate) claim(by map[string]int) bool {
 		keys = append(keys, "a"+a.Via+"\x00"+a.Value)
 	}
 	for _, k := range keys {
-		if line, ok := by[k]; ok {
-			c.reason = fmt.Sprintf("line %d has the same identifier or address", line)
-			return false
+		if other, ok := by[k]; ok {
+			return other
 		}
 	}
 	for _, k := range keys {
-		by[k] = c.line
+		by[k] = c.at
 	}
-	return true
+	return 0
 }
 
 // store stores all in one commit; each alone if somebody else was faster with one.

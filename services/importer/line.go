@@ -1,23 +1,19 @@
 package importer
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
-	"github.com/usher-auth/usher/services/password"
 )
 
 // Line is one identity as import takes it: the body that creates
 // one at the admin API, with what that chooses itself. An identity of the admin API,
-// with its credentials, is one too.
+// with its credentials, is one too, and so is one of Kratos.
 type Line struct {
 	ID                  *uuid.UUID            `json:"id,omitempty"`
 	SchemaID            string                `json:"schema_id,omitempty"`
@@ -60,16 +56,25 @@ type Address struct {
 	UpdatedAt  *time.Time `json:"updated_at,omitempty"`
 }
 
-// parse reads a line. Its errors quote nothing of it but names of members.
+// maxPassedOver is how many different members of an identity may be passed over.
+const maxPassedOver = 16
+
+// parse reads a line. A member that it does not know may be there if it says nothing.
+// Its errors quote nothing of it but names of members.
 func parse(text []byte) (*Line, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	var l Line
-	if err := d.Decode(&l); err != nil {
-		return nil, broken(err)
+	l, unknown, err := decode(text)
+	for n := 0; unknown != "" && n < maxPassedOver; n++ {
+		var found bool
+		if text, found = without(unknown, text); !found {
+			break
+		}
+		l, unknown, err = decode(text)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one JSON value")
+	if err != nil {
+		return nil, err
+	}
+	if l.OrganizationID != nil && *l.OrganizationID == "" {
+		l.OrganizationID = nil
 	}
 	switch {
 	case len(l.Traits) == 0 || l.Traits[0] != '{':
@@ -81,30 +86,11 @@ func parse(text []byte) (*Line, error) {
 	case l.ID != nil && *l.ID == uuid.Nil:
 		return nil, errors.New("id must not be zero")
 	}
-	return &l, nil
-}
-
-// broken says what is wrong with JSON without its values.
-func broken(err error) error {
-	var wrong *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &wrong):
-		return fmt.Errorf("%s must not be a JSON %s", wrong.Field, kind(wrong.Value))
-	case errors.As(err, &syntax):
-		return fmt.Errorf("broken JSON at byte %d", syntax.Offset)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("broken JSON: it ends too early")
-	case bytes.HasPrefix([]byte(err.Error()), []byte("json: unknown field ")):
-		return errors.New("unknown member " + err.Error()[len("json: unknown field "):])
+	// What is printed with spaces is the same as what is not.
+	for _, raw := range []*json.RawMessage{&l.Traits, &l.MetadataPublic, &l.MetadataAdmin} {
+		*raw = compact(*raw)
 	}
-	return errors.New("an id is no UUID, or a time is not of RFC 3339") // the error may quote it
-}
-
-// kind is the type of a value that encoding/json names, without the number.
-func kind(value string) string {
-	name, _, _ := bytes.Cut([]byte(value), []byte(" "))
-	return string(name)
+	return l, nil
 }
 
 // creation is what the line asks for, but for its id and times.
@@ -116,10 +102,11 @@ func (l *Line) creation(defaultSchema string) (c admin.Creation, err error) {
 	if c.SchemaID == "" {
 		c.SchemaID = defaultSchema
 	}
-	for name, of := range l.Credentials {
-		if err := l.credential(&c, name, of); err != nil {
-			return c, err
-		}
+	if err := l.lost(); err != nil {
+		return c, err
+	}
+	if err := l.password(&c); err != nil {
+		return c, err
 	}
 	for _, a := range l.VerifiableAddresses {
 		if a.Verified {
@@ -137,39 +124,6 @@ func (l *Line) creation(defaultSchema string) (c admin.Creation, err error) {
 		}
 	}
 	return c, nil
-}
-
-// credential refuses what would be lost: whoever had a second factor must not be
-// without one unnoticed.
-func (l *Line) credential(c *admin.Creation, name string, of Credential) error {
-	switch name {
-	case "code": // follows from the traits
-		return nil
-	case identity.MethodPassword:
-	default:
-		return fmt.Errorf("credentials of the type %q are not imported", name)
-	}
-	var config struct {
-		Password string `json:"password"`
-		Hashed   string `json:"hashed_password"`
-	}
-	if len(of.Config) > 0 {
-		d := json.NewDecoder(bytes.NewReader(of.Config))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&config); err != nil {
-			return errors.New("config of the password must hold password or hashed_password, and nothing else")
-		}
-	}
-	switch {
-	case config.Password != "" && config.Hashed != "":
-		return errors.New("give either password or hashed_password")
-	case config.Password == "" && config.Hashed == "":
-		return errors.New("a password has no config: list identities with include_credential=password")
-	case config.Password != "":
-		c.Password = password.New(config.Password)
-	}
-	c.HashedPassword = config.Hashed
-	return nil
 }
 
 // keep puts in what the line gives of id and times.

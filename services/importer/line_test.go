@@ -1,0 +1,122 @@
+package importer_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// What a line may say, and why it is refused; a reason quotes nothing that may be secret.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	with := func(members string) string { return `{"traits":{"email":"ann@example.org"},` + members + `}` }
+	credential := func(kind, of string) string { return with(`"credentials":{"` + kind + `":` + of + `}`) }
+	const hash = "$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
+	for line, want := range map[string]string{ // "" for imported
+		`{"traits":{"email":"ann@example.org"}}`:                                                                "",
+		with(`"schema_id":"default","state":"inactive","metadata_public":{"a":[]},"metadata_admin":null`):       "",
+		with(`"external_id":"","organization_id":""`):                                                           "",
+		with(`"external_id":null,"organization_id":null,"id":null,"created_at":null`):                           "",
+		with(`"region":"","tags":[],"more":{},"other":null,"available_aal":{ }`):                                "",
+		with(`"verifiable_addresses":[{"value":"ann@example.org","via":"email","secret":null}]`):                "",
+		with(`"recovery_addresses":[{"value":"ANN@example.org"}]`):                                              "",
+		credential("password", `{"config":{"hashed_password":"`+hash+`"}}`):                                     "",
+		credential("password", `{"config":{"hashed_password":"`+hash+`","use_password_migration_hook":false}}`): "",
+		credential("password", `{"config":{"password":"secret"}}`):                                              "",
+		credential("password", `{"config":null}`):                                                               "",
+		credential("password", `{"config":{ }}`):                                                                "",
+		credential("oidc", `{"config":{}}`):                                                                     "",
+		credential("oidc", `{"config":null}`):                                                                   "",
+		credential("oidc", `{"config":{"providers":[]}}`):                                                       "",
+		credential("oidc", `{"config":{"providers":[{"provider":"a","subject":"1","new":true}]}}`):              "",
+		credential("code", `{"identifiers":["ann@example.org"],"config":{"addresses":[{}]}}`):                   "",
+		credential("totp", `{"config":{}}`):                                                                     "",
+		credential("webauthn", `{"identifiers":["ann@example.org"],"config":null}`):                             "",
+
+		`[]`:                               "an identity must be a JSON object, not a JSON array", // an array in an array
+		`"secret"`:                         "an identity must be a JSON object, not a JSON string",
+		`null`:                             "traits must be an object",
+		`{}`:                               "traits must be an object",
+		`{"traits":[]}`:                    "traits must be an object",
+		`{"traits":{"email":"a"}`:          "broken JSON: it ends too early",
+		`{"traits":{}} {}`:                 "there is more than one JSON value",
+		`{"traits":{"name":"x"}}`:          "traits.email: Please fill in email.",
+		`{"traits":{"email":"no"}}`:        "traits.email: This is not a valid email address.",
+		with(`"schema_id":"other"`):        `there is no identity schema "other"`,
+		with(`"state":"secret"`):           "state must be active or inactive",
+		with(`"state":7`):                  "state must not be a JSON number",
+		with(`"nick":"secret"`):            `unknown member "nick"`,
+		with(`"nick":false`):               `unknown member "nick"`,
+		with(`"external_id":"secret"`):     "external_id and organization_id are not supported",
+		with(`"organization_id":"secret"`): "external_id and organization_id are not supported",
+		with(`"id":"secret"`):              "an id is no UUID, or a time is not of RFC 3339",
+		with(`"id":"00000000-0000-0000-0000-000000000000"`):                                                     "id must not be zero",
+		with(`"created_at":"secret"`):                                                                           "an id is no UUID, or a time is not of RFC 3339",
+		with(`"verifiable_addresses":[{"value":"+4912345","via":"sms"}]`):                                       "via must be email",
+		with(`"verifiable_addresses":[{"value":"ann@example.org","verifed":true}]`):                             `unknown member "verifed"`,
+		with(`"recovery_addresses":[{"value":"secret@example.org"}]`):                                           "recovery_addresses holds one that the identity schema does not take from the traits",
+		credential("password", `7`):                                                                             "credentials must not be a JSON number",
+		credential("password", `{"identifiers":["ann@example.org"]}`):                                           `the credential of the type "password" has no config: list identities with include_credential=password`,
+		credential("password", `{"config":{"hashed":"secret"}}`):                                                "config of the password must hold password or hashed_password, and nothing else",
+		credential("password", `{"config":{"use_password_migration_hook":true}}`):                               "use_password_migration_hook is not supported: the password is elsewhere",
+		credential("password", `{"config":{"password":"secret","hashed_password":"`+hash+`"}}`):                 "give either password or hashed_password",
+		credential("password", `{"config":{"hashed_password":"secret"}}`):                                       "hashed_password is no hash of bcrypt, argon2id, scrypt or pbkdf2",
+		credential("oidc", `{"identifiers":["a:secret"]}`):                                                      `the credential of the type "oidc" has no config: list identities with include_credential=oidc`,
+		credential("oidc", `{"config":{"providers":[{"provider":"a","subject":""}]}}`):                          "an account of oidc needs provider and subject",
+		credential("oidc", `{"config":{"providers":[{"subject":"secret"}]}}`):                                   "an account of oidc needs provider and subject",
+		credential("oidc", `{"config":{"providers":[{"provider":"a:b","subject":"secret"}]}}`):                  "a provider of oidc has no colon in its name",
+		credential("oidc", `{"config":{"providers":[{"provider":"a","subject":"1","organization":"secret"}]}}`): "an organization of oidc is not supported",
+		credential("oidc", `{"config":{"providers":"secret"}}`):                                                 "config of oidc must hold providers, each with provider and subject",
+		credential("totp", `{"config":{"totp_url":"otpauth://secret"}}`):                                        `credentials of the type "totp" are not imported (an empty one would be: list with include_credential=totp)`,
+		credential("webauthn", `{"identifiers":["ann@example.org"]}`):                                           `credentials of the type "webauthn" are not imported (an empty one would be: list with include_credential=webauthn)`,
+	} {
+		w := newWorld(t)
+		in := line
+		if strings.HasPrefix(line, "[") {
+			in = "[" + line + "]"
+		}
+		sum := w.all(in)
+		got := strings.Join(w.reasons(), "\n")
+		_, got, _ = strings.Cut(got, ": ")
+		if got != want || (want == "") != (sum.Imported == 1) {
+			t.Errorf("%s: %+v, %q, want %q", line, sum, got, want)
+		}
+		if strings.Contains(got, "secret") {
+			t.Errorf("%s: the reason shows what may be secret: %q", line, got)
+		}
+	}
+}
+
+// The same person in other letters of JSON is the same person.
+func TestSpacesMakeNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.all(`{"traits":{"email":"ann@example.org","name":"a b"}}`)
+	if sum := w.all(`{ "traits" : { "email" : "ann@example.org", "name":"a b" } }`); sum.There != 1 {
+		t.Errorf("the same with spaces = %+v %q, want it there", sum, w.reasons())
+	}
+	for _, i := range w.stored { // as the API stores it
+		i.Traits = json.RawMessage(`{"email": "ann@example.org", "name": "a b"}`)
+	}
+	if sum := w.all(`{"traits":{"email":"ann@example.org","name":"a b"}}`); sum.There != 1 {
+		t.Errorf("the same as stored with spaces = %+v %q, want it there", sum, w.reasons())
+	}
+	if sum := w.all(`{"traits":{"email":"ann@example.org","name":"ab"}}`); sum.Refused != 1 {
+		t.Errorf("another with the same address = %+v, want it refused", sum)
+	}
+}
+
+// A member that says nothing is passed over, but not inside of what others define.
+func TestWhatIsPassedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.all(`{"traits":{"email":"ann@example.org"},"tier":null,"metadata_admin":{"tier":null},"metadata_public":[{"tier":""}]}`)
+	for _, i := range w.stored {
+		if string(i.MetadataAdmin) != `{"tier":null}` || string(i.MetadataPublic) != `[{"tier":""}]` {
+			t.Errorf("metadata = %s and %s, want them as they were", i.MetadataAdmin, i.MetadataPublic)
+		}
+	}
+	if len(w.stored) != 1 {
+		t.Errorf("refused %q, want it imported", w.reasons())
+	}
+}
