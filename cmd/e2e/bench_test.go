@@ -48,6 +48,7 @@ func TestBench(t *testing.T) {
 		{"console", b.console},
 		{"console-tabs", b.consoleTabs},
 		{"growth", b.growth},
+		{"import", b.imports},
 		{"split", b.split},
 		{"costs", b.costs},
 		{"memory", b.memory},
@@ -92,6 +93,7 @@ type load struct {
 	server    time.Duration // CPU of server and database, per operation
 	database  time.Duration // the database's part of it
 	client    time.Duration // CPU of this process, per operation
+	memory    int64         // of the program, at most
 	p50, p99  time.Duration
 	failed    int64
 	firstFail string

@@ -57,7 +57,7 @@ they get identity.created of each.`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.batch, "batch", 500, "how many identities one commit has, up to 1000")
+	flags.IntVar(&f.batch, "batch", importer.MaxBatch, "how many identities one commit has, up to 1000")
 	flags.IntVar(&f.from, "from-line", 1, "begin at this line, or element of arrays")
 	flags.BoolVar(&f.check, "check", false, "store nothing, only say what would be refused (an identifier that lines of different batches share is not seen)")
 	flags.StringVar(&f.events, "events", "imported", "imported (one for each batch) or created (one for each identity)")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,9 +34,11 @@ type world struct {
 	taken   map[string]bool // addresses and handles
 	commits []int           // how many each had, or would have had
 	events  []events.Event
-	// committing, unless nil, is called before a commit.
-	committing func()
-	err        error // of a commit
+	// committing, unless nil, is called before a commit; its error is that of the commit.
+	committing func() error
+	looked     func() // unless nil, is called behind each look
+	blind      bool   // Taken sees nothing
+	mu         sync.Mutex
 
 	service importer.Service
 	refused []importer.Refusal
@@ -106,11 +109,12 @@ func keys(i *identity.Identity) (all []string) {
 func (w *world) ImportIdentities(_ context.Context, all []*identity.Identity, made []events.Event) error {
 	w.commits = append(w.commits, len(all))
 	if w.committing != nil {
-		w.committing()
+		if err := w.committing(); err != nil {
+			return err
+		}
 	}
-	if w.err != nil {
-		return w.err
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(all) == 0 {
 		return errors.New("an empty commit")
 	}
@@ -137,6 +141,8 @@ func (w *world) ImportIdentities(_ context.Context, all []*identity.Identity, ma
 }
 
 func (w *world) IdentitiesByID(_ context.Context, ids []uuid.UUID) (found []identity.Identity, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, id := range ids {
 		if i := w.stored[id]; i != nil {
 			found = append(found, *i)
@@ -146,10 +152,15 @@ func (w *world) IdentitiesByID(_ context.Context, ids []uuid.UUID) (found []iden
 }
 
 func (w *world) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error) {
+	if w.looked != nil {
+		defer w.looked()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	taken := map[uuid.UUID]bool{}
 	for _, i := range all {
 		for _, k := range keys(i) {
-			if w.taken[k] {
+			if w.taken[k] && !w.blind {
 				taken[i.ID] = true
 			}
 		}

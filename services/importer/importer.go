@@ -2,22 +2,18 @@
 //
 //	lines ─▶ parse, schema, hash: in parallel ─▶ not here yet? ─▶ ONE commit per batch, with its events
 //
+// While a batch is stored the next one is made ready.
+//
 // The same import again stores nothing twice: an identity with the id and traits of
 // a line is there already. A line without an id gets one that follows from its schema
 // and traits, see [Store.ImportID].
 package importer
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"runtime"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +21,6 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/audit"
-	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 )
 
@@ -54,9 +49,13 @@ type Service struct {
 
 	summary Summary
 	batches int
-	unit    string            // of the numbers: line or element
 	seen    map[uuid.UUID]int // number by id
+	claimed [2]claims         // of this batch and of the one before, which may not be stored yet
 }
+
+// maxSeen bounds what an import remembers: an identity that comes twice, further apart, is
+// there already.
+const maxSeen = 2_000_000
 
 // Store keeps identities.
 type Store interface {
@@ -99,64 +98,92 @@ func (r Refusal) Where() string {
 	return "line " + strconv.Itoa(r.Line)
 }
 
-// candidate is a line on its way.
-type candidate struct {
-	at     int
-	made   *identity.Identity
-	reason string
-	err    error // of the database: ends the import
+// batch is what one commit stores.
+type batch struct {
+	all    []*candidate // of all lines
+	wanted []*candidate // that are to be stored
+	there  int
+	err    error // ends the import behind this batch
 }
 
 // Run imports what in gives and tells what became of it, also with an error.
 // Another process may import or register at the same time.
 func (s *Service) Run(ctx context.Context, in *Reader) (Summary, error) {
 	s.seen = map[uuid.UUID]int{}
-	for {
-		texts, readErr := in.batch(s.Batch)
-		s.unit = in.unit()
-		if len(texts) > 0 {
-			if err := s.batch(ctx, texts); err != nil {
-				return s.summary, err
-			}
+	ctx, stop := context.WithCancel(ctx)
+	next := make(chan batch) // one is stored while the next one is judged, and no more are held
+	go func() {
+		defer close(next)
+		for ended := false; !ended; {
+			b := s.prepare(ctx, in)
+			ended = b.err != nil
+			next <- b
 		}
-		switch {
-		case errors.Is(readErr, errEnd):
-			return s.summary, nil
-		case readErr != nil:
-			return s.summary, readErr
-		case ctx.Err() != nil:
-			return s.summary, ctx.Err()
+	}()
+	var err error
+	for b := range next {
+		if err != nil { // the goroutine is to end
+			continue
+		}
+		if err = s.finish(ctx, b); err != nil {
+			stop()
 		}
 	}
+	stop()
+	if errors.Is(err, errEnd) {
+		err = nil
+	}
+	return s.summary, err
 }
 
-func (s *Service) batch(ctx context.Context, texts []text) error {
-	all := s.judge(ctx, texts)
-	var wanted []*candidate
-	for n := range all {
-		c := &all[n]
-		if c.err != nil {
-			return fmt.Errorf("%s %d: %w", s.unit, c.at, c.err)
-		}
+// prepare reads a batch and finds out what of it is to be stored.
+func (s *Service) prepare(ctx context.Context, in *Reader) batch {
+	if err := ctx.Err(); err != nil {
+		return batch{err: err}
+	}
+	texts, readErr := in.batch(s.Batch)
+	all, err := s.judge(ctx, texts)
+	if err != nil {
+		return batch{err: fmt.Errorf("%s %w", in.unit(), err)}
+	}
+	var valid []*candidate
+	for _, c := range all {
 		if c.reason != "" {
 			continue
 		}
 		if former, ok := s.seen[c.made.ID]; ok {
-			c.reason = fmt.Sprintf("%s %d is of the same identity", s.unit, former)
+			c.reason = fmt.Sprintf("%s %d is of the same identity", in.unit(), former)
 			continue
 		}
-		s.seen[c.made.ID] = c.at
+		if len(s.seen) < maxSeen {
+			s.seen[c.made.ID] = c.at
+		}
+		valid = append(valid, c)
+	}
+	absent, there, err := s.missing(ctx, valid)
+	if err != nil {
+		return batch{err: err}
+	}
+	s.claimed = [2]claims{{}, s.claimed[0]}
+	var wanted []*candidate
+	for _, c := range absent {
+		if other := c.claim(s.claimed); other > 0 {
+			c.reason = fmt.Sprintf("%s %d has the same identifier or address", in.unit(), other)
+			continue
+		}
 		wanted = append(wanted, c)
 	}
-	wanted, err := s.missing(ctx, wanted)
-	if err != nil {
+	return batch{all, wanted, there, readErr}
+}
+
+// finish stores a batch and tells of it.
+func (s *Service) finish(ctx context.Context, b batch) error {
+	if err := s.store(ctx, b.wanted); err != nil {
 		return err
 	}
-	if err := s.store(ctx, wanted); err != nil {
-		return err
-	}
-	s.summary.Lines += len(texts)
-	for _, c := range all {
+	s.summary.Lines += len(b.all)
+	s.summary.There += b.there
+	for _, c := range b.all {
 		if c.reason == "" {
 			continue
 		}
@@ -164,171 +191,18 @@ func (s *Service) batch(ctx context.Context, texts []text) error {
 		if s.Refused == nil {
 			continue
 		}
-		r := Refusal{Line: c.at, Reason: c.reason}
-		if s.unit == "element" {
-			r = Refusal{Element: c.at, Reason: c.reason}
-		}
-		if err := s.Refused(r); err != nil {
+		if err := s.Refused(c.refusal()); err != nil {
 			return err
 		}
 	}
 	if s.Done != nil {
 		s.Done(s.summary)
 	}
-	return nil
+	return b.err
 }
 
-// judge makes identities of lines on all cores.
-func (s *Service) judge(ctx context.Context, texts []text) []candidate {
-	all := make([]candidate, len(texts))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for n := range next {
-				all[n] = s.candidate(ctx, texts[n])
-			}
-		})
-	}
-	for n := range texts {
-		next <- n
-	}
-	close(next)
-	wg.Wait()
-	return all
-}
-
-func (s *Service) candidate(ctx context.Context, t text) candidate {
-	c := candidate{at: t.at, reason: t.reason}
-	if c.reason != "" {
-		return c
-	}
-	l, err := parse(t.json)
-	if err != nil {
-		c.reason = err.Error()
-		return c
-	}
-	creation, err := l.creation(s.DefaultSchema)
-	if err != nil {
-		c.reason = err.Error()
-		return c
-	}
-	accounts, err := l.accounts()
-	if err != nil {
-		c.reason = err.Error()
-		return c
-	}
-	c.made, err = s.Maker.Make(ctx, creation)
-	var invalid *flow.Invalid
-	switch {
-	case errors.As(err, &invalid):
-		c.reason = reason(invalid)
-		return c
-	case err != nil:
-		c.err = err
-		return c
-	}
-	addAccounts(c.made, accounts)
-	if l.ID != nil {
-		l.keep(c.made, *l.ID)
-		return c
-	}
-	id, err := s.Store.ImportID(append([]byte(c.made.SchemaID+"\x00"), c.made.Traits...))
-	if err != nil {
-		c.err = err
-		return c
-	}
-	l.keep(c.made, id)
-	return c
-}
-
-// reason is the first message of the form.
-func reason(invalid *flow.Invalid) string {
-	for _, node := range slices.Sorted(maps.Keys(invalid.Form.Messages)) {
-		switch said := invalid.Form.Messages[node]; {
-		case len(said) == 0:
-		case node == "":
-			return said[0].Text
-		default:
-			return node + ": " + said[0].Text
-		}
-	}
-	return "invalid"
-}
-
-// missing gives those that are to be stored, and says why of the others that are
-// not there already.
-func (s *Service) missing(ctx context.Context, wanted []*candidate) ([]*candidate, error) {
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	ids := make([]uuid.UUID, len(wanted))
-	for n, c := range wanted {
-		ids[n] = c.made.ID
-	}
-	found, err := s.Store.IdentitiesByID(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	there := make(map[uuid.UUID]json.RawMessage, len(found))
-	for _, i := range found {
-		there[i.ID] = i.Traits
-	}
-	var absent []*candidate
-	for _, c := range wanted {
-		switch traits, ok := there[c.made.ID]; {
-		case !ok:
-			absent = append(absent, c)
-		case bytes.Equal(compact(traits), c.made.Traits):
-			s.summary.There++
-		default:
-			c.reason = "an identity with this id is there, with other traits"
-		}
-	}
-	taken, err := s.Store.Taken(ctx, identitiesOf(absent))
-	if err != nil {
-		return nil, err
-	}
-	var free []*candidate
-	inBatch := map[string]int{}
-	for _, c := range absent {
-		if taken[c.made.ID] {
-			c.reason = exists
-			continue
-		}
-		if other := c.claim(inBatch); other > 0 {
-			c.reason = fmt.Sprintf("%s %d has the same identifier or address", s.unit, other)
-			continue
-		}
-		free = append(free, c)
-	}
-	return free, nil
-}
-
-const exists = "an identity with the same identifier or address is there"
-
-// claim takes the addresses and handles of c among those of its batch, or gives the
-// number of another one that has one of them.
-func (c *candidate) claim(by map[string]int) (other int) {
-	keys := c.made.Handles()
-	for n, h := range keys {
-		keys[n] = "h" + h
-	}
-	for _, a := range c.made.Addresses {
-		keys = append(keys, "a"+a.Via+"\x00"+a.Value)
-	}
-	for _, k := range keys {
-		if other, ok := by[k]; ok {
-			return other
-		}
-	}
-	for _, k := range keys {
-		by[k] = c.at
-	}
-	return 0
-}
-
-// store stores all in one commit; each alone if somebody else was faster with one.
+// store stores all in one commit. If somebody else was faster with some, it looks who
+// they are, and stores the others.
 func (s *Service) store(ctx context.Context, all []*candidate) error {
 	if len(all) == 0 {
 		return nil
@@ -338,22 +212,30 @@ func (s *Service) store(ctx context.Context, all []*candidate) error {
 		return nil
 	}
 	err := s.Store.ImportIdentities(ctx, identitiesOf(all), s.events(all))
-	switch {
-	case err == nil:
+	if err == nil {
+		s.batches++
 		s.summary.Imported += len(all)
 		return nil
-	case !errors.Is(err, identity.ErrExists):
+	}
+	if !errors.Is(err, identity.ErrExists) {
 		return err
-	case len(all) == 1:
+	}
+	left, there, err := s.missing(ctx, all)
+	s.summary.There += there
+	switch {
+	case err != nil:
+		return err
+	case len(left) < len(all):
+		return s.store(ctx, left)
+	case len(all) == 1: // whoever was faster is gone again, or is not seen
 		all[0].reason = exists
 		return nil
 	}
-	for n := range all {
-		if err := s.store(ctx, all[n:n+1]); err != nil {
-			return err
-		}
+	half := len(all) / 2
+	if err := s.store(ctx, all[:half]); err != nil {
+		return err
 	}
-	return nil
+	return s.store(ctx, all[half:])
 }
 
 func (s *Service) events(all []*candidate) (made []events.Event) {
@@ -370,8 +252,7 @@ func (s *Service) events(all []*candidate) (made []events.Event) {
 		}
 		return made
 	}
-	s.batches++
-	p := events.IdentitiesImported{Count: len(all), Batch: s.batches}
+	p := events.IdentitiesImported{Count: len(all), Batch: s.batches + 1}
 	for _, c := range all {
 		p.IDs = append(p.IDs, c.made.ID.String())
 	}
@@ -379,11 +260,3 @@ func (s *Service) events(all []*candidate) (made []events.Event) {
 }
 
 const source = "/usher/import"
-
-func identitiesOf(all []*candidate) []*identity.Identity {
-	made := make([]*identity.Identity, len(all))
-	for n, c := range all {
-		made[n] = c.made
-	}
-	return made
-}

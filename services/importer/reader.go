@@ -19,9 +19,10 @@ var errEnd = errors.New("end")
 
 // text is an identity as it was read, or why it was not.
 type text struct {
-	at     int
-	json   []byte
-	reason string
+	at      int
+	element bool // of an array, else a line
+	json    []byte
+	reason  string
 }
 
 // Reader reads identities: one a line, or, where the input begins with [, the elements
@@ -86,9 +87,9 @@ func (r *Reader) batch(n int) (all []text, err error) {
 		switch {
 		case r.at < r.from || len(one) == 0 && !long:
 		case long:
-			all = append(all, text{at: r.at, reason: fmt.Sprintf("it is longer than %d bytes", MaxLine)})
+			all = append(all, text{at: r.at, element: r.kind == arraysInput, reason: fmt.Sprintf("it is longer than %d bytes", MaxLine)})
 		default:
-			all = append(all, text{at: r.at, json: one})
+			all = append(all, text{at: r.at, element: r.kind == arraysInput, json: one})
 			size += len(one)
 		}
 		if err != nil {

@@ -29,8 +29,7 @@ func (s *Store) ImportIdentities(ctx context.Context, all []*identity.Identity, 
 			return fmt.Errorf("import: %w", err)
 		}
 	}
-	// A statement each: all of them in one could have more parameters than PostgreSQL takes.
-	err = s.durable.commit(ctx, func(tx *tx) error { return tx.insert(b.inserts()...) })
+	err = s.durable.commit(ctx, func(tx *tx) error { return tx.load(b.inserts()...) })
 	if c := takenColumn(err); c == "identities.id" || c == "identities.pkey" { // SQLite, PostgreSQL
 		err = identity.ErrExists
 	}

@@ -33,6 +33,7 @@ func testImport(t *testing.T, s *suite) {
 		all[n] = s.record(name+"@example.org", name+"@example.net").Identity
 		all[n].Credentials[0].Identifiers = append(all[n].Credentials[0].Identifiers, name)
 	}
+	all[999].MetadataAdmin = []byte("{\t\"a\":\n\"\\\\N \\t\\u0009 é\"}") // signs that COPY of PostgreSQL gives a meaning
 	s.must(st.ImportIdentities(s.ctx(), all, s.imported(all...)))
 	got, err := st.Identity(s.ctx(), all[999].ID)
 	s.must(err)

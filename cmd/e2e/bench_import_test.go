@@ -1,0 +1,135 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// imports measures the import of people with given hashes by the program, against COPY
+// of the same rows into the same tables and indexes, one after another.
+func (b *bench) imports() {
+	const n = 100_000
+	for _, shape := range []string{"postgres", "sqlite"} {
+		var loads []load
+		var floor, ratio string
+		for run := range 3 {
+			s := newSystem(b.t, shape, hooks(sessionHook))
+			loads = append(loads, s.imports(writePeople(b.t, filepath.Join(s.dir, "people.jsonl"), 0, n), n))
+			if run == 2 && shape == "postgres" {
+				copied := b.bareCopy(s)
+				floor, ratio = fmt.Sprintf("COPY of the rows in one commit %.0f/s", copied), fmt.Sprintf("%.0f %%; ", 100*median(loads).rate/copied)
+			} else if run == 2 {
+				floor = fmt.Sprintf("a sync of this disk takes %s", ms(diskSync(b.t, s.dir)))
+			}
+			s.stop()
+		}
+		l := median(loads)
+		b.row(fmt.Sprintf("import of %d people with hashes, %s", n, shape), fmt.Sprintf("%.0f/s (%.0f to %.0f), %d MiB resident", l.rate, loads[0].rate, loads[2].rate, l.memory>>20),
+			floor, fmt.Sprintf("%sCPU per identity: program %d µs, database %d µs", ratio, l.client.Microseconds(), l.database.Microseconds()), map[bool]string{true: "≥ 10,000/s"}[shape == "postgres"])
+	}
+}
+
+// writePeople writes n lines of people, the first with the number from, as an export has
+// them: each with a hash and a verified address.
+func writePeople(t testing.TB, file string, from, n int) string {
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for i := from; i < from+n; i++ {
+		fmt.Fprintf(w, `{"id":"%s","schema_id":"default","state":"active","traits":{"email":"person-%d@example.org","name":{"first":"Person","last":"%[2]d"}},`+
+			`"credentials":{"password":{"type":"password","identifiers":["person-%[2]d@example.org"],"config":{"hashed_password":"$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}},`+
+			`"verifiable_addresses":[{"value":"person-%[2]d@example.org","via":"email","verified":true,"status":"completed","verified_at":"2020-01-02T03:04:05Z"}],`+
+			`"recovery_addresses":[{"value":"person-%[2]d@example.org","via":"email"}],"metadata_public":null,"created_at":"2020-01-02T03:04:05Z","updated_at":"2021-01-02T03:04:05Z"}`+"\n",
+			uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%d", i)), i)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// imports has the program import a file of n people, and gives what that took.
+func (s *system) imports(file string, n int) (l load) {
+	s.t.Helper()
+	cmd := exec.Command(usherBin, "identities", "import", file, "--dev", "--json", "-c", s.config)
+	cmd.Env = append(os.Environ(), s.env...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	database, began := s.databaseCPU(), time.Now()
+	err := cmd.Run()
+	l.wall = time.Since(began)
+	var sum struct{ Imported int }
+	if jsonErr := json.Unmarshal(out.Bytes(), &sum); err != nil || jsonErr != nil || sum.Imported != n {
+		s.t.Fatalf("usher identities import = %v %s%s, want %d imported", err, out.String(), errOut.String(), n)
+	}
+	l.n, l.rate = n, float64(n)/l.wall.Seconds()
+	l.database = (s.databaseCPU() - database) / time.Duration(n)
+	l.client = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()) / time.Duration(n)
+	l.memory = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 // Linux counts kilobytes
+	return l
+}
+
+// bareCopy is how many people a second are copied into tables like those of identities,
+// credentials and addresses, from memory.
+func (b *bench) bareCopy(s *system) float64 {
+	db, err := sql.Open("postgres", s.dsn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer db.Close()
+	var took time.Duration
+	var people int
+	for _, table := range []string{"identities", "credentials", "addresses"} {
+		rows, err := db.Query(`SELECT * FROM ` + table)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		var all [][]any
+		for rows.Next() {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for n := range values {
+				into[n] = &values[n]
+			}
+			if err := rows.Scan(into...); err != nil {
+				b.t.Fatal(err)
+			}
+			for n, v := range values { // text, but for addresses' key
+				if text, ok := v.([]byte); ok && columns[n] != "address_key" {
+					values[n] = string(text)
+				}
+			}
+			all = append(all, slices.Clone(values))
+		}
+		if rows.Err() != nil {
+			b.t.Fatal(rows.Err())
+		}
+		if _, err := db.Exec(`CREATE TABLE bare_` + table + ` (LIKE ` + table + ` INCLUDING ALL)`); err != nil {
+			b.t.Fatal(err)
+		}
+		people = max(people, len(all))
+		began := time.Now()
+		b.copyRows(db, "bare_"+table, columns, len(all), func(i int) []any { return all[i] })
+		took += time.Since(began)
+	}
+	return float64(people) / took.Seconds()
+}
