@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -95,34 +94,7 @@ func (b *bench) bareCopy(s *system) float64 {
 	var took time.Duration
 	var people int
 	for _, table := range []string{"identities", "credentials", "addresses"} {
-		rows, err := db.Query(`SELECT * FROM ` + table)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		var all [][]any
-		for rows.Next() {
-			values := make([]any, len(columns))
-			into := make([]any, len(columns))
-			for n := range values {
-				into[n] = &values[n]
-			}
-			if err := rows.Scan(into...); err != nil {
-				b.t.Fatal(err)
-			}
-			for n, v := range values { // text, but for addresses' key
-				if text, ok := v.([]byte); ok && columns[n] != "address_key" {
-					values[n] = string(text)
-				}
-			}
-			all = append(all, slices.Clone(values))
-		}
-		if rows.Err() != nil {
-			b.t.Fatal(rows.Err())
-		}
+		columns, all := b.rowsOf(db, table)
 		if _, err := db.Exec(`CREATE TABLE bare_` + table + ` (LIKE ` + table + ` INCLUDING ALL)`); err != nil {
 			b.t.Fatal(err)
 		}
@@ -132,4 +104,36 @@ func (b *bench) bareCopy(s *system) float64 {
 		took += time.Since(began)
 	}
 	return float64(people) / took.Seconds()
+}
+
+// rowsOf gives all rows of a table as COPY takes them.
+func (b *bench) rowsOf(db *sql.DB, table string) (columns []string, all [][]any) {
+	rows, err := db.Query(`SELECT * FROM ` + table)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer rows.Close()
+	if columns, err = rows.Columns(); err != nil {
+		b.t.Fatal(err)
+	}
+	for rows.Next() {
+		values := make([]any, len(columns))
+		into := make([]any, len(columns))
+		for n := range values {
+			into[n] = &values[n]
+		}
+		if err := rows.Scan(into...); err != nil {
+			b.t.Fatal(err)
+		}
+		for n, v := range values { // text, but for addresses' key
+			if text, ok := v.([]byte); ok && columns[n] != "address_key" {
+				values[n] = string(text)
+			}
+		}
+		all = append(all, values)
+	}
+	if rows.Err() != nil {
+		b.t.Fatal(rows.Err())
+	}
+	return columns, all
 }

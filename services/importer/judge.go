@@ -43,7 +43,10 @@ func (s *Service) judge(ctx context.Context, texts []text) ([]*candidate, error)
 			for n := next.Add(1) - 1; n < int64(len(texts)); n = next.Add(1) - 1 {
 				t := texts[n]
 				c := &candidate{at: t.at, element: t.element}
-				if c.made, c.reason, err = s.identity(ctx, t); err != nil {
+				c.made, err = s.identity(ctx, t)
+				if no := (refused{}); errors.As(err, &no) {
+					c.reason = no.reason
+				} else if err != nil {
 					return fmt.Errorf("%d: %w", t.at, err)
 				}
 				all[n] = c
@@ -54,42 +57,45 @@ func (s *Service) judge(ctx context.Context, texts []text) ([]*candidate, error)
 	return all, cores.Wait()
 }
 
-// identity makes that of a line, or says why it is refused. An error ends the import.
-func (s *Service) identity(ctx context.Context, t text) (made *identity.Identity, refused string, err error) {
+// refused says why a line is.
+type refused struct{ reason string }
+
+func (r refused) Error() string { return r.reason }
+
+// identity makes that of a line, or gives a [refused].
+func (s *Service) identity(ctx context.Context, t text) (*identity.Identity, error) {
 	if t.reason != "" {
-		return nil, t.reason, nil
+		return nil, refused{t.reason}
 	}
 	l, err := parse(t.json)
 	if err != nil {
-		return nil, err.Error(), nil
+		return nil, refused{err.Error()}
 	}
 	creation, err := l.creation(s.DefaultSchema)
 	if err != nil {
-		return nil, err.Error(), nil
+		return nil, refused{err.Error()}
 	}
 	accounts, err := l.accounts()
 	if err != nil {
-		return nil, err.Error(), nil
+		return nil, refused{err.Error()}
 	}
-	made, err = s.Maker.Make(ctx, creation)
-	var invalid *flow.Invalid
-	switch {
-	case errors.As(err, &invalid):
-		return nil, reason(invalid), nil
-	case err != nil:
-		return nil, "", err
+	made, err := s.Maker.Make(ctx, creation)
+	if invalid := (*flow.Invalid)(nil); errors.As(err, &invalid) {
+		return nil, refused{reason(invalid)}
+	} else if err != nil {
+		return nil, err
 	}
 	addAccounts(made, accounts)
 	id := l.ID
 	if id == nil {
-		made, err := s.Store.ImportID(append([]byte(made.SchemaID+"\x00"), made.Traits...))
+		follows, err := s.Store.ImportID(append([]byte(made.SchemaID+"\x00"), made.Traits...))
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		id = &made
+		id = &follows
 	}
 	l.keep(made, *id)
-	return made, "", nil
+	return made, nil
 }
 
 // reason is the first message of the form.
