@@ -313,6 +313,20 @@ func (p *progress) bytes(r io.Reader, all int64) io.Reader {
 	return io.TeeReader(r, p.bar)
 }
 
+// says puts something else before the bar.
+func (p *progress) says(what string) {
+	if p.bar != nil {
+		p.bar.Describe(what)
+	}
+}
+
+// clear makes room for a line, until the bar is drawn again.
+func (p *progress) clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
 func (p *progress) end() {
 	if p.bar != nil {
 		_ = p.bar.Finish()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/admin"
@@ -27,14 +28,16 @@ import (
 // MaxBatch is how many identities one commit may have.
 const MaxBatch = 1000
 
-// Service imports identities. All fields are needed but Refused, Done, Each and
-// CheckOnly. It is for one import.
+// Service imports identities. All fields are needed but Refused, Done, Rate, Each
+// and CheckOnly. It is for one import.
 type Service struct {
 	Store         Store
 	Maker         Maker
 	DefaultSchema string
 	// Batch is how many lines one commit has, from 1 to [MaxBatch].
 	Batch int
+	// Rate is how many identities a second are stored at most; zero is no limit.
+	Rate int
 	// Each publishes identity.created of each identity, not identities.imported of a batch.
 	Each bool
 	// CheckOnly stores nothing. Two lines with one identifier are found only in one batch then.
@@ -48,6 +51,7 @@ type Service struct {
 	Done func(Summary)
 
 	summary Summary
+	pace    *rate.Limiter
 	batches int
 	seen    map[uuid.UUID]int // number by id
 	claimed [2]claims         // of this batch and of the one before, which may not be stored yet
@@ -109,7 +113,11 @@ type batch struct {
 // Run imports what in gives and tells what became of it, also with an error.
 // Another process may import or register at the same time.
 func (s *Service) Run(ctx context.Context, in *Reader) (Summary, error) {
-	s.seen = map[uuid.UUID]int{}
+	s.seen, s.pace = map[uuid.UUID]int{}, rate.NewLimiter(rate.Inf, s.Batch)
+	if s.Rate > 0 && !s.CheckOnly {
+		s.Batch = min(s.Batch, s.Rate) // a commit a second, not thousands of events at once
+		s.pace = rate.NewLimiter(rate.Limit(s.Rate), s.Batch)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	next := make(chan batch) // one is stored while the next one is judged, and no more are held
 	go func() {
@@ -178,6 +186,9 @@ func (s *Service) prepare(ctx context.Context, in *Reader) batch {
 
 // finish stores a batch and tells of it.
 func (s *Service) finish(ctx context.Context, b batch) error {
+	if err := s.pace.WaitN(ctx, len(b.wanted)); err != nil {
+		return err
+	}
 	if err := s.store(ctx, b.wanted); err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -251,4 +253,24 @@ func TestWhatIsTold(t *testing.T) {
 	if want := []int{2, 3, 8}; !slices.Equal(at, want) {
 		t.Errorf("refused %v, want %v", at, want)
 	}
+}
+
+// A rate holds back what is stored, not what is there already.
+func TestRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.service.Rate, w.service.Batch = 2, 4
+		text := lines(people(10)...)
+		for _, want := range []time.Duration{4 * time.Second, 0} { // the first two need not wait
+			began := time.Now()
+			w.all(text)
+			if took := time.Since(began).Round(time.Millisecond); took != want {
+				t.Errorf("10 people at 2 a second took %v, want %v", took, want)
+			}
+		}
+		if want := []int{2, 2, 2, 2, 2}; !slices.Equal(w.commits, want) {
+			t.Errorf("commits of %v, want %v", w.commits, want)
+		}
+	})
 }

@@ -91,3 +91,55 @@ func TestImport(t *testing.T) {
 		t.Errorf("import of another with an id that is there = %d %s, want it refused", code, errOut)
 	}
 }
+
+// A report of refusals is written anew, but not over what is imported.
+func TestImportReportsAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := write(t, "dev: true\ndata_dir: "+dir+"\n")
+	if _, errOut, code := run(t, "migrate", "-c", config); code != 0 {
+		t.Fatal(errOut)
+	}
+	file, refused := filepath.Join(dir, "people.jsonl"), filepath.Join(dir, "refused.jsonl")
+	for _, text := range []string{"{\n{\n" + annLine, "{\n" + annLine} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, errOut, code := run(t, "identities", "import", file, "--refused", refused, "-c", config); code != 2 {
+			t.Errorf("import = %d %s, want 2", code, errOut)
+		}
+		got, err := os.ReadFile(refused)
+		if want := strings.Count(text, "{\n"); err != nil || strings.Count(string(got), "\n") != want {
+			t.Errorf("the report is %q, %v, want %d lines", got, err, want)
+		}
+	}
+	if _, errOut, code := run(t, "identities", "import", file, "--refused", file, "-c", config); code != 1 || !strings.Contains(errOut, "--refused") {
+		t.Errorf("import with its file as report = %d %s, want it refused", code, errOut)
+	}
+	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "ann@") {
+		t.Errorf("the file is %q, %v, want it as it was", text, err)
+	}
+}
+
+// A check needs no database, and makes none.
+func TestImportChecksWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "none")
+	file := filepath.Join(t.TempDir(), "people.jsonl")
+	if err := os.WriteFile(file, []byte(annLine+"\n"+beaLine+"\n"+`{"traits":{"email":"no"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dsn := range []string{"", "dsn: memory\n", "dsn: postgres://usher:secret@127.0.0.1:1/usher?sslmode=disable&connect_timeout=1\n"} {
+		config := write(t, "dev: true\ndata_dir: "+dir+"\n"+dsn)
+		out, errOut, code := run(t, "identities", "import", "--check", file, "-c", config)
+		if want := "2 would be imported, 0 there already, 1 refused\n"; code != 2 || out != want || !strings.Contains(errOut, "not checked: whether somebody is there") || strings.Contains(errOut, "secret") {
+			t.Errorf("import --check with %q = %d %s%s, want %s and what is not checked", dsn, code, out, errOut, want)
+		}
+		if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 1 {
+			t.Errorf("import with %q = %d %s, want it to fail", dsn, code, errOut)
+		}
+		if _, err := os.Stat(dir); err == nil && !strings.Contains(dsn, "postgres") { // whose keys are sealed with what is made there
+			t.Errorf("with %q %s was made", dsn, dir)
+		}
+	}
+}
