@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"database/sql"
 	"encoding/json"
@@ -10,10 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"testing"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // imports measures the import of people with given hashes by the program, against COPY
@@ -38,28 +34,6 @@ func (b *bench) imports() {
 		b.row(fmt.Sprintf("import of %d people with hashes, %s", n, shape), fmt.Sprintf("%.0f/s (%.0f to %.0f), %d MiB resident", l.rate, loads[0].rate, loads[2].rate, l.memory>>20),
 			floor, fmt.Sprintf("%sCPU per identity: program %d µs, database %d µs", ratio, l.client.Microseconds(), l.database.Microseconds()), map[bool]string{true: "≥ 10,000/s"}[shape == "postgres"])
 	}
-}
-
-// writePeople writes n lines of people, the first with the number from, as an export has
-// them: each with a hash and a verified address.
-func writePeople(t testing.TB, file string, from, n int) string {
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	for i := from; i < from+n; i++ {
-		fmt.Fprintf(w, `{"id":"%s","schema_id":"default","state":"active","traits":{"email":"person-%d@example.org","name":{"first":"Person","last":"%[2]d"}},`+
-			`"credentials":{"password":{"type":"password","identifiers":["person-%[2]d@example.org"],"config":{"hashed_password":"$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}},`+
-			`"verifiable_addresses":[{"value":"person-%[2]d@example.org","via":"email","verified":true,"status":"completed","verified_at":"2020-01-02T03:04:05Z"}],`+
-			`"recovery_addresses":[{"value":"person-%[2]d@example.org","via":"email"}],"metadata_public":null,"created_at":"2020-01-02T03:04:05Z","updated_at":"2021-01-02T03:04:05Z"}`+"\n",
-			uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%d", i)), i)
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // imports has the program import a file of n people, and gives what that took.
