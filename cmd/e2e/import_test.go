@@ -189,6 +189,10 @@ func TestExportAndImport(t *testing.T) {
 			t.Errorf("usher identities %s: %s, want %s", step.args, out, step.want)
 		}
 	}
+	pages := from.listed()
+	if out := to.usher(t, "identities", "import", pages, "--dev", "-c", to.config); out != "0 imported, 1004 there already, 0 refused\n" {
+		t.Errorf("import of the pages of the admin API: %s, want 1004 there already", out)
+	}
 	one, err := os.ReadFile(first)
 	if err != nil {
 		t.Fatal(err)
@@ -220,4 +224,28 @@ func TestExportAndImport(t *testing.T) {
 		}
 		return errors.New("the event log tells of no export")
 	})
+}
+
+// listed runs the commands of the README that fetch all pages of an admin API, and gives
+// the file that they make.
+func (s *system) listed() string {
+	s.t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(text), "```sh\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(block, "page_token") {
+			continue
+		}
+		cmd := exec.Command("sh", "-ec", block)
+		cmd.Dir, cmd.Env = s.t.TempDir(), append(os.Environ(), "KRATOS_ADMIN="+s.admins[0])
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			s.t.Fatalf("%s: %v %s", block, err, out)
+		}
+		return filepath.Join(cmd.Dir, "people.json")
+	}
+	s.t.Fatal("the README has no commands that follow pages")
+	return ""
 }
