@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/uuid"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/usher-auth/usher/services/oidc/oidctest"
 )
 
 // writePeople writes n lines of people, the first with the number from, as an export has
@@ -248,4 +250,25 @@ func (s *system) listed() string {
 	}
 	s.t.Fatal("the README has no commands that follow pages")
 	return ""
+}
+
+// TestImportedAccountsSignIn, as a list of Kratos has them: by provider and subject, of
+// whatever issuer.
+func TestImportedAccountsSignIn(t *testing.T) {
+	t.Parallel()
+	p := oidctest.New(t)
+	s := newSystem(t, "sqlite", providerAt(p))
+	address := newAddress()
+	file := write(t, filepath.Join(s.dir, "people.json"), `[{"id":"`+personID(1)+`","schema_id":"default","traits":{"email":"`+address+`"},"organization_id":null,
+		"credentials":{"oidc":{"type":"oidc","identifiers":["`+example+`:7"],"config":{"providers":[{"provider":"`+example+`","subject":"7","initial_id_token":"gone","organization":""}]},"version":0}}}]`)
+	if out := s.usher(t, "identities", "import", file, "--dev", "-c", s.config); out != "1 imported, 0 there already, 0 refused\n" {
+		t.Fatal(out)
+	}
+	for _, way := range ways {
+		v := s.visitor(way, 0).at(t)
+		v.signIn = claiming(p, map[string]any{"sub": "7", "email": address, "email_verified": true})
+		if got := v.in(v.visit("login", example, "", nil)).Identity.ID; got != personID(1) {
+			t.Errorf("%s: the login is of %s, want the imported %s", way, got, personID(1))
+		}
+	}
 }

@@ -59,7 +59,7 @@ type Service struct {
 
 // maxSeen bounds what an import remembers: an identity that comes twice, further apart, is
 // there already.
-const maxSeen = 2_000_000
+const maxSeen = 1_000_000
 
 // Store keeps identities.
 type Store interface {
