@@ -33,6 +33,7 @@ type HookFlow struct {
 // HookIdentity is an identity as answering workers see it, without credentials.
 type HookIdentity struct {
 	ID             string          `json:"id"`
+	ExternalID     string          `json:"external_id,omitempty"`
 	SchemaID       string          `json:"schema_id"`
 	SchemaURL      string          `json:"schema_url"`
 	State          string          `json:"state"` // "active", "inactive"
@@ -68,6 +69,8 @@ type HookAnswer struct {
 // HookChange is what an answer says of an identity. What is absent stays; the
 // JSON null empties metadata.
 type HookChange struct {
+	// ExternalID is what another system calls the identity, unique over all identities.
+	ExternalID     string          `json:"external_id,omitempty"`
 	SchemaID       string          `json:"schema_id,omitempty"`
 	State          string          `json:"state,omitempty"`
 	Traits         json.RawMessage `json:"traits,omitempty"`

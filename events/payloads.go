@@ -71,7 +71,7 @@ func (IdentityActivated) EventType() string { return "identity.activated" }
 // IdentityUpdated says which parts of an identity have changed, by name.
 type IdentityUpdated struct {
 	IdentityID string   `json:"identity_id"`
-	Changed    []string `json:"changed"` // "traits", "state", "credentials", "metadata_public", "metadata_admin", "schema_id"
+	Changed    []string `json:"changed"` // "traits", "state", "credentials", "metadata_public", "metadata_admin", "schema_id", "external_id"
 }
 
 // EventType is "identity.updated".

@@ -38,7 +38,7 @@ type grant struct {
 func grantsShowCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show IDENTITY",
-		Short:   "Show the grants of an identity, by its id or by what it signs in with",
+		Short:   "Show the grants of an identity, by its id, by what it signs in with or as external:ID",
 		Example: "  usher grants show you@example.org",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,14 +67,25 @@ func grantsShowCommand(g *global) *cobra.Command {
 	}
 }
 
-// identityID finds the identity that signs in with a name, unless it is an id.
+// byExternalID begins what is an external id, so that nobody can sign up with the name of
+// another's.
+const byExternalID = "external:"
+
+// identityID finds the identity that signs in with a name, unless that is an id or
+// begins with [byExternalID].
 func (c *adminClient) identityID(ctx context.Context, name string) (string, error) {
 	if len(name) == 36 && strings.Count(name, "-") == 4 && !strings.Contains(name, "@") {
 		return name, nil
 	}
-	var found []struct {
+	type identity struct {
 		ID string `json:"id"`
 	}
+	if external, ok := strings.CutPrefix(name, byExternalID); ok {
+		var i identity
+		err := c.get(ctx, "/admin/identities/by/external/"+url.PathEscape(external), nil, &i)
+		return i.ID, err
+	}
+	var found []identity
 	if err := c.get(ctx, "/admin/identities", url.Values{"credentials_identifier": {name}}, &found); err != nil {
 		return "", err
 	}

@@ -12,7 +12,7 @@ const (
 	annLine = `{"id":"7f3f8f0e-5f0b-4f7e-9a53-2a2f0c7f7f10","schema_id":"default","traits":{"email":"ann@example.org"},"created_at":"2020-01-02T03:04:05Z",` +
 		`"credentials":{"password":{"type":"password","identifiers":["ann@example.org"],"version":0,"config":{"hashed_password":"$2a$12$` +
 		`R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}}},"verifiable_addresses":[{"value":"ann@example.org","via":"email","verified":true,"status":"completed"}]}`
-	beaLine = `{"traits":{"email":"bea@example.org"}}`
+	beaLine = `{"external_id":"crm-7","traits":{"email":"bea@example.org"}}`
 )
 
 // What is refused does not stop the rest, and the same command again stores nothing twice.
@@ -29,6 +29,7 @@ func TestImport(t *testing.T) {
 		{`{"traits":{"email":"no"}}`, "traits.email"},
 		{`{"traits":{"email":"BEA@example.org"}}`, "the same identifier or address"},
 		{beaLine, "line 2 is of the same identity"},
+		{`{"external_id":"crm-7","traits":{"email":"dan@example.org"}}`, "the same identifier or address"},
 		{`{"traits":{"email":"dan@example.org"},"credentials":{"totp":{"config":{"totp_url":"otpauth://secret"}}}}`, `"totp" are not imported`},
 		{`{"traits":{"email":"dan@example.org"},"credentials":{"password":{"config":{"hashed_password":"$1$salt$secret"}}}}`, "hashed_password"},
 		{`{"traits":{"email":"dan@example.org"},"credentials":{"password":{"identifiers":["dan@example.org"]}}}`, "include_credential"},
@@ -48,11 +49,11 @@ func TestImport(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--check"}, `3 would be imported, 0 there already, 10 refused`},
-		{[]string{"--from-line", "14"}, `1 imported, 0 there already, 0 refused`},
-		{nil, `2 imported, 1 there already, 10 refused`},
-		{nil, `0 imported, 3 there already, 10 refused`},
-		{[]string{"--events", "created"}, `0 imported, 3 there already, 10 refused`},
+		{[]string{"--check"}, `3 would be imported, 0 there already, 11 refused`},
+		{[]string{"--from-line", "15"}, `1 imported, 0 there already, 0 refused`},
+		{nil, `2 imported, 1 there already, 11 refused`},
+		{nil, `0 imported, 3 there already, 11 refused`},
+		{[]string{"--events", "created"}, `0 imported, 3 there already, 11 refused`},
 	} {
 		refused := filepath.Join(dir, fmt.Sprint("refused", n))
 		out, errOut, code := run(t, append([]string{"identities", "import", file, "--refused", refused, "-c", config}, c.args...)...)

@@ -20,10 +20,10 @@ func recoverCommand(g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover IDENTITY",
 		Short: "Make a code or link that signs somebody in who cannot",
-		Long: `Makes a code, or with --link a link, that signs in the identity, by its id or by what
-it signs in with: for who has lost the password and has no address that is read. No mail
-takes it anywhere, it is shown once, and whoever has it can use it, once: hand it over by
-a way that only they read. Once it is used all former sessions end.`,
+		Long: `Makes a code, or with --link a link, that signs in the identity, by its id, by what it
+signs in with or as external:ID: for who has lost the password and has no address that is
+read. No mail takes it anywhere, it is shown once, and whoever has it can use it, once:
+hand it over by a way that only they read. Once it is used all former sessions end.`,
 		Example: "  usher identities recover you@example.org\n  usher identities recover you@example.org --link --expires-in 24h",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,6 +20,8 @@ func TestRecoverAnIdentity(t *testing.T) {
 		switch r.URL.Path {
 		case "/admin/identities":
 			_, _ = io.WriteString(w, `[{"id":"`+id+`"}]`)
+		case "/admin/identities/by/external/crm/7":
+			_, _ = io.WriteString(w, `{"id":"`+id+`"}`)
 		case "/admin/recovery/code":
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, `{"recovery_link":"https://ui.example/?flow=x&y","recovery_code":"012345","expires_at":"`+at+`"}`)
@@ -34,6 +36,9 @@ func TestRecoverAnIdentity(t *testing.T) {
 		out   string
 	}{
 		{[]string{id}, []string{`POST /admin/recovery/code {"identity_id":"` + id + `"}`}, "012345\nhttps://ui.example/?flow=x&y\n"},
+		{[]string{"external:crm/7"}, []string{
+			"GET /admin/identities/by/external/crm%2F7", `POST /admin/recovery/code {"identity_id":"` + id + `"}`,
+		}, "012345\nhttps://ui.example/?flow=x&y\n"},
 		{[]string{"ann@example.org", "--link", "--expires-in", "90m"}, []string{
 			"GET /admin/identities?credentials_identifier=ann%40example.org", `POST /admin/recovery/link {"expires_in":"1h30m0s","identity_id":"` + id + `"}`,
 		}, "https://id.example/?token=y\n"},

@@ -18,7 +18,7 @@ func timelineCommand(g *global) *cobra.Command {
 	var flow string
 	cmd := &cobra.Command{
 		Use:   "timeline IDENTITY",
-		Short: "Show what became of a registration, by the identity's id or by what it signs in with",
+		Short: "Show what became of a registration, by the identity's id, by what it signs in with or as external:ID",
 		Long: `Shows the way of a registration: the steps of its answer, then each of its events
 with what the hooks did with it, and what is still to come.`,
 		Example: "  usher timeline you@example.org",

@@ -122,6 +122,14 @@ func (s *Service) schema(id string, traits json.RawMessage) (*identity.Schema, e
 	return schema, nil
 }
 
+// external says what is wrong with an external id.
+func external(id string) error {
+	if err := identity.CheckExternalID(id); err != nil {
+		return invalid("", flow.Generic(err.Error()))
+	}
+	return nil
+}
+
 // hash makes the config of a password credential: of a password, which no policy
 // judges, or of a hash that was made elsewhere. It is nil when neither is given.
 func (s *Service) hash(ctx context.Context, plain password.Plain, hashed string) (json.RawMessage, error) {

@@ -18,6 +18,7 @@ import (
 
 // Creation is an identity that is to be.
 type Creation struct {
+	ExternalID     string // empty for none
 	SchemaID       string
 	Traits         json.RawMessage
 	State          identity.State // empty means active
@@ -55,6 +56,9 @@ func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, 
 // Make gives the identity that [Service.Create] would store. Store, Sessions and
 // Author are not asked.
 func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, error) {
+	if err := external(in.ExternalID); err != nil {
+		return nil, err
+	}
 	schema, err := s.schema(in.SchemaID, in.Traits)
 	if err != nil {
 		return nil, err
@@ -62,6 +66,7 @@ func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, er
 	now := s.now()
 	i := &identity.Identity{
 		ID:             uuid.New(),
+		ExternalID:     in.ExternalID,
 		SchemaID:       in.SchemaID,
 		State:          in.State,
 		StateChangedAt: now,

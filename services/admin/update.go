@@ -30,6 +30,7 @@ type Update struct {
 
 // Wanted is what an identity is to be.
 type Wanted struct {
+	ExternalID     string         // empty for none
 	SchemaID       string         // empty: as it is
 	State          identity.State // empty: as it is
 	Traits         json.RawMessage
@@ -71,8 +72,12 @@ func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, er
 // for byte: an identity whose traits its schema has outgrown can still be
 // deactivated.
 func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessage) (*identity.Identity, error) {
+	if err := external(w.ExternalID); err != nil {
+		return nil, err
+	}
 	now := s.now()
 	next := *stored
+	next.ExternalID = w.ExternalID
 	if w.SchemaID != "" {
 		next.SchemaID = w.SchemaID
 	}
@@ -131,6 +136,7 @@ func changed(a, b *identity.Identity) (parts []string) {
 		name string
 		same bool
 	}{
+		{"external_id", a.ExternalID == b.ExternalID},
 		{"schema_id", a.SchemaID == b.SchemaID},
 		{"traits", bytes.Equal(a.Traits, b.Traits)},
 		{"state", a.State == b.State},

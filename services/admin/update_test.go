@@ -74,6 +74,9 @@ func TestUpdate(t *testing.T) {
 			want:    func(w *admin.Wanted) { w.MetadataPublic, w.MetadataAdmin = json.RawMessage(`{"b":2}`), nil },
 			changed: []string{"metadata_public", "metadata_admin"}, verified: []string{"anna@example.org"},
 		},
+		"an external id": {
+			want: func(w *admin.Wanted) { w.ExternalID = "crm-7" }, changed: []string{"external_id"}, verified: []string{"anna@example.org"},
+		},
 		"another schema": {
 			want: func(w *admin.Wanted) { w.SchemaID, w.Traits = "anything", json.RawMessage(`{"any":1}`) }, changed: nil,
 		},

@@ -37,9 +37,17 @@ func (s *Server) telling(what string, a action) action {
 		if id, err := parseID(x.r.PathValue("id")); err == nil {
 			target = id.String()
 		}
-		if err := s.Journal.AppendSoon(x.r.Context(), x.author().Acted(what, target, s.Now())); err != nil {
-			return fmt.Errorf("tell of %s: %w", what, err)
+		if err := s.acted(x, what, target); err != nil {
+			return err
 		}
 		return a(x)
 	}
+}
+
+// acted tells what an administrator does to the target, an id or nothing.
+func (s *Server) acted(x *exchange, what, target string) error {
+	if err := s.Journal.AppendSoon(x.r.Context(), x.author().Acted(what, target, s.Now())); err != nil {
+		return fmt.Errorf("tell of %s: %w", what, err)
+	}
+	return nil
 }

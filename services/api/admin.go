@@ -101,6 +101,23 @@ func (s *Server) showIdentity(x *exchange) error {
 	return x.encode(http.StatusOK, x.viewForAdmin(i))
 }
 
+// showIdentityByExternalID gives the one that another system calls so. It is told of by
+// its own id, as what was looked for in vain is not.
+func (s *Server) showIdentityByExternalID(x *exchange) error {
+	i, err := s.Identities.IdentityByExternalID(x.r.Context(), x.r.PathValue("externalID"))
+	if err != nil && !errors.Is(err, identity.ErrNotFound) {
+		return fmt.Errorf("show identity by external id: %w", err)
+	}
+	target := ""
+	if i != nil {
+		target = i.ID.String()
+	}
+	if err := errors.Join(s.acted(x, readIdentity, target), err); err != nil {
+		return err
+	}
+	return x.encode(http.StatusOK, x.viewForAdmin(i))
+}
+
 // listIdentities gives a page of identities, or those that a filter means, by id.
 func (s *Server) listIdentities(x *exchange) error {
 	filter, err := x.filter()

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -114,6 +115,16 @@ func (w *world) IdentitiesByID(_ context.Context, ids []uuid.UUID) ([]identity.I
 	}
 	sortByID(found)
 	return found, w.broken
+}
+
+func (w *world) IdentityByExternalID(_ context.Context, id string) (*identity.Identity, error) {
+	defer w.lock()()
+	for _, i := range w.identities {
+		if i.ExternalID == id {
+			return i, w.broken
+		}
+	}
+	return nil, cmp.Or(w.broken, identity.ErrNotFound)
 }
 
 func (w *world) IdentitiesByIdentifier(_ context.Context, identifier string) ([]identity.Identity, error) {

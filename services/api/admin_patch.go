@@ -17,7 +17,7 @@ import (
 const maxOperations = 100
 
 // patchable are the members of an identity that a patch may read and change.
-var patchable = []string{"schema_id", "state", "traits", "metadata_public", "metadata_admin"}
+var patchable = []string{"external_id", "schema_id", "state", "traits", "metadata_public", "metadata_admin"}
 
 // patch is a JSON Patch (RFC 6902) that touches nothing but what is patchable.
 type patch struct{ operations jsonpatch.Patch }
@@ -70,8 +70,12 @@ func mayPatch(path string) bool {
 
 // apply says what the patch makes of an identity.
 func (p patch) apply(i *identity.Identity) (w admin.Wanted, err error) {
+	var externalID *string // null where there is none, so that replace finds it
+	if i.ExternalID != "" {
+		externalID = &i.ExternalID
+	}
 	document, err := encode(map[string]any{
-		"schema_id": i.SchemaID, "state": i.State, "traits": i.Traits, "metadata_public": i.MetadataPublic, "metadata_admin": i.MetadataAdmin,
+		"external_id": externalID, "schema_id": i.SchemaID, "state": i.State, "traits": i.Traits, "metadata_public": i.MetadataPublic, "metadata_admin": i.MetadataAdmin,
 	})
 	if err != nil {
 		return w, err
@@ -90,6 +94,8 @@ func (p patch) apply(i *identity.Identity) (w admin.Wanted, err error) {
 		return w, refuse("traits must be an object")
 	case len(w.Traits)+len(w.MetadataPublic)+len(w.MetadataAdmin) > maxBody:
 		return w, refuse("traits and metadata would be larger than %d bytes", maxBody)
+	case len(members["external_id"]) > 0 && json.Unmarshal(members["external_id"], &w.ExternalID) != nil:
+		return w, refuse("external_id must be a string, or null")
 	case json.Unmarshal(members["schema_id"], &w.SchemaID) != nil || w.SchemaID == "":
 		return w, refuse("schema_id must name an identity schema")
 	case json.Unmarshal(members["state"], &w.State) != nil || w.State != identity.Active && w.State != identity.Inactive:

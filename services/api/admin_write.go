@@ -14,6 +14,7 @@ import (
 
 // wantedIdentity is the body that makes or replaces an identity.
 type wantedIdentity struct {
+	ExternalID          string            `json:"external_id"`
 	SchemaID            string            `json:"schema_id"`
 	Traits              json.RawMessage   `json:"traits"`
 	State               identity.State    `json:"state"`
@@ -22,8 +23,7 @@ type wantedIdentity struct {
 	Credentials         wantedCredentials `json:"credentials"`
 	VerifiableAddresses []wantedAddress   `json:"verifiable_addresses"`
 	RecoveryAddresses   []wantedAddress   `json:"recovery_addresses"`
-	// Known to the contract, but nothing that is built could keep them.
-	ExternalID     string  `json:"external_id"`
+	// Known to the contract, but nothing that is built could keep it.
 	OrganizationID *string `json:"organization_id"`
 }
 
@@ -51,6 +51,7 @@ func (s *Server) createIdentity(x *exchange) error {
 		return err
 	}
 	c := admin.Creation{
+		ExternalID:     in.ExternalID,
 		SchemaID:       in.SchemaID,
 		Traits:         in.Traits,
 		State:          in.State,
@@ -94,6 +95,7 @@ func (s *Server) replaceIdentity(x *exchange) error {
 	}
 	u := admin.Update{ID: id, Author: x.author(), Want: func(*identity.Identity) (admin.Wanted, error) {
 		return admin.Wanted{
+			ExternalID:     in.ExternalID,
 			SchemaID:       in.SchemaID,
 			State:          in.State,
 			Traits:         in.Traits,
@@ -165,8 +167,8 @@ func (in *wantedIdentity) check() error {
 		return refuse("traits must be an object")
 	case in.State != "" && in.State != identity.Active && in.State != identity.Inactive:
 		return refuse("state must be %s or %s", identity.Active, identity.Inactive)
-	case in.ExternalID != "" || in.OrganizationID != nil:
-		return refuse("external_id and organization_id are not supported")
+	case in.OrganizationID != nil:
+		return refuse("organization_id is not supported")
 	case unlessNull(in.Credentials.OIDC) != nil:
 		return refuse("credentials of the type oidc are not supported: give a password, or none")
 	}

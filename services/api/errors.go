@@ -58,7 +58,7 @@ var table = []struct {
 	{errMethod, problem{status: 405, reason: "This path does not know the method."}},
 	{flow.ErrNotFound, problem{status: 404, reason: "There is no flow or error with this id."}},
 	{identity.ErrNotFound, problem{status: 404, reason: "There is no identity with this id."}},
-	{identity.ErrExists, problem{status: 409, reason: "An identifier or address belongs to another identity."}},
+	{identity.ErrExists, problem{status: 409, reason: "An identifier, address or external id belongs to another identity."}},
 	{admin.ErrInactive, problem{status: 400, reason: "The identity is deactivated: activate it first."}},
 	{admin.ErrLifespan, problem{status: 400, reason: "expires_in must be more than nothing, and at most 720h."}},
 	{override.ErrNoRevision, problem{status: 404, reason: "There is no such revision of the settings."}},

@@ -264,6 +264,7 @@ func TestAuditExport(t *testing.T) {
 var acted = []struct{ method, path, action string }{
 	{"GET", "/admin/identities", "identity.list"},
 	{"GET", "/admin/identities/{id}", "identity.read"},
+	{"GET", "/admin/identities/by/external/{externalID}", "identity.read"}, // of nobody
 	{"GET", "/admin/identities/{id}/sessions", "session.list"},
 	{"GET", "/admin/identities/{id}/grants", "grant.list"},
 	{"GET", "/admin/identities/{id}/timeline", "timeline.read"},

@@ -155,7 +155,7 @@ func (w *world) Append(context.Context, events.Event) error { return w.broken }
 func (w *world) CreateIdentity(_ context.Context, i *identity.Identity, _ events.Event) error {
 	defer w.lock()()
 	for _, other := range w.identities {
-		if len(other.Addresses) > 0 && len(i.Addresses) > 0 && other.Addresses[0].Value == i.Addresses[0].Value {
+		if sharesHandle(other, i) || sharesAddress(other, i) {
 			return identity.ErrExists
 		}
 	}

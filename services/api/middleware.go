@@ -106,7 +106,11 @@ type listener struct {
 
 // ServeHTTP finds the endpoint.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !clean(r.URL.Path) {
+	p := r.URL.Path
+	if strings.HasPrefix(p, routeExternal) {
+		p = r.URL.EscapedPath() // what follows is any text, with slashes too
+	}
+	if !clean(p) {
 		l.unknown.ServeHTTP(w, r) // the mux would redirect
 		return
 	}

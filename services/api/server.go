@@ -117,6 +117,8 @@ type Finder interface {
 type Identities interface {
 	// Identity gives an identity, or [identity.ErrNotFound].
 	Identity(ctx context.Context, id uuid.UUID) (*identity.Identity, error)
+	// IdentityByExternalID gives the one that another system calls so, or [identity.ErrNotFound].
+	IdentityByExternalID(ctx context.Context, id string) (*identity.Identity, error)
 	// Identities gives those behind an id, by id.
 	Identities(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error)
 	// IdentitiesAt gives those from an offset on, by id, and how many there are in all.
@@ -185,6 +187,7 @@ const (
 	routeSessions      = "/sessions"
 	routeSchemas       = "/schemas"
 	routeIdentities    = "/admin/identities"
+	routeExternal      = routeIdentities + "/by/external/"
 	routeAdminSessions = "/admin/sessions"
 	routeMessages      = "/admin/courier/messages"
 	routeEvents        = "/admin/events"
@@ -233,6 +236,7 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeIdentities+"/{id}", methods{
 		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
 	}, guarded|secretive)
+	rt.add(routeExternal+"{externalID}", get(s.showIdentityByExternalID), guarded|secretive)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
 	if s.Timelines != nil {

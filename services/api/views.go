@@ -27,6 +27,7 @@ func (s stamp) MarshalJSON() ([]byte, error) {
 // of administrators. The order of the fields is the order of the answer.
 type identityView struct {
 	ID                  uuid.UUID         `json:"id"`
+	ExternalID          string            `json:"external_id,omitempty"`
 	SchemaID            string            `json:"schema_id"`
 	SchemaURL           string            `json:"schema_url"`
 	State               identity.State    `json:"state"`
@@ -62,6 +63,7 @@ type recoveryAddress struct {
 func (c *Compiled) viewIdentity(i *identity.Identity) identityView {
 	v := identityView{
 		ID:             i.ID,
+		ExternalID:     i.ExternalID,
 		SchemaID:       i.SchemaID,
 		SchemaURL:      c.SchemaURL(i.SchemaID),
 		State:          i.State,

@@ -51,6 +51,7 @@ func orderQuery(order string) string {
 // person is an identity as the admin API shows it.
 type person struct {
 	ID             uuid.UUID             `json:"id"`
+	ExternalID     string                `json:"external_id"`
 	SchemaID       string                `json:"schema_id"`
 	State          string                `json:"state"`
 	StateChangedAt time.Time             `json:"state_changed_at"`

@@ -142,8 +142,8 @@ func withPerson(change ...func(object)) func(*world) {
 
 func TestOnePerson(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withPerson())
-	w.visit("bob", "/console/identities/"+annID).wants(t, 200,
+	w := newWorld(t, withPerson(func(o object) { o["external_id"] = "<crm>7" }))
+	w.visit("bob", "/console/identities/"+annID).wants(t, 200, "External id", "&lt;crm&gt;7",
 		"ann@example.org", "a code was sent", "password", "google", "sub|&lt;7&gt;", "used", sessionID, "oidc (google)", "192.0.2.7", "&lt;i&gt;Firefox",
 		"session.issued", "/console/registrations/"+annID, "Disable this identity", "/console/identities/"+annID+"/delete", "cannot be taken back")
 	w.visit("bob", "/console/identities/"+goneID).wants(t, 404, "No such identity", "session.issued")

@@ -14,7 +14,7 @@ import (
 
 // Errors that callers tell apart.
 var (
-	// ErrExists says that an identifier or address belongs to another identity.
+	// ErrExists says that an identifier, address or external id belongs to another identity.
 	ErrExists = errors.New("identity: identifier is taken")
 	// ErrNotFound says that no such identity is stored.
 	ErrNotFound = errors.New("identity: not found")
@@ -31,7 +31,10 @@ const (
 
 // Identity is a registered person.
 type Identity struct {
-	ID             uuid.UUID
+	ID uuid.UUID
+	// ExternalID is what another system calls the identity, empty for nothing. No two
+	// have the same one. See [CheckExternalID].
+	ExternalID     string
 	SchemaID       string
 	State          State
 	StateChangedAt time.Time
@@ -123,14 +126,17 @@ func Handle(credential, identifier string) string {
 	return strings.ToUpper(credential) + ":" + identifier // what is entered is lower-cased
 }
 
-// Handles are the handles of i's credentials that are not addresses of i. They
-// are unique over all identities, as addresses are.
+// Handles are the handles of i's external id and of its credentials that are not
+// addresses of i. They are unique over all identities, as addresses are.
 func (i *Identity) Handles() []string {
 	addresses := make(map[string]bool, len(i.Addresses))
 	for _, a := range i.Addresses {
 		addresses[a.Value] = true
 	}
 	var handles []string
+	if i.ExternalID != "" {
+		handles = append(handles, ExternalHandle(i.ExternalID))
+	}
 	for _, c := range i.Credentials {
 		for _, id := range c.Identifiers {
 			if h := Handle(c.Type, id); !addresses[h] {

@@ -46,14 +46,18 @@ func TestHandlesOfProofsCannotBeEntered(t *testing.T) {
 			t.Errorf("the handle of %q is %q, as of the proof", entered, got)
 		}
 	}
+	if got := identity.CanonicalIdentifier(identity.ExternalHandle("7")); got == identity.ExternalHandle("7") {
+		t.Errorf("%q can be entered, and is the handle of an external id", got)
+	}
 	i := identity.Identity{
-		Addresses: []identity.Address{{Value: "ann@example.org"}},
+		ExternalID: "Seven",
+		Addresses:  []identity.Address{{Value: "ann@example.org"}},
 		Credentials: []identity.Credential{
 			{Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven", "ann@example.org"}},
 			{Type: identity.MethodPassword, Identifiers: []string{"ann@example.org", "ann"}},
 		},
 	}
-	if got, want := i.Handles(), []string{"OIDC:corp:Seven", "OIDC:ann@example.org", "ann"}; !slices.Equal(got, want) {
+	if got, want := i.Handles(), []string{"EXTERNAL_ID:Seven", "OIDC:corp:Seven", "OIDC:ann@example.org", "ann"}; !slices.Equal(got, want) {
 		t.Errorf("Handles() = %q, want %q", got, want)
 	}
 	if got := i.Credential(identity.MethodPassword); got != &i.Credentials[1] {

@@ -54,7 +54,7 @@ func Export(ctx context.Context, from Lister, to io.Writer, credentials bool, do
 // lineOf is what an import makes i of again.
 func lineOf(i *identity.Identity, credentials bool) Line {
 	l := Line{
-		ID: &i.ID, SchemaID: i.SchemaID, State: i.State, StateChangedAt: &i.StateChangedAt,
+		ID: &i.ID, ExternalID: i.ExternalID, SchemaID: i.SchemaID, State: i.State, StateChangedAt: &i.StateChangedAt,
 		Traits: i.Traits, MetadataPublic: i.MetadataPublic, MetadataAdmin: i.MetadataAdmin,
 		CreatedAt: &i.CreatedAt, UpdatedAt: &i.UpdatedAt,
 	}

@@ -28,8 +28,8 @@ type Line struct {
 	CreatedAt           *time.Time            `json:"created_at,omitempty"`
 	UpdatedAt           *time.Time            `json:"updated_at,omitempty"`
 
-	SchemaURL      string  `json:"schema_url,omitempty"` // not read
-	ExternalID     string  `json:"external_id,omitempty"`
+	SchemaURL      string  `json:"schema_url,omitempty"`  // not read
+	ExternalID     string  `json:"external_id,omitempty"` // kept
 	OrganizationID *string `json:"organization_id,omitempty"`
 }
 
@@ -81,8 +81,8 @@ func parse(text []byte) (*Line, error) {
 		return nil, errors.New("traits must be an object")
 	case l.State != "" && l.State != identity.Active && l.State != identity.Inactive:
 		return nil, errors.New("state must be active or inactive")
-	case l.ExternalID != "" || l.OrganizationID != nil:
-		return nil, errors.New("external_id and organization_id are not supported")
+	case l.OrganizationID != nil:
+		return nil, errors.New("organization_id is not supported")
 	case l.ID != nil && *l.ID == uuid.Nil:
 		return nil, errors.New("id must not be zero")
 	}
@@ -96,7 +96,7 @@ func parse(text []byte) (*Line, error) {
 // creation is what the line asks for, but for its id and times.
 func (l *Line) creation(defaultSchema string) (c admin.Creation, err error) {
 	c = admin.Creation{
-		SchemaID: l.SchemaID, Traits: l.Traits, State: l.State,
+		ExternalID: l.ExternalID, SchemaID: l.SchemaID, Traits: l.Traits, State: l.State,
 		MetadataPublic: unlessNull(l.MetadataPublic), MetadataAdmin: unlessNull(l.MetadataAdmin),
 	}
 	if c.SchemaID == "" {

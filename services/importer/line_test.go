@@ -15,6 +15,7 @@ func TestLines(t *testing.T) {
 	for line, want := range map[string]string{ // "" for imported
 		`{"traits":{"email":"ann@example.org"}}`:                                                                "",
 		with(`"schema_id":"default","state":"inactive","metadata_public":{"a":[]},"metadata_admin":null`):       "",
+		with(`"external_id":"crm/7"`):                                                                           "",
 		with(`"external_id":"","organization_id":""`):                                                           "",
 		with(`"external_id":null,"organization_id":null,"id":null,"created_at":null`):                           "",
 		with(`"region":"","tags":[],"more":{},"other":null,"available_aal":{ }`):                                "",
@@ -47,8 +48,8 @@ func TestLines(t *testing.T) {
 		with(`"state":7`):                  "state must not be a JSON number",
 		with(`"nick":"secret"`):            `unknown member "nick"`,
 		with(`"nick":false`):               `unknown member "nick"`,
-		with(`"external_id":"secret"`):     "external_id and organization_id are not supported",
-		with(`"organization_id":"secret"`): "external_id and organization_id are not supported",
+		with(`"external_id":"sec\tret"`):   "external_id must not hold control characters",
+		with(`"organization_id":"secret"`): "organization_id is not supported",
 		with(`"id":"secret"`):              "an id is no UUID, or a time is not of RFC 3339",
 		with(`"id":"00000000-0000-0000-0000-000000000000"`):                                                     "id must not be zero",
 		with(`"created_at":"secret"`):                                                                           "an id is no UUID, or a time is not of RFC 3339",

@@ -138,9 +138,9 @@ func (u *update) do(c *identity.Change) error {
 		}
 	}
 	u.batch.outbox = append(u.batch.outbox, besides...)
-	_, err := u.tx.exec(`UPDATE identities SET schema_id = ?, state = ?, state_changed_at = ?, traits = ?, metadata_public = ?,
+	_, err := u.tx.exec(`UPDATE identities SET external_id = ?, schema_id = ?, state = ?, state_changed_at = ?, traits = ?, metadata_public = ?,
 		metadata_admin = ?, epoch = ?, sequence = ?, updated_at = ? WHERE id = ?`,
-		next.SchemaID, string(next.State), moment{next.StateChangedAt}, document(next.Traits), document(next.MetadataPublic),
+		next.ExternalID, next.SchemaID, string(next.State), moment{next.StateChangedAt}, document(next.Traits), document(next.MetadataPublic),
 		document(next.MetadataAdmin), next.Epoch, u.sequence-1, moment{next.UpdatedAt}, next.ID)
 	if err != nil {
 		return err

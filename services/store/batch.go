@@ -67,6 +67,7 @@ func (b *batch) event(e events.Event) error {
 func (b *batch) identity(i *identity.Identity) {
 	b.identities = append(b.identities, identityRow{
 		ID:             i.ID,
+		ExternalID:     i.ExternalID,
 		SchemaID:       i.SchemaID,
 		State:          string(i.State),
 		StateChangedAt: moment{i.StateChangedAt},

@@ -16,6 +16,7 @@ import (
 
 type identityRow struct {
 	ID             uuid.UUID `db:"id"`
+	ExternalID     string    `db:"external_id"`
 	SchemaID       string    `db:"schema_id"`
 	State          string    `db:"state"`
 	StateChangedAt moment    `db:"state_changed_at"`
@@ -110,6 +111,16 @@ func (s *Store) Identity(ctx context.Context, id uuid.UUID) (*identity.Identity,
 	i, err := s.identityWhere(ctx, `i.id = ?`, id)
 	if err != nil {
 		return nil, fmt.Errorf("identity %s: %w", id, err)
+	}
+	return i, nil
+}
+
+// IdentityByExternalID gives the identity with an external id, with addresses and
+// credentials, or [identity.ErrNotFound].
+func (s *Store) IdentityByExternalID(ctx context.Context, id string) (*identity.Identity, error) {
+	i, err := s.identityWhere(ctx, `i.id = (SELECT identity_id FROM handles WHERE value = ?)`, identity.ExternalHandle(id))
+	if err != nil {
+		return nil, fmt.Errorf("identity by external id: %w", err)
 	}
 	return i, nil
 }
@@ -251,6 +262,7 @@ func byID(page []*identity.Identity) map[uuid.UUID]*identity.Identity {
 func (r identityRow) identity() *identity.Identity {
 	return &identity.Identity{
 		ID:             r.ID,
+		ExternalID:     r.ExternalID,
 		SchemaID:       r.SchemaID,
 		State:          identity.State(r.State),
 		StateChangedAt: r.StateChangedAt.Time,

@@ -79,15 +79,13 @@ func TestPostgreSQLAMigrationLetsOthersPass(t *testing.T) {
 	t.Parallel()
 	dsn, log := storetest.PostgreSQL(t), &said{}
 	db := raw(t, dsn)
-	// The last migration is to be made again, and now it changes a table in use.
-	exec(t, db, `ALTER TABLE identities DROP COLUMN secured_at; CREATE TABLE former (n int); DELETE FROM goose_db_version WHERE version_id = 15`)
-	exec(t, db, `CREATE FUNCTION use_former() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN LOCK TABLE former; END $$`)
-	exec(t, db, `CREATE EVENT TRIGGER use_former ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION use_former()`)
+	// The last migration, which changes a table in use, is to be made again.
+	exec(t, db, `ALTER TABLE identities DROP COLUMN secured_at; DELETE FROM goose_db_version WHERE version_id = 15`)
 	reader, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reader.Exec(`SELECT * FROM former`); err != nil {
+	if _, err := reader.Exec(`SELECT * FROM identities`); err != nil {
 		t.Fatal(err)
 	}
 	s, err := store.Open(t.Context(), store.Options{DSN: dsn, CipherSecrets: []string{storetest.Secret}, Log: slog.New(slog.NewTextHandler(log, nil))})

@@ -345,6 +345,52 @@ func testIdentitiesByIdentifier(t *testing.T, s *suite) {
 	}
 }
 
+// An external id is one identity's, as long as that has it, and nothing to sign in with.
+func testIdentityByExternalID(t *testing.T, s *suite) {
+	st := s.store(nil)
+	ann, bob := s.record("ann@example.org"), s.record("bob@example.org")
+	ann.Identity.ExternalID = "crm/7"
+	s.must(st.Register(s.ctx(), ann))
+	s.must(st.Register(s.ctx(), bob))
+	find := func(id string, want *identity.Identity) {
+		t.Helper()
+		got, err := st.IdentityByExternalID(s.ctx(), id)
+		if want == nil && !errors.Is(err, identity.ErrNotFound) {
+			t.Errorf("IdentityByExternalID(%q) = %+v, %v, want %v", id, got, err, identity.ErrNotFound)
+		}
+		if want != nil && (err != nil || got.ID != want.ID || got.ExternalID != id) {
+			t.Errorf("IdentityByExternalID(%q) = %+v, %v, want %s", id, got, err, want.ID)
+		}
+	}
+	find("crm/7", ann.Identity)
+	for _, nobody := range []string{"", "CRM/7", "crm/8", "ann@example.org"} {
+		find(nobody, nil)
+	}
+	for _, entered := range []string{"crm/7", identity.ExternalHandle("crm/7")} {
+		if got, err := st.IdentityByIdentifier(s.ctx(), identity.CanonicalIdentifier(entered)); !errors.Is(err, identity.ErrNotFound) {
+			t.Errorf("%q signs in as %+v, %v", entered, got, err)
+		}
+	}
+	taken := func(i *identity.Identity) { i.ExternalID = "crm/7" }
+	if err := s.edit(st, bob.Identity.ID, taken); !errors.Is(err, identity.ErrExists) {
+		t.Errorf("UpdateIdentity to a taken external id = %v, want %v", err, identity.ErrExists)
+	}
+	other := s.record("eve@example.org")
+	other.Identity.ExternalID = "crm/7"
+	if err := st.Register(s.ctx(), other); !errors.Is(err, identity.ErrExists) {
+		t.Errorf("Register with a taken external id = %v, want %v", err, identity.ErrExists)
+	}
+	s.must(s.edit(st, ann.Identity.ID, func(i *identity.Identity) { i.ExternalID = "crm/8" }))
+	find("crm/8", ann.Identity)
+	s.must(s.edit(st, bob.Identity.ID, taken)) // it was given up
+	find("crm/7", bob.Identity)
+	s.must(s.edit(st, bob.Identity.ID, func(i *identity.Identity) { i.ExternalID = "" }))
+	find("crm/7", nil)
+	if got, err := st.Identity(s.ctx(), bob.Identity.ID); err != nil || got.ExternalID != "" {
+		t.Errorf("Identity = %+v, %v, want no external id", got, err)
+	}
+}
+
 func testIdentitiesAt(t *testing.T, s *suite) {
 	st := s.store(nil)
 	for n := range 5 {

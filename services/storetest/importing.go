@@ -54,7 +54,7 @@ func testImport(t *testing.T, s *suite) {
 func testImportTaken(t *testing.T, s *suite) {
 	st := s.store(nil)
 	here := s.record("ann@example.org")
-	here.Identity.Credentials[0].Identifiers = []string{"ann"}
+	here.Identity.Credentials[0].Identifiers, here.Identity.ExternalID = []string{"ann"}, "crm-7"
 	s.must(st.Register(s.ctx(), here))
 	before, err := st.Pending(s.ctx(), 10)
 	s.must(err)
@@ -63,8 +63,10 @@ func testImportTaken(t *testing.T, s *suite) {
 	sameID.ID = here.Identity.ID
 	sameHandle := s.record("cid@example.org").Identity
 	sameHandle.Credentials[0].Identifiers = []string{"ann"}
+	sameExternal := s.record("eve@example.org").Identity
+	sameExternal.ExternalID = here.Identity.ExternalID
 	sameAddress := s.record("ann@example.org").Identity
-	for name, bad := range map[string]*identity.Identity{"id": sameID, "handle": sameHandle, "address": sameAddress} {
+	for name, bad := range map[string]*identity.Identity{"id": sameID, "handle": sameHandle, "external id": sameExternal, "address": sameAddress} {
 		good := s.record("dan@example.org").Identity
 		if err := st.ImportIdentities(s.ctx(), []*identity.Identity{good, bad}, s.imported(good, bad)); !errors.Is(err, identity.ErrExists) {
 			t.Errorf("ImportIdentities with a taken %s: %v, want %v", name, err, identity.ErrExists)

@@ -55,6 +55,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeleteIdentity":                  testDeleteIdentity,
 		"IdentitiesByID":                  testIdentitiesByID,
 		"IdentitiesByIdentifier":          testIdentitiesByIdentifier,
+		"IdentityByExternalID":            testIdentityByExternalID,
 		"IdentitiesAt":                    testIdentitiesAt,
 		"HookInputs":                      testHookInputs,
 		"IssueSession":                    testIssueSession,

@@ -73,6 +73,7 @@ func node(pointer string) string {
 // override is what a parsing endpoint may say about the identity. Addresses
 // are derived from the traits, so of them it says what is verified only.
 type override struct {
+	ExternalID     *string         `json:"external_id"`
 	SchemaID       string          `json:"schema_id"`
 	State          identity.State  `json:"state"`
 	Traits         json.RawMessage `json:"traits"`
@@ -108,6 +109,12 @@ func change(i *identity.Identity, body []byte, now time.Time) error {
 		i.State, i.StateChangedAt = o.State, now.UTC()
 	default:
 		return fmt.Errorf("answer: identity.state: want %q or %q", identity.Active, identity.Inactive)
+	}
+	if o.ExternalID != nil {
+		if err := identity.CheckExternalID(*o.ExternalID); err != nil {
+			return fmt.Errorf("answer: identity: %w", err)
+		}
+		i.ExternalID = *o.ExternalID
 	}
 	if o.SchemaID != "" {
 		i.SchemaID = o.SchemaID

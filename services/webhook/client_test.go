@@ -87,6 +87,7 @@ func TestRefuseReadsTheAnswer(t *testing.T) {
 		"says nothing":                {answer: reply{status: 200}, calls: 1},
 		"says something else":         {answer: reply{status: 200, body: `{"ok":true}`}, calls: 1},
 		"is not JSON":                 {answer: reply{status: 200, body: "thanks"}, calls: 1, failed: "not the JSON of an identity"},
+		"broken external id":          {answer: reply{status: 200, body: `{"identity":{"external_id":"a\tb"}}`}, calls: 1, failed: "external_id"},
 		"unknown state":               {answer: reply{status: 200, body: `{"identity":{"state":"gone"}}`}, calls: 1, failed: "identity.state"},
 		"refuses":                     {answer: reply{status: 422, body: messages}, calls: 1, refused: refused},
 		"refuses with a server error": {answer: reply{status: 500, body: messages}, calls: 1, refused: refused},
@@ -143,9 +144,10 @@ func TestParsedAnswerChangesTheIdentity(t *testing.T) {
 		want   func(*identity.Identity)
 	}{
 		"everything": {
-			`{"identity":{"schema_id":"staff","state":"inactive","traits":{"email":"bob@example.com"},
+			`{"identity":{"external_id":"crm-7","schema_id":"staff","state":"inactive","traits":{"email":"bob@example.com"},
 				"metadata_public":{"a":1},"metadata_admin":null}}`,
 			func(i *identity.Identity) {
+				i.ExternalID = "crm-7"
 				i.SchemaID, i.State, i.StateChangedAt = "staff", identity.Inactive, now
 				i.Traits = json.RawMessage(`{"email":"bob@example.com"}`)
 				i.MetadataPublic, i.MetadataAdmin = json.RawMessage(`{"a":1}`), nil

@@ -44,6 +44,7 @@ func (c *Client) bodyContext(call *Call) bodyContext {
 // credentials.
 type identityView struct {
 	ID             uuid.UUID       `json:"id"`
+	ExternalID     string          `json:"external_id,omitempty"`
 	SchemaID       string          `json:"schema_id"`
 	SchemaURL      string          `json:"schema_url"`
 	State          identity.State  `json:"state"`
@@ -73,6 +74,7 @@ type addressView struct {
 func (c *Client) view(i *identity.Identity) *identityView {
 	v := &identityView{
 		ID:             i.ID,
+		ExternalID:     i.ExternalID,
 		SchemaID:       i.SchemaID,
 		State:          i.State,
 		StateChangedAt: i.StateChangedAt,

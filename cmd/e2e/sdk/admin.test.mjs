@@ -23,6 +23,8 @@ test('admin identities', async () => {
   assert.equal(put.state, 'inactive');
   assert.deepEqual(put.metadata_admin, { note: 'left' });
 
+  await identities.patchIdentity({ id, jsonPatch: [{ op: 'add', path: '/external_id', value: `crm/${id}` }] });
+  assert.equal((await identities.getIdentityByExternalID({ externalID: `crm/${id}` })).external_id, `crm/${id}`);
   await identities.deleteIdentity({ id });
   await refusedAs(identities.getIdentity({ id }), 404, undefined);
 });

@@ -48,6 +48,31 @@ func TestAdminIdentities(t *testing.T) {
 	refusedAs(t, done(api.DeleteIdentity(t.Context(), made.Id).Execute()), http.StatusNotFound, "")
 }
 
+// TestAdminExternalID finds somebody by what another system calls them.
+func TestAdminExternalID(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	address := newAddress()
+	external := "crm/" + address
+	body := client.NewCreateIdentityBody("default", map[string]any{"email": address})
+	body.ExternalId = &external
+	made := call(api.CreateIdentity(t.Context()).CreateIdentityBody(*body).Execute()).ok(t, http.StatusCreated)
+	equal(t, "external id", made.GetExternalId(), external)
+	found := call(api.GetIdentityByExternalID(t.Context(), external).Execute()).ok(t, http.StatusOK)
+	equal(t, "found", found.Id, made.Id)
+	equal(t, "external id", found.GetExternalId(), external)
+	refusedAs(t, call(api.GetIdentityByExternalID(t.Context(), external+"x").Execute()), http.StatusNotFound, "")
+
+	body = client.NewCreateIdentityBody("default", map[string]any{"email": newAddress()})
+	body.ExternalId = &external
+	refusedAs(t, call(api.CreateIdentity(t.Context()).CreateIdentityBody(*body).Execute()), http.StatusConflict, "")
+	patched := call(api.PatchIdentity(t.Context(), made.Id).JsonPatch([]client.JsonPatch{{Op: "replace", Path: "/external_id", Value: external + "/2"}}).Execute()).ok(t, http.StatusOK)
+	equal(t, "external id", patched.GetExternalId(), external+"/2")
+	put := client.NewUpdateIdentityBody("default", "active", map[string]any{"email": address})
+	put.ExternalId = &external
+	equal(t, "external id", call(api.UpdateIdentity(t.Context(), made.Id).UpdateIdentityBody(*put).Execute()).ok(t, http.StatusOK).GetExternalId(), external)
+}
+
 func TestAdminIdentityRefused(t *testing.T) {
 	t.Parallel()
 	api := admin().IdentityAPI
