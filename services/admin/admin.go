@@ -30,6 +30,7 @@ import (
 // concurrent use.
 type Service struct {
 	Store     Store
+	Batches   Batches
 	Schemas   Schemas
 	Passwords Hasher
 	Sessions  session.Ledger

@@ -41,16 +41,19 @@ func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, 
 	if err != nil {
 		return nil, err
 	}
-	created := event(in.Author, i.ID, i.CreatedAt, 1, events.IdentityCreated{
+	if err := s.Store.CreateIdentity(ctx, i, created(in.Author, i)); err != nil {
+		return nil, fmt.Errorf("create identity: %w", err)
+	}
+	return i, nil
+}
+
+func created(by Author, i *identity.Identity) events.Event {
+	return event(by, i.ID, i.CreatedAt, 1, events.IdentityCreated{
 		IdentityID: i.ID.String(),
 		SchemaID:   i.SchemaID,
 		State:      string(i.State),
 		Method:     "admin",
 	})
-	if err := s.Store.CreateIdentity(ctx, i, created); err != nil {
-		return nil, fmt.Errorf("create identity: %w", err)
-	}
-	return i, nil
 }
 
 // Make gives the identity that [Service.Create] would store. Store, Sessions and

@@ -60,6 +60,14 @@ type fakes struct {
 	until   time.Time
 
 	hash, create, extend func() error
+
+	slow        time.Duration // of a hash
+	taken       string        // an address that somebody has
+	racers      []string      // and those that somebody gets meanwhile
+	unavailable error
+	breaksAt    int // the commit that cannot be made
+	commits     int
+	batch       []*identity.Identity // in the order of the commits
 }
 
 func newFakes(t *testing.T) *fakes {
@@ -76,7 +84,7 @@ func newFakes(t *testing.T) *fakes {
 }
 
 func (f *fakes) service() *admin.Service {
-	return &admin.Service{Store: f, Schemas: f, Passwords: f, Sessions: f, Lifespan: time.Hour, Now: func() time.Time { return f.now }}
+	return &admin.Service{Store: f, Batches: f, Schemas: f, Passwords: f, Sessions: f, Lifespan: time.Hour, Now: func() time.Time { return f.now }}
 }
 
 func (f *fakes) Schema(id string) (*identity.Schema, bool) {
@@ -85,6 +93,7 @@ func (f *fakes) Schema(id string) (*identity.Schema, bool) {
 }
 
 func (f *fakes) Hash(_ context.Context, p password.Plain) (string, error) {
+	f.now = f.now.Add(f.slow)
 	if f.hash != nil {
 		return "", f.hash()
 	}
@@ -105,6 +114,34 @@ func (f *fakes) CreateIdentity(_ context.Context, i *identity.Identity, e events
 	f.append(e)
 	return nil
 }
+
+func (f *fakes) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error) {
+	taken := map[uuid.UUID]bool{}
+	for _, i := range all {
+		taken[i.ID] = i.Addresses[0].Value == f.taken
+	}
+	return taken, f.unavailable
+}
+
+// ImportIdentities finds those of racers taken, which [fakes.Taken] does not know.
+func (f *fakes) ImportIdentities(_ context.Context, all []*identity.Identity, told []events.Event) error {
+	f.commits++
+	for _, i := range all {
+		if slices.Contains(f.racers, i.Addresses[0].Value) {
+			return identity.ErrExists
+		}
+	}
+	if f.breaksAt == f.commits {
+		return errUnavailable
+	}
+	f.batch = append(f.batch, all...)
+	for _, e := range told {
+		f.append(e)
+	}
+	return nil
+}
+
+var errUnavailable = errors.New("unavailable")
 
 func (f *fakes) UpdateIdentity(_ context.Context, id uuid.UUID, decide func(*identity.Identity) (*identity.Change, error)) error {
 	if f.stored == nil || f.stored.ID != id {

@@ -21,6 +21,8 @@ import (
 // Administrator does what administrators ask for, see [admin.Service].
 type Administrator interface {
 	Create(ctx context.Context, in admin.Creation) (*identity.Identity, error)
+	CreateEach(ctx context.Context, all []admin.Creation) ([]admin.Created, error)
+	CreateAll(ctx context.Context, all []admin.Creation) ([]*identity.Identity, error)
 	Update(ctx context.Context, in admin.Update) (*identity.Identity, error)
 	Delete(ctx context.Context, id uuid.UUID, by admin.Author) error
 	RevokeSession(ctx context.Context, id uuid.UUID, by admin.Author) error

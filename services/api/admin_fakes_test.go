@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -115,6 +116,29 @@ func (w *world) IdentitiesByID(_ context.Context, ids []uuid.UUID) ([]identity.I
 	}
 	sortByID(found)
 	return found, w.broken
+}
+
+func (w *world) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error) {
+	defer w.lock()()
+	taken := map[uuid.UUID]bool{}
+	for _, i := range all {
+		for _, other := range w.identities {
+			taken[i.ID] = taken[i.ID] || sharesHandle(other, i) || sharesAddress(other, i)
+		}
+	}
+	return taken, w.broken
+}
+
+func (w *world) ImportIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error {
+	if taken, err := w.Taken(ctx, all); err != nil || slices.Contains(slices.Collect(maps.Values(taken)), true) {
+		return cmp.Or(err, identity.ErrExists)
+	}
+	defer w.lock()()
+	for _, i := range all {
+		w.identities[i.ID] = i
+	}
+	w.told = append(w.told, made...)
+	return nil
 }
 
 func (w *world) IdentityByExternalID(_ context.Context, id string) (*identity.Identity, error) {

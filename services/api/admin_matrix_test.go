@@ -88,6 +88,7 @@ func TestAdminGuardEverywhere(t *testing.T) {
 	}{
 		{method: "GET", path: "/admin/identities"},
 		{method: "POST", path: "/admin/identities", body: `{"traits":{"email":"a@b.example"}}`},
+		{method: "PATCH", path: "/admin/identities", body: `{"identities":[]}`},
 		{method: "GET", path: "/admin/identities/by/external/crm-7"},
 		{method: "GET", path: "/admin/sessions"},
 		{method: "GET", path: "/admin/courier/messages"},

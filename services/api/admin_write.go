@@ -50,6 +50,16 @@ func (s *Server) createIdentity(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	i, err := x.Administrator.Create(x.r.Context(), x.creation(in))
+	if err != nil {
+		return fmt.Errorf("create identity: %w", mended(err))
+	}
+	x.w.Header()["Location"] = []string{x.settings.admin + routeIdentities + "/" + i.ID.String()}
+	return x.encode(http.StatusCreated, x.viewForAdmin(i))
+}
+
+// creation is what the body asks for.
+func (x *exchange) creation(in wantedIdentity) admin.Creation {
 	c := admin.Creation{
 		ExternalID:     in.ExternalID,
 		SchemaID:       in.SchemaID,
@@ -71,12 +81,7 @@ func (s *Server) createIdentity(x *exchange) error {
 	for _, a := range in.RecoveryAddresses {
 		c.Recovery = append(c.Recovery, a.Value)
 	}
-	i, err := x.Administrator.Create(x.r.Context(), c)
-	if err != nil {
-		return fmt.Errorf("create identity: %w", mended(err))
-	}
-	x.w.Header()["Location"] = []string{x.settings.admin + routeIdentities + "/" + i.ID.String()}
-	return x.encode(http.StatusCreated, x.viewForAdmin(i))
+	return c
 }
 
 // replaceIdentity makes an identity what an administrator describes. What was
@@ -145,13 +150,15 @@ func (s *Server) deleteIdentity(x *exchange) error {
 	return nil
 }
 
-// bodyOf reads a body of one of these types.
-func (x *exchange) bodyOf(types ...string) ([]byte, error) {
+// bodyOf reads a body of one of these types, of at most 64 KiB.
+func (x *exchange) bodyOf(types ...string) ([]byte, error) { return x.bodyUpTo(maxBody, types...) }
+
+func (x *exchange) bodyUpTo(limit int, types ...string) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, media) {
 		return nil, refuse("the Content-Type must be %s", types[0])
 	}
-	return readBody(x.r)
+	return readUpTo(limit, x.r)
 }
 
 func decodeIdentity(x *exchange) (in wantedIdentity, err error) {

@@ -88,21 +88,23 @@ var (
 )
 
 // readBody reads at most 64 KiB.
-func readBody(r *http.Request) ([]byte, error) {
+func readBody(r *http.Request) ([]byte, error) { return readUpTo(maxBody, r) }
+
+func readUpTo(limit int, r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, refuse("the Content-Encoding is not supported")
 	}
-	if r.ContentLength > maxBody {
-		return nil, refuse("the body is larger than %d bytes", maxBody)
+	if r.ContentLength > int64(limit) {
+		return nil, refuse("the body is larger than %d bytes", limit)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, errBodyLate
 	case err != nil:
 		return nil, errBodyEnds
-	case len(body) > maxBody:
-		return nil, refuse("the body is larger than %d bytes", maxBody)
+	case len(body) > limit:
+		return nil, refuse("the body is larger than %d bytes", limit)
 	}
 	return body, nil
 }

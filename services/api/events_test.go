@@ -280,7 +280,7 @@ var acted = []struct{ method, path, action string }{
 // untold are the routes of administrators that read of no person, or whose
 // commit holds the event.
 var untold = []string{
-	"POST /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
+	"POST /admin/identities", "PATCH /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
 	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
 	"POST /admin/recovery/code", "POST /admin/recovery/link",
 	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",

@@ -232,7 +232,9 @@ func (s *Server) Public() http.Handler {
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeIdentities, methods{http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity}, guarded|secretive)
+	rt.add(routeIdentities, methods{
+		http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity, http.MethodPatch: s.createIdentities,
+	}, guarded|secretive)
 	rt.add(routeIdentities+"/{id}", methods{
 		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
 	}, guarded|secretive)

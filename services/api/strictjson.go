@@ -48,15 +48,22 @@ var memberName = regexp.MustCompile(`^[a-z_]+$`)
 
 // decode reads a body into v, which has a field for all that may stand there: an
 // administrator's typing error must not pass as success. No body at all is an
-// empty object.
-func (x *exchange) decode(v any) error {
+// empty object, and more than 64 KiB are too many.
+func (x *exchange) decode(v any) error { return x.decodeUpTo(maxBody, v) }
+
+func (x *exchange) decodeUpTo(limit int, v any) error {
 	if x.r.ContentLength == 0 {
 		return nil
 	}
-	body, err := x.bodyOf(typeJSON)
+	body, err := x.bodyUpTo(limit, typeJSON)
 	if err != nil {
 		return err
 	}
+	return strictly(body, v)
+}
+
+// strictly decodes an object into v, which has a field for all that may stand there.
+func strictly(body []byte, v any) error {
 	members, err := scanObject(body)
 	if err != nil {
 		return refuse("%v", err)

@@ -103,7 +103,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 			Plan: func(string) hook.SettingsPlan { return hook.SettingsPlan{} }, Now: time.Now,
 		},
 		Administrator: &admin.Service{
-			Store: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
+			Store: w, Batches: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
 			Recoveries: w, CodeLifespan: time.Hour, LinkLifespan: time.Hour, LinkURL: "https://id.example.org",
 		},
 	}

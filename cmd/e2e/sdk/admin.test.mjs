@@ -29,6 +29,17 @@ test('admin identities', async () => {
   await refusedAs(identities.getIdentity({ id }), 404, undefined);
 });
 
+test('admin batch', async () => {
+  const create = { schema_id: 'default', traits: { email: newAddress() } };
+  const batch = await identities.batchPatchIdentities({
+    patchIdentitiesBody: { identities: [{ create, patch_id: 'a' }, { create, patch_id: 'b' }] },
+  });
+  const [made, refused] = batch.identities;
+  assert.deepEqual([made.action, made.patch_id, refused.action, refused.patch_id], ['create', 'a', 'error', 'b']);
+  assert.equal(refused.error.code, 409);
+  assert.equal((await identities.getIdentity({ id: made.identity })).traits.email, create.traits.email);
+});
+
 test('admin identity refused', async () => {
   const { address } = await newVerified();
   const create = (schema_id, email) => identities.createIdentity({ createIdentityBody: { schema_id, traits: { email } } });

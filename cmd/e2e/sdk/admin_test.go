@@ -73,6 +73,39 @@ func TestAdminExternalID(t *testing.T) {
 	equal(t, "external id", call(api.UpdateIdentity(t.Context(), made.Id).UpdateIdentityBody(*put).Execute()).ok(t, http.StatusOK).GetExternalId(), external)
 }
 
+// TestAdminBatch makes many at once; what is wrong with one is its own.
+func TestAdminBatch(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	create := func(address string) client.IdentityPatch {
+		id := address
+		return client.IdentityPatch{Create: client.NewCreateIdentityBody("default", map[string]any{"email": address}), PatchId: &id}
+	}
+	var body client.PatchIdentitiesBody
+	for range 3 {
+		body.Identities = append(body.Identities, create(newAddress()))
+	}
+	body.Identities = append(body.Identities, body.Identities[0], create("nonsense"))
+	answer := call(api.BatchPatchIdentities(t.Context()).PatchIdentitiesBody(body).Execute()).ok(t, http.StatusOK)
+	for n, e := range answer.Identities {
+		want := []string{"create", "create", "create", "error", "error"}[n]
+		equal(t, "action", e.GetAction(), want)
+		equal(t, "patch id", e.GetPatchId(), body.Identities[n].GetPatchId())
+		if e.HasIdentity() != (want == "create") || (e.Error == nil) != (want == "create") {
+			t.Errorf("entry %d = %+v, want %s", n, e, want)
+		}
+	}
+	made := call(api.GetIdentity(t.Context(), answer.Identities[1].GetIdentity()).Execute()).ok(t, http.StatusOK)
+	equal(t, "address", made.VerifiableAddresses[0].Value, body.Identities[1].GetPatchId())
+
+	fresh := newAddress()
+	together := client.PatchIdentitiesBody{Identities: []client.IdentityPatch{create(fresh), body.Identities[0]}}
+	together.SetWithPartialInserts(false)
+	refusedAs(t, call(api.BatchPatchIdentities(t.Context()).PatchIdentitiesBody(together).Execute()), http.StatusConflict, "")
+	none := call(api.ListIdentities(t.Context()).CredentialsIdentifier(fresh).Execute()).ok(t, http.StatusOK)
+	equal(t, "found", len(none), 0)
+}
+
 func TestAdminIdentityRefused(t *testing.T) {
 	t.Parallel()
 	api := admin().IdentityAPI

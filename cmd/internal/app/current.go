@@ -54,6 +54,7 @@ type current struct {
 type foundation struct {
 	registrations   registration.Store
 	administration  admin.Store
+	batches         admin.Batches
 	ledger          session.Ledger
 	logins          login.Store
 	verifications   verification.Store
@@ -175,6 +176,7 @@ func (c *current) useCases(f foundation) {
 	}
 	c.admin = &admin.Service{
 		Store:          f.administration,
+		Batches:        f.batches,
 		Schemas:        c.schemas,
 		Passwords:      c.passwords,
 		Sessions:       f.ledger,
@@ -222,6 +224,7 @@ func (p *process) compile(cfg *config.Config) error {
 	c, err := compile(cfg.Listening(p.ports.public, p.ports.admin), foundation{
 		registrations:   crashRegistrations(p.store),
 		administration:  p.store,
+		batches:         p.store,
 		ledger:          p.store,
 		logins:          p.store,
 		verifications:   crashVerifications(p.store),
