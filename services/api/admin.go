@@ -25,6 +25,7 @@ type Administrator interface {
 	CreateAll(ctx context.Context, all []admin.Creation) ([]*identity.Identity, error)
 	Update(ctx context.Context, in admin.Update) (*identity.Identity, error)
 	Delete(ctx context.Context, id uuid.UUID, by admin.Author) error
+	RemoveCredential(ctx context.Context, in admin.Removal) error
 	RevokeSession(ctx context.Context, id uuid.UUID, by admin.Author) error
 	DeleteSessions(ctx context.Context, identityID uuid.UUID, by admin.Author) error
 	ExtendSession(ctx context.Context, id uuid.UUID) (*session.Session, error)

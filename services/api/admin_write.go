@@ -150,6 +150,23 @@ func (s *Server) deleteIdentity(x *exchange) error {
 	return nil
 }
 
+// removeCredential takes a way to sign in away from an identity.
+func (s *Server) removeCredential(x *exchange) error {
+	id, err := x.pathID(identity.ErrNotFound)
+	if err != nil {
+		return err
+	}
+	in := admin.Removal{ID: id, Type: x.r.PathValue("type"), Identifier: x.query("identifier"), SignsIn: s.ways(x).SignIn, Author: x.author()}
+	if in.Type == identity.MethodOIDC && in.Identifier == "" {
+		return refuse("the query parameter identifier must say which account at a provider is to go: provider:subject")
+	}
+	if err := x.Administrator.RemoveCredential(x.r.Context(), in); err != nil {
+		return fmt.Errorf("remove credential: %w", err)
+	}
+	x.answer(http.StatusNoContent, nil)
+	return nil
+}
+
 // bodyOf reads a body of one of these types, of at most 64 KiB.
 func (x *exchange) bodyOf(types ...string) ([]byte, error) { return x.bodyUpTo(maxBody, types...) }
 

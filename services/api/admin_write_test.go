@@ -261,3 +261,32 @@ func TestNumberedIdentities(t *testing.T) {
 		}
 	}
 }
+
+func TestRemoveCredential(t *testing.T) {
+	t.Parallel()
+	w, _ := social(t)
+	c := w.browser()
+	c.ended(c.through(c.browserFlow(), nil)) // corp is the only way to sign in
+	ann := w.person("corp:7")
+	path := "/admin/identities/" + ann.ID.String() + "/credentials/"
+	remove := func(what string, want int) {
+		t.Helper()
+		if g := w.admin().do("DELETE", path+what, ""); g.status != want || want == 204 && g.body != "" || want != 204 && g.shown(t).Error.Reason == "" {
+			t.Errorf("delete %s = %d %s, want %d", what, g.status, g.body, want)
+		}
+	}
+	remove("oidc?identifier=corp:7", 400)
+	if person := w.admin().putJSON("/admin/identities/"+ann.ID.String(), `{"traits":{"email":"ann@example.org"},"credentials":{"password":{"config":{"password":"x"}}}}`); person.status != 200 {
+		t.Fatal(person.body)
+	}
+	for what, want := range map[string]int{"oidc": 400, "oidc?identifier=": 400, "oidc?identifier=corp:8": 404, "oidc?identifier=corp": 404, "totp": 404, "OIDC": 404, "passwords": 404} {
+		remove(what, want)
+	}
+	remove("oidc?identifier=corp:7", 204)
+	remove("oidc?identifier=corp:7", 404)
+	remove("password", 400)
+	e := w.told[len(w.told)-1]
+	if w.person("corp:7") != nil || e.Type != "identity.updated" || e.Actor != "admin:local" || !strings.Contains(string(e.Data), `"changed":["credentials"]`) {
+		t.Errorf("the account is there, or the event is wrong: %+v %s", e, e.Data)
+	}
+}

@@ -281,7 +281,7 @@ var acted = []struct{ method, path, action string }{
 // commit holds the event.
 var untold = []string{
 	"POST /admin/identities", "PATCH /admin/identities", "PUT /admin/identities/{id}", "PATCH /admin/identities/{id}", "DELETE /admin/identities/{id}",
-	"DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
+	"DELETE /admin/identities/{id}/credentials/{type}", "DELETE /admin/identities/{id}/sessions", "DELETE /admin/sessions/{id}",
 	"POST /admin/recovery/code", "POST /admin/recovery/link",
 	"GET /admin/events", "GET /admin/events/stream", "GET /schemas", "GET /schemas/{id}", "GET /version",
 	"GET /admin/settings", "PATCH /admin/settings", "POST /admin/settings/preview", "GET /admin/settings/history", "POST /admin/settings/revert",

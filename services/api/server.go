@@ -239,6 +239,7 @@ func (s *Server) Admin() http.Handler {
 		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
 	}, guarded|secretive)
 	rt.add(routeExternal+"{externalID}", get(s.showIdentityByExternalID), guarded|secretive)
+	rt.add(routeIdentities+"/{id}/credentials/{type}", methods{http.MethodDelete: s.removeCredential}, guarded)
 	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
 	if s.Timelines != nil {

@@ -94,19 +94,38 @@ func (i *Identity) WithAccount(a Account, now time.Time) (*Identity, error) {
 // WithoutAccounts gives a copy of i without its accounts at a provider, and without
 // the credential if it has no others.
 func (i *Identity) WithoutAccounts(provider string, now time.Time) (*Identity, error) {
+	return i.withoutAccounts(now, func(identifier string) bool {
+		a, ok := AccountOf(identifier)
+		return ok && a.Provider == provider
+	})
+}
+
+// WithoutCredential gives a copy of i without its credential of a type, of [MethodOIDC]
+// without the account with the identifier only; nil if i has none such.
+func (i *Identity) WithoutCredential(kind, identifier string, now time.Time) (*Identity, error) {
+	c := i.Credential(kind)
+	if c == nil || kind == MethodOIDC && !slices.Contains(c.Identifiers, identifier) {
+		return nil, nil
+	}
+	if kind == MethodOIDC {
+		return i.withoutAccounts(now, func(other string) bool { return other == identifier })
+	}
+	next := i.WithCredentials(now)
+	next.Credentials = slices.DeleteFunc(next.Credentials, func(c Credential) bool { return c.Type == kind })
+	return next, nil
+}
+
+func (i *Identity) withoutAccounts(now time.Time, gone func(identifier string) bool) (*Identity, error) {
 	next := i.WithCredentials(now)
 	c := next.Credential(MethodOIDC)
 	if c == nil {
 		return next, nil
 	}
-	accounts, err := c.configured(func(k Account) bool { return k.Provider != provider })
+	accounts, err := c.configured(func(k Account) bool { return !gone(k.Identifier()) })
 	if err != nil {
 		return nil, err
 	}
-	left := slices.DeleteFunc(slices.Clone(c.Identifiers), func(identifier string) bool {
-		a, ok := AccountOf(identifier)
-		return ok && a.Provider == provider
-	})
+	left := slices.DeleteFunc(slices.Clone(c.Identifiers), gone)
 	c.Identifiers, c.Config, c.UpdatedAt = left, OIDCConfig(accounts...), now
 	if len(left) == 0 {
 		next.Credentials = slices.DeleteFunc(next.Credentials, func(c Credential) bool { return c.Type == MethodOIDC })

@@ -100,6 +100,26 @@ func TestAccountsComeAndGo(t *testing.T) {
 	left, err = left.WithoutAccounts("other", now)
 	expect("all gone", left, err)
 
+	of := func(kind, identifier string) *identity.Identity {
+		next, err := two.WithoutCredential(kind, identifier, now)
+		if err != nil {
+			t.Fatalf("WithoutCredential(%q, %q) = %v", kind, identifier, err)
+		}
+		return next
+	}
+	expect("one account gone", of(identity.MethodOIDC, "corp:Seven:7"), nil, credential([]string{"other:8"}, eight))
+	if next := of(identity.MethodPassword, "corp:Seven:7"); len(next.Credentials) != 1 || next.Credentials[0].Type != identity.MethodOIDC {
+		t.Errorf("without the password = %+v, want the accounts", next.Credentials)
+	}
+	for _, none := range [][2]string{{identity.MethodOIDC, ""}, {identity.MethodOIDC, "corp"}, {identity.MethodOIDC, "other:9"}, {"totp", ""}, {"", ""}} {
+		if next := of(none[0], none[1]); next != nil {
+			t.Errorf("WithoutCredential%q = %+v, want nothing", none, next.Credentials)
+		}
+	}
+	expect("its origin", two, nil, both)
+	last, err := one.WithoutCredential(identity.MethodOIDC, "corp:Seven:7", now)
+	expect("the last account gone", last, err)
+
 	stranger := seven
 	stranger.Issuer = "https://new.example.org"
 	if next, err := two.WithAccount(stranger, now); next != nil || !errors.Is(err, identity.ErrOtherIssuer) {

@@ -36,6 +36,9 @@ func (w Ways) Removable(i *identity.Identity) []string {
 	return slices.DeleteFunc(Linked(i), func(p string) bool { return !w.remain(i, p) })
 }
 
+// SignIn tells whether an identity has one of the ways.
+func (w Ways) SignIn(i *identity.Identity) bool { return w.remain(i, "") }
+
 // remain tells whether an identity can sign in without its accounts at a provider.
 func (w Ways) remain(i *identity.Identity, without string) bool {
 	if c := i.Credential(identity.MethodPassword); w.Password && c != nil && len(c.Identifiers) > 0 {

@@ -29,6 +29,12 @@ test('admin identities', async () => {
   await refusedAs(identities.getIdentity({ id }), 404, undefined);
 });
 
+test('admin credentials', async () => {
+  const { person: { id } } = await newVerified();
+  await refusedAs(identities.deleteIdentityCredentials({ id, type: 'password' }), 400, undefined);
+  await refusedAs(identities.deleteIdentityCredentials({ id, type: 'oidc', identifier: 'example:7' }), 404, undefined);
+});
+
 test('admin batch', async () => {
   const create = { schema_id: 'default', traits: { email: newAddress() } };
   const batch = await identities.batchPatchIdentities({

@@ -106,6 +106,28 @@ func TestAdminBatch(t *testing.T) {
 	equal(t, "found", len(none), 0)
 }
 
+// TestAdminCredentials: with a way to sign in go the sessions, and the last way stays.
+func TestAdminCredentials(t *testing.T) {
+	t.Parallel()
+	api := admin().IdentityAPI
+	_, address, linked := withAccount(t)
+	id := linked.Identity.Id
+	person := call(api.GetIdentity(t.Context(), id).Execute()).ok(t, http.StatusOK)
+	account := (*person.Credentials)["oidc"].Identifiers[0]
+	remove := func(kind, identifier string) called[struct{}] {
+		return done(api.DeleteIdentityCredentials(t.Context(), id, kind).Identifier(identifier).Execute())
+	}
+	refusedAs(t, done(api.DeleteIdentityCredentials(t.Context(), id, "oidc").Execute()), http.StatusBadRequest, "")
+	refusedAs(t, remove("oidc", account+"0"), http.StatusNotFound, "")
+	refusedAs(t, remove("totp", ""), http.StatusNotFound, "")
+	token := signIn(t, address).GetSessionToken()
+	remove("oidc", account).ok(t, http.StatusNoContent)
+	refusedAs(t, call(newApp().ToSession(t.Context()).XSessionToken(token).Execute()), http.StatusUnauthorized, "")
+	refusedAs(t, remove("oidc", account), http.StatusNotFound, "")
+	refusedAs(t, done(api.DeleteIdentityCredentials(t.Context(), id, "password").Execute()), http.StatusBadRequest, "")
+	signIn(t, address)
+}
+
 func TestAdminIdentityRefused(t *testing.T) {
 	t.Parallel()
 	api := admin().IdentityAPI
