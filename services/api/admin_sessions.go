@@ -186,7 +186,7 @@ func (s *Server) revokeSession(x *exchange) error {
 	return nil
 }
 
-// extendSession lets a session last longer.
+// extendSession lets a session last longer, and gives it where that is not left out.
 func (s *Server) extendSession(x *exchange) error {
 	id, err := x.pathID(errNoSession)
 	if err != nil {
@@ -195,6 +195,10 @@ func (s *Server) extendSession(x *exchange) error {
 	extended, err := x.Administrator.ExtendSession(x.r.Context(), id)
 	if err != nil {
 		return fmt.Errorf("extend session: %w", named(err))
+	}
+	if x.settings.ExtendWithoutSession {
+		x.answer(http.StatusNoContent, nil)
+		return nil
 	}
 	return s.answerSession(x, extended, expansion{identity: true, devices: true})
 }

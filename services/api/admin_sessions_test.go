@@ -172,6 +172,16 @@ func TestExtendSession(t *testing.T) {
 	if g := c.do("PATCH", "/admin/sessions/"+over.String()+"/extend", ""); g.status != 404 {
 		t.Errorf("extend of a revoked session = %d, want 404", g.status)
 	}
+	w.settings.ExtendWithoutSession = true
+	w.compiled = compile(t, w.settings)
+	w.ledger.all[0].ExpiresAt = noon.Add(time.Minute)
+	g := c.do("PATCH", "/admin/sessions/"+live.String()+"/extend", "")
+	if g.status != 204 || g.body != "" || !w.ledger.all[0].ExpiresAt.Equal(noon.Add(time.Hour)) {
+		t.Errorf("extend = %d %q, until %v, want 204 and nothing, an hour from now", g.status, g.body, w.ledger.all[0].ExpiresAt)
+	}
+	if g := c.do("PATCH", "/admin/sessions/"+over.String()+"/extend", ""); g.status != 404 {
+		t.Errorf("extend of a revoked session = %d, want 404", g.status)
+	}
 }
 
 // A store that cannot be used is no session that is not there.

@@ -34,6 +34,9 @@ type Settings struct {
 	SettingsFlow FlowSettings
 	// ContinueWithTransitions answers a recovery with what comes next, in place of 422.
 	ContinueWithTransitions bool
+	// ExtendWithoutSession answers an administrator who extends a session with 204, not
+	// with the session.
+	ExtendWithoutSession bool
 	// PrivilegedSessionMaxAge is how long after a login a session may change how its
 	// person signs in.
 	PrivilegedSessionMaxAge time.Duration

@@ -54,6 +54,7 @@ func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 			Methods:  []string{flows.Recovery.Use},
 		},
 		ContinueWithTransitions: cfg.FeatureFlags.UseContinueWithTransitions,
+		ExtendWithoutSession:    cfg.FeatureFlags.FasterSessionExtend,
 		SettingsFlow: api.FlowSettings{
 			Enabled:          true,
 			Lifespan:         flows.Settings.Lifespan,

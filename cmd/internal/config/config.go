@@ -96,6 +96,9 @@ type Config struct {
 		// UseContinueWithTransitions answers a recovery with what comes next, which the
 		// newest SDKs expect, in place of 422.
 		UseContinueWithTransitions bool `yaml:"use_continue_with_transitions"`
+		// FasterSessionExtend answers an administrator who extends a session with 204,
+		// not with the session.
+		FasterSessionExtend bool `yaml:"faster_session_extend"`
 	} `yaml:"feature_flags"`
 	Console struct {
 		// SetUpLink prints the link that sets up the first operator at the start.

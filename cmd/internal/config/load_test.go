@@ -130,6 +130,9 @@ func TestLoadFileOfTheReferenceServer(t *testing.T) {
 	if r := c.SelfService.Flows.Recovery; !r.Enabled || r.Use != "link" || c.RecoveryURL() != "https://app.example.org/recovery" || !c.FeatureFlags.UseContinueWithTransitions {
 		t.Errorf("recovery = %+v, want it by link at the page of the file, and what comes next in its answer", r)
 	}
+	if !c.FeatureFlags.FasterSessionExtend {
+		t.Error("sessions are extended with an answer, want none as the file says")
+	}
 	if got := len(c.CookieSecrets()) + len(c.CipherSecrets()); got != 2 {
 		t.Errorf("%d secrets, want 2", got)
 	}
