@@ -71,7 +71,7 @@ func serveSDKs(t *testing.T, shape, use string) *tap {
 	t.Helper()
 	tap, p := newTap(t), newProvider(t)
 	tap.connect(newSystem(t, shape, merge(merge(gated(nil), providers(p.oidcProvider(example, nil))), settings{
-		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}},
+		"serve": settings{"public": settings{"base_url": tap.public.URL + "/"}, "admin": settings{"base_url": tap.admin.URL + "/"}},
 		"selfservice": settings{
 			"methods": settings{"link": settings{"enabled": true}},
 			"flows": settings{

@@ -293,6 +293,7 @@ var untold = []string{
 	"POST /admin/hooks/{name}/pause", "POST /admin/hooks/{name}/resume", "POST /admin/hooks/{name}/rotate", "POST /admin/hooks/{name}/check",
 	"GET /admin/session-workers",
 	"GET /admin/stats",
+	"GET /admin/self-service/", "POST /admin/self-service/", "DELETE /admin/self-service/",
 	"GET /admin/dead-letters", "GET /admin/dead-letters/{hook}/{event}", "POST /admin/dead-letters/redeliver", "POST /admin/dead-letters/discard",
 	"GET /health/alive", "GET /health/ready", "GET /health/accepting", "GET /admin/health/alive", "GET /admin/health/ready",
 }

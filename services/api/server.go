@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -226,21 +227,21 @@ func (s *Server) Public() http.Handler {
 	rt.add("/health/ready", get(s.ready), public|quiet|unwatched)
 	rt.add("/health/accepting", get(s.accepting), public|quiet|unwatched)
 	rt.mount("/ui/", s.Pages, public)
+	for route, m := range s.identityRoutes() {
+		for method := range m {
+			m[method] = s.leadToAdmin
+		}
+		rt.add(route, m, public)
+	}
 	return rt.done(public | withCSRF)
 }
 
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	rt.add(routeIdentities, methods{
-		http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity, http.MethodPatch: s.createIdentities,
-	}, guarded|secretive)
-	rt.add(routeIdentities+"/{id}", methods{
-		http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
-	}, guarded|secretive)
-	rt.add(routeExternal+"{externalID}", get(s.showIdentityByExternalID), guarded|secretive)
-	rt.add(routeIdentities+"/{id}/credentials/{type}", methods{http.MethodDelete: s.removeCredential}, guarded)
-	rt.add(routeIdentities+"/{id}/sessions", methods{http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf}, guarded)
+	for route, m := range s.identityRoutes() {
+		rt.add(route, m, guarded|secretive)
+	}
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
 	if s.Timelines != nil {
 		rt.add(routeIdentities+"/{id}/timeline", get(s.showTimeline), guarded)
@@ -274,7 +275,10 @@ func (s *Server) Admin() http.Handler {
 	rt.add(routeAudit+"/verify", methods{http.MethodGet: s.showAuditCheck, http.MethodPost: s.telling(verifyAudit, s.verifyAudit)}, guarded)
 	rt.add(routeExport, get(s.telling(exportAudit, s.exportAudit)), guarded|readsEvents|acts)
 	rt.add("/version", get(s.version), guarded)
-	for _, prefix := range []string{"", "/admin"} {
+	lead := s.leadToPublic
+	rt.add(adminPrefix+routeSelfService, methods{http.MethodGet: lead, http.MethodPost: lead, http.MethodDelete: lead}, guarded)
+	rt.add(adminPrefix+strings.TrimSuffix(routeSelfService, "/"), nil, guarded) // the mux would redirect
+	for _, prefix := range []string{"", adminPrefix} {
 		rt.add(prefix+"/health/alive", get(s.alive), quiet|unwatched)
 		rt.add(prefix+"/health/ready", get(s.ready), quiet|unwatched)
 	}
@@ -286,6 +290,22 @@ func (s *Server) Admin() http.Handler {
 		rt.add("/debug/pprof/{profile}", get(s.profile), guarded|owned|acts|foreign|quiet)
 	}
 	return rt.done(guarded)
+}
+
+// identityRoutes are the routes that are about identities, for the admin listener.
+func (s *Server) identityRoutes() map[string]methods {
+	one := routeIdentities + "/{id}"
+	return map[string]methods{
+		routeIdentities: {
+			http.MethodGet: s.telling(listIdentities, s.listIdentities), http.MethodPost: s.createIdentity, http.MethodPatch: s.createIdentities,
+		},
+		one: {
+			http.MethodGet: s.telling(readIdentity, s.showIdentity), http.MethodPut: s.replaceIdentity, http.MethodPatch: s.patchIdentity, http.MethodDelete: s.deleteIdentity,
+		},
+		one + "/credentials/{type}":    {http.MethodDelete: s.removeCredential},
+		one + "/sessions":              {http.MethodGet: s.telling(listSessions, s.listSessionsOf), http.MethodDelete: s.deleteSessionsOf},
+		routeExternal + "{externalID}": get(s.showIdentityByExternalID),
+	}
 }
 
 // addHooks adds what declares hooks and looks after them.

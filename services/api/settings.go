@@ -19,6 +19,9 @@ type Settings struct {
 	// PublicURL and AdminURL are the base URLs of the listeners. Every URL that
 	// is handed out begins with one of them.
 	PublicURL, AdminURL string
+	// TellAdminURL lets the public listener lead who asks it for identities to AdminURL,
+	// which tells that to all the world.
+	TellAdminURL bool
 	// DefaultReturnURL is where browsers go at the end when nothing was asked for.
 	DefaultReturnURL string
 	// OIDCRedirectBase begins the callback URLs that providers know; empty is PublicURL.

@@ -128,6 +128,21 @@ func TestAdminCredentials(t *testing.T) {
 	signIn(t, address)
 }
 
+// TestOtherListener: the SDK that is set up with one listener's URL for all is led to
+// the other one.
+func TestOtherListener(t *testing.T) {
+	t.Parallel()
+	app, address := newSDK(adminURL+"/admin", nil).FrontendAPI, newAddress()
+	flow := call(app.CreateNativeRegistrationFlow(t.Context()).Execute()).ok(t, http.StatusOK)
+	made := call(app.UpdateRegistrationFlow(t.Context()).Flow(flow.Id).UpdateRegistrationFlowBody(registration(nil, address, password)).Execute()).ok(t, http.StatusOK)
+	done(app.PerformNativeLogout(t.Context()).PerformNativeLogoutBody(*client.NewPerformNativeLogoutBody(made.GetSessionToken())).Execute()).ok(t, http.StatusNoContent)
+
+	api := newSDK(publicURL, nil).IdentityAPI
+	equal(t, "identity", call(api.GetIdentity(t.Context(), made.Identity.Id).Execute()).ok(t, http.StatusOK).Id, made.Identity.Id)
+	done(api.DeleteIdentity(t.Context(), made.Identity.Id).Execute()).ok(t, http.StatusNoContent)
+	refusedAs(t, call(api.GetIdentity(t.Context(), made.Identity.Id).Execute()), http.StatusNotFound, "")
+}
+
 func TestAdminIdentityRefused(t *testing.T) {
 	t.Parallel()
 	api := admin().IdentityAPI

@@ -21,6 +21,7 @@ func apiSettings(cfg *config.Config) (*api.Compiled, error) {
 	return api.Settings{
 		PublicURL:         cfg.PublicURL(),
 		AdminURL:          cfg.AdminURL(),
+		TellAdminURL:      cfg.Serve.Admin.BaseURL != "",
 		DefaultReturnURL:  cfg.DefaultReturnURL(),
 		AllowedReturnURLs: cfg.SelfService.AllowedReturnURLs,
 		ErrorURL:          cfg.ErrorURL(),
