@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,6 +29,8 @@ type Creation struct {
 	// as it is. Both empty: no password.
 	Password       password.Plain
 	HashedPassword string
+	// Accounts are those at providers that sign the person in.
+	Accounts []identity.Account
 	// Verified are the addresses that count as verified.
 	Verified []string
 	// Recovery are addresses that the traits must give for recovery.
@@ -94,6 +97,26 @@ func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, er
 	}
 	if i.Credentials, err = withPassword(nil, identifiers, config, now); err != nil {
 		return nil, err
+	}
+	return withAccounts(i, in.Accounts, now)
+}
+
+// withAccounts gives i with accounts at providers beside those that it has. One without
+// an issuer is the one that is there.
+func withAccounts(i *identity.Identity, accounts []identity.Account, now time.Time) (*identity.Identity, error) {
+	for _, a := range accounts {
+		if c := i.Credential(identity.MethodOIDC); c != nil && a.Issuer == "" && slices.Contains(c.Identifiers, a.Identifier()) {
+			continue
+		}
+		next, err := i.WithAccount(a, now)
+		switch {
+		case errors.Is(err, identity.ErrOtherIssuer):
+			return nil, invalid("", flow.Generic("credentials hold an account that the identity has of another issuer: remove that one first"))
+		case err != nil:
+			return nil, err
+		case next != nil:
+			i = next
+		}
 	}
 	return i, nil
 }

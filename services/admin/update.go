@@ -25,7 +25,9 @@ type Update struct {
 	// as it is. Both empty: the password stays.
 	Password       password.Plain
 	HashedPassword string
-	Author         Author
+	// Accounts at providers are added; those that are there stay.
+	Accounts []identity.Account
+	Author   Author
 }
 
 // Wanted is what an identity is to be.
@@ -55,7 +57,7 @@ func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, er
 		if err != nil {
 			return nil, err
 		}
-		next, err := s.next(stored, wanted, config)
+		next, err := s.next(stored, wanted, config, in.Accounts)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +73,7 @@ func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, er
 // next is what wanted makes of an identity. What does not change is left byte
 // for byte: an identity whose traits its schema has outgrown can still be
 // deactivated.
-func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessage) (*identity.Identity, error) {
+func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessage, accounts []identity.Account) (*identity.Identity, error) {
 	if err := external(w.ExternalID); err != nil {
 		return nil, err
 	}
@@ -104,10 +106,14 @@ func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessa
 	if deactivates(stored, &next) || !bytes.Equal(passwordOf(stored).Config, passwordOf(&next).Config) {
 		next.Epoch++
 	}
-	if len(changed(stored, &next)) > 0 {
-		next.UpdatedAt = now
+	result, err := withAccounts(&next, accounts, now)
+	if err != nil {
+		return nil, err
 	}
-	return &next, nil
+	if len(changed(stored, result)) > 0 {
+		result.UpdatedAt = now
+	}
+	return result, nil
 }
 
 // change is what is to be stored, nil if nothing is.

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
@@ -34,8 +35,35 @@ type wantedCredentials struct {
 			HashedPassword string `json:"hashed_password"`
 		} `json:"config"`
 	} `json:"password"`
-	OIDC json.RawMessage `json:"oidc"`
+	OIDC *struct {
+		Config struct {
+			Providers []wantedAccount `json:"providers"`
+		} `json:"config"`
+	} `json:"oidc"`
 }
+
+// wantedAccount is one at a provider.
+type wantedAccount struct {
+	identity.Account
+	// Known to the contract, but nothing that is built could keep them.
+	Organization *string `json:"organization"`
+	AutoLink     bool    `json:"use_auto_link"`
+}
+
+func (a *wantedAccount) check() error {
+	switch {
+	case a.Provider == "" || a.Subject == "" || strings.Contains(a.Provider, ":"):
+		return refuse("an account needs a provider, which holds no colon, and a subject")
+	case len(a.Provider)+len(a.Subject)+len(a.Issuer) > maxAccount:
+		return refuse("an account must not have more than %d bytes", maxAccount)
+	case a.Organization != nil || a.AutoLink:
+		return refuse("organization and use_auto_link are not supported")
+	}
+	return nil
+}
+
+// maxAccount is how many bytes an account at a provider may have.
+const maxAccount = 1024
 
 type wantedAddress struct {
 	Value    string `json:"value"`
@@ -73,6 +101,7 @@ func (x *exchange) creation(in wantedIdentity) admin.Creation {
 		c.SchemaID = x.settings.DefaultSchema
 	}
 	c.Password, c.HashedPassword = in.password()
+	c.Accounts = in.accounts()
 	for _, a := range in.VerifiableAddresses {
 		if a.Verified {
 			c.Verified = append(c.Verified, a.Value)
@@ -85,7 +114,7 @@ func (x *exchange) creation(in wantedIdentity) admin.Creation {
 }
 
 // replaceIdentity makes an identity what an administrator describes. What was
-// left out is gone, but the schema, the state and the password stay.
+// left out is gone, but the schema, the state and the ways to sign in stay.
 func (s *Server) replaceIdentity(x *exchange) error {
 	id, err := x.pathID(identity.ErrNotFound)
 	if err != nil {
@@ -109,6 +138,7 @@ func (s *Server) replaceIdentity(x *exchange) error {
 		}, nil
 	}}
 	u.Password, u.HashedPassword = in.password()
+	u.Accounts = in.accounts()
 	return s.update(x, u)
 }
 
@@ -193,8 +223,13 @@ func (in *wantedIdentity) check() error {
 		return refuse("state must be %s or %s", identity.Active, identity.Inactive)
 	case in.OrganizationID != nil:
 		return refuse("organization_id is not supported")
-	case unlessNull(in.Credentials.OIDC) != nil:
-		return refuse("credentials of the type oidc are not supported: give a password, or none")
+	}
+	if o := in.Credentials.OIDC; o != nil {
+		for _, a := range o.Config.Providers {
+			if err := a.check(); err != nil {
+				return err
+			}
+		}
 	}
 	if p := in.Credentials.Password; p != nil && p.Config.HashedPassword != "" && p.Config.Password != "" {
 		return refuse("give either password or hashed_password")
@@ -217,6 +252,16 @@ func (in *wantedIdentity) password() (plain password.Plain, hash string) {
 		plain = password.New(p.Config.Password)
 	}
 	return plain, p.Config.HashedPassword
+}
+
+func (in *wantedIdentity) accounts() (all []identity.Account) {
+	if in.Credentials.OIDC == nil {
+		return nil
+	}
+	for _, a := range in.Credentials.OIDC.Config.Providers {
+		all = append(all, a.Account)
+	}
+	return all
 }
 
 // unlessNull gives nil for a member that is absent or null.

@@ -83,7 +83,7 @@ func TestReplaceIdentity(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{}`, `{"traits":[]}`, `{"traits":{}}`, `{"traits":{"email":"x"}}`, `{"traits":{"email":"a@b.example"},"state":"gone"}`, `{"traits":{"email":"a@b.example"},"id":"` + id + `"}`,
-		`{"schema_id":"unknown","traits":{"email":"a@b.example"}}`, `{"traits":{"email":"a@b.example"},"credentials":{"oidc":{"config":{"providers":[]}}}}`,
+		`{"schema_id":"unknown","traits":{"email":"a@b.example"}}`, `{"traits":{"email":"a@b.example"},"credentials":{"oidc":{"config":{"providers":[{"subject":"7"}]}}}}`,
 		`{"traits":{"email":"a@b.example"},"credentials":{"password":{"config":{"hashed_password":"md5"}}}}`, `{"traits":{"email":"a@b.example"},"organization_id":"x"}`,
 	} {
 		if g := c.putJSON(path, body); g.status != 400 || g.shown(t).Error.Reason == "" {
@@ -288,5 +288,40 @@ func TestRemoveCredential(t *testing.T) {
 	e := w.told[len(w.told)-1]
 	if w.person("corp:7") != nil || e.Type != "identity.updated" || e.Actor != "admin:local" || !strings.Contains(string(e.Data), `"changed":["credentials"]`) {
 		t.Errorf("the account is there, or the event is wrong: %+v %s", e, e.Data)
+	}
+}
+
+// Accounts at providers are made with an identity, and added to it; those that are there
+// stay as they are.
+func TestAccountsByAdministrators(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.admin()
+	body := func(address string, accounts ...string) string {
+		return `{"traits":{"email":"` + address + `"},"credentials":{"oidc":{"config":{"providers":[` + strings.Join(accounts, ",") + `]}}}}`
+	}
+	const seven, eight = `{"provider":"corp","subject":"Seven:7","organization":null,"use_auto_link":false}`, `{"provider":"other","subject":"8","issuer":"https://other.example"}`
+	g := c.postJSON("/admin/identities?include_credential=oidc", body("anna@example.org", seven))
+	if g.status != 201 || !strings.Contains(g.body, `"identifiers":["corp:Seven:7"]`) || !strings.Contains(g.body, `"providers":[{"provider":"corp","subject":"Seven:7"}]`) {
+		t.Fatalf("create = %d %s, want it with the account", g.status, g.body)
+	}
+	path := "/admin/identities/" + g.shown(t).ID
+	if g := c.postJSON("/admin/identities", body("ben@example.org", seven)); g.status != 409 {
+		t.Errorf("create with another's account = %d %s, want 409", g.status, g.body)
+	}
+	for _, accounts := range [][]string{{seven, eight}, {`{"provider":"other","subject":"8"}`}, nil} {
+		g := c.putJSON(path+"?include_credential=oidc", body("anna@example.org", accounts...))
+		if g.status != 200 || !strings.Contains(g.body, `"identifiers":["corp:Seven:7","other:8"]`) || !strings.Contains(g.body, `"issuer":"https://other.example"`) {
+			t.Errorf("put with %q = %d %s, want both accounts", accounts, g.status, g.body)
+		}
+	}
+	if len(w.told) != 1 || !strings.Contains(string(w.told[0].Data), `"changed":["credentials"]`) {
+		t.Errorf("told %+v, want the change of the credentials, once", w.told)
+	}
+	if g := c.putJSON(path, body("anna@example.org", `{"provider":"other","subject":"8","issuer":"https://new.example"}`)); g.status != 400 {
+		t.Errorf("put of another issuer's account = %d %s, want 400", g.status, g.body)
+	}
+	if g := c.postJSON("/admin/identities", body("ben@example.org")); g.status != 201 || strings.Contains(g.body, "oidc") {
+		t.Errorf("create with no account = %d %s, want none", g.status, g.body)
 	}
 }

@@ -1,6 +1,7 @@
 package sdk_test
 
 import (
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,6 +72,27 @@ func TestAdminExternalID(t *testing.T) {
 	put := client.NewUpdateIdentityBody("default", "active", map[string]any{"email": address})
 	put.ExternalId = &external
 	equal(t, "external id", call(api.UpdateIdentity(t.Context(), made.Id).UpdateIdentityBody(*put).Execute()).ok(t, http.StatusOK).GetExternalId(), external)
+}
+
+// TestAdminAccounts: who is made with an account at a provider signs in there.
+func TestAdminAccounts(t *testing.T) {
+	t.Parallel()
+	user := newAddress()
+	create := func() called[*client.Identity] {
+		body := client.NewCreateIdentityBody("default", map[string]any{"email": newAddress()})
+		body.Credentials = &client.IdentityWithCredentials{Oidc: &client.IdentityWithCredentialsOidc{Config: &client.IdentityWithCredentialsOidcConfig{
+			Providers: []client.IdentityWithCredentialsOidcConfigProvider{*client.NewIdentityWithCredentialsOidcConfigProvider(provider, hex.EncodeToString([]byte(user)))},
+		}}}
+		return call(admin().IdentityAPI.CreateIdentity(t.Context()).CreateIdentityBody(*body).Execute())
+	}
+	made := create().ok(t, http.StatusCreated)
+	refusedAs(t, create(), http.StatusConflict, "")
+
+	app := newApp()
+	begun := call(app.CreateNativeLoginFlow(t.Context()).ReturnSessionTokenExchangeCode(true).Execute()).ok(t, http.StatusOK)
+	to := comesBack(t, nil, atProvider(t, moved(t, call(app.UpdateLoginFlow(t.Context()).Flow(begun.Id).UpdateLoginFlowBody(signInAt(provider, nil)).Execute())), user))
+	in := call(app.ExchangeSessionToken(t.Context()).InitCode(*begun.SessionTokenExchangeCode).ReturnToCode(to.Query().Get("code")).Execute()).ok(t, http.StatusOK)
+	equal(t, "identity", in.Session.Identity.Id, made.Id)
 }
 
 // TestAdminBatch makes many at once; what is wrong with one is its own.
