@@ -89,10 +89,13 @@ func (c *adminClient) identityID(ctx context.Context, name string) (string, erro
 	if err := c.get(ctx, "/admin/identities", url.Values{"credentials_identifier": {name}}, &found); err != nil {
 		return "", err
 	}
-	if len(found) == 0 {
+	switch len(found) {
+	case 0:
 		return "", fmt.Errorf("nobody signs in with %q", name)
+	case 1:
+		return found[0].ID, nil
 	}
-	return found[0].ID, nil
+	return "", fmt.Errorf("%d identities sign in with %q, one by entering it and one as an account at a provider: name one by its id", len(found), name)
 }
 
 func yesNo(b bool) string {

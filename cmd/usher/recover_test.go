@@ -66,4 +66,8 @@ func TestRecoverSaysWhyNot(t *testing.T) {
 	if code == 0 || out != "" || !strings.Contains(errOut, "deactivated") {
 		t.Errorf("recover = %d %q %q, want what the server says", code, out, errOut)
 	}
+	two := listener(t, http.StatusOK, map[string]string{"/admin/identities": `[{"id":"1"},{"id":"2"}]`, "/admin/recovery/code": `{}`})
+	if out, errOut, code := run(t, "identities", "recover", "corp:7", "--admin", two); code == 0 || out != "" || !strings.Contains(errOut, "2 identities sign in") {
+		t.Errorf("recover of two = %d %q %q, want that one is to be named", code, out, errOut)
+	}
 }

@@ -133,7 +133,7 @@ func (s *Server) listIdentities(x *exchange) error {
 	case filter == byIDs:
 		found, err = s.identitiesByID(x)
 	case filter == byIdentifier:
-		found, err = s.Identities.IdentitiesByIdentifier(ctx, identity.CanonicalIdentifier(x.query(byIdentifier)))
+		found, err = s.identitiesByIdentifier(ctx, x.query(byIdentifier))
 	case x.query("page") != "" || x.query("per_page") != "":
 		found, err = s.numberedIdentities(x)
 	default:
@@ -177,6 +177,22 @@ func (x *exchange) filter() (set string, err error) {
 		return "", refuse("the parameter %s is not supported", set)
 	}
 	return set, nil
+}
+
+// identitiesByIdentifier gives who signs in with an identifier: by entering it, or as an
+// account at a provider.
+func (s *Server) identitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error) {
+	found, err := s.Identities.IdentitiesByIdentifier(ctx, identity.CanonicalIdentifier(identifier))
+	if _, account := identity.AccountOf(identifier); err != nil || !account {
+		return found, err
+	}
+	others, err := s.Identities.IdentitiesByIdentifier(ctx, identity.Handle(identity.MethodOIDC, identifier))
+	if err != nil || len(others) == 0 || len(found) == 1 && found[0].ID == others[0].ID {
+		return found, err
+	}
+	found = append(found, others...)
+	slices.SortFunc(found, func(a, b identity.Identity) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return found, nil
 }
 
 func (s *Server) identitiesByID(x *exchange) ([]identity.Identity, error) {

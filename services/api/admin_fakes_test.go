@@ -155,7 +155,9 @@ func (w *world) IdentitiesByIdentifier(_ context.Context, identifier string) ([]
 	defer w.lock()()
 	found := []identity.Identity{}
 	for _, i := range w.identities {
-		if len(i.Credentials) > 0 && slices.Contains(i.Credentials[0].Identifiers, identifier) {
+		if slices.ContainsFunc(i.Credentials, func(c identity.Credential) bool {
+			return slices.ContainsFunc(c.Identifiers, func(id string) bool { return identity.Handle(c.Type, id) == identifier })
+		}) {
 			found = append(found, *i)
 		}
 	}

@@ -200,6 +200,11 @@ func TestFilterIdentities(t *testing.T) {
 	_, anna := annas(t, c)
 	ben := c.postJSON("/admin/identities", `{"traits":{"email":"ben@example.org"}}`).shown(t).ID
 	many := strings.Repeat("&ids="+uuid.NewString(), 499)
+	account := func(id, subject string) {
+		c.putJSON("/admin/identities/"+id, `{"traits":{"email":"`+map[string]string{anna: "anna", ben: "ben"}[id]+`@example.org"},"credentials":{"oidc":{"config":{"providers":[{"provider":"corp","subject":"`+subject+`"}]}}}}`)
+	}
+	account(anna, "Seven:7")
+	account(ben, "8")
 	for _, tt := range []struct {
 		query       string
 		want        []string
@@ -211,6 +216,11 @@ func TestFilterIdentities(t *testing.T) {
 		{"ids=" + anna + many, []string{anna}, false},
 		{"ids=&credentials_identifier=", []string{anna, ben}, false},
 		{"credentials_identifier=Anna@EXAMPLE.org", []string{anna}, true},
+		{"credentials_identifier=corp:Seven:7", []string{anna}, true},
+		{"credentials_identifier=corp:8", []string{ben}, true},
+		{"credentials_identifier=corp:seven:7", nil, false},
+		{"credentials_identifier=OIDC:corp:8", nil, false},
+		{"credentials_identifier=corp", nil, false},
 		{"credentials_identifier=nobody", nil, false},
 		{"credentials_identifier=%01", nil, false},
 	} {

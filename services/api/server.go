@@ -126,7 +126,8 @@ type Identities interface {
 	IdentitiesAt(ctx context.Context, offset, limit int) ([]identity.Identity, int, error)
 	// IdentitiesByID gives those with the given ids that there are, by id.
 	IdentitiesByID(ctx context.Context, ids []uuid.UUID) ([]identity.Identity, error)
-	// IdentitiesByIdentifier gives the one with a canonical sign-in identifier, or none.
+	// IdentitiesByIdentifier gives the one with a canonical sign-in identifier, or with
+	// the handle of another, or none.
 	IdentitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error)
 }
 

@@ -63,11 +63,14 @@ func (v *visit) findRegistration() error {
 	if err := v.get("/admin/identities", url.Values{"credentials_identifier": {who}}, &found); err != nil {
 		return err
 	}
-	if len(found) > 0 {
+	if len(found) == 1 {
 		v.redirect(pathRegistrations + "/" + found[0].ID.String())
 		return nil
 	}
 	s := search{who, "Nobody signs in with exactly this. Try the whole address, or the identity's id."}
+	if len(found) > 1 {
+		s.why = "More than one identity signs in with this, one of them as an account at a provider. Try the identity's id."
+	}
 	v.show(http.StatusNotFound, "Registrations", pathRegistrations, registrationsPage(v.newest(), false, s, v.Now(), ""))
 	return nil
 }

@@ -80,6 +80,9 @@ func TestFindRegistration(t *testing.T) {
 		if r.URL.Query().Get("credentials_identifier") == "ann@example.org" {
 			found = append(found, map[string]string{"id": ann})
 		}
+		if r.URL.Query().Get("credentials_identifier") == "corp:7" {
+			found = append(found, map[string]string{"id": ann}, map[string]string{"id": ann})
+		}
 		_ = json.NewEncoder(rw).Encode(found)
 	})
 	for who, want := range map[string]string{
@@ -91,6 +94,7 @@ func TestFindRegistration(t *testing.T) {
 			t.Errorf("of %q it leads to %q, want %q", who, got, want)
 		}
 	}
+	w.submit("bob", "/console/registrations", url.Values{"who": {"corp:7"}}).wants(t, http.StatusNotFound, "More than one identity signs in with this")
 	w.submit("bob", "/console/registrations", url.Values{"who": {`"><b>x`}}).
 		wants(t, http.StatusNotFound, "Nobody signs in with exactly this.", `value="&#34;&gt;&lt;b&gt;x"`)
 }

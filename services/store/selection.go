@@ -31,8 +31,8 @@ func (s *Store) IdentitiesByID(ctx context.Context, ids []uuid.UUID) ([]identity
 	return s.complete(ctx, rows, `identity_id IN (`+list+`)`, args...)
 }
 
-// IdentitiesByIdentifier gives the identity with a canonical sign-in identifier,
-// with addresses and credentials, or none.
+// IdentitiesByIdentifier gives the identity with a canonical sign-in identifier, or with
+// the handle of another, with addresses and credentials, or none.
 func (s *Store) IdentitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error) {
 	ring, err := s.keyring()
 	if err != nil {

@@ -328,10 +328,14 @@ func testIdentitiesByIdentifier(t *testing.T, s *suite) {
 	st := s.store(nil)
 	r := s.record("ann@example.org", "only-verifiable@example.org")
 	r.Identity.Credentials[0].Identifiers = []string{"ann@example.org", "ann"}
+	r.Identity.Credentials = append([]identity.Credential{{
+		Type: identity.MethodOIDC, Identifiers: []string{"corp:Seven"}, Config: identity.OIDCConfig(identity.Account{Provider: "corp", Subject: "Seven"}),
+		CreatedAt: r.Identity.CreatedAt, UpdatedAt: r.Identity.CreatedAt,
+	}}, r.Identity.Credentials...)
 	r.Identity.Addresses[1].Identifier = false
 	s.must(st.Register(s.ctx(), r))
 	s.registered(st, "bob@example.org")
-	for identifier, want := range map[string]int{"ann@example.org": 1, "ann": 1, "only-verifiable@example.org": 0, "ANN": 0, "nobody": 0, "": 0} {
+	for identifier, want := range map[string]int{"ann@example.org": 1, "ann": 1, "only-verifiable@example.org": 0, identity.Handle(identity.MethodOIDC, "corp:Seven"): 1, "corp:Seven": 0, "ANN": 0, "nobody": 0, "": 0} {
 		got, err := st.IdentitiesByIdentifier(s.ctx(), identifier)
 		s.must(err)
 		if got == nil || len(got) != want {

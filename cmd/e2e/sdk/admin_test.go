@@ -93,6 +93,9 @@ func TestAdminAccounts(t *testing.T) {
 	to := comesBack(t, nil, atProvider(t, moved(t, call(app.UpdateLoginFlow(t.Context()).Flow(begun.Id).UpdateLoginFlowBody(signInAt(provider, nil)).Execute())), user))
 	in := call(app.ExchangeSessionToken(t.Context()).InitCode(*begun.SessionTokenExchangeCode).ReturnToCode(to.Query().Get("code")).Execute()).ok(t, http.StatusOK)
 	equal(t, "identity", in.Session.Identity.Id, made.Id)
+	found := call(admin().IdentityAPI.ListIdentities(t.Context()).CredentialsIdentifier(provider+":"+hex.EncodeToString([]byte(user))).Execute()).ok(t, http.StatusOK)
+	equal(t, "found", len(found), 1)
+	equal(t, "identity", found[0].Id, made.Id)
 }
 
 // TestAdminBatch makes many at once; what is wrong with one is its own.
