@@ -162,7 +162,7 @@ func TestExportAndImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`{"id":"6f8a6d3c-6c2e-4b60-8d55-0d9e7d0a1f11","state":"inactive","state_changed_at":"2022-01-02T03:04:05.678901Z","traits":{"email":"gone@example.org"},"metadata_public":{"plan":"<b>"},"metadata_admin":{"note":"left & gone"}}`,
+		`{"id":"6f8a6d3c-6c2e-4b60-8d55-0d9e7d0a1f11","external_id":"crm-12","state":"inactive","state_changed_at":"2022-01-02T03:04:05.678901Z","traits":{"email":"gone@example.org"},"metadata_public":{"plan":"<b>"},"metadata_admin":{"note":"left & gone"}}`,
 		`{"traits":{"email":"social@example.org"},"credentials":{"oidc":{"config":{"providers":[{"provider":"example","subject":"17","issuer":"https://example.org"},{"provider":"other","subject":"Ann"}]}}}}`,
 	} {
 		if _, err := io.WriteString(more, line+"\n"); err != nil {

@@ -99,15 +99,3 @@ func (l *Line) accounts() (all []identity.Account, err error) {
 	}
 	return all, nil
 }
-
-// addAccounts gives i a credential of the accounts, unless there are none.
-func addAccounts(i *identity.Identity, accounts []identity.Account) {
-	if len(accounts) == 0 {
-		return
-	}
-	c := identity.Credential{Type: identity.MethodOIDC, Config: identity.OIDCConfig(accounts...), CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt}
-	for _, a := range accounts {
-		c.Identifiers = append(c.Identifiers, a.Identifier())
-	}
-	i.Credentials = append(i.Credentials, c)
-}

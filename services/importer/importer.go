@@ -176,7 +176,7 @@ func (s *Service) prepare(ctx context.Context, in *Reader) batch {
 	var wanted []*candidate
 	for _, c := range absent {
 		if other := c.claim(s.claimed); other > 0 {
-			c.reason = fmt.Sprintf("%s %d has the same identifier or address", in.unit(), other)
+			c.reason = fmt.Sprintf("%s %d has the same identifier, address or external_id", in.unit(), other)
 			continue
 		}
 		wanted = append(wanted, c)

@@ -106,7 +106,7 @@ func TestDuplicatesOfBatchesInFlight(t *testing.T) {
 	if want := (importer.Summary{Lines: 12, Imported: 9, Refused: 3}); sum != want {
 		t.Errorf("Run = %+v, want %+v", sum, want)
 	}
-	want := []string{"line 6: line 4 has the same identifier or address", "line 7: line 3 is of the same identity", strings.Replace(taken, "1", "12", 1)}
+	want := []string{"line 6: line 4 has the same identifier, address or external_id", "line 7: line 3 is of the same identity", strings.Replace(taken, "1", "12", 1)}
 	if got := w.reasons(); !slices.Equal(got, want) {
 		t.Errorf("refused %q, want %q", got, want)
 	}
@@ -116,7 +116,7 @@ func TestDuplicatesOfBatchesInFlight(t *testing.T) {
 	w.everyEventOnce()
 }
 
-const taken = "line 1: an identity with the same identifier or address is there"
+const taken = "line 1: an identity with the same identifier, address or external_id is there"
 
 // Somebody takes an address after it was looked up.
 func TestSomebodyIsFaster(t *testing.T) {

@@ -75,17 +75,12 @@ func (s *Service) identity(ctx context.Context, t text) (*identity.Identity, err
 	if err != nil {
 		return nil, refused{err.Error()}
 	}
-	accounts, err := l.accounts()
-	if err != nil {
-		return nil, refused{err.Error()}
-	}
 	made, err := s.Maker.Make(ctx, creation)
 	if invalid := (*flow.Invalid)(nil); errors.As(err, &invalid) {
 		return nil, refused{reason(invalid)}
 	} else if err != nil {
 		return nil, err
 	}
-	addAccounts(made, accounts)
 	id := l.ID
 	if id == nil {
 		follows, err := s.Store.ImportID(append([]byte(made.SchemaID+"\x00"), made.Traits...))
@@ -155,7 +150,7 @@ func (s *Service) missing(ctx context.Context, all []*candidate) (absent []*cand
 	return absent, there, nil
 }
 
-const exists = "an identity with the same identifier or address is there"
+const exists = "an identity with the same identifier, address or external_id is there"
 
 // claims are the addresses and handles of a batch, with the number of who has each.
 type claims map[string]int

@@ -16,6 +16,7 @@ import (
 // with its credentials, is one too, and so is one of Kratos.
 type Line struct {
 	ID                  *uuid.UUID            `json:"id,omitempty"`
+	ExternalID          string                `json:"external_id,omitempty"`
 	SchemaID            string                `json:"schema_id,omitempty"`
 	State               identity.State        `json:"state,omitempty"`
 	StateChangedAt      *time.Time            `json:"state_changed_at,omitempty"`
@@ -28,8 +29,7 @@ type Line struct {
 	CreatedAt           *time.Time            `json:"created_at,omitempty"`
 	UpdatedAt           *time.Time            `json:"updated_at,omitempty"`
 
-	SchemaURL      string  `json:"schema_url,omitempty"`  // not read
-	ExternalID     string  `json:"external_id,omitempty"` // kept
+	SchemaURL      string  `json:"schema_url,omitempty"` // not read
 	OrganizationID *string `json:"organization_id,omitempty"`
 }
 
@@ -106,6 +106,9 @@ func (l *Line) creation(defaultSchema string) (c admin.Creation, err error) {
 		return c, err
 	}
 	if err := l.password(&c); err != nil {
+		return c, err
+	}
+	if c.Accounts, err = l.accounts(); err != nil {
 		return c, err
 	}
 	for _, a := range l.VerifiableAddresses {
