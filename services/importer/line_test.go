@@ -15,7 +15,6 @@ func TestLines(t *testing.T) {
 	for line, want := range map[string]string{ // "" for imported
 		`{"traits":{"email":"ann@example.org"}}`:                                                                "",
 		with(`"schema_id":"default","state":"inactive","metadata_public":{"a":[]},"metadata_admin":null`):       "",
-		with(`"external_id":"crm/7"`):                                                                           "",
 		with(`"external_id":"","organization_id":""`):                                                           "",
 		with(`"external_id":"crm:7"`):                                                                           "",
 		with(`"external_id":null,"organization_id":null,"id":null,"created_at":null`):                           "",
