@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,8 @@ func passwordsBuildCommand(g *global) *cobra.Command {
 		Long: `Makes the file that selfservice.methods.password.config.breached_file names. A list
 has a password a line, as it is typed, or its SHA-1 in hexadecimal digits and how
 often it was seen, "HEX:COUNT", as haveibeenpwned.com hands them out; the first line
-tells which. Nothing is fetched.
+tells which. A list that is most likely not what it was taken for is refused, and so is
+one without any password; the file that is there stays. Nothing is fetched.
 
 The file takes 8 bytes for each password, and as much room again beside it while it is
 made. Memory stays at half a gigabyte whatever the lists hold. --bytes 6 makes it
@@ -65,7 +65,10 @@ func (b *building) run(cmd *cobra.Command, from []string) (err error) {
 	case format != "" && format != breached.Passwords && format != breached.SHA1:
 		return errors.New("--format must be passwords or sha1")
 	}
-	builder := breached.NewBuilder(b.out)
+	builder, err := breached.NewBuilder(b.out)
+	if err != nil {
+		return err
+	}
 	builder.Width, builder.MinCount = b.width, b.minCount
 	defer func() { err = errors.Join(err, builder.Close()) }()
 	for _, name := range from {
@@ -85,22 +88,19 @@ func (b *building) run(cmd *cobra.Command, from []string) (err error) {
 }
 
 func (b *building) add(cmd *cobra.Command, builder *breached.Builder, name string, format breached.Format) error {
-	in, size := cmd.InOrStdin(), int64(-1)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if is, err := f.Stat(); err == nil && is.Mode().IsRegular() {
-			size = is.Size()
-		}
-		in = f
+	in, size, err := input(cmd, name)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	p := newProgress(cmd.ErrOrStderr())
 	p.what = "reading " + name
-	defer p.end()
-	return builder.Add(cmd.Context(), p.bytes(in, size), format)
+	took, err := builder.Add(cmd.Context(), p.bytes(in, size), format)
+	p.end()
+	if err == nil && format == "" && took != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: read as %s\n", name, took)
+	}
+	return err
 }
 
 func passwordsShowCommand(g *global) *cobra.Command {
@@ -110,7 +110,7 @@ func passwordsShowCommand(g *global) *cobra.Command {
 		Example: "  usher passwords show breached.bin --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := breached.Open(args[0])
+			set, err := breached.Peek(args[0])
 			if err != nil {
 				return err
 			}
@@ -154,6 +154,7 @@ func (g *global) checkPasswords(cmd *cobra.Command, set *breached.Set) error {
 	}
 	held := false
 	in := bufio.NewScanner(cmd.InOrStdin())
+	in.Buffer(nil, 1<<20)
 	for n := 1; in.Scan(); n++ {
 		found, err := set.Holds(in.Text())
 		if err != nil {

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/usher-auth/usher/services/breached"
 )
@@ -17,12 +19,12 @@ import (
 func made(t testing.TB, b func(*breached.Builder), sources ...string) (path string, sum breached.Summary) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "breached.bin")
-	builder := breached.NewBuilder(path)
+	builder := builderOf(t, path)
 	if b != nil {
 		b(builder)
 	}
 	for _, source := range sources {
-		if err := builder.Add(t.Context(), strings.NewReader(source), ""); err != nil {
+		if _, err := builder.Add(t.Context(), strings.NewReader(source), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -31,6 +33,15 @@ func made(t testing.TB, b func(*breached.Builder), sources ...string) (path stri
 		t.Fatal(err)
 	}
 	return path, sum
+}
+
+func builderOf(t testing.TB, path string) *breached.Builder {
+	t.Helper()
+	b, err := breached.NewBuilder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func opened(t testing.TB, path string) *breached.Set {
@@ -129,7 +140,9 @@ func TestSources(t *testing.T) {
 		{name: "passwords", source: "one\r\nTwo\n\n  three \n" + long + "\nlast", found: []string{"one", "Two", "  three ", "last"}, missing: []string{"two", "three", long, ""}, broken: 2, n: 4},
 		{name: "hashes", source: hash("one") + "\r\n" + strings.ToLower(hash("two")) + ":0\n" + "rubbish\n" + hash("four")[1:] + ":7", found: []string{"one", "two"}, missing: []string{"rubbish", "four"}, broken: 2, n: 2},
 		{name: "how often", source: hash("once") + ":1\n" + hash("twice") + ":2\n" + hash("unknown") + "\n", minCount: 2, found: []string{"twice", "unknown"}, missing: []string{"once"}, rare: 1, n: 2},
-		{name: "nothing", missing: []string{"", "a"}},
+		{name: "marked as UTF-8", source: "\xef\xbb\xbf" + hash("one") + ":3\n", found: []string{"one"}, n: 1},
+		{name: "behind an empty line", source: "\n" + hash("one") + ":3\n", found: []string{"one"}, broken: 1, n: 1},
+		{name: "a password that looks like a digest", source: "one\ntwo\n" + hash("three"), found: []string{"one", hash("three")}, missing: []string{"three"}, n: 3},
 		{name: "one", source: "only", found: []string{"only"}, missing: []string{"onl"}, n: 1},
 	} {
 		path, sum := made(t, func(b *breached.Builder) { b.MinCount = tt.minCount }, tt.source)
@@ -147,6 +160,92 @@ func TestSources(t *testing.T) {
 				t.Errorf("%s: %.20q is found", tt.name, password)
 			}
 		}
+	}
+}
+
+// A list that is hardly what it is taken for makes no file, and the one that is there stays.
+func TestUnlikelySources(t *testing.T) {
+	t.Parallel()
+	path, _ := made(t, nil, "the former")
+	hash := func(password string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(password))) }
+	hashes := hash("one") + ":1\n" + hash("two") + ":2\n"
+	for name, tt := range map[string]struct {
+		source string
+		format breached.Format
+		says   string
+	}{
+		"nothing":               {"", "", "no password"},
+		"empty lines":           {"\n\n", "", "no password"},
+		"a title":               {"# of 2026\n" + hashes, "", "look like digests"},
+		"NTLM":                  {strings.Repeat("0123456789abcdef0123456789abcdef:7\n", 3), "", "look like digests"},
+		"UTF-16":                {"\xff\xfeo\x00n\x00e\x00\n\x00", "", "UTF-16"},
+		"UTF-16 without a mark": {"o\x00n\x00e\x00\n\x00", "", "UTF-16"},
+		"passwords as SHA-1":    {"one\ntwo\n", breached.SHA1, "no SHA-1"},
+	} {
+		b := builderOf(t, path)
+		_, err := b.Add(t.Context(), strings.NewReader(tt.source), tt.format)
+		if err == nil {
+			_, err = b.Finish(t.Context())
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", name, err, tt.says)
+		}
+		if err := b.Close(); err != nil {
+			t.Errorf("%s: Close = %v", name, err)
+		}
+	}
+	if !holds(t, opened(t, path), "the former") {
+		t.Error("the former file is gone")
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// What is no file is neither read nor replaced; a link is followed.
+func TestWhatIsNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := breached.Open(pipe); err == nil {
+		t.Error("a pipe is opened")
+	}
+	if _, err := breached.NewBuilder(pipe); err == nil {
+		t.Error("a pipe is replaced")
+	}
+	path, _ := made(t, nil, "first password")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	b := builderOf(t, link)
+	if _, err := b.Add(t.Context(), strings.NewReader("second one"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := os.Lstat(link); err != nil || is.Mode()&os.ModeSymlink == 0 || !holds(t, opened(t, path), "second one") {
+		t.Errorf("the link is %v, %v, want what it leads to written", is, err)
+	}
+}
+
+// A build that is killed leaves nothing of what waited in files.
+func TestRunsHaveNoNames(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "set")
+	b := builderOf(t, path)
+	b.Chunk = 2
+	if _, err := b.Add(t.Context(), strings.NewReader(lines(0, 9)), ""); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) > 0 {
+		t.Errorf("files that wait: %q", left)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -168,13 +267,14 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 		"empty":         {nil, "no file of"},
 		"other":         {bytes.Repeat([]byte("password\n"), 100), "no file of"},
 		"header only":   {whole[:64], "not whole"},
-		"half a header": {whole[:30], "not whole"},
+		"half a header": {whole[:30], "no password"},
 		"cut off":       {whole[:len(whole)-1], "not whole"},
 		"too long":      {append(bytes.Clone(whole), 0), "not whole"},
 		"newer":         {change(7, '2'), "make it with this version"},
 		"other digests": {change(8, 'm', 'd', '5', ' '), "want SHA-1"},
 		"width":         {change(19, 9), "header is damaged"},
 		"count":         {change(24, 0xff), "header is damaged"},
+		"no password":   {append(bytes.Clone(whole[:24]), make([]byte, 40)...), "holds no password"},
 		"one bit":       {change(len(whole)-1, whole[len(whole)-1]^1), "checksum"},
 		"not ascending": {swapped, "does not come behind"},
 		"one twice":     {change(72, whole[64:72]...), "does not come behind"},
@@ -200,8 +300,8 @@ func TestReplacedFile(t *testing.T) {
 	if !s.Is(path) || s.Is(path+"x") {
 		t.Errorf("Is = %v, %v, want true, false", s.Is(path), s.Is(path+"x"))
 	}
-	b := breached.NewBuilder(path)
-	if err := b.Add(t.Context(), strings.NewReader("second one"), breached.Passwords); err != nil {
+	b := builderOf(t, path)
+	if _, err := b.Add(t.Context(), strings.NewReader("second one"), breached.Passwords); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Finish(t.Context()); err != nil {
@@ -209,6 +309,13 @@ func TestReplacedFile(t *testing.T) {
 	}
 	if s.Is(path) {
 		t.Error("a replaced file is the same")
+	}
+	other := opened(t, path)
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if other.Is(path) {
+		t.Error("a file that was written to is the same")
 	}
 	if !holds(t, s, "first password") || !holds(t, opened(t, path), "second one") {
 		t.Error("the open set or the new one does not hold what it should")
@@ -241,13 +348,13 @@ func FuzzOpen(f *testing.F) {
 // One look-up in ten million, which lie in the page cache.
 func BenchmarkHolds(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "set")
-	builder := breached.NewBuilder(path)
+	builder := builderOf(b, path)
 	var text bytes.Buffer
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000_000 {
 		fmt.Fprintf(&text, "%016x%016x%08x\n", random.Uint64(), random.Uint64(), random.Uint32())
 	}
-	if err := builder.Add(b.Context(), &text, breached.SHA1); err != nil {
+	if _, err := builder.Add(b.Context(), &text, breached.SHA1); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := builder.Finish(b.Context()); err != nil {

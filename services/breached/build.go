@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,35 +65,73 @@ type Summary struct {
 	Passwords int64 `json:"passwords"`
 }
 
-// NewBuilder begins a file that [Builder.Finish] writes to out.
-func NewBuilder(out string) *Builder { return &Builder{out: out} }
+// NewBuilder begins a file that [Builder.Finish] writes to out, or to where a link of that
+// name leads. What is there and no file is refused.
+func NewBuilder(out string) (*Builder, error) {
+	switch is, err := os.Stat(out); {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Builder{out: out}, nil
+	case err != nil:
+		return nil, err
+	case !is.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no file: nothing is written in its place", out)
+	}
+	out, err := filepath.EvalSymlinks(out)
+	return &Builder{out: out}, err
+}
 
-// Add reads a source. Where format is empty its first line decides.
-func (b *Builder) Add(ctx context.Context, r io.Reader, format Format) error {
+// source is what was seen of a list.
+type source struct {
+	format Format
+	// Of all lines that are not empty, some are no line of the format, or look like digests.
+	lines, broken, hashed int64
+}
+
+// Add reads a list and gives its format. Where that is empty its first line that is not
+// decides. A list most of whose lines cannot be of the format is refused, and so is one
+// that is no text of UTF-8 or another code that ASCII is part of.
+func (b *Builder) Add(ctx context.Context, r io.Reader, format Format) (Format, error) {
 	in := bufio.NewReaderSize(r, 1<<20)
+	s := source{format: format}
+	if begin, _ := in.Peek(3); bytes.Equal(begin, []byte("\xef\xbb\xbf")) {
+		_, _ = in.Discard(len(begin)) // a mark of UTF-8
+	} else if bytes.HasPrefix(begin, []byte("\xff\xfe")) || bytes.HasPrefix(begin, []byte("\xfe\xff")) || bytes.IndexByte(begin, 0) >= 0 {
+		return "", errors.New("it is no text of UTF-8: of UTF-16 'iconv -f UTF-16 -t UTF-8' makes one")
+	}
 	for n := 0; ; n++ {
 		if n%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return s.format, ctx.Err()
 		}
 		line, long, err := readLine(in)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return s.format, s.unlikely()
 		}
 		if err != nil {
-			return err
-		}
-		if format == "" {
-			format = guess(line)
+			return s.format, err
 		}
 		b.sum.Lines++
-		if long {
+		if len(line) == 0 {
 			b.sum.Broken++
 			continue
 		}
-		if err := b.line(line, format); err != nil {
-			return err
+		if s.format == "" {
+			s.format = guess(line)
+		}
+		if err := b.line(line, long, &s); err != nil {
+			return s.format, err
 		}
 	}
+}
+
+// unlikely says that a list is hardly of the format that it was taken for.
+func (s *source) unlikely() error {
+	switch {
+	case s.format == Passwords && 2*s.hashed > s.lines:
+		return errors.New("most of its lines look like digests, and were taken for passwords: give --format sha1, if they are that; others are of no use")
+	case s.format == SHA1 && 2*s.broken > s.lines:
+		return errors.New("most of its lines are no SHA-1 of 40 hexadecimal digits: give --format passwords, if they are passwords")
+	}
+	return nil
 }
 
 // readLine gives a line without its end; what is longer than a password is skipped. The
@@ -118,23 +157,29 @@ func guess(line []byte) Format {
 	return Passwords
 }
 
-func (b *Builder) line(line []byte, format Format) error {
-	if len(line) == 0 {
+// line adds one that is not empty, unless it is too long for a password.
+func (b *Builder) line(line []byte, long bool, of *source) error {
+	of.lines++
+	var digest [sha1.Size]byte
+	given, count, ok := [sha1.Size]byte{}, 0, false
+	if of.format == SHA1 && !long {
+		given, count, ok = parseSHA1(line)
+	}
+	switch {
+	case long, of.format == SHA1 && !ok:
+		of.broken++
 		b.sum.Broken++
 		return nil
-	}
-	digest := sha1.Sum(line)
-	if format == SHA1 {
-		given, count, ok := parseSHA1(line)
-		switch {
-		case !ok:
-			b.sum.Broken++
-			return nil
-		case count < b.MinCount:
-			b.sum.Rare++
-			return nil
-		}
+	case of.format == SHA1 && count < b.MinCount:
+		b.sum.Rare++
+		return nil
+	case of.format == SHA1:
 		digest = given
+	default:
+		if looksHashed(line) {
+			of.hashed++
+		}
+		digest = sha1.Sum(line)
 	}
 	b.digests = append(b.digests, number(digest[:b.width()]))
 	if len(b.digests) < cmp.Or(b.Chunk, defaultChunk) {
@@ -159,6 +204,18 @@ func parseSHA1(line []byte) (digest [sha1.Size]byte, count int, ok bool) {
 	return digest, count, err == nil
 }
 
+// looksHashed tells whether a line begins with as many hexadecimal digits as MD5, NTLM,
+// SHA-1 or SHA-256 have, and ends there or with a colon.
+func looksHashed(line []byte) bool {
+	text, _, _ := bytes.Cut(line, []byte(":"))
+	switch len(text) {
+	case 32, 40, 64:
+		_, err := hex.Decode(make([]byte, 32), text)
+		return err == nil
+	}
+	return false
+}
+
 func (b *Builder) width() int { return cmp.Or(b.Width, MaxWidth) }
 
 // sorted gives the digests in memory in order, each once.
@@ -174,6 +231,9 @@ func (b *Builder) spill() error {
 		return err
 	}
 	b.runs = append(b.runs, f)
+	if err := os.Remove(f.Name()); err != nil { // a build that is killed leaves none
+		return err
+	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	var buf [8]byte
 	for _, d := range b.sorted() {
@@ -191,7 +251,7 @@ func (b *Builder) spill() error {
 }
 
 // Finish writes the file, which takes the place of one that is there in one step, or not
-// at all.
+// at all: also not where nothing was added.
 func (b *Builder) Finish(ctx context.Context) (sum Summary, err error) {
 	defer func() { err = errors.Join(err, b.Close()) }()
 	f, err := os.CreateTemp(filepath.Dir(b.out), "."+filepath.Base(b.out)+".new-*")
@@ -252,16 +312,19 @@ func (b *Builder) write(ctx context.Context, f *os.File) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if h.count == 0 {
+		return errors.New("there was no password to put in")
+	}
 	digests.Sum(h.sum[:0])
 	b.sum.Passwords = h.count
 	_, err = f.WriteAt(h.bytes(), 0)
 	return err
 }
 
-// Close removes what waits in files. It is not needed behind [Builder.Finish].
+// Close gives up what waits in files. It is not needed behind [Builder.Finish].
 func (b *Builder) Close() (err error) {
 	for _, f := range b.runs {
-		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		err = errors.Join(err, f.Close())
 	}
 	b.runs, b.digests = nil, nil
 	return err

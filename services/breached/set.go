@@ -2,6 +2,7 @@ package breached
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"sort"
 )
 
 const (
@@ -52,18 +54,27 @@ type Info struct {
 	FalseAlarms float64 `json:"false_alarms"`
 }
 
-// Open opens a file that [Build] has made. One of another form, cut off, too long, or not
-// ascending is refused, and one of less than a gigabyte whose checksum is wrong. In a
-// larger one some thousand digests are looked at; [Set.Verify] reads it all.
+// Open opens a file that [Builder.Finish] has made, see [Peek]. One of less than a gigabyte
+// is read whole, see [Set.Verify].
 func Open(path string) (*Set, error) {
+	s, err := Peek(path)
+	if err != nil || s.is.Size() > checkedAtOpen {
+		return s, err
+	}
+	if err := s.Verify(context.Background(), nil); err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	return s, nil
+}
+
+// Peek opens a file and looks at its header and some thousand digests. One of another
+// form, cut off, too long, empty, or not ascending is refused.
+func Peek(path string) (*Set, error) {
 	s, err := open(path)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.sample(); err == nil && s.is.Size() <= checkedAtOpen {
-		err = s.Verify(context.Background(), nil)
-	}
-	if err != nil {
+	if err := s.sample(); err != nil {
 		return nil, errors.Join(err, s.file.Close())
 	}
 	return s, nil
@@ -71,6 +82,11 @@ func Open(path string) (*Set, error) {
 
 // open reads the header.
 func open(path string) (s *Set, err error) {
+	if is, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !is.Mode().IsRegular() { // a pipe would wait for ever
+		return nil, fmt.Errorf("%s: want a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -83,9 +99,6 @@ func open(path string) (s *Set, err error) {
 	s = &Set{path: path, file: f}
 	if s.is, err = f.Stat(); err != nil {
 		return nil, err
-	}
-	if !s.is.Mode().IsRegular() {
-		return nil, errors.New("want a regular file")
 	}
 	head := make([]byte, headerSize)
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -113,6 +126,9 @@ func readHeader(b []byte) (h header, err error) {
 	count := binary.BigEndian.Uint64(b[24:])
 	if h.width < MinWidth || h.width > MaxWidth || binary.BigEndian.Uint32(b[20:]) != 0 || count > math.MaxInt64/16 {
 		return h, errors.New("its header is damaged")
+	}
+	if count == 0 {
+		return h, errors.New("it holds no password: make it again")
 	}
 	h.count = int64(count)
 	copy(h.sum[:], b[32:])
@@ -238,19 +254,8 @@ func (s *Set) holds(d uint64) (bool, error) {
 
 // inBlock halves the digests of a block.
 func inBlock(block []byte, width int, d uint64) bool {
-	low, high := 0, len(block)/width
-	for low < high {
-		middle := (low + high) / 2
-		switch at := number(block[middle*width : (middle+1)*width]); {
-		case at == d:
-			return true
-		case at < d:
-			low = middle + 1
-		default:
-			high = middle
-		}
-	}
-	return false
+	_, found := sort.Find(len(block)/width, func(n int) int { return cmp.Compare(d, number(block[n*width:(n+1)*width])) })
+	return found
 }
 
 func (s *Set) largest() uint64 { return math.MaxUint64 >> (64 - 8*s.head.width) }

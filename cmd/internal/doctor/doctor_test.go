@@ -390,8 +390,11 @@ func TestNothingRuns(t *testing.T) {
 func TestTheFileOfBreachedPasswords(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "breached.bin")
-	b := breached.NewBuilder(path)
-	if err := b.Add(t.Context(), strings.NewReader("one password"), ""); err != nil {
+	b, err := breached.NewBuilder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Add(t.Context(), strings.NewReader("one password"), ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Finish(t.Context()); err != nil {

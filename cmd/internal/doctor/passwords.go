@@ -18,7 +18,7 @@ func (d *Doctor) lookBreached(ctx context.Context) (f findings) {
 		return f
 	}
 	const mend = "make it again with 'usher passwords build'; servers that run go on with the one that they have open"
-	set, err := breached.Open(path)
+	set, err := breached.Peek(path)
 	if err == nil {
 		err = set.Verify(ctx, nil)
 	}
