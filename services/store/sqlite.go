@@ -81,6 +81,8 @@ func sqliteFile(dsn string) (string, error) {
 		return "", fmt.Errorf("sqlite:// takes no parameter %q: write sqlite://PATH", name)
 	case path == "":
 		return "", errors.New("sqlite:// needs a path: write sqlite://PATH")
+	case strings.HasPrefix(path, "file:") || strings.Contains(path, ":memory:"): // they mean something else to SQLite itself
+		return "", errors.New("sqlite:// takes a path alone: write sqlite://PATH, or memory for a database that goes with the process")
 	}
 	return path, nil
 }

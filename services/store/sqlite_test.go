@@ -180,6 +180,8 @@ func TestOpenRefuses(t *testing.T) {
 		"cockroach://user:hunter2@h/db":                     "cockroach is not supported",
 		"oracle:hunter2":                                    "want postgres://",
 		"sqlite://":                                         "needs a path",
+		"sqlite://:memory:":                                 "takes a path alone",
+		"sqlite://file:/tmp/z.db":                           "takes a path alone",
 		"sqlite:///tmp/x.db?_fk=true":                       "no parameter",
 		"postgres://user:hunter2@h:port/db":                 "invalid port",
 		"postgres://user:hunter2@h/db?max_conns=many":       "max_conns=many",
