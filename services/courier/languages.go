@@ -49,8 +49,12 @@ func newLanguages(k kind, given Texts, folder string, sample func(mailTemplates)
 		if err != nil {
 			return languages{}, misconfigured(keyFolder, "%s is named after no language", filepath.Join(folder, k.folder, name))
 		}
+		inFolder := 0
 		m, err := newMail(func(n int) (source, error) {
 			s, err := fromFolder(folder, k.folder+"/"+name, parts[n].file)
+			if err == nil {
+				inFolder++
+			}
 			if errors.Is(err, fs.ErrNotExist) && isOwn {
 				s, err = own(k, k.folder+"/"+name, n)
 			}
@@ -61,6 +65,9 @@ func newLanguages(k kind, given Texts, folder string, sample func(mailTemplates)
 		}, sample)
 		if err != nil {
 			return languages{}, err
+		}
+		if below := filepath.Join(folder, filepath.FromSlash(k.folder), name); folder != "" && inFolder == 0 && isFolder(below) {
+			return languages{}, misconfigured(keyFolder, "%s holds none of %s, %s and %s", below, parts[0].file, parts[1].file, parts[2].file)
 		}
 		l.mails, tags = append(l.mails, m), append(tags, tag)
 	}
@@ -74,24 +81,30 @@ func (k kind) languages(folder string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := subfolders(entries)
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
 	if folder != "" {
-		entries, err := os.ReadDir(filepath.Join(folder, filepath.FromSlash(k.folder)))
+		below := filepath.Join(folder, filepath.FromSlash(k.folder))
+		entries, err := os.ReadDir(below)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, misconfigured(keyFolder, "%w", err)
 		}
-		names = append(names, subfolders(entries)...)
+		for _, e := range entries { // a volume holds hidden ones besides, and may have links to them
+			if !strings.HasPrefix(e.Name(), ".") && isFolder(filepath.Join(below, e.Name())) {
+				names = append(names, e.Name())
+			}
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
 }
 
-// subfolders are those whose names do not hide them: a volume may hold others.
-func subfolders(entries []fs.DirEntry) (names []string) {
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			names = append(names, e.Name())
-		}
-	}
-	return names
+// isFolder tells whether a name leads to a folder, by a link too.
+func isFolder(name string) bool {
+	is, err := os.Stat(name)
+	return err == nil && is.IsDir()
 }

@@ -210,6 +210,9 @@ func fromFolder(folder, below, file string) (source, error) {
 
 // readFile reads little more of a file than a template may have.
 func readFile(name string) (string, error) {
+	if is, err := os.Stat(name); err == nil && !is.Mode().IsRegular() { // a pipe would wait for ever
+		return "", misconfigured(keyFolder, "%s is no file", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return "", misconfigured(keyFolder, "%w", err)

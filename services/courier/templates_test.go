@@ -64,6 +64,11 @@ func TestMailsInALanguage(t *testing.T) {
 	folder := t.TempDir()
 	write(t, folder, "verification_code/valid/fr/email.body.plaintext.gotmpl", "Bonjour {{ .VerificationCode }}")
 	write(t, folder, "verification_code/valid/de/email.subject.gotmpl", "Unser Code {{ .VerificationCode }}")
+	linked := t.TempDir()
+	write(t, linked, "verification_code/valid/..data/fr/email.body.plaintext.gotmpl", "Bonjour {{ .VerificationCode }}")
+	if err := os.Symlink("..data/fr", filepath.Join(linked, "verification_code", "valid", "fr")); err != nil {
+		t.Fatal(err)
+	}
 	write(t, folder, "verification_code/valid/.hidden/email.subject.gotmpl", "{{ if }}")
 	own := t.TempDir()
 	write(t, own, "verification_code/valid/en/email.body.plaintext.gotmpl", "Dear {{ .VerificationCode }}")
@@ -83,6 +88,7 @@ func TestMailsInALanguage(t *testing.T) {
 		"nothing is said":               {courier.TemplateOptions{}, "", false, "verification code", english},
 		"nonsense":                      {courier.TemplateOptions{}, "x;;;=", false, "verification code", english},
 		"one of the operator's":         {courier.TemplateOptions{Folder: folder}, "fr-CA", false, "verification code", "Bonjour "},
+		"one by a link":                 {courier.TemplateOptions{Folder: linked}, "fr-CA", false, "verification code", "Bonjour "},
 		"German, in part":               {courier.TemplateOptions{Folder: folder}, "de", false, "Unser Code ", german},
 		"English beside the built-in":   {courier.TemplateOptions{Folder: own}, "en", false, "verification code", "Dear "},
 		"replaced":                      {given(courier.Texts{Plain: mine + " {{ .VerificationCode }}"}), "de", false, "verification code", mine},
@@ -176,6 +182,7 @@ func TestBrokenTemplatesStopTheStart(t *testing.T) {
 		"too much to render":  {given(courier.Texts{HTML: strings.Repeat(`{{ printf "%9000d" 1 }}`, 40)}), "", "more than 262144 bytes"},
 		"no such folder":      {courier.TemplateOptions{Folder: "/nowhere"}, "", "courier.template_override_path: no such folder"},
 		"broken in French":    {courier.TemplateOptions{}, "verification_code/invalid/fr/email.subject.gotmpl", "email.subject.gotmpl: template: line 1: "},
+		"nothing in French":   {courier.TemplateOptions{}, "verification_code/valid/fr/email.subject.txt", "holds none of email.subject.gotmpl"},
 		"no language":         {courier.TemplateOptions{}, "verification_code/valid/our-french/email.subject.gotmpl", "our-french is named after no language"},
 		"file that is broken": {courier.TemplateOptions{}, "verification_code/invalid/email.body.plaintext.gotmpl", "email.body.plaintext.gotmpl: template: line 1: "},
 	} {
