@@ -28,6 +28,9 @@ import (
 var (
 	// ErrNotFound says that there is no such message, or nobody to write to (any more).
 	ErrNotFound = errors.New("courier: not found")
+	// ErrOutdated says that the person has recovered the account or got another password
+	// since the message was asked for.
+	ErrOutdated = errors.New("courier: asked for before the account was secured")
 	// ErrClaimed says that somebody else is sending the message.
 	ErrClaimed = errors.New("courier: message is being sent")
 )
@@ -176,8 +179,8 @@ type Store interface {
 	// Queue stores a message, its code in place of the flow's former one, and that
 	// the address was sent something, in one durable commit. code is nil where the
 	// address is nobody's. A message of the same event gives the stored one, with
-	// nothing changed. [ErrNotFound] says that the person is gone, or has recovered the
-	// account or got another password since the code was asked for.
+	// nothing changed. [ErrNotFound] says that the person is gone, [ErrOutdated] that the
+	// code was asked for too early.
 	Queue(ctx context.Context, m Message, code *Code) (*Message, error)
 	// Claim makes the message the caller's to send, [Processing], until so long a
 	// lease from now, and gives when that was; held is what it gave the caller

@@ -28,6 +28,7 @@ type memory struct {
 	messages  map[uuid.UUID]*courier.Message // by event
 	codes     []courier.Code
 	mailed    []time.Time // to the recipient, before
+	secured   time.Time   // what was asked for before is outdated
 	events    []events.Event
 	now       func() time.Time
 	// superseded is whether messages are of no use any more, looks how it fails to say so.
@@ -74,6 +75,9 @@ func (s *memory) Queue(_ context.Context, m courier.Message, code *courier.Code)
 	if stored, ok := s.messages[m.EventID]; ok {
 		found := *stored
 		return &found, nil
+	}
+	if code != nil && code.AskedAt.Before(s.secured) {
+		return nil, courier.ErrOutdated
 	}
 	s.messages[m.EventID] = &m
 	if code != nil {

@@ -56,6 +56,7 @@ const (
 	ObservedDeferred    = "deferred"    // the server wants it later
 	ObservedUnreachable = "unreachable" // no server took it, or said that it does not
 	ObservedAbandoned   = "abandoned"
+	ObservedOutdated    = "outdated" // never made, see [ErrOutdated]
 )
 
 func (s *Service) observe(outcome string) {
@@ -142,6 +143,10 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 		return nil, fmt.Errorf("render %s: %w", m.Template, err)
 	}
 	stored, err := s.Store.Queue(ctx, m, code)
+	if errors.Is(err, ErrOutdated) { // or the clocks of two machines are apart
+		s.observe(ObservedOutdated)
+		return nil, ErrNotFound
+	}
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}

@@ -45,6 +45,19 @@ func TestAnAddressGetsSoManyMails(t *testing.T) {
 	}
 }
 
+// A code that was asked for before the account was recovered is not written, and counted.
+func TestOutdated(t *testing.T) {
+	t.Parallel()
+	s, r := newMemory(t)
+	s.secured = r.At.Add(time.Microsecond)
+	out, observed := &sender{}, map[string]int{}
+	c := newService(t, s, out)
+	c.Observe = func(outcome string) { observed[outcome]++ }
+	if err := c.Write(t.Context(), r); err != nil || len(out.got) > 0 || len(s.messages) > 0 || observed[courier.ObservedOutdated] != 1 {
+		t.Errorf("Write = %v, %d mails, %d messages, observed %v, want none and it counted", err, len(out.got), len(s.messages), observed)
+	}
+}
+
 func TestVerificationSendsTheCodeOfTheFlow(t *testing.T) {
 	t.Parallel()
 	s, r := newMemory(t)

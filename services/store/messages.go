@@ -284,7 +284,7 @@ func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code
 	return s.Message(ctx, m.EventID)
 }
 
-// stillWanted gives [courier.ErrNotFound] for a code that would outlive what has ended
+// stillWanted gives [courier.ErrOutdated] for a code that would outlive what has ended
 // all codes of its person. It locks the identity: who ends them comes before, and is
 // seen, or behind, and deletes the code.
 func stillWanted(tx *tx, c *courier.Code) error {
@@ -293,8 +293,11 @@ func stillWanted(tx *tx, c *courier.Code) error {
 	}
 	var secured moment
 	err := tx.get(&secured, `UPDATE identities SET sequence = sequence WHERE id = ? RETURNING secured_at`, c.IdentityID)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && c.AskedAt.Before(secured.Time) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return courier.ErrNotFound
+	case err == nil && c.AskedAt.Before(secured.Time):
+		return courier.ErrOutdated
 	}
 	return err
 }

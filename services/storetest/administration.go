@@ -271,9 +271,7 @@ func testDeleteIdentity(t *testing.T, s *suite) {
 	_, err := st.IssueSession(s.ctx(), s.issueFor(r))
 	s.must(err)
 	s.code(id, r.Identity.Addresses[0].ID)
-	deletion := admin.Deletion{Revoked: s.revoked(id), Deleted: func(sequence int64) events.Event {
-		return s.made(id, sequence, events.IdentityDeleted{IdentityID: id.String()})
-	}}
+	deletion := s.deletion(id)
 	s.must(st.DeleteIdentity(s.ctx(), id, deletion))
 	want := []string{"identity.created 1", "session.issued 2", "session.revoked 3", "identity.deleted 4"}
 	if got := s.types(st); !slices.Equal(got, want) {
@@ -409,4 +407,10 @@ func testIdentitiesAt(t *testing.T, s *suite) {
 			t.Errorf("IdentitiesAt(%d, %d) of %d: want(-) got(+):\n%s", c.offset, c.limit, total, diff)
 		}
 	}
+}
+
+func (s *suite) deletion(id uuid.UUID) admin.Deletion {
+	return admin.Deletion{Revoked: s.revoked(id), Deleted: func(sequence int64) events.Event {
+		return s.made(id, sequence, events.IdentityDeleted{IdentityID: id.String()})
+	}}
 }

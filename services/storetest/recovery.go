@@ -164,8 +164,8 @@ func testRecoverEndsWhatIsNotWritten(t *testing.T, s *suite) {
 		secure(r)
 		for _, c := range []*courier.Code{recovers, verifies} {
 			m := s.message(r, 0)
-			if got, err := st.Queue(s.ctx(), m, c); !errors.Is(err, courier.ErrNotFound) {
-				t.Errorf("%s: Queue of what was asked for before = %v, %v, want %v", name, got, err, courier.ErrNotFound)
+			if got, err := st.Queue(s.ctx(), m, c); !errors.Is(err, courier.ErrOutdated) {
+				t.Errorf("%s: Queue of what was asked for before = %v, %v, want %v", name, got, err, courier.ErrOutdated)
 			}
 			if _, err := st.Message(s.ctx(), m.EventID); !errors.Is(err, courier.ErrNotFound) {
 				t.Errorf("%s: its message: %v, want %v", name, err, courier.ErrNotFound)
@@ -176,6 +176,11 @@ func testRecoverEndsWhatIsNotWritten(t *testing.T, s *suite) {
 		}
 		if _, err := st.Recover(s.ctx(), s.recovery(s.mailRecovery(st, r), rightCode)); err != nil {
 			t.Errorf("%s: a code that was asked for behind it: %v", name, err)
+		}
+		late := s.codeFor(uuid.New(), r, 0)
+		s.must(st.DeleteIdentity(s.ctx(), r.Identity.ID, s.deletion(r.Identity.ID)))
+		if _, err := st.Queue(s.ctx(), s.message(r, 0), late); !errors.Is(err, courier.ErrNotFound) {
+			t.Errorf("%s: Queue for who is gone: %v, want %v", name, err, courier.ErrNotFound)
 		}
 	}
 }
@@ -192,7 +197,7 @@ func testRecoverEndsWhatIsWrittenAtOnce(t *testing.T, s *suite) {
 		for _, err := range atOnce(2, func(n int) error {
 			if n == 0 {
 				_, err := st.Queue(s.ctx(), m, stolen)
-				if errors.Is(err, courier.ErrNotFound) {
+				if errors.Is(err, courier.ErrOutdated) {
 					return nil
 				}
 				return err

@@ -127,7 +127,7 @@ func newMetrics(version string) *metrics {
 		issued: histogram("session_issue_duration_seconds", "Requests to the session worker, as it sees them, by outcome.", "outcome"),
 		mails: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "usher", Name: "mail_total",
-			Help: "Attempts at mails by outcome: sent, deferred (the server wants it later), unreachable (no server took it), abandoned.",
+			Help: "Attempts at mails by outcome: sent, deferred (the server wants it later), unreachable (no server took it), abandoned; outdated ones are never made: the account was recovered or got another password since, or clocks are apart.",
 		}, []string{"outcome"}),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "usher", Name: "http_requests_in_flight",
@@ -168,7 +168,7 @@ func (m *metrics) begin() {
 			m.logins.WithLabelValues(method, result)
 		}
 	}
-	for _, outcome := range []string{courier.ObservedSent, courier.ObservedDeferred, courier.ObservedUnreachable, courier.ObservedAbandoned} {
+	for _, outcome := range []string{courier.ObservedSent, courier.ObservedDeferred, courier.ObservedUnreachable, courier.ObservedAbandoned, courier.ObservedOutdated} {
 		m.mails.WithLabelValues(outcome)
 	}
 	for _, outcome := range []string{"ok", "wrong", "busy", "error"} {
