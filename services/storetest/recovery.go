@@ -14,6 +14,7 @@ import (
 	"github.com/usher-auth/usher/events"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
+	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/password"
 	"github.com/usher-auth/usher/services/recovery"
 	"github.com/usher-auth/usher/services/registration"
@@ -141,8 +142,8 @@ func testRecoverEndsWhatWasUsed(t *testing.T, s *suite) {
 	}
 }
 
-// A mail that was asked for before the person got the account back, and is written
-// behind that, holds no code. One that is asked for from then on does.
+// A mail that was asked for before the person got the account back, or its sessions
+// ended, and is written behind that, holds no code. One that is asked for from then on does.
 func testRecoverEndsWhatIsNotWritten(t *testing.T, s *suite) {
 	st := s.store(nil)
 	for name, secure := range map[string]func(r registration.Record){
@@ -155,6 +156,9 @@ func testRecoverEndsWhatIsNotWritten(t *testing.T, s *suite) {
 			s.must(err)
 			_, err = s.settings(st).SetPassword(s.ctx(), s.changing(i, ""), password.New(firstSecret))
 			s.must(err)
+		},
+		"administrator": func(r registration.Record) {
+			s.must(s.edit(st, r.Identity.ID, func(i *identity.Identity) { i.Epoch++ }))
 		},
 	} {
 		r := s.registered(st, name+"@example.org")
