@@ -158,7 +158,7 @@ func (c *catalogue) message(m *message) {
 		return
 	}
 	if reason, ok := m.Context["reason"].(string); ok { // which explains the message
-		if known, ok := c.known(reason); ok {
+		if known, ok := c.known(reason, true); ok {
 			m.Context = maps.Clone(m.Context)
 			m.Context["reason"] = known
 		}
@@ -182,16 +182,24 @@ func (c *catalogue) reason(text string) (said, lang string) {
 	if c.source == nil || text == "" {
 		return text, ""
 	}
-	if known, ok := c.known(text); ok {
+	if known, ok := c.known(text, true); ok {
 		return known, ""
 	}
 	return text, c.source.lang
 }
 
-// known puts a text of [catalogue.Reasons] into the language, false if it is none.
-func (c *catalogue) known(text string) (string, bool) {
+// longestReason is how many bytes of a text are compared with those of the API: a hook may
+// say anything.
+const longestReason = 1000
+
+// known puts a text of [catalogue.Reasons] into the language, false if it is none. Of one
+// that stands in it the same is tried, and no further.
+func (c *catalogue) known(text string, whole bool) (string, bool) {
 	if said, ok := c.Reasons[text]; ok {
 		return said, true
+	}
+	if len(text) > longestReason {
+		return "", false
 	}
 	for _, p := range c.patterns {
 		values, ok := p.match(text)
@@ -200,8 +208,10 @@ func (c *catalogue) known(text string) (string, bool) {
 		}
 		pairs := make([]string, 0, 2*len(values))
 		for n, value := range values {
-			if said, ok := c.known(value); ok {
-				value = said
+			if whole {
+				if said, ok := c.known(value, false); ok {
+					value = said
+				}
 			}
 			pairs = append(pairs, p.keys[n], value)
 		}

@@ -272,12 +272,14 @@ func TestEveryRefusalInGerman(t *testing.T) {
 // Errors with values are known by what stands between them.
 func TestReasonsWithValues(t *testing.T) {
 	t.Parallel()
+	long := "The sign-in at " + strings.Repeat("x", 1000) + " did not take place (access_denied)."
 	for reason, want := range map[string]string{
 		"Too many requests of this kind came from this network. Try again in 60 minutes.":       "Aus diesem Netz kamen zu viele Anfragen dieser Art. Versuchen Sie es in 60 Minuten noch einmal.",
 		"Too many requests of this kind came from this network. Try again in 1 second.":         "Aus diesem Netz kamen zu viele Anfragen dieser Art. Versuchen Sie es in 1 Sekunde noch einmal.",
 		"The sign-in at Corp (North) & Sons did not take place (access_denied).":                "Die Anmeldung bei Corp (North) & Sons kam nicht zustande (access_denied).",
 		"This account at {wait} is not the one that was linked here. Sign in another way.":      "Dieses Konto bei {wait} ist nicht das, das hier verknüpft ist. Melden Sie sich auf andere Art an.",
 		"This account at Google is not the one that was linked here. Sign in another way. Now.": "This account at Google is not the one that was linked here. Sign in another way. Now.",
+		long: long,
 	} {
 		h := newPages(t, api{errorsPath: answers(http.StatusOK, object{"error": object{"code": 429, "reason": reason}})})
 		if got := get(t, h, "/ui/error?id=1", german).page.one(t, "class", "lead").text(); got != want {
