@@ -104,7 +104,7 @@ func (x *exchange) newFlow(k flow.Kind, t flow.Type) *flow.Flow {
 		Kind:      k,
 		Type:      t,
 		State:     flow.ChooseMethod,
-		Language:  language(x.r.Header),
+		Languages: flow.Languages(x.r.Header.Get("Accept-Language")),
 		IssuedAt:  now,
 		ExpiresAt: now.Add(x.settings.of(k).Lifespan),
 	}
@@ -115,21 +115,6 @@ func (x *exchange) newFlow(k flow.Kind, t flow.Type) *flow.Flow {
 		f.CSRF = x.ensureCSRF().digest()
 	}
 	return f
-}
-
-// maxLanguage is room for what browsers say.
-const maxLanguage = 100
-
-// language is what the sender reads best, "" if that is not said, or by nobody's browser.
-func language(h http.Header) string {
-	said := h.Get("Accept-Language")
-	foreign := func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-*,;=. ", r)
-	}
-	if len(said) > maxLanguage || strings.ContainsFunc(said, foreign) {
-		return ""
-	}
-	return said
 }
 
 // chooseSchema gives f the schema that the query names, or the default one.

@@ -162,8 +162,8 @@ type Recipient struct {
 	FlowExpiresAt         time.Time
 	// Purpose is what the flow wants written.
 	Purpose flow.Purpose
-	// Language is what whoever began the flow reads best, as browsers say it.
-	Language string
+	// Languages are those of whoever began the flow, see [flow.Flow].
+	Languages string
 }
 
 // Store keeps messages.

@@ -17,12 +17,10 @@ type languages struct {
 	matcher language.Matcher
 }
 
-// in gives the mail as whoever says this of their languages reads it best.
-func (l languages) in(accepted string) mailTemplates {
-	if accepted == "" {
-		return l.mails[0]
-	}
-	_, at := language.MatchStrings(l.matcher, accepted)
+// in gives the mail in the best of these languages that it is there in, see
+// [flow.Flow].
+func (l languages) in(tags string) mailTemplates {
+	_, at := language.MatchStrings(l.matcher, tags)
 	return l.mails[at]
 }
 

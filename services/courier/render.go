@@ -88,12 +88,12 @@ func person(to Recipient) (map[string]any, error) {
 	return map[string]any{"id": to.IdentityID.String(), "traits": traits}, nil
 }
 
-func (t *Templates) known(p flow.Purpose, language string, c content) (Content, error) {
-	return t.valid[p].in(language).render(c)
+func (t *Templates) known(p flow.Purpose, languages string, c content) (Content, error) {
+	return t.valid[p].in(languages).render(c)
 }
 
-func (t *Templates) unknown(p flow.Purpose, language, to string) (Content, error) {
-	return t.invalid[p].in(language).render(unknownData{To: to})
+func (t *Templates) unknown(p flow.Purpose, languages, to string) (Content, error) {
+	return t.invalid[p].in(languages).render(unknownData{To: to})
 }
 
 // render makes the content of a mail. Its errors say where in which template,

@@ -133,7 +133,7 @@ func (s *Service) write(ctx context.Context, r Request) (*Message, error) {
 	}
 	var code *Code
 	if unknown {
-		m.Content, err = s.Templates.unknown(to.Purpose, to.Language, address)
+		m.Content, err = s.Templates.unknown(to.Purpose, to.Languages, address)
 	} else {
 		m.Template = Kinds[to.Purpose] + valid
 		code = &Code{Purpose: to.Purpose, FlowID: to.FlowID, IdentityID: to.IdentityID, AddressID: to.AddressID, AskedAt: r.At, ExpiresAt: m.ExpiresAt}
@@ -185,7 +185,7 @@ func (s *Service) carrying(code *Code, address string, to Recipient, lives time.
 	if err != nil {
 		return Content{}, err
 	}
-	return s.Templates.known(to.Purpose, to.Language, contentOf(to.Purpose, common{
+	return s.Templates.known(to.Purpose, to.Languages, contentOf(to.Purpose, common{
 		To: address, Identity: person,
 		ExpiresInMinutes: max(1, int(lives.Round(time.Minute)/time.Minute)),
 	}, text, s.link(to, text)))

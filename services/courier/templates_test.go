@@ -76,15 +76,16 @@ func TestMailsInALanguage(t *testing.T) {
 	replaced.Folder = folder
 	for name, c := range map[string]struct {
 		options         courier.TemplateOptions
-		language        string
+		languages       string
 		unknown         bool
 		subject, begins string
 	}{
-		"German":                        {courier.TemplateOptions{}, "de-AT,de;q=0.9,en;q=0.8", false, "Ihr Bestätigungscode", german},
+		"German":                        {courier.TemplateOptions{}, "de-AT,de,en", false, "Ihr Bestätigungscode", german},
+		"German, as it was stored":      {courier.TemplateOptions{}, "de-AT,de;q=0.9,en;q=0.8", false, "Ihr Bestätigungscode", german},
 		"German, of nobody":             {courier.TemplateOptions{}, "de", true, "Ihre Adresse konnte nicht bestätigt werden", german},
-		"English":                       {courier.TemplateOptions{}, "en-GB,de;q=0.5", false, "verification code", english},
+		"English":                       {courier.TemplateOptions{}, "en-GB,de", false, "verification code", english},
 		"neither":                       {courier.TemplateOptions{}, "fr-FR", false, "verification code", english},
-		"neither, but rather German":    {courier.TemplateOptions{}, "fr-FR,de;q=0.1", false, "Ihr Bestätigungscode", german},
+		"neither, but rather German":    {courier.TemplateOptions{}, "fr-FR,de", false, "Ihr Bestätigungscode", german},
 		"nothing is said":               {courier.TemplateOptions{}, "", false, "verification code", english},
 		"nonsense":                      {courier.TemplateOptions{}, "x;;;=", false, "verification code", english},
 		"one of the operator's":         {courier.TemplateOptions{Folder: folder}, "fr-CA", false, "verification code", "Bonjour "},
@@ -97,7 +98,7 @@ func TestMailsInALanguage(t *testing.T) {
 		"replaced, of nobody it is not": {given(courier.Texts{Plain: mine + " {{ .VerificationCode }}"}), "de", true, "Ihre Adresse konnte nicht bestätigt werden", german},
 	} {
 		s, r := newMemory(t)
-		s.recipient.Language = c.language
+		s.recipient.Languages = c.languages
 		if c.unknown {
 			s.recipient.IdentityID, s.recipient.AddressID, s.recipient.Traits = uuid.Nil, uuid.Nil, nil
 		}
@@ -125,7 +126,7 @@ func TestBuiltInMailsInGerman(t *testing.T) {
 			said := map[string]courier.Content{}
 			for _, language := range []string{"en", "de"} {
 				s, r := newMemory(t)
-				s.recipient.Language, s.recipient.Purpose = language, p
+				s.recipient.Languages, s.recipient.Purpose = language, p
 				if unknown {
 					s.recipient.IdentityID, s.recipient.AddressID, s.recipient.Traits = uuid.Nil, uuid.Nil, nil
 				}

@@ -75,9 +75,9 @@ type Flow struct {
 	CSRF []byte
 	// IdentityID is whose settings these are; zero for other kinds.
 	IdentityID uuid.UUID
-	// Language is what its person reads best, as browsers say it (Accept-Language), for
-	// mails; empty is unknown.
-	Language string
+	// Languages are those that its person reads, for mails: BCP 47 tags, best first, with
+	// commas between them; empty is unknown. See the function of that name.
+	Languages string
 	// Refresh says that a login is to make a session fresh that is there already.
 	Refresh bool
 	Form    Form

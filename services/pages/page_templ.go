@@ -245,7 +245,7 @@ func flowPage(d document, title string, v view, k flowKind, f *selfService, ways
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = flow(d, v).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = flowBody(d, v).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

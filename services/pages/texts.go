@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"github.com/usher-auth/usher/services/flow"
 )
 
 // The languages of the pages, a file each: the first is the one of the API, which says
@@ -111,17 +113,10 @@ func loadTexts() texts {
 	return t
 }
 
-// maxAccepted bounds what is read of the languages that a browser prefers: none says
-// more.
-const maxAccepted = 256
-
-// of gives the catalogue that a browser's owner reads best.
+// of gives the catalogue that a browser's owner reads best. Mails are in that language
+// too.
 func (t *texts) of(r *http.Request) *catalogue {
-	accepted := r.Header.Get("Accept-Language")
-	if accepted == "" || len(accepted) > maxAccepted {
-		return t.catalogues[0]
-	}
-	_, at := language.MatchStrings(t.matcher, accepted)
+	_, at := language.MatchStrings(t.matcher, flow.Languages(r.Header.Get("Accept-Language")))
 	return t.catalogues[at]
 }
 

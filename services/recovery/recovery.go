@@ -276,7 +276,7 @@ func (s *Service) settings(in Submit, i *identity.Identity, signedIn time.Time) 
 		State:      flow.ShowForm,
 		RequestURL: in.Flow.RequestURL,
 		ReturnTo:   in.Flow.ReturnTo,
-		Language:   in.Flow.Language,
+		Languages:  in.Flow.Languages,
 		CSRF:       in.CSRF,
 		IdentityID: i.ID,
 		Form:       flow.Form{Messages: map[string][]flow.Message{"": {flow.Recovered(signedIn.Add(s.Privileged))}}},

@@ -121,7 +121,7 @@ func submit(method, code string) recovery.Submit {
 	return recovery.Submit{
 		Flow: &flow.Flow{
 			ID: uuid.New(), Kind: flow.Recovery, Type: flow.Browser, State: flow.SentEmail, Active: method,
-			RequestURL: "https://id.example.org/recovery", Language: "de", ReturnTo: "https://app.example.org/", Form: flow.Form{Values: map[string]any{"email": "anna@example.org"}},
+			RequestURL: "https://id.example.org/recovery", Languages: "de", ReturnTo: "https://app.example.org/", Form: flow.Form{Values: map[string]any{"email": "anna@example.org"}},
 		},
 		Method: method, Code: code, Type: flow.Browser, CSRF: []byte("next cookie"),
 		Client: flow.Client{Addr: "192.0.2.7:1", RequestID: "http-1", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
@@ -153,7 +153,7 @@ func TestRecover(t *testing.T) {
 			t.Errorf("%s: asked for %+v, want a login by %s in the new epoch", method, asked, want.session)
 		}
 		s := f.created[0]
-		if s.Kind != flow.Settings || s.IdentityID != f.anna.ID || s.Type != flow.Browser || string(s.CSRF) != "next cookie" || s.State != flow.ShowForm || s.ReturnTo != in.Flow.ReturnTo || s.Language != "de" {
+		if s.Kind != flow.Settings || s.IdentityID != f.anna.ID || s.Type != flow.Browser || string(s.CSRF) != "next cookie" || s.State != flow.ShowForm || s.ReturnTo != in.Flow.ReturnTo || s.Languages != "de" {
 			t.Errorf("%s: settings = %+v, want the person's, for the browser's next cookie", method, s)
 		}
 		if said := s.Form.Messages[""]; len(said) != 1 || said[0].ID != 1060001 || !strings.Contains(string(said[0].Context), "2026-11-26T12:15:00Z") {

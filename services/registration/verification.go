@@ -16,7 +16,7 @@ import (
 // commit that makes the person also asks for its code, so neither is there
 // without the other.
 func (s *Service) openVerification(i *identity.Identity, a identity.Address, in Submit) *Verification {
-	from := flow.Flow{Type: in.Flow.Type, RequestURL: in.Flow.RequestURL, ReturnTo: in.Flow.AfterVerificationReturnTo, Language: in.Flow.Language, CSRF: in.CSRF}
+	from := flow.Flow{Type: in.Flow.Type, RequestURL: in.Flow.RequestURL, ReturnTo: in.Flow.AfterVerificationReturnTo, Languages: in.Flow.Languages, CSRF: in.CSRF}
 	f := flow.NewVerification(from, a.Value, s.VerificationMethod, i.CreatedAt, s.VerificationLifespan)
 	return &Verification{Flow: f, Event: events.New(events.VerificationRequested{
 		FlowID:     f.ID.String(),

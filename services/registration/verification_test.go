@@ -29,7 +29,7 @@ func TestRegistrationOpensItsVerification(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	in := submit(flow.Browser)
-	in.Flow.AfterVerificationReturnTo, in.CSRF, in.Flow.Language = "https://app.example.org/verified", []byte("next cookie"), "de"
+	in.Flow.AfterVerificationReturnTo, in.CSRF, in.Flow.Languages = "https://app.example.org/verified", []byte("next cookie"), "de"
 	r, err := f.verifying().Register(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestRegistrationOpensItsVerification(t *testing.T) {
 	if v.Kind != flow.Verification || v.Type != flow.Browser || v.State != flow.SentEmail || v.Active != "code" || v.Form.Values["email"] != address.Value {
 		t.Errorf("flow = %+v, want one that has asked for a code to %s", v, address.Value)
 	}
-	if v.ReturnTo != in.Flow.AfterVerificationReturnTo || v.Language != "de" || !bytes.Equal(v.CSRF, in.CSRF) || v.RequestURL != in.Flow.RequestURL || v.ExpiresAt != v.IssuedAt.Add(time.Hour) {
+	if v.ReturnTo != in.Flow.AfterVerificationReturnTo || v.Languages != "de" || !bytes.Equal(v.CSRF, in.CSRF) || v.RequestURL != in.Flow.RequestURL || v.ExpiresAt != v.IssuedAt.Add(time.Hour) {
 		t.Errorf("flow = %+v, want what it inherits", v)
 	}
 	var data map[string]string

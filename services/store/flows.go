@@ -280,10 +280,10 @@ type storedForm struct {
 
 // formDocument is nil where there is nothing to keep.
 func formDocument(f *flow.Flow) document {
-	if f.Form.Empty() && f.Language == "" {
+	if f.Form.Empty() && f.Languages == "" {
 		return nil
 	}
-	return encode(storedForm{f.Form.Values, f.Form.Messages, f.Language})
+	return encode(storedForm{f.Form.Values, f.Form.Messages, f.Languages})
 }
 
 // form gives f what its form holds.
@@ -295,6 +295,6 @@ func (r foundFlow) form(f *flow.Flow) error {
 		Language string `json:"language"`
 	}
 	err := errors.Join(r.Form.decode(&f.Form), r.Form.decode(&beside))
-	f.Language = beside.Language
+	f.Languages = beside.Language
 	return err
 }

@@ -204,7 +204,7 @@ func (s *Store) Recipient(ctx context.Context, r courier.Request) (courier.Recip
 	case f.Purpose() == "", f.State == flow.PassedChallenge, f.Expired(s.now()):
 		return courier.Recipient{}, courier.ErrNotFound
 	}
-	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt, Purpose: f.Purpose(), Language: f.Language}
+	found := courier.Recipient{FlowID: f.ID, FlowExpiresAt: f.ExpiresAt, Purpose: f.Purpose(), Languages: f.Languages}
 	good := `a.state = 'owned'`
 	if f.Kind == flow.Recovery {
 		good += ` AND a.recovery`

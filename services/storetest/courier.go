@@ -292,7 +292,7 @@ func testRecipient(t *testing.T, s *suite) {
 			continue
 		}
 		want := *c.want
-		want.FlowID, want.FlowExpiresAt, want.Language = c.of.ID, c.of.ExpiresAt, c.of.Language
+		want.FlowID, want.FlowExpiresAt, want.Languages = c.of.ID, c.of.ExpiresAt, c.of.Languages
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: Recipient: %v, want(-) got(+):\n%s", name, err, diff)
 		}

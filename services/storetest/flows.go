@@ -29,7 +29,7 @@ func (s *suite) newFlow() *flow.Flow {
 	return &flow.Flow{
 		ID: uuid.New(), Kind: flow.Registration, Type: flow.Browser, State: flow.ChooseMethod, SchemaID: "default",
 		RequestURL: "https://id.example/self-service/registration/browser?return_to=x", ReturnTo: "x", AfterVerificationReturnTo: "y",
-		Language: "de-AT,de;q=0.9", CSRF: []byte{0, 1, 255}, IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+		Languages: "de-AT,de", CSRF: []byte{0, 1, 255}, IssuedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
 }
 

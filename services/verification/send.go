@@ -83,7 +83,7 @@ func (s *Service) Open(ctx context.Context, o Opening) (*flow.Flow, error) {
 
 // Flow makes the flow of o, see [flow.NewVerification].
 func (o Opening) Flow(now time.Time, lifespan time.Duration, method string) *flow.Flow {
-	from := flow.Flow{Type: o.Type, RequestURL: o.RequestURL, ReturnTo: o.ReturnTo, Language: o.Language, CSRF: o.CSRF}
+	from := flow.Flow{Type: o.Type, RequestURL: o.RequestURL, ReturnTo: o.ReturnTo, Languages: o.Languages, CSRF: o.CSRF}
 	return flow.NewVerification(from, o.Address.Value, method, now, lifespan)
 }
 

@@ -167,7 +167,7 @@ func TestOpen(t *testing.T) {
 	in := submit()
 	o := verification.Opening{
 		Identity: f.anna, Address: f.anna.Addresses[0], Type: flow.Browser, RequestURL: "https://id.example.org/login",
-		ReturnTo: "https://app.example.org/", Language: "de", CSRF: []byte{7}, Client: in.Client,
+		ReturnTo: "https://app.example.org/", Languages: "de", CSRF: []byte{7}, Client: in.Client,
 	}
 	got, err := f.service().Open(t.Context(), o)
 	if err != nil {
@@ -175,7 +175,7 @@ func TestOpen(t *testing.T) {
 	}
 	want := &flow.Flow{
 		ID: got.ID, Kind: flow.Verification, Type: flow.Browser, State: flow.SentEmail, Active: "code",
-		RequestURL: o.RequestURL, ReturnTo: o.ReturnTo, Language: "de", CSRF: o.CSRF, Form: flow.Form{Values: map[string]any{"email": "anna@example.org"}},
+		RequestURL: o.RequestURL, ReturnTo: o.ReturnTo, Languages: "de", CSRF: o.CSRF, Form: flow.Form{Values: map[string]any{"email": "anna@example.org"}},
 		IssuedAt: start, ExpiresAt: start.Add(time.Hour),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -134,7 +134,7 @@ type Opening struct {
 	Type       flow.Type
 	RequestURL string
 	ReturnTo   string
-	Language   string // see [flow.Flow]
+	Languages  string // see [flow.Flow]
 	CSRF       []byte // of the cookie that the answer leaves the browser with; empty for api flows
 	Client     flow.Client
 }

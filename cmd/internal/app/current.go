@@ -211,7 +211,7 @@ func (o opener) Open(ctx context.Context, i *identity.Identity, a identity.Addre
 		Address:    a,
 		Type:       in.Flow.Type,
 		RequestURL: in.Flow.RequestURL,
-		Language:   in.Flow.Language,
+		Languages:  in.Flow.Languages,
 		ReturnTo:   in.Flow.ReturnTo,
 		CSRF:       in.CSRF,
 		Client:     in.Client,
