@@ -271,11 +271,11 @@ func linkDocument(l *flow.Link) document {
 	return encode(l)
 }
 
-// storedForm is a form as it is stored, and the language beside it.
+// storedForm is a form as it is stored, and the languages beside it. It is only written:
+// read it would be a form alone, which decodes itself.
 type storedForm struct {
-	Values   map[string]any            `json:"values,omitempty"`
-	Messages map[string][]flow.Message `json:"messages,omitempty"`
-	Language string                    `json:"language,omitempty"`
+	flow.Form
+	Languages string `json:"language,omitempty"`
 }
 
 // formDocument is nil where there is nothing to keep.
@@ -283,7 +283,7 @@ func formDocument(f *flow.Flow) document {
 	if f.Form.Empty() && f.Languages == "" {
 		return nil
 	}
-	return encode(storedForm{f.Form.Values, f.Form.Messages, f.Languages})
+	return encode(storedForm{f.Form, f.Languages})
 }
 
 // form gives f what its form holds.
@@ -292,9 +292,9 @@ func (r foundFlow) form(f *flow.Flow) error {
 		return nil
 	}
 	var beside struct {
-		Language string `json:"language"`
+		Languages string `json:"language"`
 	}
 	err := errors.Join(r.Form.decode(&f.Form), r.Form.decode(&beside))
-	f.Languages = beside.Language
+	f.Languages = beside.Languages
 	return err
 }
