@@ -162,12 +162,16 @@ func (s *Server) recovered(x *exchange, f *flow.Flow, r *recovery.Result, transi
 		return nil
 	}
 	if !x.settings.ContinueWithTransitions {
-		return &problem{
+		p := &problem{
 			status:   http.StatusUnprocessableEntity,
 			id:       "browser_location_change_required",
 			reason:   "The account is recovered. Go on at redirect_browser_to.",
 			redirect: to,
 		}
+		if f.Type == flow.API {
+			p.reason = "The account is recovered. This answer cannot carry a session token: for that the server needs feature_flags.use_continue_with_transitions: true. Sign in at redirect_browser_to, or recover the account in a browser."
+		}
+		return p
 	}
 	settings := continuation{Action: "show_settings_ui", Flow: &nextFlow{ID: r.Settings.ID}}
 	next := []continuation{settings}

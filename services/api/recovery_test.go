@@ -57,6 +57,9 @@ func TestRecovery(t *testing.T) {
 		if g.status != 422 || s.Error.ID != "browser_location_change_required" || !strings.Contains(g.body, `"redirect_browser_to":"`+ui+`settings?flow=`) {
 			t.Errorf("right code = %d %s, want 422 to the settings", g.status, g.body)
 		}
+		if says := strings.Contains(g.body, "use_continue_with_transitions: true"); says != (f.Type == "api") {
+			t.Errorf("%s: the answer says how an app gets its session: %t: %s", f.Type, says, g.body)
+		}
 		if strings.Contains(g.body, "ory_st_") {
 			t.Errorf("the answer holds a token: %s", g.body)
 		}
