@@ -23,7 +23,10 @@ func recoverCommand(g *global) *cobra.Command {
 		Long: `Makes a code, or with --link a link, that signs in the identity, by its id, by what it
 signs in with or as external:ID: for who has lost the password and has no address that is
 read. No mail takes it anywhere, it is shown once, and whoever has it can use it, once:
-hand it over by a way that only they read. Once it is used all former sessions end.`,
+hand it over by a way that only they read. Once it is used all former sessions end.
+
+A link is used up by whatever opens it first. Messengers open links to preview them: a
+code is safer there.`,
 		Example: "  usher identities recover you@example.org\n  usher identities recover you@example.org --link --expires-in 24h",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
