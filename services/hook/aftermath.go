@@ -41,7 +41,7 @@ type LoginPlan struct {
 type AfterPlan struct {
 	// Waiting run once it is committed, in order; the answer waits for them.
 	Waiting []Step `json:"waiting"`
-	// Background run from its event, address.verified or identity.recovered, each endpoint once.
+	// Background run from its event, address.verified or recovery.completed, each endpoint once.
 	Background []Step `json:"background"`
 }
 

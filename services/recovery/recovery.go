@@ -166,8 +166,8 @@ const source = "/usher/recovery"
 // at it.
 //
 // Once the commit is done all former sessions have ended, whatever comes after: neither
-// the end of ctx nor a failing hook takes it back. Without a session in the end the
-// flow has not passed, and takes the same code again.
+// the end of ctx nor a failing hook takes it back. Without a session in the end, unless
+// none was wanted, the flow has not passed, and takes the same code again.
 func (s *Service) Recover(ctx context.Context, in Submit) (_ *Result, err error) {
 	result := OK
 	defer func() { s.observe(Outcome{Method: in.Method, Result: result}, err) }()

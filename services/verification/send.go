@@ -23,11 +23,10 @@ const (
 	maxShown = 254
 )
 
-// Send asks for a code or link to the address that was entered, for a verification or
-// a recovery, and leaves in.Flow in
-// its new state, [flow.SentEmail]; where it fails, as it was. Codes that went out
-// before die with the new one. The answer and the work are the same whoever the
-// address belongs to.
+// Send asks for a mail with a code or link to the address that was entered, for a
+// verification or a recovery, and leaves in.Flow in its new state, [flow.SentEmail];
+// where it fails, as it was. Codes that went out before die with the new one. The answer
+// and the work are the same whoever the address belongs to.
 //
 // A flow that has passed gives [ErrDone], one that takes no further code
 // [ErrTooManyTries]: a new code gives no new tries.
