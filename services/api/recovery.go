@@ -225,7 +225,7 @@ func (s *Server) linkRecovery(x *exchange) error {
 		}
 		return s.recover(x, f, flow.MethodLink, token, nil)
 	}
-	code := x.query("code")
+	code := flow.EnteredCode(x.query("code"))
 	if !codeLike(code) {
 		return s.link(flow.Recovery, nil)(x)
 	}

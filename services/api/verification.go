@@ -173,7 +173,7 @@ func (s *Server) usedUp(x *exchange, over *flow.Flow, why flow.Message) error {
 // is that browser's from now on. Only the right code does that, and a wrong one
 // counts as a try: otherwise who knows a flow's id could take it over.
 func (s *Server) linkVerification(x *exchange) error {
-	code, token := x.query("code"), x.query("token")
+	code, token := flow.EnteredCode(x.query("code")), x.query("token")
 	if token != "" && slices.Contains(x.settings.Verification.Methods, flow.MethodLink) {
 		return s.openLink(x, token)
 	}

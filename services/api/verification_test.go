@@ -287,7 +287,7 @@ func TestVerificationLink(t *testing.T) {
 		b.begin(routeVerification)
 		name := w.compiled.CSRFCookieName()
 		before := cookieValue(b, name)
-		g := b.get(f.at(routeVerification)+"&code="+rightCode, "Accept", "text/html")
+		g := b.get(f.at(routeVerification)+"&code="+rightCode[:3]+"-"+rightCode[3:], "Accept", "text/html")
 		if g.status != 303 || g.header.Get("Location") != ui+"verification?flow="+f.ID || cookieValue(b, name) == before {
 			t.Errorf("link = %d to %q, want 303 to the UI and another cookie", g.status, g.header.Get("Location"))
 		}

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -174,7 +173,7 @@ func (s *Service) Recover(ctx context.Context, in Submit) (_ *Result, err error)
 	if in.Flow.State == flow.PassedChallenge {
 		return nil, ErrDone
 	}
-	in.Code = strings.TrimSpace(in.Code)
+	in.Code = flow.EnteredCode(in.Code)
 	if in.Code == "" {
 		return nil, &flow.Invalid{Form: flow.Form{Values: in.Flow.Form.Values, Messages: map[string][]flow.Message{"code": {flow.Missing("code")}}}}
 	}

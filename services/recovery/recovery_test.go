@@ -249,6 +249,15 @@ func TestWrongCodes(t *testing.T) {
 	}
 }
 
+// A code is entered as it was dictated.
+func TestACodeInParts(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	if _, err := f.service().Recover(t.Context(), submit(flow.MethodCode, goodCode[:3]+" "+goodCode[3:])); err != nil || f.proofs[0].Code != goodCode {
+		t.Errorf("Recover = %v with %v, want the code without its blank", err, f.proofs)
+	}
+}
+
 // A part that fails behind the commit leaves a flow that takes the same code again.
 func TestTheSameCodeAgain(t *testing.T) {
 	t.Parallel()

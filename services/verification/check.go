@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +30,7 @@ func (s *Service) Check(ctx context.Context, in Submit) error {
 	if in.Flow.State == flow.PassedChallenge {
 		return ErrDone
 	}
-	in.Code = strings.TrimSpace(in.Code)
+	in.Code = flow.EnteredCode(in.Code)
 	if in.Code == "" {
 		return invalid(in, "code", flow.Missing("code"))
 	}

@@ -193,6 +193,15 @@ func TestHolds(t *testing.T) {
 	}
 }
 
+// A code is entered as it was dictated.
+func TestACodeInParts(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	if err := f.service().Check(t.Context(), coded(goodCode[:3]+"-"+goodCode[3:])); err != nil || f.proofs[0].Code != goodCode {
+		t.Errorf("Check = %v with %v, want the code without its hyphen", err, f.proofs)
+	}
+}
+
 func TestCodesThatCannotBeOne(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
