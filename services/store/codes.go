@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/flow"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/verification"
@@ -56,6 +57,39 @@ type sentCode struct {
 
 func (c sentCode) verified() verification.Verified {
 	return verification.Verified{IdentityID: c.C.IdentityID, AddressID: c.C.AddressID, Via: c.Via, Again: !c.C.UsedAt.IsZero()}
+}
+
+// stillWanted gives [courier.ErrOutdated] for a code that would outlive what has ended
+// all codes of its person. It locks the identity: who ends them comes before, and is
+// seen, or behind, and deletes the code.
+func stillWanted(tx *tx, c *courier.Code) error {
+	if c == nil {
+		return nil
+	}
+	var secured moment
+	err := tx.get(&secured, `UPDATE identities SET sequence = sequence WHERE id = ? RETURNING secured_at`, c.IdentityID)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return courier.ErrNotFound
+	case err == nil && c.AskedAt.Before(secured.Time):
+		return courier.ErrOutdated
+	}
+	return err
+}
+
+// queueCode stores a code in place of its flow's former one, and that its address was
+// sent something.
+func queueCode(tx *tx, c *courier.Code, digest []byte, at moment) error {
+	row := codeRow{FlowID: c.FlowID, IdentityID: c.IdentityID, AddressID: c.AddressID, Digest: digest, CreatedAt: at, ExpiresAt: moment{c.ExpiresAt}}
+	for _, st := range sentCodes.insert(row).statements() {
+		if _, err := tx.exec(st.query+` ON CONFLICT (flow_id) DO UPDATE SET identity_id = excluded.identity_id, address_id = excluded.address_id,
+			digest = excluded.digest, used_at = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at`, st.args...); err != nil {
+			return err
+		}
+	}
+	_, err := tx.exec(`UPDATE addresses SET status = ?, updated_at = ? WHERE id = ? AND identity_id = ? AND status = ?`,
+		string(identity.AddressSent), at, c.AddressID, c.IdentityID, string(identity.AddressPending))
+	return err
 }
 
 // Verify holds p's code against the flow's, and in one durable commit marks the
