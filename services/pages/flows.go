@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // flowKind is a kind of flow that has a page, named as in the API's paths.
@@ -41,8 +42,20 @@ type selfService struct {
 		VerifiableAddresses []address `json:"verifiable_addresses"`
 	} `json:"identity"`
 
-	// elsewhere says that a recovery is over and has signed in another browser.
-	elsewhere bool
+	// usedElsewhere says that a recovery is over and has signed in another browser.
+	usedElsewhere bool
+}
+
+// begunBy is the kind of flow that a person began: f's own, or that of the one which led
+// to f, whose URL it keeps. It is of no kind where a URL says nothing.
+func (f *selfService) begunBy() flowKind {
+	begun, err := url.Parse(f.RequestURL)
+	if err != nil {
+		return ""
+	}
+	_, route, _ := strings.Cut(begun.Path, "/self-service/")
+	kind, _, _ := strings.Cut(route, "/")
+	return flowKind(kind)
 }
 
 // title is the heading of the page.
@@ -86,7 +99,7 @@ func (f *selfService) titleOfMail(k flowKind, say *words) string {
 		return say.CheckMail
 	case f.State == stateSent:
 		return say.EnterCode
-	case f.elsewhere:
+	case f.usedElsewhere:
 		return say.RecoveryUsed
 	case k == recovery && f.State == statePassed:
 		return say.RecoveredOther
@@ -152,7 +165,7 @@ func (f *selfService) lead(k flowKind, say *words) string {
 	switch {
 	case k == recovery && f.State != stateSent && f.State != statePassed:
 		return say.RecoverHow
-	case f.elsewhere:
+	case f.usedElsewhere:
 		return say.RecoveryUsedHow
 	case k == settings && !slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.kind() == button }):
 		return say.SettingsNone
@@ -213,7 +226,7 @@ func (f *selfService) waysOfMail(k flowKind, say *words) (ways []way) {
 		ways = append(ways, way{say.NotYourAddress, say.EnterAnother, k, ""})
 	}
 	switch {
-	case f.elsewhere:
+	case f.usedElsewhere:
 		ways = append(ways, way{"", say.SignIn, login, ""}, way{"", say.Recover, recovery, ""})
 	case k == recovery && f.State == statePassed:
 		ways = append(ways, way{"", say.Settings, settings, ""})

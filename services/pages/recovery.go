@@ -2,9 +2,7 @@ package pages
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 )
 
 // handed tells whether a recovery waits for a code that somebody has handed over: no mail
@@ -24,7 +22,7 @@ func (p *pages) explainRecovery(w http.ResponseWriter, r *http.Request, f *selfS
 		}
 	}
 	if f.State == statePassed {
-		f.elsewhere = p.ask(w, r, typeJSON, pathWhoami, nil).status == http.StatusUnauthorized
+		f.usedElsewhere = p.ask(w, r, typeJSON, pathWhoami, nil).status == http.StatusUnauthorized
 	}
 }
 
@@ -39,10 +37,7 @@ func (f *selfService) renewed() bool {
 	return f.afterRecovery() && f.State == stateSuccess && f.Active == groupPassword
 }
 
-func (f *selfService) afterRecovery() bool {
-	begun, err := url.Parse(f.RequestURL)
-	return err == nil && strings.Contains(begun.Path, "/self-service/"+string(recovery)+"/")
-}
+func (f *selfService) afterRecovery() bool { return f.begunBy() == recovery }
 
 // remindOfAddress says that an address is nobody's yet, although a recovery has led here:
 // who was handed a code may not get its mails any more, and can change it now.

@@ -2,7 +2,6 @@ package pages
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -13,7 +12,8 @@ import (
 // say who comes, it changes nothing.
 func (p *pages) situate(w http.ResponseWriter, r *http.Request, f *selfService) {
 	from := f.begunBy()
-	if f.State != statePassed && (f.State != stateSent || from == verification) {
+	led := from == registration || from == login
+	if f.State != statePassed && (f.State != stateSent || !led) {
 		return
 	}
 	d := p.document(r)
@@ -46,21 +46,6 @@ func (w *words) ofStanding(byLink bool) standing {
 		return standing{w.RegisteredByLink, w.NoSessionByLink, w.SignedInAlreadyByLink, w.RefusedByLink}
 	}
 	return standing{w.Registered, w.NoSession, w.SignedInAlready, w.Refused}
-}
-
-// begunBy is the kind of the flow that led to f, which keeps the URL that one
-// was begun with; a verification's own if none did.
-func (f *selfService) begunBy() flowKind {
-	begun, err := url.Parse(f.RequestURL)
-	if err != nil {
-		return verification
-	}
-	for _, k := range []flowKind{registration, login} {
-		if strings.HasSuffix(begun.Path, "/"+k.pathInit()) {
-			return k
-		}
-	}
-	return verification
 }
 
 // leadBack makes links to the built-in start page lead elsewhere, and tells
