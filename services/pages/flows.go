@@ -42,6 +42,8 @@ type selfService struct {
 		VerifiableAddresses []address `json:"verifiable_addresses"`
 	} `json:"identity"`
 
+	// mailed says that the page tells of a mail that verifies an address.
+	mailed bool
 	// usedElsewhere says that a recovery is over and has signed in another browser.
 	usedElsewhere bool
 }
@@ -325,7 +327,11 @@ func (p *pages) beginAgain(w http.ResponseWriter, r *http.Request, k flowKind, q
 func (p *pages) showFlow(w http.ResponseWriter, r *http.Request, k flowKind, f *selfService) {
 	d := p.document(r)
 	title := f.title(k, d.say)
-	if k == settings && (f.recovering() || f.renewed()) {
+	switch {
+	case k != settings:
+	case f.profileSaved() && p.Verification != nil && p.Verification():
+		f.tellOfMail(d.say)
+	case f.recovering(), f.renewed():
 		f.remindOfAddress(d.say)
 	}
 	d.translate(&f.UI)

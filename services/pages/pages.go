@@ -27,7 +27,10 @@ type Options struct {
 	// Recovery tells whether accounts can be recovered, so that who cannot sign in is
 	// led there; nil is never.
 	Recovery func() bool
-	Log      *slog.Logger
+	// Verification tells whether an address that is changed gets a mail that verifies
+	// it, so that people are told of it; nil is never.
+	Verification func() bool
+	Log          *slog.Logger
 }
 
 // New gives the handler of everything below /ui/. It answers GET and HEAD, and

@@ -42,11 +42,34 @@ func (f *selfService) afterRecovery() bool { return f.begunBy() == recovery }
 // remindOfAddress says that an address is nobody's yet, although a recovery has led here:
 // who was handed a code may not get its mails any more, and can change it now.
 func (f *selfService) remindOfAddress(say *words) {
-	unproved := slices.IndexFunc(f.Identity.VerifiableAddresses, func(a address) bool { return !a.Verified })
 	changed := slices.ContainsFunc(f.UI.Nodes, func(n node) bool { return n.Group == groupProfile && n.entered() })
-	if unproved >= 0 && changed {
-		f.UI.Messages = append(f.UI.Messages, info(fill(say.LostAddress, "address", f.Identity.VerifiableAddresses[unproved].Value)))
+	if unproved := f.unproved(); unproved != "" && changed {
+		f.UI.Messages = append(f.UI.Messages, info(fill(say.LostAddress, "address", unproved)))
 	}
+}
+
+// profileSaved tells whether a profile was stored just now.
+func (f *selfService) profileSaved() bool {
+	return f.State == stateSuccess && f.Active == groupProfile
+}
+
+// tellOfMail says that a mail verifies an address, if it was entered just now: what was
+// in the profile before, nobody knows here.
+func (f *selfService) tellOfMail(say *words) {
+	if unproved := f.unproved(); unproved != "" {
+		f.mailed = true
+		f.UI.Messages = append(f.UI.Messages, info(fill(say.AddressMailed, "address", unproved)))
+	}
+}
+
+// unproved is an address that is not verified yet, "" if all are.
+func (f *selfService) unproved() string {
+	for _, a := range f.Identity.VerifiableAddresses {
+		if !a.Verified {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // waysOfSettings lead on from settings: from those of a recovery that is over, since
@@ -57,6 +80,9 @@ func (f *selfService) waysOfSettings(say *words) (ways []way) {
 			ways = append(ways, way{"", say.GoOn, "", f.ReturnTo})
 		}
 		ways = append(ways, way{"", say.Settings, settings, ""})
+	}
+	if f.mailed {
+		ways = append(ways, way{say.NoMail, say.VerifyIt, verification, ""})
 	}
 	return append(ways, way{"", say.Start, "", "welcome"})
 }

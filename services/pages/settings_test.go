@@ -124,6 +124,42 @@ func TestSettingsOfNobody(t *testing.T) {
 	}
 }
 
+// Who has saved another address is told that its mail verifies it, where one goes out.
+func TestSettingsTellOfAMail(t *testing.T) {
+	t.Parallel()
+	const says = "ann@example.com is not verified yet. If you entered it just now, a mail is on its way there"
+	usual, behindRecovery := "https://a.example/self-service/settings/browser", "https://a.example/self-service/recovery/browser"
+	for name, c := range map[string]struct {
+		begun, active, state   string
+		verified, verification bool
+		want                   bool
+	}{
+		"a profile":                   {usual, "profile", "success", false, true, true},
+		"a profile behind a recovery": {behindRecovery, "profile", "success", false, true, true},
+		"all is verified":             {usual, "profile", "success", true, true, false},
+		"no mail goes out":            {usual, "profile", "success", false, false, false},
+		"not saved":                   {usual, "profile", "show_form", false, true, false},
+		"a password":                  {usual, "password", "success", false, true, false},
+	} {
+		view := golden(t, "settings_all", object{
+			"request_url": c.begun, "active": c.active, "state": c.state,
+			"identity": object{"verifiable_addresses": []any{object{"value": "first@example.com", "verified": true}, object{"value": "ann@example.com", "verified": c.verified}}},
+		})
+		h := pages.New(pages.Options{
+			Public:       api{"/self-service/settings/flows": answers(http.StatusOK, view)},
+			ProductName:  "Harbour",
+			Verification: func() bool { return c.verification },
+		})
+		page := get(t, h, "/ui/settings?flow=1").page
+		if text := page.tags("main")[0].text(); strings.Contains(text, says) != c.want || strings.Contains(text, "change the address now too") && c.want {
+			t.Errorf("%s: the page tells of a mail: %t, want %t, and of no lost one: %s", name, !c.want, c.want, text)
+		}
+		if leads := slices.Contains(ways(t, page, "/ui/settings?flow=1"), "/ui/verification"); leads != c.want {
+			t.Errorf("%s: the page leads to a verification: %t, want %t", name, leads, c.want)
+		}
+	}
+}
+
 // The start page leads to settings where there is something to change.
 func TestWelcomeLeadsToSettings(t *testing.T) {
 	t.Parallel()

@@ -317,6 +317,9 @@ func (l *live) settable() bool { return len(l.now().cfg.SettingsMethods()) > 0 }
 // recoverable tells whether who cannot sign in can recover the account.
 func (l *live) recoverable() bool { return l.now().cfg.SelfService.Flows.Recovery.Enabled }
 
+// verifiable tells whether an address that is changed gets a mail that verifies it.
+func (l *live) verifiable() bool { return l.now().cfg.SelfService.Flows.Verification.Enabled }
+
 // Write writes the mail of a flow by the configuration in force.
 func (l *live) Write(ctx context.Context, r courier.Request) error {
 	return l.now().courier.Write(ctx, r)

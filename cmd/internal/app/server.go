@@ -121,7 +121,7 @@ func (p *process) newServer(ctx context.Context) (*api.Server, error) {
 		Log:        p.log,
 		Now:        time.Now,
 	})
-	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Recovery: p.live.recoverable, Log: p.log})
+	ui := pages.New(pages.Options{Public: server.Public(), ProductName: "Usher", Settings: p.live.settable, Recovery: p.live.recoverable, Verification: p.live.verifiable, Log: p.log})
 	var operators http.Handler
 	if p.Parts.Console {
 		if operators, err = p.console(server.Admin()); err != nil {
