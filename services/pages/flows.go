@@ -270,7 +270,7 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 			if !p.read(w, r, a, &f) {
 				return
 			}
-			if f.Type == "browser" {
+			if f.Type == "browser" || k == verification && f.State == statePassed {
 				if k == verification {
 					p.situate(w, r, &f)
 				}
@@ -280,7 +280,12 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 				p.showFlow(w, r, k, &f)
 				return
 			}
-			// An app's flow can not be submitted from a page.
+			// An app's flow can not be submitted from a page: a mail may lead here.
+			if f.next(k) == "code" {
+				d := p.document(r)
+				p.draw(w, r, http.StatusOK, againPage(d.titled(d.say.InApp), d.say.InAppHow, k, query))
+				return
+			}
 		case http.StatusGone:
 			if to, err := url.Parse(a.problem().Details.RedirectTo); err == nil && to.RawQuery != "" {
 				query = to.Query() // as the flow was begun
@@ -298,10 +303,10 @@ func (p *pages) flow(k flowKind) http.HandlerFunc {
 			p.beginAgain(w, r, k, query)
 		case a.status == http.StatusForbidden:
 			d := p.document(r)
-			p.draw(w, r, http.StatusForbidden, cookiesPage(d.titled(d.say.Cookies), k, query))
+			p.draw(w, r, http.StatusForbidden, againPage(d.titled(d.say.Cookies), d.say.CookiesHow, k, query))
 		default:
 			d := p.document(r)
-			p.draw(w, r, http.StatusGone, overPage(d.titled(d.say.Over), k, query))
+			p.draw(w, r, http.StatusGone, againPage(d.titled(d.say.Over), d.say.OverHow, k, query))
 		}
 	}
 }

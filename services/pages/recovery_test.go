@@ -278,6 +278,46 @@ func TestARecoveryRemindsOfAnAddress(t *testing.T) {
 	}
 }
 
+// The link of an app's mail leads to a browser, which cannot enter its code: the page says
+// where that is done, and that an address is verified. Other flows of apps are begun again.
+func TestAFlowOfAnAppInABrowser(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		flow  flow.Flow
+		title string // "" begins another
+	}{
+		"recovery, the code":           {flow.Flow{Kind: flow.Recovery, State: flow.SentEmail, Active: "code"}, "Enter the code in the app"},
+		"verification, the code":       {flow.Flow{Kind: flow.Verification, State: flow.SentEmail, Active: "code"}, "Enter the code in the app"},
+		"verification, it has passed":  {flow.Flow{Kind: flow.Verification, State: flow.PassedChallenge, Active: "link"}, "Verification complete"},
+		"verification, a link":         {flow.Flow{Kind: flow.Verification, State: flow.SentEmail, Active: "link"}, ""},
+		"recovery, it has passed":      {flow.Flow{Kind: flow.Recovery, State: flow.PassedChallenge, Active: "code"}, ""},
+		"recovery, nothing is entered": {flow.Flow{Kind: flow.Recovery, State: flow.ChooseMethod}, ""},
+	} {
+		view := drawn(t, c.flow, flow.Options{Code: c.flow.Active == "code", Link: c.flow.Active == "link"})
+		view["type"] = "api"
+		kind, begun := string(c.flow.Kind), 0
+		h := newPages(t, api{
+			"/self-service/" + kind + "/flows": answers(http.StatusOK, view),
+			"/self-service/" + kind + "/browser": func(w http.ResponseWriter, _ *http.Request) {
+				begun++
+				w.Header().Set("Location", "/ui/"+kind+"?flow=2")
+				w.WriteHeader(http.StatusSeeOther)
+			},
+			whoamiPath: fails(http.StatusUnauthorized, ""),
+		})
+		got := get(t, h, "/ui/"+kind+"?flow=1")
+		if c.title == "" {
+			if got.status != http.StatusSeeOther || begun != 1 {
+				t.Errorf("%s: %d with %d new flows, want 303 to a new one", name, got.status, begun)
+			}
+			continue
+		}
+		if got.status != http.StatusOK || begun > 0 || got.page.tags("h1")[0].text() != c.title || len(got.page.tags("form")) > 0 {
+			t.Errorf("%s: %d with %d new flows, want %q with nothing to enter: %s", name, got.status, begun, c.title, got.page.text())
+		}
+	}
+}
+
 // A code that was handed over comes by no mail, and once it is used the page says to
 // nobody else that they are signed in.
 func TestARecoveryThatWasHandedOver(t *testing.T) {

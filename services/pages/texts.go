@@ -52,7 +52,7 @@ type words struct {
 	EnterCode, CheckMail, Verify, Verified                        string
 	Recover, RecoverHow, Recovered, RecoveredOther, Renewed       string
 	EnterHanded, RecoveryUsed, RecoveryUsedHow, LostAddress, GoOn string
-	AddressMailed, NoMail                                         string
+	AddressMailed, NoMail, InApp, InAppHow                        string
 	Settings, SettingsNone                                        string
 	Profile, Password, Providers, ProvidersHow                    string
 
