@@ -101,10 +101,8 @@ func (f *selfService) titleOfMail(k flowKind, say *words) string {
 		return say.CheckMail
 	case f.State == stateSent:
 		return say.EnterCode
-	case f.usedElsewhere:
+	case k == recovery && f.State == statePassed: // whoever is signed in here
 		return say.RecoveryUsed
-	case k == recovery && f.State == statePassed:
-		return say.RecoveredOther
 	case k == recovery:
 		return say.Recover
 	case f.State == statePassed:

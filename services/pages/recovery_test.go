@@ -335,9 +335,9 @@ func TestARecoveryThatWasHandedOver(t *testing.T) {
 	}{
 		"the code":                 {handed, 401, "Enter your code", "Enter the code that you were given. It signs you in, and then you choose a new password.", []string{"/ui/login"}},
 		"a wrong code":             {wrong, 401, "Error: Enter your code", "The code is wrong", []string{"/ui/login"}},
-		"used":                     {used, 200, "You are signed in again", "", []string{"/ui/settings"}},
+		"used":                     {used, 200, "This recovery is over", "", []string{"/ui/settings"}},
 		"used by somebody else":    {used, 401, "This recovery is over", "Its code was used already.", []string{"/ui/login", "/ui/recovery"}},
-		"used, and nobody can say": {used, 500, "You are signed in again", "", []string{"/ui/settings"}},
+		"used, and nobody can say": {used, 500, "This recovery is over", "", []string{"/ui/settings"}},
 	} {
 		h := newPages(t, api{"/self-service/recovery/flows": answers(http.StatusOK, drawn(t, c.flow, flow.Options{Code: true})), whoamiPath: answers(c.whoami, object{})})
 		page := get(t, h, "/ui/recovery?flow=1").page
