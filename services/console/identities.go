@@ -20,6 +20,10 @@ const (
 
 	// maxSearch is longer than any address or user name.
 	maxSearch = 320
+
+	// importedElsewhere stands at the list by time: an import tells of many people in
+	// one event, and ids have no order of time.
+	importedElsewhere = "People who were imported without --events created are under “All, by id”."
 )
 
 func identitiesRoutes() []route {

@@ -166,7 +166,7 @@ func identitiesPage(l identityList, err error) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = empty("The event log tells of no registration, or not any more. Whoever registers is shown here at once; those that are older stand in the list by id.").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = empty("The event log tells of no registration, or not any more. Whoever registers is shown here at once; those that are older stand in the list by id. "+importedElsewhere).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -280,7 +280,7 @@ func identitiesPage(l identityList, err error) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				} else {
-					templ_7745c5c3_Err = pager(pathIdentities, url.Values{}, l.first, l.next, "Newest first, as far back as the event log goes.").Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = pager(pathIdentities, url.Values{}, l.first, l.next, "Newest first, as far back as the event log goes. "+importedElsewhere).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1310,7 +1310,7 @@ func personGrants(d dossier) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else if len(d.grants.value) == 0 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 107, "<p class=\"quiet\">Nothing: an administrator has created this identity.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 107, "<p class=\"quiet\">Nothing: no registration is known of this identity. An administrator has created it, or it was imported.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1442,7 +1442,7 @@ func personEvents(d dossier) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = empty("The event log holds nothing of this identity: not yet, or not any more. Records that are past their retention are gone.").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = empty("The event log holds nothing of this identity: not yet, or not any more. An import tells of many people in one event, which stands with none of them; records that are past their retention are gone.").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

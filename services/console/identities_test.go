@@ -68,7 +68,7 @@ func TestIdentitiesNewestFirst(t *testing.T) {
 	events := w.asks("GET /admin/events", 200, object{"events": []object{told("identity.created", goneID), told("identity.created", annID)}, "next": "older", "latest": "x"})
 	people := w.asks("GET /admin/identities", 200, []object{someone()})
 	p := w.visit("bob", "/console/identities?after=before")
-	p.wants(t, 200, "ann@example.org", "/console/identities/"+annID, "not verified", "deleted", "/console/identities?after=older", "To the start")
+	p.wants(t, 200, "ann@example.org", "/console/identities/"+annID, "not verified", "deleted", "/console/identities?after=older", "To the start", "imported without --events created")
 	if want := "after=before&limit=25&order=newest&type=identity.created"; (*events)[0] != want {
 		t.Errorf("events were asked by %s, want %s", (*events)[0], want)
 	}
