@@ -50,8 +50,12 @@ with what the hooks did with it, and what is still to come.`,
 	return cmd
 }
 
-// printTimeline counts all times from the request.
+// printTimeline counts all times from the request, where there was one.
 func printTimeline(out io.Writer, t timeline.Timeline) error {
+	if why := t.Unregistered(); why != "" {
+		_, err := fmt.Fprintln(out, "There is no registration to show:", why+".")
+		return err
+	}
 	after := func(at time.Time) string {
 		if at.IsZero() {
 			return "-"

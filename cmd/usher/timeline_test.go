@@ -25,6 +25,16 @@ func TestPrintTimeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for want, of := range map[string]timeline.Timeline{
+		"at 2021-05-06 07:08:09 UTC":    {CreatedAt: time.Date(2021, 5, 6, 7, 8, 9, 0, time.UTC)},
+		"the event log does not answer": {Lacks: []string{"events"}},
+	} {
+		var none bytes.Buffer
+		if err := printTimeline(&none, of); err != nil || !strings.HasPrefix(none.String(), "There is no registration to show:") ||
+			!strings.Contains(none.String(), want) || strings.Contains(none.String(), "0001") {
+			t.Errorf("of somebody who was imported it prints %v\n%s\nwant %q in it", err, none.String(), want)
+		}
+	}
 	got := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
 		"trace t1", "checks +0s 2ms done", "session +502ms - failed late", "identity.created +20ms - in the outbox",

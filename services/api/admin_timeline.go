@@ -56,7 +56,8 @@ func (s *Server) showTimeline(x *exchange) error {
 			return refuse("flow is no id")
 		}
 	}
-	if _, err := s.Identities.Identity(x.r.Context(), id); err != nil {
+	i, err := s.Identities.Identity(x.r.Context(), id)
+	if err != nil {
 		return fmt.Errorf("timeline: %w", err)
 	}
 	t, err := s.Timelines.Of(x.r.Context(), id, flow)
@@ -66,6 +67,7 @@ func (s *Server) showTimeline(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	t.CreatedAt = i.CreatedAt
 	return x.encode(http.StatusOK, t)
 }
 

@@ -47,7 +47,7 @@ func TestTimelineIsToldOnce(t *testing.T) {
 	before := len(w.journal.acts())
 	for range 3 {
 		g := c.get("/admin/identities/"+id+"/timeline?flow="+ann, token[:2]...)
-		if g.status != 200 || !strings.Contains(g.body, `"received_at":"2026-11-26T12:00:00Z"`) || !strings.Contains(g.body, `"next_at":"2026-11-26T13:00:00Z"`) {
+		if g.status != 200 || !strings.Contains(g.body, `"received_at":"2026-11-26T12:00:00Z"`) || !strings.Contains(g.body, `"next_at":"2026-11-26T13:00:00Z"`) || !strings.Contains(g.body, `"created_at":"20`) {
 			t.Fatalf("timeline = %d %s", g.status, g.body)
 		}
 	}

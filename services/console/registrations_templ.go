@@ -528,6 +528,8 @@ func methodName(method, provider string) string {
 		return "Provider " + provider
 	case "admin":
 		return "By an administrator"
+	case "import":
+		return "Imported"
 	}
 	return method
 }

@@ -152,6 +152,9 @@ func TestTimelinePage(t *testing.T) {
 		"made by an administrator": {func(tl *timeline.Timeline) {
 			tl.Answer, tl.FlowID, tl.FlowType, tl.Method = nil, "", "", "admin"
 		}, []string{"By an administrator"}},
+		"imported with an event each": {func(tl *timeline.Timeline) {
+			tl.Answer, tl.FlowID, tl.FlowType, tl.Method = nil, "", "", "import"
+		}, []string{"Imported"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,6 +162,15 @@ func TestTimelinePage(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
+	imported := w.timeline(func(tl *timeline.Timeline) {
+		*tl = timeline.Timeline{IdentityID: tl.IdentityID, CreatedAt: time.Date(2021, 5, 6, 7, 8, 9, 0, time.UTC)}
+	})
+	imported.wants(t, http.StatusOK, "There is no registration to show.", "was imported without an event of its own", "2021-05-06 07:08:09 UTC")
+	for _, untrue := range []string{"Jan 0001", "never", "Request received", "Received", "Events and hooks"} {
+		if strings.Contains(imported.text, untrue) {
+			t.Errorf("the page of somebody who was imported says %q", untrue)
+		}
+	}
 	w.visit("bob", "/console/registrations/x").wants(t, http.StatusNotFound, "There is no such page.")
 	w.answers("GET /admin/identities/{id}/timeline", http.StatusNotFound, map[string]any{"error": map[string]any{"reason": "There is no identity with this id."}})
 	w.visit("bob", "/console/registrations/"+uuid.NewString()).wants(t, http.StatusNotFound, "There is no identity with this id.")

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,7 +10,8 @@ import (
 // Timeline is one registration: how it was answered, and what became of its events.
 type Timeline struct {
 	IdentityID uuid.UUID `json:"identity_id"`
-	// FlowID and what the flow says are empty of a person whom an administrator has made.
+	// FlowID and what the flow says are empty of a person who has not registered, but
+	// was made by an administrator or an import.
 	FlowID    string `json:"flow_id,omitempty"`
 	FlowType  string `json:"flow_type,omitempty"`
 	Method    string `json:"method,omitempty"`
@@ -18,8 +20,12 @@ type Timeline struct {
 	// RequestID and TraceID are those of the submit that has made the person.
 	RequestID string `json:"request_id,omitempty"`
 	TraceID   string `json:"trace_id,omitempty"`
-	// ReceivedAt is when the submit came, from where all else is counted.
-	ReceivedAt time.Time `json:"received_at"`
+	// CreatedAt is the identity's own, which an import may have kept from elsewhere.
+	// Whoever has the identity fills it in.
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	// ReceivedAt is when the submit came, from where all else is counted. It is zero
+	// where nothing tells how the person came here, see [Timeline.Unregistered].
+	ReceivedAt time.Time `json:"received_at,omitzero"`
 	// Answer is what the client has waited for, in order.
 	Answer []Span  `json:"answer"`
 	Events []Event `json:"events"`
@@ -30,6 +36,22 @@ type Timeline struct {
 	Flows []string `json:"flows"`
 	// Lacks names what could not be had: "events", "hooks", "deliveries", "bus".
 	Lacks []string `json:"lacks"`
+}
+
+// Unregistered says why there is no registration to show, and what is known instead;
+// "" where there is one.
+func (t *Timeline) Unregistered() string {
+	if !t.ReceivedAt.IsZero() {
+		return ""
+	}
+	why := "this identity was imported without an event of its own, or the event log does not tell of it any more"
+	if slices.Contains(t.Lacks, "events") {
+		why = "this identity has not registered by itself, and the event log does not answer"
+	}
+	if !t.CreatedAt.IsZero() {
+		why += "; its record says that it was created at " + t.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC") + ", which an import may have kept from elsewhere"
+	}
+	return why
 }
 
 // State is what has become of a step, or of an event at a hook.
