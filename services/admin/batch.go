@@ -69,22 +69,52 @@ func (s *Service) CreateEach(ctx context.Context, all []Creation) ([]Created, er
 	return results, nil
 }
 
-// CreateAll stores identities in one commit, or none of them: the error is that of the
-// first that cannot be made, or [identity.ErrExists].
+// Refused is the error of an identity of a batch, by its place in it, which begins with 0.
+type Refused struct {
+	Index int
+	Err   error
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("identity %d: %v", r.Index, r.Err) }
+
+// Unwrap gives what is wrong with it.
+func (r *Refused) Unwrap() error { return r.Err }
+
+// CreateAll stores identities in one commit, or none of them: the error is the [Refused]
+// of the first that cannot be made, or [identity.ErrExists] where somebody was faster.
 func (s *Service) CreateAll(ctx context.Context, all []Creation) ([]*identity.Identity, error) {
 	ready := s.makeAll(ctx, all)
-	for _, m := range ready {
+	for n, m := range ready {
 		if m.err != nil {
-			return nil, fmt.Errorf("create identities: %w", m.err)
+			return nil, fmt.Errorf("create identities: %w", &Refused{n, m.err})
 		}
 	}
 	if len(ready) == 0 {
 		return nil, nil
 	}
 	if err := s.Batches.ImportIdentities(ctx, identitiesOf(ready), createdOf(ready)); err != nil {
+		if errors.Is(err, identity.ErrExists) {
+			err = s.whoExists(ctx, ready, err)
+		}
 		return nil, fmt.Errorf("create identities: %w", err)
 	}
 	return identitiesOf(ready), nil
+}
+
+// whoExists names the first whose identifier or address is taken, by somebody who is
+// stored or by one before it; err is why it is looked for, and stays where none is found.
+func (s *Service) whoExists(ctx context.Context, all []*made, err error) error {
+	taken, failed := s.Batches.Taken(ctx, identitiesOf(all))
+	if failed != nil {
+		return err
+	}
+	claimed := map[string]bool{}
+	for n, m := range all {
+		if taken[m.identity.ID] || !claim(claimed, m.identity) {
+			return &Refused{n, err}
+		}
+	}
+	return err
 }
 
 // made is an identity of a batch that is not stored yet, or why it cannot be.

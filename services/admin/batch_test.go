@@ -138,15 +138,26 @@ func TestCreateAll(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*fakes, []admin.Creation)
 		want   error // nil for what is wrong with one
+		index  int   // -1 for none
 	}{
-		"one is invalid":     {change: func(_ *fakes, all []admin.Creation) { all[1].SchemaID = "none" }},
-		"somebody is faster": {change: func(f *fakes, _ []admin.Creation) { f.racers = []string{"p2@example.org"} }, want: identity.ErrExists},
+		"one is invalid":     {change: func(_ *fakes, all []admin.Creation) { all[1].SchemaID = "none" }, index: 1},
+		"somebody is faster": {change: func(f *fakes, _ []admin.Creation) { f.racers = []string{"p2@example.org"} }, want: identity.ErrExists, index: -1},
+		"one is taken": {change: func(f *fakes, _ []admin.Creation) {
+			f.racers, f.taken = []string{"p2@example.org"}, "p2@example.org"
+		}, want: identity.ErrExists, index: 2},
+		"two are the same": {change: func(f *fakes, all []admin.Creation) {
+			f.racers, all[1] = []string{"p0@example.org"}, all[0]
+		}, want: identity.ErrExists, index: 1},
 	} {
 		f, all := newFakes(t), people(3)
 		c.change(f, all)
 		got, err := f.service().CreateAll(t.Context(), all)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || got != nil || len(f.batch)+len(f.events) != 0 {
 			t.Errorf("%s: CreateAll = %v, %v, %d stored, want nothing but an error", name, got, err, len(f.batch))
+		}
+		var refused *admin.Refused
+		if named := errors.As(err, &refused); named != (c.index >= 0) || named && refused.Index != c.index {
+			t.Errorf("%s: CreateAll refuses %+v, want that at %d", name, refused, c.index)
 		}
 	}
 	if made, err := newFakes(t).service().CreateAll(t.Context(), nil); made != nil || err != nil {

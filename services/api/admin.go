@@ -153,8 +153,9 @@ func (s *Server) listIdentities(x *exchange) error {
 	return x.encode(http.StatusOK, views)
 }
 
-// Filters of the list, by their parameters.
+// Filters of the list, by their parameters. byExternal is none, and was taken for one.
 const (
+	byExternal     = "external_id"
 	byIDs          = "ids"
 	byIdentifier   = "credentials_identifier"
 	bySimilar      = "preview_credentials_identifier_similar"
@@ -164,6 +165,9 @@ const (
 // filter gives the one filter that is set, "" for none. One that was ignored
 // would show more than was asked for.
 func (x *exchange) filter() (set string, err error) {
+	if x.r.URL.Query().Has(byExternal) {
+		return "", refuse("the parameter %s is not supported: use GET %s{externalID}", byExternal, routeExternal)
+	}
 	for _, name := range []string{byIDs, byIdentifier, bySimilar, byOrganization} {
 		if len(x.queryAll(name)) == 0 {
 			continue

@@ -3,8 +3,10 @@ package api
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -22,11 +24,13 @@ const (
 
 // wantedBatch is the body that makes identities.
 type wantedBatch struct {
-	Identities []struct {
-		Create  json.RawMessage `json:"create"`
-		PatchID *string         `json:"patch_id"`
-	} `json:"identities"`
-	Partial *bool `json:"with_partial_inserts"` // true unless it is false
+	Identities []wantedEntry `json:"identities"`
+	Partial    *bool         `json:"with_partial_inserts"` // true unless it is false
+}
+
+type wantedEntry struct {
+	Create  json.RawMessage `json:"create"`
+	PatchID *string         `json:"patch_id"`
 }
 
 // became is what became of an entry.
@@ -67,7 +71,7 @@ func (s *Server) createIdentities(x *exchange) error {
 		create = x.createAll
 	}
 	if err := create(wanted, results); err != nil {
-		return fmt.Errorf("create identities: %w", mended(err))
+		return fmt.Errorf("create identities: %w", naming(in.Identities, err))
 	}
 	told := make([]became, len(results))
 	for n, r := range results {
@@ -81,6 +85,28 @@ func (s *Server) createIdentities(x *exchange) error {
 	}
 	s.logFailed(x, results)
 	return x.encode(http.StatusOK, map[string]any{"identities": told})
+}
+
+// naming says in the details of a refusal which entry it is of. What is no refusal
+// stays as it is, for the log.
+func naming(entries []wantedEntry, err error) error {
+	var of *admin.Refused
+	if !errors.As(err, &of) {
+		return mended(err)
+	}
+	p := *classify(mended(of.Err))
+	if p.status >= http.StatusInternalServerError {
+		return err
+	}
+	p.details = maps.Clone(p.details)
+	if p.details == nil {
+		p.details = map[string]any{}
+	}
+	p.details["index"] = of.Index
+	if id := entries[of.Index].PatchID; id != nil {
+		p.details["patch_id"] = *id
+	}
+	return &p
 }
 
 // entry reads one entry of a batch, as the body that makes one identity is read.
@@ -114,9 +140,9 @@ func (x *exchange) createEach(wanted []admin.Creation, results []admin.Created) 
 
 // createAll makes all, or none if one of them has an error.
 func (x *exchange) createAll(wanted []admin.Creation, results []admin.Created) error {
-	for _, r := range results {
+	for n, r := range results {
 		if r.Err != nil {
-			return r.Err
+			return &admin.Refused{Index: n, Err: r.Err}
 		}
 	}
 	made, err := x.Administrator.CreateAll(x.r.Context(), wanted)

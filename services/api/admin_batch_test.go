@@ -83,6 +83,8 @@ func TestCreateIdentitiesTogether(t *testing.T) {
 	} {
 		if g := together(second); g.status != want || len(w.identities) != 1 {
 			t.Errorf("with %s = %d %s, %d stored, want %d and one", second, g.status, g.body, len(w.identities), want)
+		} else if details := g.shown(t).Error.Details; details["index"] != 1.0 || details["patch_id"] != "b" {
+			t.Errorf("with %s the details are %v, want those of the second", second, details)
 		}
 	}
 	a := together(`{"traits":{"email":"carl@example.org"}}`).batch(t)

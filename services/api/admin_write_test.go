@@ -242,7 +242,7 @@ func TestFilterIdentities(t *testing.T) {
 			t.Errorf("list with %.100s = %s, want credentials: %t", tt.query, g.body, tt.credentials)
 		}
 	}
-	for _, query := range []string{"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "organization_id=" + ben, "preview_credentials_identifier_similar=a"} {
+	for _, query := range []string{"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "external_id=crm-7", "external_id=", "organization_id=" + ben, "preview_credentials_identifier_similar=a"} {
 		if g := c.get("/admin/identities?" + query); g.status != 400 || g.shown(t).Error.Reason == "" {
 			t.Errorf("list with %.100s = %d %s, want 400 with a reason", query, g.status, g.body)
 		}

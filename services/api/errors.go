@@ -61,7 +61,7 @@ var table = []struct {
 	{identity.ErrExists, problem{status: 409, reason: "An identifier, address or external id belongs to another identity."}},
 	{admin.ErrInactive, problem{status: 400, reason: "The identity is deactivated: activate it first."}},
 	{admin.ErrNoCredential, problem{status: 404, reason: "The identity has no such credential."}},
-	{admin.ErrLastWay, problem{status: 400, reason: "This is the last way to sign in of the identity, so it stays. Give it another one first, or deactivate it."}},
+	{admin.ErrLastWay, problem{status: 400, reason: "This is the last way to sign in of the identity, so it stays: accounts at providers that are not configured do not count. Give it another one first, or deactivate it."}},
 	{admin.ErrLifespan, problem{status: 400, reason: "expires_in must be more than nothing, and at most 720h."}},
 	{override.ErrNoRevision, problem{status: 404, reason: "There is no such revision of the settings."}},
 	{override.ErrDamaged, problem{status: 409, reason: "What was saved under this revision cannot be read."}},
