@@ -136,6 +136,9 @@ func (v *visit) request(method, path string, query url.Values, body any) (*http.
 		}
 	}
 	target := &url.URL{Path: path, RawQuery: query.Encode()}
+	if id, ok := strings.CutPrefix(path, apiExternal); ok {
+		target.RawPath = apiExternal + url.PathEscape(id) // it may hold a slash
+	}
 	r := &http.Request{
 		Method: method, URL: target, RequestURI: target.RequestURI(),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -17,6 +17,7 @@ import (
 const (
 	pathIdentities = base + "/identities"
 	apiIdentities  = "/admin/identities"
+	apiExternal    = apiIdentities + "/by/external/"
 
 	// maxSearch is longer than any address or user name.
 	maxSearch = 320
@@ -203,6 +204,24 @@ func (l *identityList) add(found []person) {
 	}
 }
 
+// byExternalID begins what is an external id, as on the command line.
+const byExternalID = "external:"
+
+// find gives whom an identifier means, or an external id behind [byExternalID].
+func (v *visit) find(text string) (found []person, err error) {
+	external, ok := strings.CutPrefix(text, byExternalID)
+	if !ok {
+		err = v.get(apiIdentities, url.Values{"credentials_identifier": {text}}, &found)
+		return found, err
+	}
+	var p person
+	err = v.get(apiExternal+external, nil, &p)
+	if refused, ok := asRefusal(err); ok && refused.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	return []person{p}, err
+}
+
 // searchIdentities leads to whom an id, an address or another identifier means. It
 // is a post: what was looked for stands in no URL.
 func (v *visit) searchIdentities() error {
@@ -216,8 +235,7 @@ func (v *visit) searchIdentities() error {
 		v.show(http.StatusBadRequest, "Identities", pathIdentities, identitiesPage(list, nil))
 		return nil
 	}
-	var found []person
-	err := v.get(apiIdentities, url.Values{"credentials_identifier": {text}}, &found)
+	found, err := v.find(text)
 	if err == nil && len(found) == 1 {
 		v.redirect(pathIdentities + "/" + found[0].ID.String())
 		return nil

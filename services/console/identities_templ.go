@@ -79,7 +79,7 @@ func identitiesPage(l identityList, err error) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "\" role=\"search\"><div class=\"field wide\"><label for=\"q\">Find by id, address or identifier</label> <input id=\"q\" name=\"q\" type=\"search\" dir=\"auto\" autocomplete=\"off\" spellcheck=\"false\" maxlength=\"320\" required value=\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "\" role=\"search\"><div class=\"field wide\"><label for=\"q\">Find by id, address, identifier or external:ID</label> <input id=\"q\" name=\"q\" type=\"search\" dir=\"auto\" autocomplete=\"off\" spellcheck=\"false\" maxlength=\"320\" required value=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -92,7 +92,7 @@ func identitiesPage(l identityList, err error) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" aria-describedby=\"q-hint\"></div><button class=\"button primary\">Find</button><p id=\"q-hint\" class=\"hint\">The whole address or user name, exactly. It stands in no link and no log.</p></form>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" aria-describedby=\"q-hint\"></div><button class=\"button primary\">Find</button><p id=\"q-hint\" class=\"hint\">The whole address or user name, exactly, or <code>external:</code> and the id that another system has for it. It stands in no link and no log.</p></form>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

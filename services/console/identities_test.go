@@ -119,10 +119,17 @@ func TestSearchLeavesNoTrace(t *testing.T) {
 	if p.wants(t, 303); p.Header.Get("Location") != "/console/identities/"+annID || len(*asked) != 1 {
 		t.Errorf("an id leads to %s", p.Header.Get("Location"))
 	}
+	external := w.asks("GET /admin/identities/by/external/{id}", 200, someone())
+	p = find("external:crm/6 x")
+	if p.wants(t, 303); p.Header.Get("Location") != "/console/identities/"+annID || len(*asked) != 1 || len(*external) != 1 {
+		t.Errorf("an external id leads to %s", p.Header.Get("Location"))
+	}
 	find("").wants(t, 400)
 	find(strings.Repeat("a", 321)).wants(t, 400)
 	w2 := newWorld(t)
 	w2.answers("GET /admin/identities", 200, []object{})
+	w2.answers("GET /admin/identities/by/external/{id}", 404, notFound("There is no identity with this id."))
+	w2.submit("bob", "/console/identities/search", url.Values{"q": {"external:nobody"}}).wants(t, 200, "Nobody has this identifier")
 	w2.submit("bob", "/console/identities/search", url.Values{"q": {`"><b>x`}}).wants(t, 200, "Nobody has this identifier", `value="&#34;&gt;&lt;b&gt;x"`)
 }
 

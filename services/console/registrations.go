@@ -57,17 +57,15 @@ func (v *visit) findRegistration() error {
 		v.redirect(pathRegistrations)
 		return nil
 	}
-	var found []struct {
-		ID uuid.UUID `json:"id"`
-	}
-	if err := v.get("/admin/identities", url.Values{"credentials_identifier": {who}}, &found); err != nil {
+	found, err := v.find(who)
+	if err != nil {
 		return err
 	}
 	if len(found) == 1 {
 		v.redirect(pathRegistrations + "/" + found[0].ID.String())
 		return nil
 	}
-	s := search{who, "Nobody signs in with exactly this. Try the whole address, or the identity's id."}
+	s := search{who, "Nobody signs in with exactly this. Try the whole address, the identity's id, or external: and the id that another system has for it."}
 	if len(found) > 1 {
 		s.why = "More than one identity signs in with this, one of them as an account at a provider. Try the identity's id."
 	}

@@ -100,7 +100,7 @@ func registrationsPage(s *shown, live bool, sought search, now time.Time, stream
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "\" role=\"search\"><div class=\"field\"><label for=\"who\">Identity id, or whole address</label> <input id=\"who\" name=\"who\" type=\"search\" dir=\"auto\" size=\"34\" autocomplete=\"off\" spellcheck=\"false\" value=\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "\" role=\"search\"><div class=\"field\"><label for=\"who\">Identity id, whole address or external:ID</label> <input id=\"who\" name=\"who\" type=\"search\" dir=\"auto\" size=\"34\" autocomplete=\"off\" spellcheck=\"false\" value=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
