@@ -114,6 +114,21 @@ func (b *bus) connect(ctx context.Context, user string) (*nats.Conn, error) {
 	return nc, err
 }
 
+// inside gives a connection within this process.
+func (b *bus) inside(user string) *nats.Conn {
+	b.t.Helper()
+	credentials, err := b.keys.Credentials(user)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	nc, err := events.Connect(b.t.Context(), events.ConnectOptions{InProcess: b.server, Credentials: credentials, User: user, Name: "test", Log: discard})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.parts = append(b.parts, nc)
+	return nc
+}
+
 func (b *bus) close() {
 	b.failed.End()
 	for _, nc := range b.parts {

@@ -105,7 +105,7 @@ func (r *run) work(ctx, handling context.Context) error {
 			return err
 		}
 		r.health.set(nil)
-		r.log.InfoContext(ctx, "takes events", "bus", r.nc.ConnectedUrlRedacted(), "waiting", consumer.CachedInfo().NumPending)
+		r.log.InfoContext(ctx, "takes events", "bus", busOf(r.nc), "waiting", consumer.CachedInfo().NumPending)
 		err = r.pull(ctx, handling, consumer)
 		if err == nil || errors.Is(err, errStuck) {
 			return err
@@ -117,6 +117,15 @@ func (r *run) work(ctx, handling context.Context) error {
 		case <-time.After(brokenPause):
 		}
 	}
+}
+
+// busOf is where a connection leads, for the log. One inside this process has no address
+// of its own: the client would name the one that it takes for want of another.
+func busOf(nc *nats.Conn) string {
+	if nc.Opts.InProcessServer != nil {
+		return "in process"
+	}
+	return nc.ConnectedUrlRedacted()
 }
 
 // bind finds the durable consumer, waiting for what can come by itself.

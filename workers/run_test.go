@@ -292,6 +292,13 @@ func TestWorkerConnectsByEnvironment(t *testing.T) {
 	if log := crm.log.String(); !strings.Contains(log, `"msg":"takes events"`) || !strings.Contains(log, b.url) {
 		t.Errorf("the log does not say that it takes events, and whose: %s", log)
 	}
+	inside := b.run("crm", handle, workers.WithConn(b.inside(events.UserHooks)))
+	b.publish("customer")
+	inside.next(1)
+	inside.mustStop()
+	if log := inside.log.String(); !strings.Contains(log, `"bus":"in process"`) {
+		t.Errorf("the log names a bus that has no address: %s", log)
+	}
 
 	for name, tc := range map[string]struct{ creds, want string }{
 		"of another":  {b.credentials("mail"), `is the credential of "mail", not of "crm", whose it has to be; a new one: usher worker rotate crm`},
