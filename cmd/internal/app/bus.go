@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -87,6 +88,9 @@ func openBus(ctx context.Context, cfg *config.Config, log *slog.Logger) (*bus, e
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	b.embedded, err = natsserver.Start(ctx, text, natsserver.Options{Log: log, NextFreePort: cfg.Dev})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w: set bus.listen to an address that is free, such as by USHER_BUS__LISTEN=127.0.0.1:4322; with --dev the next free port is taken", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bus.listen: %w", err)
 	}

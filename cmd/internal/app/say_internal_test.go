@@ -39,7 +39,7 @@ func TestATakenPortNamesItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Dev = false // development takes the next port
-	if _, err := openBus(t.Context(), cfg, log); err == nil || !strings.Contains(err.Error(), "bus.listen") {
-		t.Errorf("openBus on a taken port: %v, want one that names bus.listen", err)
+	if _, err := openBus(t.Context(), cfg, log); err == nil || !strings.Contains(err.Error(), "bus.listen") || !strings.Contains(err.Error(), "USHER_BUS__LISTEN=") {
+		t.Errorf("openBus on a taken port: %v, want one that names bus.listen and what to do", err)
 	}
 }
