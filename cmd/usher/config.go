@@ -42,7 +42,7 @@ func configCheckCommand(g *global) *cobra.Command {
 			}
 			plans := app.PlansOf(cfg)
 			for _, n := range plans.Notes {
-				said = append(said, fmt.Sprintf("line %d: %s", n.Line, n.Text))
+				said = append(said, n.In(g.file))
 			}
 			said = append(append(said, plans.Warnings...), plans.Unknown()...)
 			if g.json {

@@ -1,6 +1,9 @@
 package hook
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Plan says what runs for a registration with one method, and when. It is the
 // same for each flow type and client. Encoded as JSON it is what operators see.
@@ -57,3 +60,6 @@ type Note struct {
 	Line int    `json:"line"`
 	Text string `json:"text"`
 }
+
+// In is the note as one line, with its place in the file that the plan was read from.
+func (n Note) In(file string) string { return fmt.Sprintf("%s:%d: %s", file, n.Line, n.Text) }

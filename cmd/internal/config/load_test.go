@@ -190,19 +190,32 @@ func TestLoadWarnsOfSecureCookiesOverHTTP(t *testing.T) {
 	for _, tt := range []struct {
 		base        string
 		dev, secure bool
-		warned      bool
+		says        []string // none: nothing
 	}{
-		{"http://id.example.org/", true, true, true},
-		{"", true, true, true},
-		{"http://id.example.org/", true, false, false},
-		{"https://id.example.org/", false, true, false},
+		{"http://id.example.org/", true, true, []string{"clients keep no such cookie", "leave it out"}},
+		{"http://id.example.org/", false, true, []string{"clients keep no such cookie", "--dev for a trial"}},
+		{"http://127.0.0.1:4433/", false, true, []string{"most browsers keep such a cookie of a loopback host", "--dev for a trial"}},
+		{"", true, true, []string{"most browsers"}},
+		{"http://id.example.org/", true, false, nil},
+		{"https://id.example.org/", false, true, nil},
 	} {
-		_, warnings := load(t, config.Options{Dev: tt.dev, Overrides: map[string]any{
-			"serve.public.base_url": tt.base, "cookies.secure": tt.secure,
-			"secrets.cookie": []any{strings.Repeat("c", 32)}, "secrets.cipher": []any{strings.Repeat("d", 32)},
+		_, warnings := load(t, config.Options{Overrides: map[string]any{
+			"dev": tt.dev, "serve.public.base_url": tt.base, "cookies.secure": tt.secure,
+			"secrets.cookie": []any{"b1946ac92492d2347c6235b4d2611184"}, "secrets.cipher": []any{"591785b794601e212b260e25925636fd"},
 		}})
-		if got := slices.ContainsFunc(warnings, func(w config.Warning) bool { return w.Key == "cookies.secure" }); got != tt.warned {
-			t.Errorf("base %q, dev %v, secure %v: warned = %v, want %v", tt.base, tt.dev, tt.secure, got, tt.warned)
+		var got []string
+		for _, w := range warnings {
+			if strings.HasSuffix(w.Key, ".secure") {
+				got = append(got, w.Text)
+			}
+		}
+		if len(got) > 1 || (len(got) == 1) != (tt.says != nil) {
+			t.Errorf("base %q, dev %v, secure %v: warned %q, want one that says %q", tt.base, tt.dev, tt.secure, got, tt.says)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(strings.Join(got, ""), want) {
+				t.Errorf("base %q, dev %v, secure %v: warned %q, want %q in it", tt.base, tt.dev, tt.secure, got, want)
+			}
 		}
 	}
 }

@@ -101,7 +101,7 @@ func weakness(secret string, dev bool) string {
 	plain := strings.ToLower(strings.NewReplacer("_", "-", " ", "-").Replace(secret))
 	for _, p := range placeholders {
 		if strings.Contains(plain, p) {
-			return "this is a placeholder: everybody knows it"
+			return "this is a placeholder: everybody knows it; make one with openssl rand -hex 32, or use --dev for a trial"
 		}
 	}
 	different := map[byte]bool{}

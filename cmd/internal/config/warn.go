@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/usher-auth/usher/services/hook"
@@ -41,12 +43,38 @@ func (l *loader) warnAll(c *Config) {
 			l.warn(name, "this says http, and the listener speaks TLS: links lead to where nothing answers them")
 		}
 	}
-	for name, secure := range map[string]bool{"cookies.secure": c.Cookies.Secure, "session.cookie.secure": c.Session.Cookie.Secure} {
-		if secure && strings.HasPrefix(c.PublicURL(), "http:") && (c.Dev || c.Serve.Public.BaseURL != "") {
-			l.warn(name, fmt.Sprintf("true, and %s is plain HTTP: clients keep no such cookie, and forms are refused", c.PublicURL()))
-		}
-	}
+	l.warnSecure(c)
 	if d := c.Session.Cookie.Domain; d != "" {
 		l.warn("session.cookie.domain", fmt.Sprintf("every host below %s gets the session cookie", d))
 	}
+}
+
+// warnSecure warns, once, of cookies with Secure over plain HTTP.
+func (l *loader) warnSecure(c *Config) {
+	name := "cookies.secure"
+	if !c.Cookies.Secure {
+		name = "session.cookie.secure"
+	}
+	base, err := url.Parse(c.PublicURL())
+	if !c.Cookies.Secure && !c.Session.Cookie.Secure || err != nil || base.Scheme != "http" || !c.Dev && c.Serve.Public.BaseURL == "" {
+		return
+	}
+	what, mend := "clients keep no such cookie, and forms are refused", "serve https, or use --dev for a trial"
+	if Loopback(base.Hostname()) {
+		what = "most browsers keep such a cookie of a loopback host, other clients may not, and their forms are refused"
+	}
+	if c.Dev {
+		mend = "leave it out, or serve https"
+	}
+	l.warn(name, fmt.Sprintf("true, and %s is plain HTTP: %s; %s", c.PublicURL(), what, mend))
+}
+
+// Loopback tells whether only this machine can reach a host; an empty one is all
+// addresses.
+func Loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -79,7 +78,7 @@ func (d *Doctor) lookWarnings(context.Context) (f findings) {
 		f.green(checkWarnings, "none")
 	}
 	for _, n := range plans.Notes {
-		f.add(Yellow, checkOrder, fmt.Sprintf("line %d: %s", n.Line, n.Text), "write them in the order in which they run; 'usher hooks plan"+d.Flags+"' shows it")
+		f.add(Yellow, checkOrder, n.In(d.File), "write them in the order in which they run; 'usher hooks plan"+d.Flags+"' shows it")
 	}
 	if len(plans.Notes) == 0 {
 		f.green(checkOrder, "as written")
@@ -152,7 +151,7 @@ func devBeyondLoopback(c *config.Config) *Finding {
 	if !c.Dev {
 		return nil
 	}
-	if loopback(c.Serve.Public.Host) && loopback(c.Serve.Admin.Host) {
+	if config.Loopback(c.Serve.Public.Host) && config.Loopback(c.Serve.Admin.Host) {
 		return &Finding{Status: Green, Seen: "development mode, and only this machine can connect"}
 	}
 	return &Finding{
@@ -189,7 +188,7 @@ func unlimited(c *config.Config) *Finding {
 	if c.RateLimits.Enabled {
 		return nil
 	}
-	if loopback(c.Serve.Public.Host) {
+	if config.Loopback(c.Serve.Public.Host) {
 		return &Finding{Status: Green, Seen: "rate limits are off, and only this machine can connect"}
 	}
 	return &Finding{Status: Yellow, Seen: "rate_limits.enabled is false, and others can connect", Mend: "rate_limits.enabled: true, unless a proxy in front limits registrations and logins"}
@@ -208,11 +207,13 @@ func cookies(c *config.Config) *Finding {
 			Status: Red, Seen: fmt.Sprintf("session.cookie.domain %s does not hold the host of serve.public.base_url, %s: browsers drop the cookie", domain, host),
 			Mend: "set session.cookie.domain to the host, to a domain above it, or leave it out",
 		}
-	case base.Scheme == "http" && c.Session.Cookie.Secure && !loopback(host):
+	case base.Scheme == "http" && c.Session.Cookie.Secure && !config.Loopback(host):
 		return &Finding{
 			Status: Red, Seen: "session.cookie.secure is true and serve.public.base_url is http: browsers do not return the cookie",
 			Mend: "set serve.public.base_url to the https URL that browsers use",
 		}
+	case base.Scheme == "http" && c.Session.Cookie.Secure:
+		return &Finding{Status: Green, Seen: "most browsers keep cookies with Secure of a loopback host over plain HTTP, other clients may not: see the warning"}
 	case base.Scheme == "https" && !c.Session.Cookie.Secure:
 		return &Finding{Status: Yellow, Seen: "serve.public.base_url is https and session.cookie.secure is false: one plain request shows the session", Mend: "cookies.secure: true"}
 	case c.Cookies.SameSite == "Strict" && len(c.OIDCProviders()) > 0:
@@ -223,7 +224,7 @@ func cookies(c *config.Config) *Finding {
 
 func proxies(c *config.Config) *Finding {
 	base, err := url.Parse(c.Serve.Public.BaseURL)
-	if err != nil || base.Host == "" || len(c.Serve.TrustedProxies) > 0 || loopback(base.Hostname()) {
+	if err != nil || base.Host == "" || len(c.Serve.TrustedProxies) > 0 || config.Loopback(base.Hostname()) {
 		return nil
 	}
 	port := cmp.Or(base.Port(), map[string]string{"http": "80", "https": "443"}[base.Scheme])
@@ -255,16 +256,6 @@ func verbose(c *config.Config) *Finding {
 		return nil
 	}
 	return &Finding{Status: Yellow, Seen: "log.level is " + c.Log.Level, Mend: "log.level: info, once what is sought is found"}
-}
-
-// loopback tells whether only this machine can reach a host; an empty one is all
-// addresses.
-func loopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback()
 }
 
 // ownTLS tells whether the public listener has a certificate of its own.

@@ -118,6 +118,7 @@ func TestConfigurationsThatFightThemselves(t *testing.T) {
 		{"long wait", map[string]any{"session.issue.timeout": "6s"}, "yellow configuration.deadlines"},
 		{"no limits", map[string]any{"serve.public.host": "0.0.0.0"}, "yellow configuration.rate_limits"},
 		{"secure cookies over http", map[string]any{"serve.public.base_url": "http://id.example.com:4433/", "cookies.secure": true}, "yellow configuration.warnings red configuration.cookies"},
+		{"secure cookies over http on this machine", map[string]any{"serve.public.base_url": "http://127.0.0.1:4433/", "cookies.secure": true}, "yellow configuration.warnings"},
 		{"cookie of another domain", map[string]any{"session.cookie.domain": "example.org", "serve.public.base_url": "https://id.example.com:4433/", "cookies.secure": true, "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings red configuration.cookies"},
 		{"cookie of the domain", map[string]any{"session.cookie.domain": "example.com", "serve.public.base_url": "https://id.example.com/", "cookies.secure": true, "serve.trusted_proxies": []any{"10.0.0.0/8"}}, "yellow configuration.warnings"},
 		{"a proxy that is not trusted", map[string]any{"serve.public.base_url": "https://id.example.com/", "cookies.secure": true}, "yellow configuration.proxies"},
@@ -456,5 +457,18 @@ func TestAConfigurationThatCannotBeRead(t *testing.T) {
 	validate(t, r)
 	if got := wrong(r); len(r.Findings) != 1 || got[0] != "red configuration.valid" {
 		t.Errorf("findings are %+v, want one, red configuration.valid", r.Findings)
+	}
+}
+
+// TestANoteNamesItsFile: a line is one of a file.
+func TestANoteNamesItsFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "usher.yaml")
+	write(t, file, "log: {format: text}\nselfservice:\n  flows:\n    registration:\n      after:\n        password:\n          hooks:\n            - {hook: session}\n            - {hook: web_hook, config: {url: 'https://crm.example.com/x', method: POST}}\n", 0o600)
+	r := examineFile(t, file, []string{}, nil, "configuration")
+	if at := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool {
+		return f.Check == "configuration.hooks" && strings.HasPrefix(f.Seen, file+":9: ")
+	}); at < 0 {
+		t.Errorf("no finding names %s and its line: %+v", file, r.Findings)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/usher-auth/usher/cmd/internal/config"
 	"github.com/usher-auth/usher/services/courier"
 	"github.com/usher-auth/usher/services/webhook"
 )
@@ -22,7 +23,7 @@ func (d *Doctor) lookMail(ctx context.Context) (f findings) {
 	}
 	if !c.SendsMails() {
 		switch {
-		case c.KeepsMails() && !loopback(c.Serve.Public.Host):
+		case c.KeepsMails() && !config.Loopback(c.Serve.Public.Host):
 			f.add(Yellow, checkMail, "mails are kept in the mailbox of development, and others can connect", "set courier.smtp.connection_uri and from_address, or courier.http and delivery_strategy: http")
 		case c.KeepsMails():
 			f.green(checkMail, "mails are kept in the mailbox of development: 'usher mail list%s'", d.Flags)
@@ -47,7 +48,7 @@ func (d *Doctor) lookMail(ctx context.Context) (f findings) {
 	switch err := server.Probe(ctx); {
 	case err != nil:
 		f.add(Red, checkMail, address+": "+oneLine(err), "mend courier.smtp.connection_uri or that server; mails wait and are tried again meanwhile")
-	case !o.Server.Encrypted() && !loopback(o.Server.Host):
+	case !o.Server.Encrypted() && !config.Loopback(o.Server.Host):
 		f.add(Yellow, checkMail, address+" takes mails, over a connection that others can read or take over", "leave disable_starttls and skip_ssl_verify out of courier.smtp.connection_uri")
 	default:
 		f.green(checkMail, "%s takes mails", address)
@@ -74,7 +75,7 @@ func (d *Doctor) lookMailAPI(ctx context.Context) (f findings) {
 	switch err := api.Probe(ctx); {
 	case err != nil:
 		f.add(Red, checkMail, at+": "+oneLine(err), "mend courier.http.request_config.url or that server; mails wait and are tried again meanwhile")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !config.Loopback(u.Hostname()):
 		f.add(Yellow, checkMail, at+" is there, over a connection that others can read or take over", "let courier.http.request_config.url be https")
 	default:
 		f.green(checkMail, "%s is there; whether it takes mails only one tells", at)
