@@ -44,7 +44,9 @@ func (s *Server) recoverByLink(x *exchange) error {
 
 func (s *Server) beginRecovery(x *exchange, method string) (*admin.Begun, error) {
 	if !x.settings.Recovery.Enabled {
-		return nil, errDisabled
+		off := *classify(errDisabled)
+		off.reason = "Recovery is switched off: set selfservice.flows.recovery.enabled to true."
+		return nil, &off
 	}
 	var in wantedRecovery
 	if err := x.decode(&in); err != nil {

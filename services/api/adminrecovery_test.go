@@ -169,7 +169,7 @@ func TestAdminRecoveryRefuses(t *testing.T) {
 		t.Errorf("codes %q were handed out, %d events told", w.codes, len(w.told))
 	}
 	off := oneAccount(t, func(w *world) { w.settings.Recovery.Enabled = false })
-	if g := off.admin().postJSON("/admin/recovery/code", `{"identity_id":"`+off.only().String()+`"}`); g.status != 400 || g.shown(t).Error.ID != "self_service_flow_disabled" {
+	if g := off.admin().postJSON("/admin/recovery/code", `{"identity_id":"`+off.only().String()+`"}`); g.status != 400 || g.shown(t).Error.ID != "self_service_flow_disabled" || !strings.Contains(g.body, "selfservice.flows.recovery.enabled") {
 		t.Errorf("where recovery is off = %d %s, want 400", g.status, g.body)
 	}
 }
