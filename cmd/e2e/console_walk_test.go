@@ -64,7 +64,7 @@ func TestWalkTheConsole(t *testing.T) {
 		"/console/registrations":               {"/console/registrations", []string{id[:8]}, 0},
 		"/console/registrations/{id}":          {"/console/registrations/" + id, []string{"warehouse", "identity.created"}, 0},
 		"/console/identities":                  {"/console/identities", []string{address}, 0},
-		"/console/identities/{id}":             {"/console/identities/" + id, []string{address, "password", "Send recovery"}, 0},
+		"/console/identities/{id}":             {"/console/identities/" + id, []string{address, "password", "Make a recovery"}, 0},
 		"/console/identities/{id}/delete":      {"/console/identities/" + id + "/delete", []string{address}, 0},
 		"/console/sessions":                    {"/console/sessions", []string{address}, 0},
 		"/console/workers":                     {"/console/workers", []string{"warehouse"}, 0},

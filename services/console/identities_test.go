@@ -265,7 +265,7 @@ func fromHTMX(path string) *http.Request {
 func TestSendRecovery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPerson())
-	w.visit("bob", "/console/identities/"+annID).wants(t, 200, "Send recovery", "/console/identities/"+annID+"/recover")
+	w.visit("bob", "/console/identities/"+annID).wants(t, 200, "Make a recovery", "/console/identities/"+annID+"/recover")
 	codes := w.asks("POST /admin/recovery/code", 201, object{"recovery_link": "https://ui.example/recovery?flow=" + goneID, "recovery_code": "012345", "expires_at": at.Add(3600e9)})
 	links := w.asks("POST /admin/recovery/link", 200, object{"recovery_link": "https://id.example/?token=ABC", "expires_at": at.Add(3600e9)})
 	send := func(by, expires string) page {
