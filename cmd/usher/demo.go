@@ -122,6 +122,7 @@ func runDemo(ctx context.Context, out, errOut io.Writer, once bool) error {
 
 // stay prints what to try and the live events until ctx ends.
 func (d *demoRound) stay(ctx context.Context) error {
+	before, usher := self(ctx, os.Args[0])
 	fmt.Fprintf(d.out, `
 Try it yourself, in another terminal:
 
@@ -130,11 +131,11 @@ Try it yourself, in another terminal:
     "traits":{"email":"you@example.org"},"password":"correct horse battery"}'
 
 or in a browser: %[1]s/ui/registration
-The code that a page asks for:  usher mail show --code --admin %[2]s
+The code that a page asks for:  %[4]s mail show --code --admin %[2]s
 The operators' console, set up by this link: %[3]s
 Events as they are logged (Ctrl-C ends):
 
-`, d.at.Public, d.at.Admin, d.at.SetUp)
+`, d.at.Public, d.at.Admin, d.at.SetUp, before+usher)
 	var all filter
 	c := &adminClient{base: d.at.Admin}
 	err := all.tail(ctx, c, latest, tailWait, func(page eventPage) error { return printEvents(d.out, page.Events, false) })

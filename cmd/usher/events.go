@@ -81,8 +81,8 @@ func eventsListCommand(g *global) *cobra.Command {
 	var newest bool
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List events in the order of the log, oldest first",
-		Long:    "Lists events in the order of the log, oldest first, or with --newest backwards\nfrom its end. With --json each line is one CloudEvent.",
+		Short:   "List events in the order of the log, oldest first, or backwards from its end",
+		Long:    "Lists events in the order of the log, oldest first, or with --newest backwards\nfrom its end. Of more than --limit the rest is left out: without --newest that is\nwhat has happened last. With --json each line is one CloudEvent.",
 		Example: "  usher events list --type identity.created --json\n  usher events list --newest --limit 20\n  usher events list --newest --actor admin:ann --since 2026-11-26T12:00:00Z",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -96,16 +96,16 @@ func eventsListCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			which := "oldest"
+			which, see := "oldest", "--newest and --limit"
 			if !newest && f.actor+f.since+f.until != "" {
 				return errors.New("--actor, --since and --until go with --newest")
 			}
 			if newest {
-				f.order, which = "newest", "newest"
+				f.order, which, see = "newest", "newest", "--limit"
 			}
 			more, err := f.list(cmd, c, limit, g.json)
 			if err == nil && more {
-				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the %s %d; there are more, see --limit\n", which, limit)
+				fmt.Fprintf(cmd.ErrOrStderr(), "usher: these are the %s %d; there are more, see %s\n", which, limit, see)
 			}
 			return err
 		},

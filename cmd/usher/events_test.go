@@ -80,6 +80,10 @@ func TestListNewestFirst(t *testing.T) {
 	if want := "newest  3, newest three 1, newest two 1"; strings.Join(asked, ", ") != want {
 		t.Errorf("the server was asked %q, want %q", asked, want)
 	}
+	var oldest bytes.Buffer
+	if execute(t.Context(), []string{"events", "list", "--limit", "1", "--admin", s.URL}, &bytes.Buffer{}, &oldest); !strings.Contains(oldest.String(), "oldest 1; there are more, see --newest") {
+		t.Errorf("without --newest it says %q, want that there is --newest", &oldest)
+	}
 }
 
 // TestListAnActor: a page of the newest may be empty where there are older ones.
