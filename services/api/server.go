@@ -228,11 +228,12 @@ func (s *Server) Public() http.Handler {
 	rt.add("/health/ready", get(s.ready), public|quiet|unwatched)
 	rt.add("/health/accepting", get(s.accepting), public|quiet|unwatched)
 	rt.mount("/ui/", s.Pages, public)
-	for route, m := range s.identityRoutes() {
+	for route, m := range s.ledRoutes() {
+		led := methods{}
 		for method := range m {
-			m[method] = s.leadToAdmin
+			led[method] = s.leadToAdmin
 		}
-		rt.add(route, m, public)
+		rt.add(route, led, public)
 	}
 	return rt.done(public | withCSRF)
 }
@@ -240,7 +241,7 @@ func (s *Server) Public() http.Handler {
 // Admin is the handler of the listener for administrators.
 func (s *Server) Admin() http.Handler {
 	rt := router{server: s, mux: http.NewServeMux()}
-	for route, m := range s.identityRoutes() {
+	for route, m := range s.ledRoutes() {
 		rt.add(route, m, guarded|secretive)
 	}
 	rt.add(routeIdentities+"/{id}/grants", get(s.telling(readGrants, s.listGrants)), guarded)
@@ -293,8 +294,9 @@ func (s *Server) Admin() http.Handler {
 	return rt.done(guarded)
 }
 
-// identityRoutes are the routes that are about identities, for the admin listener.
-func (s *Server) identityRoutes() map[string]methods {
+// ledRoutes are the admin listener's routes that the public one leads to, see
+// [Server.leadToAdmin]: those of identities that clients of the contract know.
+func (s *Server) ledRoutes() map[string]methods {
 	one := routeIdentities + "/{id}"
 	return map[string]methods{
 		routeIdentities: {
