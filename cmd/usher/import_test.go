@@ -24,7 +24,7 @@ func TestImport(t *testing.T) {
 		t.Fatal(errOut)
 	}
 	refusals := []struct{ line, reason string }{
-		{`{"traits":{"email":"cid@example.org"`, "broken JSON"},
+		{`{"traits":{"email":"cid@example.org"`, "the JSON is refused at byte"},
 		{`{"traits":{"email":"cid@example.org"},"nick":"cid"}`, `unknown member "nick"`},
 		{`{"traits":{"email":"no"}}`, "traits.email"},
 		{`{"traits":{"email":"BEA@example.org"}}`, "the same identifier, address or external_id"},

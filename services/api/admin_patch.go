@@ -5,12 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/strictjson"
 )
 
 // maxOperations is how many operations a patch may have.
@@ -25,7 +25,7 @@ type patch struct{ operations jsonpatch.Patch }
 // decodePatch reads a patch strictly. What is wrong is named by the operation's
 // place: the text never repeats what was sent.
 func decodePatch(body []byte) (patch, error) {
-	if err := scanArray(body); err != nil {
+	if err := strictjson.Array(body); err != nil {
 		return patch{}, refuse("%v", err)
 	}
 	operations, err := jsonpatch.DecodePatch(body)
@@ -84,7 +84,7 @@ func (p patch) apply(i *identity.Identity) (w admin.Wanted, err error) {
 	if err != nil {
 		return w, err
 	}
-	members, err := scanObject(patched)
+	members, err := strictjson.Object(patched)
 	if err != nil {
 		return w, refuse("what the patch makes: %v", err)
 	}
@@ -127,24 +127,4 @@ func (p patch) run(document []byte) (patched []byte, err error) {
 		return nil, refuse("the patch does not apply: a path leads to nothing")
 	}
 	return patched, nil
-}
-
-// scanArray is [scanObject] for an array.
-func scanArray(data []byte) error {
-	s := scanner{data: data}
-	if !utf8.Valid(data) {
-		return s.refuse("it is not UTF-8")
-	}
-	s.space()
-	if s.peek() != '[' {
-		return s.refuse("it is not an array")
-	}
-	if err := s.array(); err != nil {
-		return err
-	}
-	s.space()
-	if s.at != len(s.data) {
-		return s.refuse("something follows the array")
-	}
-	return nil
 }

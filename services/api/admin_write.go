@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -195,17 +194,6 @@ func (s *Server) removeCredential(x *exchange) error {
 	}
 	x.answer(http.StatusNoContent, nil)
 	return nil
-}
-
-// bodyOf reads a body of one of these types, of at most 64 KiB.
-func (x *exchange) bodyOf(types ...string) ([]byte, error) { return x.bodyUpTo(maxBody, types...) }
-
-func (x *exchange) bodyUpTo(limit int, types ...string) ([]byte, error) {
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if err != nil || !slices.Contains(types, media) {
-		return nil, refuse("the Content-Type must be %s", types[0])
-	}
-	return readUpTo(limit, x.r)
 }
 
 func decodeIdentity(x *exchange) (in wantedIdentity, err error) {

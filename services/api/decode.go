@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/usher-auth/usher/services/password"
+	"github.com/usher-auth/usher/services/strictjson"
 )
 
 const maxBody = 64 << 10
@@ -109,8 +111,59 @@ func readUpTo(limit int, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
+// bodyOf reads a body of one of these types, of at most 64 KiB.
+func (x *exchange) bodyOf(types ...string) ([]byte, error) { return x.bodyUpTo(maxBody, types...) }
+
+func (x *exchange) bodyUpTo(limit int, types ...string) ([]byte, error) {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(types, media) {
+		return nil, refuse("the Content-Type must be %s", types[0])
+	}
+	return readUpTo(limit, x.r)
+}
+
+var memberName = regexp.MustCompile(`^[a-z_]+$`)
+
+// decode reads a body into v, which has a field for all that may stand there: an
+// administrator's typing error must not pass as success. No body at all is an
+// empty object, and more than 64 KiB are too many.
+func (x *exchange) decode(v any) error { return x.decodeUpTo(maxBody, v) }
+
+func (x *exchange) decodeUpTo(limit int, v any) error {
+	if x.r.ContentLength == 0 {
+		return nil
+	}
+	body, err := x.bodyUpTo(limit, typeJSON)
+	if err != nil {
+		return err
+	}
+	return strictly(body, v)
+}
+
+// strictly decodes an object into v, which has a field for all that may stand there.
+func strictly(body []byte, v any) error {
+	members, err := strictjson.Object(body)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	for name := range members {
+		if !memberName.MatchString(name) { // encoding/json would take "STATE" for state
+			return refuse("unknown field %q", name)
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var wrong *json.UnmarshalTypeError
+	if err := d.Decode(v); errors.As(err, &wrong) {
+		return refuse("%s has the wrong type", wrong.Field)
+	} else if err != nil {
+		return refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
+	}
+	return nil
+}
+
 func fromJSON(body []byte, names []string) (submission, error) {
-	members, err := scanObject(body)
+	members, err := strictjson.Object(body)
 	if err != nil {
 		return submission{}, refuse("%v", err)
 	}
@@ -171,7 +224,7 @@ func objectMember(members map[string]json.RawMessage, name string) (json.RawMess
 
 func fromForm(form url.Values, names []string) (submission, error) {
 	for name, values := range form {
-		if strings.Count(name, ".") >= maxDepth {
+		if strings.Count(name, ".") >= strictjson.MaxDepth {
 			return submission{}, refuse("the form is nested too deep")
 		}
 		if slices.ContainsFunc(append(values, name), func(s string) bool { return !text(s) }) {

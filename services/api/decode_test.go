@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,51 +55,6 @@ func TestDecodeSubmit(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestScanObjectDepth(t *testing.T) {
-	t.Parallel()
-	nested := func(n int) string {
-		return strings.Repeat(`{"a":`, n-1) + "{}" + strings.Repeat("}", n-1)
-	}
-	if _, err := api.ScanObject([]byte(nested(16))); err != nil {
-		t.Errorf("scanObject with depth 16: %v", err)
-	}
-	if _, err := api.ScanObject([]byte(nested(17))); !errors.Is(err, api.ErrJSON) {
-		t.Errorf("scanObject with depth 17 = %v, want %v", err, api.ErrJSON)
-	}
-}
-
-// FuzzScanObject holds the scanner against the standard decoder: what passes
-// is JSON, and the members are the same.
-func FuzzScanObject(f *testing.F) {
-	for _, seed := range []string{
-		`{}`, `{"a":1,"a":2}`, `{"a":"\ud800"}`, `{"a":"\u0000"}`, `{"a":[1,-0.5e+3,true,null,"x",{}]}`, `{"a":01}`, `{"a":1}x`,
-		`{"\u0061":1,"a":2}`, `{"a":1e999}`, "{\"a\":\"\xff\"}", `{"a"`, `{"a":[`, `{"a":"\`, `{"a":"\u12`, `[{}]`, ` {"a" : tru }`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := api.ScanObject(data)
-		if err != nil {
-			if !errors.Is(err, api.ErrJSON) {
-				t.Errorf("scanObject(%q) = %v, want %v", data, err, api.ErrJSON)
-			}
-			return
-		}
-		var want map[string]json.RawMessage
-		if err := json.Unmarshal(data, &want); err != nil {
-			t.Fatalf("scanObject(%q) passes, json.Unmarshal says %v", data, err)
-		}
-		if len(got) != len(want) {
-			t.Fatalf("scanObject(%q) = %q, want %q", data, got, want)
-		}
-		for key := range want {
-			if !bytes.Equal(got[key], want[key]) {
-				t.Errorf("scanObject(%q)[%q] = %q, want %q", data, key, got[key], want[key])
-			}
-		}
-	})
 }
 
 // FuzzDecodeSubmit: whatever is sent, the answer is a submission or a reason.

@@ -12,13 +12,11 @@ import (
 // What the tests look at from outside the package.
 var (
 	PrefersJSON   = prefersJSON
-	ScanObject    = scanObject
 	TraceParent   = traceParent
 	RequestID     = requestID
 	ClientAddr    = clientAddr
 	ParseCursor   = parseCursor
 	FormatCursor  = formatCursor
-	ErrJSON       = errJSON
 	ErrReturnTo   = errReturnTo
 	BrowserSecret = parseCSRFCookie
 )

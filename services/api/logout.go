@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/services/session"
+	"github.com/usher-auth/usher/services/strictjson"
 )
 
 const (
@@ -134,7 +135,7 @@ func sentToken(r *http.Request) (session.Token, error) {
 	if err != nil {
 		return session.Token{}, err
 	}
-	members, err := scanObject(body)
+	members, err := strictjson.Object(body)
 	if err != nil {
 		return session.Token{}, refuse("%v", err)
 	}

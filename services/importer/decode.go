@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/usher-auth/usher/services/strictjson"
 )
 
 // compact gives JSON without the spaces between its parts.
@@ -22,22 +24,45 @@ func compact(raw json.RawMessage) json.RawMessage {
 	return out.Bytes()
 }
 
+// maxDepth is how deep an identity may be: deeper than the admin API takes, since who has
+// got metadata of a web_hook is exported as they are. Databases keep no depth at all.
+const maxDepth = 1000
+
 // decode also gives the name of the first member that a [Line] has not.
 func decode(text []byte) (l *Line, unknown string, err error) {
+	err = strictjson.Named(text, maxDepth, func(key string) (inside bool) {
+		if unknown == "" && !lower(key) {
+			unknown = key
+		}
+		return !ofOthers(key)
+	})
+	if err != nil {
+		return nil, "", err
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	l = new(Line)
-	if err := d.Decode(l); err != nil {
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			unknown, _ = strconv.Unquote(name)
-			return nil, unknown, errors.New("unknown member " + name)
+	if err = d.Decode(l); err != nil && unknown == "" {
+		name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+		if !ok {
+			return nil, "", broken(err)
 		}
-		return nil, "", broken(err)
+		unknown, _ = strconv.Unquote(name)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, "", errors.New("there is more than one JSON value")
+	if unknown != "" {
+		return nil, unknown, fmt.Errorf("unknown member %q", unknown)
 	}
 	return l, "", nil
+}
+
+// lower tells whether a name is none that encoding/json takes for that of another member.
+func lower(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf || 'A' <= r && r <= 'Z' })
+}
+
+// ofOthers tells whether what is in a member is not defined here.
+func ofOthers(name string) bool {
+	return name == "traits" || name == "metadata_public" || name == "metadata_admin"
 }
 
 // without gives an object without the members of a name that say nothing, however deep,
@@ -50,15 +75,13 @@ func without(name string, text []byte) (_ []byte, found bool) {
 			return text, false
 		}
 		for key, of := range members {
-			switch key {
-			case "traits", "metadata_public", "metadata_admin", "config":
+			switch {
+			case ofOthers(key), key == "config":
 				continue
-			case name:
-				if saysNothing(of) {
-					delete(members, key)
-					found = true
-					continue
-				}
+			case key == name && saysNothing(of):
+				delete(members, key)
+				found = true
+				continue
 			}
 			less, in := without(name, of)
 			members[key], found = less, found || in
@@ -87,25 +110,12 @@ func saysNothing(raw json.RawMessage) bool {
 	return false
 }
 
-// broken says what is wrong with JSON without its values.
+// broken says what is wrong with the values of a line, without them.
 func broken(err error) error {
 	var wrong *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &wrong) && wrong.Field == "":
-		return fmt.Errorf("an identity must be a JSON object, not a JSON %s", kind(wrong.Value))
-	case errors.As(err, &wrong):
-		return fmt.Errorf("%s must not be a JSON %s", wrong.Field, kind(wrong.Value))
-	case errors.As(err, &syntax):
-		return fmt.Errorf("broken JSON at byte %d", syntax.Offset)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("broken JSON: it ends too early")
+	if errors.As(err, &wrong) {
+		kind, _, _ := strings.Cut(wrong.Value, " ") // without the number
+		return fmt.Errorf("%s must not be a JSON %s", wrong.Field, kind)
 	}
 	return errors.New("an id is no UUID, or a time is not of RFC 3339") // the error may quote it
-}
-
-// kind is the type of a value that encoding/json names, without the number.
-func kind(value string) string {
-	name, _, _ := strings.Cut(value, " ")
-	return name
 }

@@ -101,11 +101,11 @@ func TestBrokenElements(t *testing.T) {
 		person("ann"), `{"traits":{"email":"no"},}`, person("bea") + " " + person("cid"), `[]`, `7`, `{"traits":}`, person("bea"),
 	}, ",") + "]")
 	want := []string{
-		`element 2: broken JSON at byte 26`,
-		`element 3: there is more than one JSON value`,
-		`element 4: an identity must be a JSON object, not a JSON array`,
-		`element 5: an identity must be a JSON object, not a JSON number`,
-		`element 6: broken JSON at byte 11`,
+		`element 2: the JSON is refused at byte 25: a key is expected`,
+		`element 3: the JSON is refused at byte 56: something follows the object`,
+		`element 4: the JSON is refused: it is not an object`,
+		`element 5: the JSON is refused: it is not an object`,
+		`element 6: the JSON is refused at byte 10: a value is expected`,
 	}
 	if got := w.reasons(); sum.Imported != 2 || !slices.Equal(got, want) {
 		t.Errorf("Run = %+v, refused %q, want 2 imported, refused %q", sum, got, want)

@@ -2,12 +2,17 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/usher-auth/usher/events"
+	"github.com/usher-auth/usher/services/admin"
+	"github.com/usher-auth/usher/services/audit"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/importer"
 	"github.com/usher-auth/usher/services/store"
@@ -84,6 +89,54 @@ func testImportTaken(t *testing.T, s *suite) {
 		t.Errorf("Pending = %d events, %v, want the %d of before", len(after), err, len(before))
 	}
 }
+
+// What no store keeps is refused by its line, and the lines beside it are stored.
+func testImportRefuses(t *testing.T, s *suite) {
+	schema, err := identity.Compile("default", []byte(`{"properties":{"traits":{"type":"object","properties":{"email":{"type":"string","format":"email","ory.sh/kratos":{"recovery":{"via":"email"}}}}}}}`))
+	s.must(err)
+	person := func(name, members string) string {
+		return fmt.Sprintf(`{"traits":{"email":"%s@example.org"}%s}`+"\n", name, members)
+	}
+	account := func(provider, subject string) string {
+		return fmt.Sprintf(`,"credentials":{"oidc":{"config":{"providers":[{"provider":"%s","subject":"%s"}]}}}`, provider, subject)
+	}
+	bad := []string{
+		",\"metadata_admin\":\"\xff\"",
+		`,"metadata_public":"\udfff"`,
+		`,"metadata_public":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000),
+		account("p", `\u0000`),
+		account("p", "\xc3"),
+	}
+	var in strings.Builder
+	for n, members := range bad {
+		in.WriteString(person(fmt.Sprint("good", n), account("p", strconv.Itoa(n))) + person(fmt.Sprint("bad", n), members))
+	}
+	in.WriteString(person("deep", `,"metadata_public":`+strings.Repeat("[", 999)+strings.Repeat("]", 999)))
+	var refused []int
+	service := importer.Service{
+		Store: s.store(nil), Maker: &admin.Service{Schemas: one{schema}, Now: s.clock}, DefaultSchema: "default", Batch: 100, Now: s.clock,
+		Author: audit.Author{Actor: "admin:local"},
+		Refused: func(r importer.Refusal) error {
+			refused = append(refused, r.Line)
+			return nil
+		},
+	}
+	sum, err := service.Run(s.ctx(), importer.NewReader(strings.NewReader(in.String()), 1))
+	if want := (importer.Summary{Lines: 2*len(bad) + 1, Imported: len(bad) + 1, Refused: len(bad)}); err != nil || sum != want {
+		t.Errorf("Run = %+v, %v, refused %v, want %+v", sum, err, refused, want)
+	}
+	for n, line := range refused {
+		if line != 2*n+2 {
+			t.Errorf("refused %v, want each second line", refused)
+			break
+		}
+	}
+}
+
+// one is the only schema there is.
+type one struct{ schema *identity.Schema }
+
+func (o one) Schema(string) (*identity.Schema, bool) { return o.schema, true }
 
 func testImportID(t *testing.T, s *suite) {
 	st := s.store(nil)

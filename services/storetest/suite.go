@@ -44,6 +44,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"CreateIdentity":                  testCreateIdentity,
 		"Import":                          testImport,
 		"ImportTaken":                     testImportTaken,
+		"ImportRefuses":                   testImportRefuses,
 		"ImportID":                        testImportID,
 		"Identities":                      testIdentities,
 		"UpdateIdentity":                  testUpdateIdentity,

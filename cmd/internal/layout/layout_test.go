@@ -21,7 +21,7 @@ const (
 // levels say who may import whom: only downwards. A folder that is not listed
 // has the level of the nearest folder above it that is.
 var levels = map[string]int{
-	"schemas": 0, "services/tracing": 0, "events": 0, "events/natsserver": 3, "events/eventstest": 0,
+	"schemas": 0, "services/tracing": 0, "services/strictjson": 0, "events": 0, "events/natsserver": 3, "events/eventstest": 0,
 	"services/identity": 1,
 	"services/session":  1, "services/flow": 1, "services/hook": 1, "services/password": 1,
 	"services/webhook": 1, "services/audit": 1, "services/courier": 1, "services/jsonnet": 1,

@@ -1,98 +1,84 @@
-package api
+// Package strictjson reads JSON that somebody else has sent: it refuses what two readers
+// could understand in two ways, and what a store cannot keep.
+//
+// Beyond the grammar that is: a key that stands twice, at any depth; a depth over a limit;
+// text that is not UTF-8, lone surrogates, the NUL character; giant numbers; anything
+// behind the value.
+package strictjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
-const (
-	maxDepth  = 16
-	maxNumber = 64 // characters; what is longer is an attempt to make us calculate
-)
+// MaxDepth is how deep [Object] and [Array] go.
+const MaxDepth = 16
 
-// errJSON is the reason of every refusal by [scanObject].
-var errJSON = errors.New("the JSON is refused")
+const maxNumber = 64 // characters; what is longer is an attempt to make us calculate
 
-// scanObject reads one JSON object and gives its members as they were sent.
-// Beyond the grammar it refuses what two readers could understand in two ways,
-// and what a store cannot keep: duplicate keys at any depth, depth over 16,
-// text that is not UTF-8, lone surrogates, the NUL character, giant numbers,
-// anything behind the object.
-func scanObject(data []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("%w: it is not UTF-8", errJSON)
-	}
-	s := scanner{data: data}
-	s.space()
-	if s.peek() != '{' {
-		return nil, fmt.Errorf("%w: it is not an object", errJSON)
-	}
+// ErrJSON is the reason of every refusal. The texts say where and why, and nothing of
+// what was sent.
+var ErrJSON = errors.New("the JSON is refused")
+
+// Object reads one JSON object and gives its members as they were sent.
+func Object(data []byte) (map[string]json.RawMessage, error) {
+	s := scanner{data: data, deepest: MaxDepth}
 	members := map[string]json.RawMessage{}
-	if err := s.object(func(key string, value []byte) { members[key] = value }); err != nil {
+	err := s.whole('{', "object", func() error {
+		return s.object(func(key string, value []byte) { members[key] = value })
+	})
+	if err != nil {
 		return nil, err
-	}
-	s.space()
-	if s.at != len(s.data) {
-		return nil, s.refuse("something follows the object")
 	}
 	return members, nil
 }
 
-var memberName = regexp.MustCompile(`^[a-z_]+$`)
-
-// decode reads a body into v, which has a field for all that may stand there: an
-// administrator's typing error must not pass as success. No body at all is an
-// empty object, and more than 64 KiB are too many.
-func (x *exchange) decode(v any) error { return x.decodeUpTo(maxBody, v) }
-
-func (x *exchange) decodeUpTo(limit int, v any) error {
-	if x.r.ContentLength == 0 {
-		return nil
-	}
-	body, err := x.bodyUpTo(limit, typeJSON)
-	if err != nil {
-		return err
-	}
-	return strictly(body, v)
+// Array reads one JSON array.
+func Array(data []byte) error {
+	s := scanner{data: data, deepest: MaxDepth}
+	return s.whole('[', "array", s.array)
 }
 
-// strictly decodes an object into v, which has a field for all that may stand there.
-func strictly(body []byte, v any) error {
-	members, err := scanObject(body)
-	if err != nil {
-		return refuse("%v", err)
-	}
-	for name := range members {
-		if !memberName.MatchString(name) { // encoding/json would take "STATE" for state
-			return refuse("unknown field %q", name)
-		}
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	var wrong *json.UnmarshalTypeError
-	if err := d.Decode(v); errors.As(err, &wrong) {
-		return refuse("%s has the wrong type", wrong.Field)
-	} else if err != nil {
-		return refuse("%s", strings.TrimPrefix(err.Error(), "json: ")) // unknown field "…"
-	}
-	return nil
+// Named reads one JSON object, as deep as depth, and tells name of the members, before their
+// values. Of what is in a value it is told if it gives true.
+func Named(data []byte, depth int, name func(key string) (inside bool)) error {
+	s := scanner{data: data, deepest: depth, name: name}
+	return s.whole('{', "object", func() error { return s.object(nil) })
 }
 
 // scanner walks over JSON text without building anything from it.
 type scanner struct {
-	data  []byte
-	at    int
-	depth int
+	data    []byte
+	at      int
+	depth   int
+	deepest int
+	name    func(key string) (inside bool) // unless nil
+}
+
+// whole reads a value that begins with a byte, and has nothing behind it.
+func (s *scanner) whole(first byte, kind string, read func() error) error {
+	if !utf8.Valid(s.data) {
+		return fmt.Errorf("%w: it is not UTF-8", ErrJSON)
+	}
+	s.space()
+	if s.peek() != first {
+		return fmt.Errorf("%w: it is not an %s", ErrJSON, kind)
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	s.space()
+	if s.at != len(s.data) {
+		return s.refuse("something follows the " + kind)
+	}
+	return nil
 }
 
 func (s *scanner) refuse(why string) error {
-	return fmt.Errorf("%w at byte %d: %s", errJSON, s.at, why)
+	return fmt.Errorf("%w at byte %d: %s", ErrJSON, s.at, why)
 }
 
 // peek gives the next byte, 0 at the end.
@@ -164,7 +150,7 @@ func (s *scanner) object(member func(key string, value []byte)) error {
 		s.at++
 		s.space()
 		start := s.at
-		if err := s.value(); err != nil {
+		if err := s.named(key); err != nil {
 			return err
 		}
 		if member != nil {
@@ -178,6 +164,15 @@ func (s *scanner) object(member func(key string, value []byte)) error {
 	}
 	s.leave()
 	return nil
+}
+
+// named steps over the value of a member.
+func (s *scanner) named(key string) error {
+	if s.name != nil && !s.name(key) {
+		defer func(name func(string) bool) { s.name = name }(s.name)
+		s.name = nil
+	}
+	return s.value()
 }
 
 func (s *scanner) array() error {
@@ -204,7 +199,7 @@ func (s *scanner) array() error {
 
 func (s *scanner) enter() error {
 	s.at++
-	if s.depth++; s.depth > maxDepth {
+	if s.depth++; s.depth > s.deepest {
 		return s.refuse("it is nested too deep")
 	}
 	return nil
