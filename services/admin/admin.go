@@ -123,10 +123,23 @@ func (s *Service) schema(id string, traits json.RawMessage) (*identity.Schema, e
 	return schema, nil
 }
 
-// external says what is wrong with an external id.
-func external(id string) error {
-	if err := identity.CheckExternalID(id); err != nil {
+// check says what no identity may be, whatever its schema says.
+func check(state identity.State, externalID string) error {
+	if state != "" && state != identity.Active && state != identity.Inactive {
+		return invalid("", flow.Generic(fmt.Sprintf("state must be %s or %s", identity.Active, identity.Inactive)))
+	}
+	if err := identity.CheckExternalID(externalID); err != nil {
 		return invalid("", flow.Generic(err.Error()))
+	}
+	return nil
+}
+
+// checkAccounts says what no account may be.
+func checkAccounts(all []identity.Account) error {
+	for _, a := range all {
+		if err := a.Check(); err != nil {
+			return invalid("", flow.Generic(err.Error()))
+		}
 	}
 	return nil
 }
@@ -135,6 +148,8 @@ func external(id string) error {
 // judges, or of a hash that was made elsewhere. It is nil when neither is given.
 func (s *Service) hash(ctx context.Context, plain password.Plain, hashed string) (json.RawMessage, error) {
 	switch {
+	case !plain.Empty() && hashed != "":
+		return nil, invalid("", flow.Generic("give either password or hashed_password"))
 	case !plain.Empty():
 		var err error
 		if hashed, err = s.Passwords.Hash(ctx, plain); err != nil {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,7 +63,7 @@ func created(by Author, i *identity.Identity) events.Event {
 // Make gives the identity that [Service.Create] would store. Store, Sessions and
 // Author are not asked.
 func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, error) {
-	if err := external(in.ExternalID); err != nil {
+	if err := cmp.Or(check(in.State, in.ExternalID), checkAccounts(in.Accounts)); err != nil {
 		return nil, err
 	}
 	schema, err := s.schema(in.SchemaID, in.Traits)

@@ -47,6 +47,9 @@ type Wanted struct {
 // With the identity's activity, or its former password, go all of its sessions,
 // and none of them comes back with it.
 func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, error) {
+	if err := checkAccounts(in.Accounts); err != nil {
+		return nil, err
+	}
 	config, err := s.hash(ctx, in.Password, in.HashedPassword)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (s *Service) Update(ctx context.Context, in Update) (*identity.Identity, er
 // for byte: an identity whose traits its schema has outgrown can still be
 // deactivated.
 func (s *Service) next(stored *identity.Identity, w Wanted, config json.RawMessage, accounts []identity.Account) (*identity.Identity, error) {
-	if err := external(w.ExternalID); err != nil {
+	if err := check(w.State, w.ExternalID); err != nil {
 		return nil, err
 	}
 	now := s.now()

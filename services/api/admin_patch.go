@@ -98,7 +98,7 @@ func (p patch) apply(i *identity.Identity) (w admin.Wanted, err error) {
 		return w, refuse("external_id must be a string, or null")
 	case json.Unmarshal(members["schema_id"], &w.SchemaID) != nil || w.SchemaID == "":
 		return w, refuse("schema_id must name an identity schema")
-	case json.Unmarshal(members["state"], &w.State) != nil || w.State != identity.Active && w.State != identity.Inactive:
+	case json.Unmarshal(members["state"], &w.State) != nil || w.State == "":
 		return w, refuse("state must be %s or %s", identity.Active, identity.Inactive)
 	}
 	return w, nil

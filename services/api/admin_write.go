@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
@@ -48,21 +47,6 @@ type wantedAccount struct {
 	Organization *string `json:"organization"`
 	AutoLink     bool    `json:"use_auto_link"`
 }
-
-func (a *wantedAccount) check() error {
-	switch {
-	case a.Provider == "" || a.Subject == "" || strings.Contains(a.Provider, ":"):
-		return refuse("an account needs a provider, which holds no colon, and a subject")
-	case len(a.Provider)+len(a.Subject)+len(a.Issuer) > maxAccount:
-		return refuse("an account must not have more than %d bytes", maxAccount)
-	case a.Organization != nil || a.AutoLink:
-		return refuse("organization and use_auto_link are not supported")
-	}
-	return nil
-}
-
-// maxAccount is how many bytes an account at a provider may have.
-const maxAccount = 1024
 
 type wantedAddress struct {
 	Value    string `json:"value"`
@@ -203,24 +187,21 @@ func decodeIdentity(x *exchange) (in wantedIdentity, err error) {
 	return in, in.check()
 }
 
+// check refuses what is no description of an identity, and what nothing that is built
+// could keep. The rest is judged by who makes people.
 func (in *wantedIdentity) check() error {
 	switch {
 	case len(in.Traits) == 0 || in.Traits[0] != '{':
 		return refuse("traits must be an object")
-	case in.State != "" && in.State != identity.Active && in.State != identity.Inactive:
-		return refuse("state must be %s or %s", identity.Active, identity.Inactive)
 	case in.OrganizationID != nil:
 		return refuse("organization_id is not supported")
 	}
 	if o := in.Credentials.OIDC; o != nil {
 		for _, a := range o.Config.Providers {
-			if err := a.check(); err != nil {
-				return err
+			if a.Organization != nil || a.AutoLink {
+				return refuse("organization and use_auto_link are not supported")
 			}
 		}
-	}
-	if p := in.Credentials.Password; p != nil && p.Config.HashedPassword != "" && p.Config.Password != "" {
-		return refuse("give either password or hashed_password")
 	}
 	for _, a := range slices.Concat(in.VerifiableAddresses, in.RecoveryAddresses) {
 		if a.Via != "" && a.Via != "email" {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ErrOtherIssuer says that an account was stored when its provider stood for
@@ -20,6 +22,26 @@ type Account struct {
 	// Issuer is whom the provider stood for when it named the subject. It is empty
 	// for an account that was stored without, which is believed of any issuer.
 	Issuer string `json:"issuer,omitempty"`
+}
+
+// maxAccount is how many bytes an account may have.
+const maxAccount = 1024
+
+// Check says what is wrong with an account that is to be stored, nil if nothing is. The
+// error does not quote it.
+func (a Account) Check() error {
+	switch {
+	case a.Provider == "" || a.Subject == "" || strings.Contains(a.Provider, ":"):
+		return errors.New("an account needs a provider, which holds no colon, and a subject")
+	case len(a.Provider)+len(a.Subject)+len(a.Issuer) > maxAccount:
+		return fmt.Errorf("an account must not have more than %d bytes", maxAccount)
+	}
+	for _, text := range []string{a.Provider, a.Subject, a.Issuer} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			return errors.New("an account must not hold control characters")
+		}
+	}
+	return nil
 }
 
 // Identifier is that of the account's credential, "<provider>:<subject>": unique

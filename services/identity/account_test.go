@@ -3,6 +3,7 @@ package identity_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,28 @@ func TestAccountOf(t *testing.T) {
 	}
 	if a, ok := identity.AccountOf("corp"); ok {
 		t.Errorf("AccountOf(corp) = %+v, want none", a)
+	}
+}
+
+func TestAccountCheck(t *testing.T) {
+	t.Parallel()
+	for a, good := range map[identity.Account]bool{
+		seven:                            true,
+		{Provider: "corp", Subject: "7"}: true,
+		{Provider: "corp", Subject: strings.Repeat("7", 1020)}:              true,
+		{Provider: "corp", Subject: strings.Repeat("7", 1021)}:              false,
+		{Provider: "corp", Subject: "7", Issuer: strings.Repeat("x", 1020)}: false,
+		{Subject: "7"}:                                             false,
+		{Provider: "corp"}:                                         false,
+		{Provider: "co:rp", Subject: "7"}:                          false,
+		{Provider: "corp", Subject: "7\x00"}:                       false,
+		{Provider: "corp", Subject: "7\xff"}:                       false,
+		{Provider: "corp\n", Subject: "7"}:                         false,
+		{Provider: "corp", Subject: "7", Issuer: "https://\u0085"}: false,
+	} {
+		if err := a.Check(); (err == nil) != good {
+			t.Errorf("Check of %.60q = %v, want it taken: %t", a, err, good)
+		}
 	}
 }
 

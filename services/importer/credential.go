@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
@@ -58,8 +56,6 @@ func (l *Line) password(c *admin.Creation) error {
 	switch {
 	case config.Elsewhere:
 		return errors.New("use_password_migration_hook is not supported: the password is elsewhere")
-	case config.Password != "" && config.Hashed != "":
-		return errors.New("give either password or hashed_password")
 	case config.Password != "":
 		c.Password = password.New(config.Password)
 	}
@@ -80,22 +76,17 @@ func (l *Line) accounts() (all []identity.Account, err error) {
 		Providers []struct {
 			identity.Account
 			Organization string `json:"organization"`
+			AutoLink     bool   `json:"use_auto_link"`
 		} `json:"providers"`
 	}
 	if json.Unmarshal(of.Config, &config) != nil {
 		return nil, errors.New("config of oidc must hold providers, each with provider and subject")
 	}
 	for _, p := range config.Providers {
-		switch {
-		case p.Provider == "" || p.Subject == "":
-			return nil, errors.New("an account of oidc needs provider and subject")
-		case strings.Contains(p.Provider, ":"):
-			return nil, errors.New("a provider of oidc has no colon in its name")
-		case p.Organization != "":
-			return nil, errors.New("an organization of oidc is not supported")
-		case !slices.ContainsFunc(all, func(a identity.Account) bool { return a.Identifier() == p.Identifier() }):
-			all = append(all, p.Account)
+		if p.Organization != "" || p.AutoLink {
+			return nil, errors.New("organization and use_auto_link are not supported")
 		}
+		all = append(all, p.Account)
 	}
 	return all, nil
 }

@@ -79,8 +79,6 @@ func parse(text []byte) (*Line, error) {
 	switch {
 	case len(l.Traits) == 0 || l.Traits[0] != '{':
 		return nil, errors.New("traits must be an object")
-	case l.State != "" && l.State != identity.Active && l.State != identity.Inactive:
-		return nil, errors.New("state must be active or inactive")
 	case l.OrganizationID != nil:
 		return nil, errors.New("organization_id is not supported")
 	case l.ID != nil && *l.ID == uuid.Nil:

@@ -100,7 +100,12 @@ func testImportRefuses(t *testing.T, s *suite) {
 	account := func(provider, subject string) string {
 		return fmt.Sprintf(`,"credentials":{"oidc":{"config":{"providers":[{"provider":"%s","subject":"%s"}]}}}`, provider, subject)
 	}
+	var digits strings.Builder // that cannot be compressed to what an index takes
+	for n := range 20_000 {
+		digits.WriteString(strconv.Itoa(n * n))
+	}
 	bad := []string{
+		account("p", digits.String()),
 		",\"metadata_admin\":\"\xff\"",
 		`,"metadata_public":"\udfff"`,
 		`,"metadata_public":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000),
