@@ -32,7 +32,7 @@ type Creation struct {
 	HashedPassword string
 	// Accounts are those at providers that sign the person in.
 	Accounts []identity.Account
-	// Verified are the addresses that count as verified.
+	// Verified are addresses that the traits must give, and that count as verified.
 	Verified []string
 	// Recovery are addresses that the traits must give for recovery.
 	Recovery []string
@@ -88,7 +88,9 @@ func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, er
 	}
 	var identifiers []string
 	i.Addresses, identifiers = extract(schema, i.Traits, nil, now)
-	verify(i.Addresses, in.Verified, now)
+	if !verify(i.Addresses, in.Verified, now) {
+		return nil, invalid("", flow.Generic("verifiable_addresses holds one that the identity schema does not take from the traits"))
+	}
 	if !recoverable(i.Addresses, in.Recovery) {
 		return nil, invalid("", flow.Generic("recovery_addresses holds one that the identity schema does not take from the traits"))
 	}
@@ -143,18 +145,18 @@ func extract(schema *identity.Schema, traits json.RawMessage, former []identity.
 	return addresses, identifiers
 }
 
-func verify(addresses []identity.Address, verified []string, now time.Time) {
+// verify marks those that are verified, and tells whether all were found.
+func verify(addresses []identity.Address, verified []string, now time.Time) bool {
 	for _, value := range verified {
 		canonical, err := identity.Canonical(value)
-		if err != nil {
-			continue
+		at := slices.IndexFunc(addresses, func(a identity.Address) bool { return a.Value == canonical })
+		if err != nil || at < 0 {
+			return false
 		}
-		for n := range addresses {
-			if a := &addresses[n]; a.Value == canonical {
-				a.Verified, a.VerifiedAt, a.Status = true, now, identity.AddressCompleted
-			}
-		}
+		a := &addresses[at]
+		a.Verified, a.VerifiedAt, a.Status = true, now, identity.AddressCompleted
 	}
+	return true
 }
 
 // recoverable tells whether all values are recovery addresses.

@@ -29,7 +29,6 @@ func TestCreate(t *testing.T) {
 		"inactive":                  {in: admin.Creation{State: identity.Inactive}, state: identity.Inactive},
 		"with a verified address":   {in: admin.Creation{Verified: []string{"ANNA@example.org"}}, state: identity.Active, verified: true},
 		"with its recovery address": {in: admin.Creation{Recovery: []string{"anna@EXAMPLE.org"}}, state: identity.Active},
-		"verified, but not theirs":  {in: admin.Creation{Verified: []string{"ben@example.org", "no"}}, state: identity.Active},
 	} {
 		f := newFakes(t)
 		c.in.SchemaID, c.in.Traits, c.in.Author = "person", json.RawMessage(goodTraits), by
@@ -72,6 +71,8 @@ func TestCreationThatCannotBe(t *testing.T) {
 		"broken traits":                 {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(`{"email":"no","name":{}}`)}, form: map[string][]int64{"traits.email": {4000040}}},
 		"a password for nothing":        {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(`{"name":{}}`), Password: password.New("x")}, form: map[string][]int64{"": {4000009}}},
 		"no such hash":                  {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), HashedPassword: "$1$salt$hash"}, form: map[string][]int64{"": {4000001}}},
+		"a verified address of another": {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Verified: []string{"anna@example.org", "ben@example.org"}}, form: map[string][]int64{"": {4000001}}},
+		"a verified one that is none":   {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Verified: []string{"no"}}, form: map[string][]int64{"": {4000001}}},
 		"a recovery address of another": {in: admin.Creation{SchemaID: "person", Traits: json.RawMessage(goodTraits), Recovery: []string{"ben@example.org"}}, form: map[string][]int64{"": {4000001}}},
 		"a recovery address that is for something else": {
 			in: admin.Creation{

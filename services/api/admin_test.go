@@ -63,6 +63,8 @@ func TestCreateIdentityRefuses(t *testing.T) {
 		`{"traits":{"email":"a@b.example"},"credentials":{"password":{"config":{"hashed_password":"$2b$x","password":"x"}}}}`,
 		`{"traits":{"email":"a@b.example"},"recovery_addresses":[{}]}`, `{"traits":{"email":"a@b.example"},"recovery_addresses":[{"value":"b@b.example","via":"email"}]}`,
 		`{"traits":{"email":"a@b.example"},"verifiable_addresses":[{"value":"a@b.example","via":"sms"}]}`,
+		`{"traits":{"email":"a@b.example"},"verifiable_addresses":[{"value":"b@b.example","verified":true}]}`,
+		`{"traits":{"email":"a@b.example"},"verifiable_addresses":[{"verified":true}]}`,
 		`{"traits":{"email":"a@b.example"},"verifiable_addresses":{}}`,
 		`{"traits":{"email":"` + strings.Repeat("a", 64<<10) + `"}}`,
 	} {

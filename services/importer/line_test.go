@@ -68,6 +68,8 @@ func TestLines(t *testing.T) {
 		with(`"created_at":"secret"`):                                                                                  "an id is no UUID, or a time is not of RFC 3339",
 		with(`"verifiable_addresses":[{"value":"+4912345","via":"sms"}]`):                                              "via must be email",
 		with(`"verifiable_addresses":[{"value":"ann@example.org","verifed":true}]`):                                    `unknown member "verifed"`,
+		with(`"verifiable_addresses":[{"value":"secret@example.org","verified":true}]`):                                "verifiable_addresses holds one that the identity schema does not take from the traits",
+		with(`"verifiable_addresses":[{"value":"ANN@example.org","verified":true}]`):                                   "",
 		with(`"recovery_addresses":[{"value":"secret@example.org"}]`):                                                  "recovery_addresses holds one that the identity schema does not take from the traits",
 		credential("password", `7`):                                                                                    "credentials must not be a JSON number",
 		credential("password", `{"identifiers":["ann@example.org"]}`):                                                  `the credential of the type "password" has no config: list identities with include_credential=password`,
