@@ -84,7 +84,7 @@ func TestImport(t *testing.T) {
 			}
 		}
 	}
-	other := strings.Replace(annLine, `{"email":"ann@example.org"}`, `{"email":"other@example.org"}`, 1)
+	other := strings.ReplaceAll(annLine, "ann@example.org", "other@example.org")
 	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
