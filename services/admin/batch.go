@@ -26,9 +26,9 @@ type Batches interface {
 	// Taken tells which of these, at most [MaxBatch], have an address or a handle that
 	// is stored.
 	Taken(ctx context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error)
-	// ImportIdentities stores identities and their events in one durable commit, or
+	// CreateIdentities stores identities and their events in one durable commit, or
 	// nothing: with [identity.ErrExists] if an identifier or an address is taken.
-	ImportIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error
+	CreateIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error
 }
 
 // Created is what became of a [Creation]: an identity, or an error as [Service.Create]
@@ -92,7 +92,7 @@ func (s *Service) CreateAll(ctx context.Context, all []Creation) ([]*identity.Id
 	if len(ready) == 0 {
 		return nil, nil
 	}
-	if err := s.Batches.ImportIdentities(ctx, identitiesOf(ready), createdOf(ready)); err != nil {
+	if err := s.Batches.CreateIdentities(ctx, identitiesOf(ready), createdOf(ready)); err != nil {
 		if errors.Is(err, identity.ErrExists) {
 			err = s.whoExists(ctx, ready, err)
 		}
@@ -145,7 +145,7 @@ func (s *Service) store(ctx context.Context, all []*made) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := s.Batches.ImportIdentities(ctx, identitiesOf(all), createdOf(all))
+	err := s.Batches.CreateIdentities(ctx, identitiesOf(all), createdOf(all))
 	switch {
 	case err == nil:
 		for _, m := range all {

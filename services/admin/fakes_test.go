@@ -123,8 +123,8 @@ func (f *fakes) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUI
 	return taken, f.unavailable
 }
 
-// ImportIdentities finds those of racers taken, which [fakes.Taken] does not know.
-func (f *fakes) ImportIdentities(_ context.Context, all []*identity.Identity, told []events.Event) error {
+// CreateIdentities finds those of racers taken, which [fakes.Taken] does not know.
+func (f *fakes) CreateIdentities(_ context.Context, all []*identity.Identity, told []events.Event) error {
 	f.commits++
 	for _, i := range all {
 		if slices.Contains(f.racers, i.Addresses[0].Value) {

@@ -129,7 +129,7 @@ func (w *world) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUI
 	return taken, w.broken
 }
 
-func (w *world) ImportIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error {
+func (w *world) CreateIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error {
 	if taken, err := w.Taken(ctx, all); err != nil || slices.Contains(slices.Collect(maps.Values(taken)), true) {
 		return cmp.Or(err, identity.ErrExists)
 	}

@@ -106,7 +106,7 @@ func keys(i *identity.Identity) (all []string) {
 	return all
 }
 
-func (w *world) ImportIdentities(_ context.Context, all []*identity.Identity, made []events.Event) error {
+func (w *world) CreateIdentities(_ context.Context, all []*identity.Identity, made []events.Event) error {
 	w.commits = append(w.commits, len(all))
 	if w.committing != nil {
 		if err := w.committing(); err != nil {

@@ -63,8 +63,8 @@ const maxSeen = 1_000_000
 
 // Store keeps identities.
 type Store interface {
-	// ImportIdentities is one durable commit, or gives [identity.ErrExists].
-	ImportIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error
+	// CreateIdentities is one durable commit, or gives [identity.ErrExists].
+	CreateIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error
 	// IdentitiesByID gives those that there are.
 	IdentitiesByID(ctx context.Context, ids []uuid.UUID) ([]identity.Identity, error)
 	// Taken tells which of them have an identifier or address that is stored.
@@ -222,7 +222,7 @@ func (s *Service) store(ctx context.Context, all []*candidate) error {
 		s.summary.Imported += len(all)
 		return nil
 	}
-	err := s.Store.ImportIdentities(ctx, identitiesOf(all), s.events(all))
+	err := s.Store.CreateIdentities(ctx, identitiesOf(all), s.events(all))
 	if err == nil {
 		s.batches++
 		s.summary.Imported += len(all)

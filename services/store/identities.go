@@ -76,23 +76,37 @@ const owned = "owned"
 // the identity.
 const firstSequence = 1
 
-// CreateIdentity stores i and its event in one durable commit, or gives
-// [identity.ErrExists] when an identifier or address is taken.
+// CreateIdentity is [Store.CreateIdentities] of one.
 func (s *Store) CreateIdentity(ctx context.Context, i *identity.Identity, e events.Event) error {
+	return s.CreateIdentities(ctx, []*identity.Identity{i}, []events.Event{e})
+}
+
+// CreateIdentities stores identities and their events in one durable commit, or
+// nothing: with [identity.ErrExists] if an id, an identifier or an address is taken.
+func (s *Store) CreateIdentities(ctx context.Context, all []*identity.Identity, made []events.Event) error {
 	ring, err := s.keyring()
 	if err != nil {
-		return fmt.Errorf("create identity: %w", err)
-	}
-	event, err := newOutboxRow(e)
-	if err != nil {
-		return fmt.Errorf("create identity: %w", err)
+		return fmt.Errorf("store identities: %w", err)
 	}
 	b := batch{ring: ring}
-	b.identity(i)
-	b.outbox = append(b.outbox, event)
-	err = s.durable.insert(ctx, b.inserts()...)
+	for _, i := range all {
+		b.identity(i)
+	}
+	for _, e := range made {
+		if err := b.event(e); err != nil {
+			return fmt.Errorf("store identities: %w", err)
+		}
+	}
+	if len(all) == 1 {
+		err = s.durable.insert(ctx, b.inserts()...) // one round trip
+	} else {
+		err = s.durable.commit(ctx, func(tx *tx) error { return tx.load(b.inserts()...) })
+	}
+	if c := takenColumn(err); c == "identities.id" || c == "identities.pkey" { // SQLite, PostgreSQL
+		err = identity.ErrExists
+	}
 	if err != nil {
-		return fmt.Errorf("create identity %s: %w", i.ID, identityTaken(err))
+		return fmt.Errorf("store identities: %w", identityTaken(err))
 	}
 	return nil
 }

@@ -66,6 +66,49 @@ func (s *Store) IdentitiesAt(ctx context.Context, offset, limit int) ([]identity
 	return page, total, err
 }
 
+// Taken tells which of these identities have an address or a handle that is stored,
+// whosever it is.
+func (s *Store) Taken(ctx context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error) {
+	ring, err := s.keyring()
+	if err != nil {
+		return nil, fmt.Errorf("taken: %w", err)
+	}
+	byAddress, byHandle := map[string][]uuid.UUID{}, map[string][]uuid.UUID{}
+	var addressKeys, handleValues []any
+	for _, i := range all {
+		for _, a := range i.Addresses {
+			key := ring.addressKey(a.Via, a.Value)
+			byAddress[string(key)] = append(byAddress[string(key)], i.ID)
+			addressKeys = append(addressKeys, key)
+		}
+		for _, h := range i.Handles() {
+			byHandle[h] = append(byHandle[h], i.ID)
+			handleValues = append(handleValues, h)
+		}
+	}
+	taken := map[uuid.UUID]bool{}
+	look := func(query string, values []any, of map[string][]uuid.UUID) error {
+		for len(values) > 0 {
+			n := min(len(values), maxParameters)
+			var found [][]byte
+			if err := s.reads.list(ctx, &found, query+` IN (`+marks(n)+`)`, values[:n]...); err != nil {
+				return fmt.Errorf("taken: %w", err)
+			}
+			for _, value := range found {
+				for _, id := range of[string(value)] {
+					taken[id] = true
+				}
+			}
+			values = values[n:]
+		}
+		return nil
+	}
+	if err := look(`SELECT address_key FROM addresses WHERE state = 'owned' AND address_key`, addressKeys, byAddress); err != nil {
+		return nil, err
+	}
+	return taken, look(`SELECT value FROM handles WHERE value`, handleValues, byHandle)
+}
+
 // completePage is [Store.complete] for identities that follow each other by id.
 func (s *Store) completePage(ctx context.Context, rows []identityRow) ([]identity.Identity, error) {
 	if len(rows) == 0 {

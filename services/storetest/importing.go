@@ -39,7 +39,7 @@ func testImport(t *testing.T, s *suite) {
 		all[n].Credentials[0].Identifiers = append(all[n].Credentials[0].Identifiers, name)
 	}
 	all[999].MetadataAdmin = []byte("{\t\"a\":\n\"\\\\N \\t\\u0009 é\"}") // signs that COPY of PostgreSQL gives a meaning
-	s.must(st.ImportIdentities(s.ctx(), all, s.imported(all...)))
+	s.must(st.CreateIdentities(s.ctx(), all, s.imported(all...)))
 	got, err := st.Identity(s.ctx(), all[999].ID)
 	s.must(err)
 	if diff := cmp.Diff(all[999], got, anySequence); diff != "" {
@@ -73,8 +73,8 @@ func testImportTaken(t *testing.T, s *suite) {
 	sameAddress := s.record("ann@example.org").Identity
 	for name, bad := range map[string]*identity.Identity{"id": sameID, "handle": sameHandle, "external id": sameExternal, "address": sameAddress} {
 		good := s.record("dan@example.org").Identity
-		if err := st.ImportIdentities(s.ctx(), []*identity.Identity{good, bad}, s.imported(good, bad)); !errors.Is(err, identity.ErrExists) {
-			t.Errorf("ImportIdentities with a taken %s: %v, want %v", name, err, identity.ErrExists)
+		if err := st.CreateIdentities(s.ctx(), []*identity.Identity{good, bad}, s.imported(good, bad)); !errors.Is(err, identity.ErrExists) {
+			t.Errorf("CreateIdentities with a taken %s: %v, want %v", name, err, identity.ErrExists)
 		}
 		if _, err := st.Identity(s.ctx(), good.ID); !errors.Is(err, identity.ErrNotFound) {
 			t.Errorf("the other one of a batch with a taken %s: %v, want %v", name, err, identity.ErrNotFound)

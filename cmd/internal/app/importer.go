@@ -42,7 +42,7 @@ func NewImporter(cfg *config.Config, s *store.Store) (*importer.Service, error) 
 // nowhere is the database of a check that has none: nobody is in it.
 type nowhere struct{}
 
-func (nowhere) ImportIdentities(context.Context, []*identity.Identity, []events.Event) error {
+func (nowhere) CreateIdentities(context.Context, []*identity.Identity, []events.Event) error {
 	return errors.New("there is no database to import into")
 }
 
