@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/usher-auth/usher/cmd/internal/app"
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/importer"
 	"github.com/usher-auth/usher/services/store"
 )
@@ -60,7 +61,7 @@ hashes are looked at, and that is said.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.batch, "batch", importer.MaxBatch, fmt.Sprintf("how many identities one commit has, up to %d", importer.MaxBatch))
+	flags.IntVar(&f.batch, "batch", admin.MaxBatch, fmt.Sprintf("how many identities one commit has, up to %d", admin.MaxBatch))
 	flags.IntVar(&f.from, "from-line", 1, "begin at this line, or element of arrays")
 	flags.IntVar(&f.rate, "rate", 0, fmt.Sprintf("how many identities a second are stored at most (default: %d with --events created, else no limit)", createdRate))
 	flags.BoolVar(&f.check, "check", false, "store nothing, only say what would be refused (an identifier that lines of different batches share is not seen)")
@@ -84,8 +85,8 @@ func peopleFiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.She
 
 func (f *importing) run(cmd *cobra.Command, from string) (err error) {
 	switch {
-	case f.batch < 1 || f.batch > importer.MaxBatch:
-		return fmt.Errorf("--batch must be from 1 to %d", importer.MaxBatch)
+	case f.batch < 1 || f.batch > admin.MaxBatch:
+		return fmt.Errorf("--batch must be from 1 to %d", admin.MaxBatch)
 	case f.from < 1:
 		return errors.New("--from-line must be 1 or more")
 	case f.rate < 0:

@@ -14,7 +14,8 @@ import (
 	"github.com/usher-auth/usher/services/password"
 )
 
-// MaxBatch is how many identities [Service.CreateEach] and [Service.CreateAll] take.
+// MaxBatch is how many identities one commit may have, and [Service.CreateEach] and
+// [Service.CreateAll] take.
 const MaxBatch = 1000
 
 // hashing is how long passwords of one batch are hashed, one by one, so that people who
@@ -47,23 +48,14 @@ func (s *Service) CreateEach(ctx context.Context, all []Creation) ([]Created, er
 	var free []*made
 	for n, m := range s.makeAll(ctx, all) {
 		if m.result = &results[n]; m.err != nil {
-			m.result.Err = fmt.Errorf("create identity: %w", m.err)
+			m.failed(m.err)
 			continue
 		}
 		free = append(free, m)
 	}
-	taken, err := s.Batches.Taken(ctx, identitiesOf(free))
-	if err != nil {
+	if free, err := s.free(ctx, free); err != nil {
 		return nil, fmt.Errorf("create identities: %w", err)
-	}
-	claimed := map[string]bool{}
-	free = slices.DeleteFunc(free, func(m *made) bool {
-		if taken[m.identity.ID] || !claim(claimed, m.identity) {
-			m.result.Err = fmt.Errorf("create identity: %w", identity.ErrExists)
-		}
-		return m.result.Err != nil
-	})
-	if err := s.store(ctx, free); err != nil {
+	} else if err := s.store(ctx, free); err != nil {
 		return nil, fmt.Errorf("create identities: %w", err)
 	}
 	return results, nil
@@ -139,41 +131,25 @@ func (s *Service) makeAll(ctx context.Context, all []Creation) []*made {
 	return ready
 }
 
-// store stores all in one commit. If somebody was faster with an identifier of one, the
-// halves are tried, down to that one. The error means that none is stored.
-func (s *Service) store(ctx context.Context, all []*made) error {
-	if len(all) == 0 {
-		return nil
+// free gives those whose identifiers and addresses nobody has, and no other one of all.
+func (s *Service) free(ctx context.Context, all []*made) ([]*made, error) {
+	taken, err := s.Batches.Taken(ctx, identitiesOf(all))
+	if err != nil {
+		return nil, err
 	}
-	err := s.Batches.CreateIdentities(ctx, identitiesOf(all), createdOf(all))
-	switch {
-	case err == nil:
-		for _, m := range all {
-			m.result.Identity = m.identity
+	claimed := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(all), func(m *made) bool {
+		if taken[m.identity.ID] || !claim(claimed, m.identity) {
+			m.failed(identity.ErrExists)
+			return true
 		}
-		return nil
-	case !errors.Is(err, identity.ErrExists):
-		return err
-	case len(all) == 1:
-		all[0].result.Err = fmt.Errorf("create identity: %w", err)
-		return nil
-	}
-	for _, half := range [][]*made{all[:len(all)/2], all[len(all)/2:]} {
-		if err := s.store(ctx, half); err != nil {
-			for _, m := range half {
-				m.result.Err = fmt.Errorf("create identity: %w", err)
-			}
-		}
-	}
-	return nil
+		return false
+	}), nil
 }
 
-// claim takes the handles and addresses of i, unless one of them is taken.
+// claim takes what is unique to i, unless a part of it is taken.
 func claim(claimed map[string]bool, i *identity.Identity) bool {
-	keys := i.Handles()
-	for _, a := range i.Addresses {
-		keys = append(keys, a.Via+"\x00"+a.Value) // no handle holds that character
-	}
+	keys := i.Unique()
 	if slices.ContainsFunc(keys, func(k string) bool { return claimed[k] }) {
 		return false
 	}
@@ -181,6 +157,61 @@ func claim(claimed map[string]bool, i *identity.Identity) bool {
 		claimed[k] = true
 	}
 	return true
+}
+
+func (m *made) failed(err error) { m.result.Err = fmt.Errorf("create identity: %w", err) }
+
+// store stores all in one commit, or in halves. The error means that none is stored.
+func (s *Service) store(ctx context.Context, all []*made) error {
+	return InHalves(all, func(part []*made) error {
+		err := s.Batches.CreateIdentities(ctx, identitiesOf(part), createdOf(part))
+		switch {
+		case err == nil:
+			for _, m := range part {
+				m.result.Identity = m.identity
+			}
+		case len(part) < len(all) && !errors.Is(err, identity.ErrExists):
+			for _, m := range part { // others may be stored
+				m.failed(err)
+			}
+			return nil
+		}
+		return err
+	}, func(part []*made) ([]*made, error) {
+		left, err := s.free(ctx, part)
+		if err != nil {
+			return part, nil // the commits say what is wrong
+		}
+		return left, nil
+	}, func(m *made) { m.failed(identity.ErrExists) })
+}
+
+// InHalves stores all with one commit. If that gives [identity.ErrExists], somebody was
+// faster with one of them: free looks again, and gives those that are left. If it finds
+// nobody, the halves are tried, down to those that are taken.
+func InHalves[T any](all []T, commit func([]T) error, free func([]T) ([]T, error), taken func(T)) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := commit(all); !errors.Is(err, identity.ErrExists) {
+		return err
+	}
+	left, err := free(all)
+	switch {
+	case err != nil:
+		return err
+	case len(left) < len(all):
+		return InHalves(left, commit, free, taken)
+	case len(all) == 1: // whoever was faster is gone again, or is not seen
+		taken(all[0])
+		return nil
+	}
+	for _, half := range [][]T{all[:len(all)/2], all[len(all)/2:]} {
+		if err := InHalves(half, commit, free, taken); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func identitiesOf(all []*made) []*identity.Identity {
@@ -194,7 +225,7 @@ func identitiesOf(all []*made) []*identity.Identity {
 func createdOf(all []*made) []events.Event {
 	told := make([]events.Event, len(all))
 	for n, m := range all {
-		told[n] = created(m.author, m.identity)
+		told[n] = CreatedEvent(m.author, "admin", m.identity, m.identity.CreatedAt)
 	}
 	return told
 }

@@ -90,6 +90,11 @@ func TestCreateEach(t *testing.T) {
 		"somebody is faster": { // 4, 2 2, 1 1
 			count: 4, change: func(f *fakes, _ []admin.Creation) { f.racers = []string{"p2@example.org"} }, want: []string{"", "", "exists", ""}, commits: 5,
 		},
+		"somebody is faster, and is seen": {
+			count: 4, change: func(f *fakes, _ []admin.Creation) {
+				f.racers, f.seen = []string{"p2@example.org", "p3@example.org"}, true
+			}, want: []string{"", "", "exists", "exists"}, commits: 2,
+		},
 		"the store breaks in the middle": {
 			count: 4, change: func(f *fakes, _ []admin.Creation) { f.racers, f.breaksAt = []string{"p3@example.org"}, 2 },
 			want: []string{"unavailable", "unavailable", "", "exists"}, commits: 5,

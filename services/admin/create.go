@@ -45,19 +45,22 @@ func (s *Service) Create(ctx context.Context, in Creation) (*identity.Identity, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Store.CreateIdentity(ctx, i, created(in.Author, i)); err != nil {
+	if err := s.Store.CreateIdentity(ctx, i, CreatedEvent(in.Author, "admin", i, i.CreatedAt)); err != nil {
 		return nil, fmt.Errorf("create identity: %w", err)
 	}
 	return i, nil
 }
 
-func created(by Author, i *identity.Identity) events.Event {
-	return event(by, i.ID, i.CreatedAt, 1, events.IdentityCreated{
+// CreatedEvent is the first event of i, which is made by a method: "admin" or "import".
+func CreatedEvent(by Author, method string, i *identity.Identity, at time.Time) events.Event {
+	e := event(by, i.ID, at, 1, events.IdentityCreated{
 		IdentityID: i.ID.String(),
 		SchemaID:   i.SchemaID,
 		State:      string(i.State),
-		Method:     "admin",
+		Method:     method,
 	})
+	e.Source = "/usher/" + method
+	return e
 }
 
 // Make gives the identity that [Service.Create] would store. Store, Sessions and

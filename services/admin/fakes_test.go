@@ -64,6 +64,7 @@ type fakes struct {
 	slow        time.Duration // of a hash
 	taken       string        // an address that somebody has
 	racers      []string      // and those that somebody gets meanwhile
+	seen        bool          // by who looks once more
 	unavailable error
 	breaksAt    int // the commit that cannot be made
 	commits     int
@@ -118,7 +119,7 @@ func (f *fakes) CreateIdentity(_ context.Context, i *identity.Identity, e events
 func (f *fakes) Taken(_ context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error) {
 	taken := map[uuid.UUID]bool{}
 	for _, i := range all {
-		taken[i.ID] = i.Addresses[0].Value == f.taken
+		taken[i.ID] = i.Addresses[0].Value == f.taken || f.seen && f.commits > 0 && slices.Contains(f.racers, i.Addresses[0].Value)
 	}
 	return taken, f.unavailable
 }

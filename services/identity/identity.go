@@ -147,6 +147,16 @@ func (i *Identity) Handles() []string {
 	return handles
 }
 
+// Unique are the handles and addresses of i, each as a text: no two identities may share
+// one.
+func (i *Identity) Unique() []string {
+	all := i.Handles()
+	for _, a := range i.Addresses {
+		all = append(all, a.Via+"\x00"+a.Value) // no handle holds that character
+	}
+	return all
+}
+
 // Credential gives the credential of a type, or nil.
 func (i *Identity) Credential(kind string) *Credential {
 	at := slices.IndexFunc(i.Credentials, func(c Credential) bool { return c.Type == kind })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/identity"
 	"github.com/usher-auth/usher/services/importer"
 )
@@ -37,14 +38,14 @@ func TestExport(t *testing.T) {
 				`"credentials":{"password":{"created_at":"2020-01-02T03:04:06Z","config":{"hashed_password":"$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"}},` +
 				`"oidc":{"config":{"providers":[{"provider":"p","subject":"S:1","issuer":"https://p.example"}]}}}}`
 		}
-		w.service.Batch = importer.MaxBatch
+		w.service.Batch = admin.MaxBatch
 		w.all(lines(all...))
 		var first, second strings.Builder
 		var told []int
 		if got, err := importer.Export(t.Context(), w, &first, true, func(all int) { told = append(told, all) }); err != nil || got != n || told[len(told)-1] != n {
 			t.Fatalf("Export = %d, %v, told of %v, want %d", got, err, told, n)
 		}
-		other.service.Batch = importer.MaxBatch
+		other.service.Batch = admin.MaxBatch
 		if sum := other.all(first.String()); sum.Imported != n || sum.Refused != 0 {
 			t.Fatalf("Run = %+v %v, want %d imported", sum, other.reasons(), n)
 		}

@@ -25,16 +25,13 @@ import (
 	"github.com/usher-auth/usher/services/identity"
 )
 
-// MaxBatch is how many identities one commit may have.
-const MaxBatch = 1000
-
 // Service imports identities. All fields are needed but Refused, Done, Rate, Each
 // and CheckOnly. It is for one import.
 type Service struct {
 	Store         Store
 	Maker         Maker
 	DefaultSchema string
-	// Batch is how many lines one commit has, from 1 to [MaxBatch].
+	// Batch is how many lines one commit has, from 1 to [admin.MaxBatch].
 	Batch int
 	// Rate is how many identities a second are stored at most; zero is no limit.
 	Rate int
@@ -215,51 +212,29 @@ func (s *Service) finish(ctx context.Context, b batch) error {
 // store stores all in one commit. If somebody else was faster with some, it looks who
 // they are, and stores the others.
 func (s *Service) store(ctx context.Context, all []*candidate) error {
-	if len(all) == 0 {
-		return nil
-	}
 	if s.CheckOnly {
 		s.summary.Imported += len(all)
 		return nil
 	}
-	err := s.Store.CreateIdentities(ctx, identitiesOf(all), s.events(all))
-	if err == nil {
-		s.batches++
-		s.summary.Imported += len(all)
-		return nil
-	}
-	if !errors.Is(err, identity.ErrExists) {
+	return admin.InHalves(all, func(part []*candidate) error {
+		err := s.Store.CreateIdentities(ctx, identitiesOf(part), s.events(part))
+		if err == nil {
+			s.batches++
+			s.summary.Imported += len(part)
+		}
 		return err
-	}
-	left, there, err := s.missing(ctx, all)
-	s.summary.There += there
-	switch {
-	case err != nil:
-		return err
-	case len(left) < len(all):
-		return s.store(ctx, left)
-	case len(all) == 1: // whoever was faster is gone again, or is not seen
-		all[0].reason = exists
-		return nil
-	}
-	half := len(all) / 2
-	if err := s.store(ctx, all[:half]); err != nil {
-		return err
-	}
-	return s.store(ctx, all[half:])
+	}, func(part []*candidate) ([]*candidate, error) {
+		left, there, err := s.missing(ctx, part)
+		s.summary.There += there
+		return left, err
+	}, func(c *candidate) { c.reason = exists })
 }
 
 func (s *Service) events(all []*candidate) (made []events.Event) {
 	now := s.Now()
 	if s.Each {
 		for _, c := range all {
-			about := s.Author.About(source)
-			about.Subject = c.made.ID.String()
-			e := events.New(events.IdentityCreated{
-				IdentityID: c.made.ID.String(), SchemaID: c.made.SchemaID, State: string(c.made.State), Method: "import",
-			}, now, about)
-			e.Sequence = "1"
-			made = append(made, e)
+			made = append(made, admin.CreatedEvent(s.Author, "import", c.made, now))
 		}
 		return made
 	}
@@ -267,7 +242,5 @@ func (s *Service) events(all []*candidate) (made []events.Event) {
 	for _, c := range all {
 		p.IDs = append(p.IDs, c.made.ID.String())
 	}
-	return append(made, events.New(p, now, s.Author.About(source)))
+	return append(made, events.New(p, now, s.Author.About("/usher/import")))
 }
-
-const source = "/usher/import"

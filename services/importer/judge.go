@@ -158,13 +158,7 @@ type claims map[string]int
 // claim takes the addresses and handles of c in the first of all, or gives the number of
 // another one that has one of them.
 func (c *candidate) claim(all [2]claims) (other int) {
-	keys := c.made.Handles()
-	for n, h := range keys {
-		keys[n] = "h" + h
-	}
-	for _, a := range c.made.Addresses {
-		keys = append(keys, "a"+a.Via+"\x00"+a.Value)
-	}
+	keys := c.made.Unique()
 	for _, k := range keys {
 		for _, of := range all {
 			if other, ok := of[k]; ok {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/usher-auth/usher/services/admin"
 	"github.com/usher-auth/usher/services/importer"
 )
 
@@ -140,7 +141,7 @@ func TestInputsHaveALimitForEach(t *testing.T) {
 func TestBatchesHaveALimit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.service.Batch = importer.MaxBatch
+	w.service.Batch = admin.MaxBatch
 	var in strings.Builder
 	for n := range 40 {
 		fmt.Fprintf(&in, `{"traits":{"email":"p%d@example.org","name":"%s"}}`+"\n", n, strings.Repeat("x", 1<<19))

@@ -32,7 +32,7 @@ func (s *suite) imported(all ...*identity.Identity) []events.Event {
 // one event.
 func testImport(t *testing.T, s *suite) {
 	st := s.store(nil)
-	all := make([]*identity.Identity, importer.MaxBatch)
+	all := make([]*identity.Identity, admin.MaxBatch)
 	for n := range all {
 		name := uuid.NewString()
 		all[n] = s.record(name+"@example.org", name+"@example.net").Identity
