@@ -29,11 +29,10 @@ import (
 // [*flow.Invalid]. All fields but EarliestExtend are needed; it is safe for
 // concurrent use.
 type Service struct {
-	Store     Store
-	Batches   Batches
-	Schemas   Schemas
-	Passwords Hasher
-	Sessions  session.Ledger
+	Maker
+	Store    Store
+	Batches  Batches
+	Sessions session.Ledger
 	// Recoveries keep what [Service.Recover] begins, and CodeLifespan and LinkLifespan
 	// are how long its codes and links are good for where nobody says so.
 	Recoveries                 Recoveries
@@ -45,7 +44,14 @@ type Service struct {
 	// EarliestExtend is how long before its end a session is extended at the
 	// earliest; zero for any time.
 	EarliestExtend time.Duration
-	Now            func() time.Time
+}
+
+// Maker makes identities and stores none. All fields are needed, but Passwords only where
+// there are some.
+type Maker struct {
+	Schemas   Schemas
+	Passwords Hasher
+	Now       func() time.Time
 }
 
 // Store keeps identities. Each method is one durable commit, with its events.
@@ -109,10 +115,10 @@ const (
 )
 
 // now is the time as the store gives it back.
-func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+func (s Maker) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
 
 // schema gives the schema that traits follow, or says what is wrong.
-func (s *Service) schema(id string, traits json.RawMessage) (*identity.Schema, error) {
+func (s Maker) schema(id string, traits json.RawMessage) (*identity.Schema, error) {
 	schema, ok := s.Schemas.Schema(id)
 	if !ok {
 		return nil, invalid("", flow.Generic(fmt.Sprintf("there is no identity schema %q", id)))
@@ -146,7 +152,7 @@ func checkAccounts(all []identity.Account) error {
 
 // hash makes the config of a password credential: of a password, which no policy
 // judges, or of a hash that was made elsewhere. It is nil when neither is given.
-func (s *Service) hash(ctx context.Context, plain password.Plain, hashed string) (json.RawMessage, error) {
+func (s Maker) hash(ctx context.Context, plain password.Plain, hashed string) (json.RawMessage, error) {
 	switch {
 	case !plain.Empty() && hashed != "":
 		return nil, invalid("", flow.Generic("give either password or hashed_password"))

@@ -63,9 +63,8 @@ func CreatedEvent(by Author, method string, i *identity.Identity, at time.Time) 
 	return e
 }
 
-// Make gives the identity that [Service.Create] would store. Store, Sessions and
-// Author are not asked.
-func (s *Service) Make(ctx context.Context, in Creation) (*identity.Identity, error) {
+// Make gives the identity that [Service.Create] would store, or a [*flow.Invalid].
+func (s Maker) Make(ctx context.Context, in Creation) (*identity.Identity, error) {
 	if err := cmp.Or(check(in.State, in.ExternalID), checkAccounts(in.Accounts)); err != nil {
 		return nil, err
 	}

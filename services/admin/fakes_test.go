@@ -85,7 +85,7 @@ func newFakes(t *testing.T) *fakes {
 }
 
 func (f *fakes) service() *admin.Service {
-	return &admin.Service{Store: f, Batches: f, Schemas: f, Passwords: f, Sessions: f, Lifespan: time.Hour, Now: func() time.Time { return f.now }}
+	return &admin.Service{Maker: admin.Maker{Schemas: f, Passwords: f, Now: func() time.Time { return f.now }}, Store: f, Batches: f, Sessions: f, Lifespan: time.Hour}
 }
 
 func (f *fakes) Schema(id string) (*identity.Schema, bool) {

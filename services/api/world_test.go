@@ -103,7 +103,8 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 			Plan: func(string) hook.SettingsPlan { return hook.SettingsPlan{} }, Now: time.Now,
 		},
 		Administrator: &admin.Service{
-			Store: w, Batches: w, Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Sessions: &w.ledger, Lifespan: time.Hour, Now: time.Now,
+			Maker: admin.Maker{Schemas: schemas{{schema, api.Schema{ID: "person", Raw: schema.Raw()}}}, Passwords: hasher{}, Now: time.Now},
+			Store: w, Batches: w, Sessions: &w.ledger, Lifespan: time.Hour,
 			Recoveries: w, CodeLifespan: time.Hour, LinkLifespan: time.Hour, LinkURL: "https://id.example.org",
 		},
 	}

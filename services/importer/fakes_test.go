@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{t: t, schema: schema, stored: map[uuid.UUID]*identity.Identity{}, taken: map[string]bool{}}
 	w.service = importer.Service{
-		Store: w, Maker: &admin.Service{Schemas: w, Passwords: w, Now: now}, DefaultSchema: "default", Batch: 4,
+		Store: w, Maker: admin.Maker{Schemas: w, Passwords: w, Now: now}, DefaultSchema: "default", Batch: 4,
 		Author: audit.Author{Actor: "admin:local"}, Now: now,
 		Refused: func(r importer.Refusal) error {
 			w.refused = append(w.refused, r)

@@ -29,7 +29,7 @@ import (
 // and CheckOnly. It is for one import.
 type Service struct {
 	Store         Store
-	Maker         Maker
+	Maker         admin.Maker
 	DefaultSchema string
 	// Batch is how many lines one commit has, from 1 to [admin.MaxBatch].
 	Batch int
@@ -68,11 +68,6 @@ type Store interface {
 	Taken(ctx context.Context, all []*identity.Identity) (map[uuid.UUID]bool, error)
 	// ImportID gives the same id for the same text.
 	ImportID(text []byte) (uuid.UUID, error)
-}
-
-// Maker makes an identity, or says what is wrong by a [*flow.Invalid].
-type Maker interface {
-	Make(ctx context.Context, c admin.Creation) (*identity.Identity, error)
 }
 
 // Summary counts lines.

@@ -119,7 +119,7 @@ func testImportRefuses(t *testing.T, s *suite) {
 	in.WriteString(person("deep", `,"metadata_public":`+strings.Repeat("[", 999)+strings.Repeat("]", 999)))
 	var refused []int
 	service := importer.Service{
-		Store: s.store(nil), Maker: &admin.Service{Schemas: one{schema}, Now: s.clock}, DefaultSchema: "default", Batch: 100, Now: s.clock,
+		Store: s.store(nil), Maker: admin.Maker{Schemas: one{schema}, Now: s.clock}, DefaultSchema: "default", Batch: 100, Now: s.clock,
 		Author: audit.Author{Actor: "admin:local"},
 		Refused: func(r importer.Refusal) error {
 			refused = append(refused, r.Line)

@@ -175,10 +175,9 @@ func (c *current) useCases(f foundation) {
 		Failures:     f.failedLogins,
 	}
 	c.admin = &admin.Service{
+		Maker:          admin.Maker{Schemas: c.schemas, Passwords: c.passwords, Now: time.Now},
 		Store:          f.administration,
 		Batches:        f.batches,
-		Schemas:        c.schemas,
-		Passwords:      c.passwords,
 		Sessions:       f.ledger,
 		Lifespan:       cfg.Session.Lifespan,
 		EarliestExtend: cfg.Session.EarliestPossibleExtend,
@@ -186,7 +185,6 @@ func (c *current) useCases(f foundation) {
 		CodeLifespan:   cfg.SelfService.Methods.Code.Config.Lifespan,
 		LinkLifespan:   cfg.SelfService.Methods.Link.Config.Lifespan,
 		LinkURL:        cmp.Or(cfg.SelfService.Methods.Link.Config.BaseURL, cfg.PublicURL()),
-		Now:            time.Now,
 	}
 	c.api = api.InForce{
 		Settings:      c.settings,

@@ -33,7 +33,7 @@ func NewImporter(cfg *config.Config, s *store.Store) (*importer.Service, error) 
 	}
 	return &importer.Service{
 		Store:         into,
-		Maker:         &admin.Service{Schemas: compiled, Passwords: pool, Now: time.Now},
+		Maker:         admin.Maker{Schemas: compiled, Passwords: pool, Now: time.Now},
 		DefaultSchema: cfg.Identity.DefaultSchemaID,
 		Now:           time.Now,
 	}, nil
