@@ -30,10 +30,11 @@ func (g *global) store(ctx context.Context) (database, error) {
 	}
 	name, file := databaseOf(cfg)
 	where := fmt.Sprintf("the configuration is %s: give -c FILE or USHER_DATA_DIR as the server has it", g.options().Sources(cfg))
-	if file != "" {
-		if _, err := os.Stat(file); err != nil {
-			return database{}, fmt.Errorf("no database %s\n%s", name, where)
-		}
+	switch _, err := os.Stat(file); {
+	case file == inMemory:
+		return database{}, fmt.Errorf("no database %s: set dsn to sqlite://PATH or postgres://…, as the server needs it too", name)
+	case file != "" && err != nil:
+		return database{}, fmt.Errorf("no database %s\n%s, or start 'usher serve' or 'usher migrate' once, which make it", name, where)
 	}
 	s, err := app.OpenStore(ctx, cfg, nil)
 	if err != nil {
@@ -49,6 +50,9 @@ func (g *global) store(ctx context.Context) (database, error) {
 	return database{s, name}, nil
 }
 
+// inMemory is the file of no database.
+const inMemory = ":memory:"
+
 // databaseOf names the database of a configuration, without a secret, and its
 // file if it is one.
 func databaseOf(cfg *config.Config) (name, file string) {
@@ -59,7 +63,7 @@ func databaseOf(cfg *config.Config) (name, file string) {
 	case dsn == "":
 		file = filepath.Join(cfg.DataDir, "usher.db")
 	case dsn == "memory":
-		return "in the memory of a server, which no other process can read", ":memory:"
+		return "in the memory of a server, which no other process can read", inMemory
 	default:
 		return cmp.Or(store.ServerName(dsn), "that dsn names"), ""
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -39,8 +41,8 @@ func importCommand(g *global) *cobra.Command {
 		Short: "Store identities that another system had, with their ids and hashes",
 		Long: `Stores identities in the database of the configuration (give -c FILE, or USHER_DATA_DIR,
 as the server has it), while servers run. FILE has one JSON object a line, as POST
-/admin/identities takes it or 'usher identities export' writes it; id, created_at,
-updated_at and state_changed_at are kept where they are given. Or it begins with [ and
+/admin/identities takes it or 'usher identities export' writes it; besides, id,
+created_at, updated_at and state_changed_at are kept where they are given. Or it begins with [ and
 has JSON arrays of such objects, one behind another: pages of GET /admin/identities of
 this server or of Kratos, with include_credential=password and include_credential=oidc.
 Their elements are counted then, over all arrays, wherever lines are spoken of here.
@@ -49,7 +51,8 @@ A line that is broken, breaks the schema or is of somebody who is there is refus
 the others go on: the exit status is then 2. The same command again, also after it
 was killed, stores nothing twice: an identity with the id and the traits of a line
 is there already. A line without an id gets one that follows from its schema and
-traits.
+traits. An import changes nobody who is there: it counts whose external_id, metadata or
+state differ from their lines.
 
 Workers get identities.imported for each batch, with the ids; with --events created
 they get identity.created of each, and no more of them a second than --rate says.
@@ -66,7 +69,7 @@ hashes are looked at, and that is said.`,
 	flags.IntVar(&f.rate, "rate", 0, fmt.Sprintf("how many identities a second are stored at most (default: %d with --events created, else no limit)", createdRate))
 	flags.BoolVar(&f.check, "check", false, "store nothing, only say what would be refused (an identifier that lines of different batches share is not seen)")
 	flags.StringVar(&f.events, "events", "imported", "imported (one for each batch) or created (one for each identity)")
-	flags.StringVar(&f.refused, "refused", "", "file for the lines that are refused, as JSON: number and reason; it is written anew")
+	flags.StringVar(&f.refused, "refused", "", "file for the lines that are refused, as JSON: number, reason, id and external_id; it is written anew")
 	_ = cmd.RegisterFlagCompletionFunc("events", cobra.FixedCompletions([]string{"imported", "created"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("refused", "jsonl", "json")
 	for _, number := range []string{"batch", "from-line", "rate"} {
@@ -119,6 +122,7 @@ func (f *importing) run(cmd *cobra.Command, from string) (err error) {
 	if err = errors.Join(err, closeReport()); err != nil {
 		return fmt.Errorf("%w\n%s before that: the same command again goes on", err, f.told(sum))
 	}
+	f.remark(cmd.ErrOrStderr(), i, sum)
 	if f.json {
 		err = printJSON(cmd.OutOrStdout(), sum)
 	} else {
@@ -180,6 +184,24 @@ func (f *importing) told(s importer.Summary) string {
 		word = "would be imported"
 	}
 	return fmt.Sprintf("%d %s, %d there already, %d refused", s.Imported, word, s.There, s.Refused)
+}
+
+// remark tells what the numbers leave out.
+func (f *importing) remark(errOut io.Writer, i *importer.Service, s importer.Summary) {
+	if more := s.Refused - shownRefusals; more > 0 {
+		where := "--refused FILE writes all down"
+		if f.refused != "" {
+			where = f.refused + " has all"
+		}
+		fmt.Fprintf(errOut, "… and %d more are refused: %s\n", more, where)
+	}
+	if s.Differ > 0 {
+		fmt.Fprintf(errOut, "%d of those who are there already have another external_id, metadata or state than their line: an import changes nobody\n", s.Differ)
+	}
+	strange := i.Strange()
+	for _, provider := range slices.Sorted(maps.Keys(strange)) {
+		fmt.Fprintf(errOut, "%d people have accounts at %s, which is not configured: they do not sign in there\n", strange[provider], provider)
+	}
 }
 
 // report writes refusals to the file of --refused, and the first few to errOut.

@@ -67,6 +67,9 @@ func TestImport(t *testing.T) {
 		if wantCode == 0 {
 			continue
 		}
+		if !strings.Contains(errOut, "… and 6 more are refused: "+refused+" has all\n") {
+			t.Errorf("import %v says %s, want how many more are refused", c.args, errOut)
+		}
 		text, err := os.ReadFile(refused)
 		if err != nil {
 			t.Fatal(err)
@@ -83,6 +86,14 @@ func TestImport(t *testing.T) {
 				t.Errorf("line %d is refused with %s, want %s", at+3, got, r.reason)
 			}
 		}
+	}
+	changed := strings.TrimSuffix(annLine, "}") + `,"external_id":"crm-1"}`
+	strange := `{"traits":{"email":"flo@example.org"},"credentials":{"oidc":{"config":{"providers":[{"provider":"google","subject":"1"}]}}}}`
+	if err := os.WriteFile(file, []byte(changed+"\n"+strange), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 0 || !strings.Contains(errOut, "1 of those who are there already") || !strings.Contains(errOut, "1 people have accounts at google, which is not configured") {
+		t.Errorf("import of who is there with another external_id, and of an account nobody asks = %d %s, want both told", code, errOut)
 	}
 	other := strings.ReplaceAll(annLine, "ann@example.org", "other@example.org")
 	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -45,12 +47,12 @@ func decode(text []byte) (l *Line, unknown string, err error) {
 	if err = d.Decode(l); err != nil && unknown == "" {
 		name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
 		if !ok {
-			return nil, "", broken(err)
+			return l, "", broken(text, err)
 		}
 		unknown, _ = strconv.Unquote(name)
 	}
 	if unknown != "" {
-		return nil, unknown, fmt.Errorf("unknown member %q", unknown)
+		return l, unknown, fmt.Errorf("unknown member %q", unknown)
 	}
 	return l, "", nil
 }
@@ -111,11 +113,22 @@ func saysNothing(raw json.RawMessage) bool {
 }
 
 // broken says what is wrong with the values of a line, without them.
-func broken(err error) error {
+func broken(text []byte, err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
 		kind, _, _ := strings.Cut(wrong.Value, " ") // without the number
 		return fmt.Errorf("%s must not be a JSON %s", wrong.Field, kind)
 	}
-	return errors.New("an id is no UUID, or a time is not of RFC 3339") // the error may quote it
+	const either = "an id is no UUID, or a time is not of RFC 3339" // the error may quote it
+	var members map[string]json.RawMessage
+	if json.Unmarshal(text, &members) != nil {
+		return errors.New(either)
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		one, err := json.Marshal(map[string]json.RawMessage{name: members[name]})
+		if err == nil && json.Unmarshal(one, new(Line)) != nil {
+			return fmt.Errorf("%s: %s", name, either)
+		}
+	}
+	return errors.New(either)
 }

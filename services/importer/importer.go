@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,7 +47,10 @@ type Service struct {
 	Refused func(Refusal) error
 	// Done is told after each batch.
 	Done func(Summary)
+	// Providers, unless nil, are those that the configuration has, see [Service.Strange].
+	Providers []string
 
+	strange map[string]int // accounts by provider
 	summary Summary
 	pace    *rate.Limiter
 	batches int
@@ -75,6 +79,7 @@ type Summary struct {
 	Lines    int `json:"lines"`
 	Imported int `json:"imported"` // with CheckOnly: that would be
 	There    int `json:"there_already"`
+	Differ   int `json:"differ"` // of these, in external_id, metadata or state: they stay as they are
 	Refused  int `json:"refused"`
 }
 
@@ -84,6 +89,9 @@ type Refusal struct {
 	Line    int    `json:"line,omitempty"`
 	Element int    `json:"element,omitempty"`
 	Reason  string `json:"reason"`
+	// ID and ExternalID are those of the line, as far as it could be read.
+	ID         *uuid.UUID `json:"id,omitempty"`
+	ExternalID string     `json:"external_id,omitempty"`
 }
 
 // Where is the line or element: "line 3".
@@ -98,13 +106,14 @@ func (r Refusal) Where() string {
 type batch struct {
 	all    []*candidate // of all lines
 	wanted []*candidate // that are to be stored
-	there  int
+	there  there
 	err    error // ends the import behind this batch
 }
 
 // Run imports what in gives and tells what became of it, also with an error.
 // Another process may import or register at the same time.
 func (s *Service) Run(ctx context.Context, in *Reader) (Summary, error) {
+	s.strange = map[string]int{}
 	s.seen, s.pace = map[uuid.UUID]int{}, rate.NewLimiter(rate.Inf, s.Batch)
 	if s.Rate > 0 && !s.CheckOnly {
 		s.Batch = min(s.Batch, s.Rate) // a commit a second, not thousands of events at once
@@ -160,7 +169,7 @@ func (s *Service) prepare(ctx context.Context, in *Reader) batch {
 		}
 		valid = append(valid, c)
 	}
-	absent, there, err := s.missing(ctx, valid)
+	absent, here, err := s.missing(ctx, valid)
 	if err != nil {
 		return batch{err: err}
 	}
@@ -173,7 +182,7 @@ func (s *Service) prepare(ctx context.Context, in *Reader) batch {
 		}
 		wanted = append(wanted, c)
 	}
-	return batch{all, wanted, there, readErr}
+	return batch{all, wanted, here, readErr}
 }
 
 // finish stores a batch and tells of it.
@@ -185,7 +194,7 @@ func (s *Service) finish(ctx context.Context, b batch) error {
 		return err
 	}
 	s.summary.Lines += len(b.all)
-	s.summary.There += b.there
+	s.summary.add(b.there)
 	for _, c := range b.all {
 		if c.reason == "" {
 			continue
@@ -208,21 +217,55 @@ func (s *Service) finish(ctx context.Context, b batch) error {
 // they are, and stores the others.
 func (s *Service) store(ctx context.Context, all []*candidate) error {
 	if s.CheckOnly {
-		s.summary.Imported += len(all)
+		s.imported(all)
 		return nil
 	}
 	return admin.InHalves(all, func(part []*candidate) error {
 		err := s.Store.CreateIdentities(ctx, identitiesOf(part), s.events(part))
 		if err == nil {
 			s.batches++
-			s.summary.Imported += len(part)
+			s.imported(part)
 		}
 		return err
 	}, func(part []*candidate) ([]*candidate, error) {
-		left, there, err := s.missing(ctx, part)
-		s.summary.There += there
+		left, here, err := s.missing(ctx, part)
+		s.summary.add(here)
 		return left, err
 	}, func(c *candidate) { c.reason = exists })
+}
+
+// imported counts those that were stored, or would be.
+func (s *Service) imported(all []*candidate) {
+	s.summary.Imported += len(all)
+	for _, c := range all {
+		credential := c.made.Credential(identity.MethodOIDC)
+		if credential == nil || s.Providers == nil {
+			continue
+		}
+		counted := slices.Clone(s.Providers)
+		for _, identifier := range credential.Identifiers {
+			a, _ := identity.AccountOf(identifier)
+			if slices.Contains(counted, a.Provider) {
+				continue
+			}
+			counted = append(counted, a.Provider)
+			if _, ok := s.strange[a.Provider]; ok || len(s.strange) < maxStrange {
+				s.strange[a.Provider]++
+			}
+		}
+	}
+}
+
+// maxStrange is how many providers are counted.
+const maxStrange = 16
+
+// Strange tells of the people who were imported how many have accounts at a provider that
+// is not among Providers, by its name, of at most 16 of them.
+func (s *Service) Strange() map[string]int { return s.strange }
+
+func (s *Summary) add(t there) {
+	s.There += t.all
+	s.Differ += t.differ
 }
 
 func (s *Service) events(all []*candidate) (made []events.Event) {

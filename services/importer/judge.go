@@ -3,7 +3,6 @@ package importer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,15 +21,27 @@ import (
 type candidate struct {
 	at      int
 	element bool
+	line    *Line // as far as it could be read, or nil
 	made    *identity.Identity
 	reason  string
 }
 
+// refusal says no more of the line than who it is for who has the file.
 func (c *candidate) refusal() Refusal {
+	r := Refusal{Line: c.at, Reason: c.reason}
 	if c.element {
-		return Refusal{Element: c.at, Reason: c.reason}
+		r.Line, r.Element = 0, c.at
 	}
-	return Refusal{Line: c.at, Reason: c.reason}
+	if c.line == nil {
+		return r
+	}
+	if c.line.ID != nil && *c.line.ID != uuid.Nil {
+		r.ID = c.line.ID
+	}
+	if identity.CheckExternalID(c.line.ExternalID) == nil {
+		r.ExternalID = c.line.ExternalID
+	}
+	return r
 }
 
 // judge makes identities of lines on all cores. Its error begins with the number of a line.
@@ -43,7 +54,7 @@ func (s *Service) judge(ctx context.Context, texts []text) ([]*candidate, error)
 			for n := next.Add(1) - 1; n < int64(len(texts)); n = next.Add(1) - 1 {
 				t := texts[n]
 				c := &candidate{at: t.at, element: t.element}
-				c.made, err = s.identity(ctx, t)
+				c.line, c.made, err = s.identity(ctx, t)
 				if no := (refused{}); errors.As(err, &no) {
 					c.reason = no.reason
 				} else if err != nil {
@@ -63,34 +74,34 @@ type refused struct{ reason string }
 func (r refused) Error() string { return r.reason }
 
 // identity makes that of a line, or gives a [refused].
-func (s *Service) identity(ctx context.Context, t text) (*identity.Identity, error) {
+func (s *Service) identity(ctx context.Context, t text) (l *Line, made *identity.Identity, err error) {
 	if t.reason != "" {
-		return nil, refused{t.reason}
+		return nil, nil, refused{t.reason}
 	}
-	l, err := parse(t.json)
+	l, err = parse(t.json)
 	if err != nil {
-		return nil, refused{err.Error()}
+		return l, nil, refused{err.Error()}
 	}
 	creation, err := l.creation(s.DefaultSchema)
 	if err != nil {
-		return nil, refused{err.Error()}
+		return l, nil, refused{err.Error()}
 	}
-	made, err := s.Maker.Make(ctx, creation)
+	made, err = s.Maker.Make(ctx, creation)
 	if invalid := (*flow.Invalid)(nil); errors.As(err, &invalid) {
-		return nil, refused{reason(invalid)}
+		return l, nil, refused{reason(invalid)}
 	} else if err != nil {
-		return nil, err
+		return l, nil, err
 	}
 	id := l.ID
 	if id == nil {
 		follows, err := s.Store.ImportID(append([]byte(made.SchemaID+"\x00"), made.Traits...))
 		if err != nil {
-			return nil, err
+			return l, nil, err
 		}
 		id = &follows
 	}
 	l.keep(made, *id)
-	return made, nil
+	return l, made, nil
 }
 
 // reason is the first message of the form.
@@ -107,11 +118,14 @@ func reason(invalid *flow.Invalid) string {
 	return "invalid"
 }
 
+// there counts people who are stored already, and how many of them are not as their lines.
+type there struct{ all, differ int }
+
 // missing gives those that are to be stored and how many are there already, and says why
 // of the others.
-func (s *Service) missing(ctx context.Context, all []*candidate) (absent []*candidate, there int, err error) {
+func (s *Service) missing(ctx context.Context, all []*candidate) (absent []*candidate, here there, err error) {
 	if len(all) == 0 {
-		return nil, 0, nil
+		return nil, here, nil
 	}
 	ids := make([]uuid.UUID, len(all))
 	for n, c := range all {
@@ -119,26 +133,29 @@ func (s *Service) missing(ctx context.Context, all []*candidate) (absent []*cand
 	}
 	found, err := s.Store.IdentitiesByID(ctx, ids)
 	if err != nil {
-		return nil, 0, err
+		return nil, here, err
 	}
-	traits := make(map[uuid.UUID]json.RawMessage, len(found))
-	for _, i := range found {
-		traits[i.ID] = i.Traits
+	by := make(map[uuid.UUID]*identity.Identity, len(found))
+	for n := range found {
+		by[found[n].ID] = &found[n]
 	}
 	var others []*candidate
 	for _, c := range all {
-		switch stored, ok := traits[c.made.ID]; {
-		case !ok:
+		switch stored := by[c.made.ID]; {
+		case stored == nil:
 			others = append(others, c)
-		case bytes.Equal(compact(stored), c.made.Traits):
-			there++
+		case bytes.Equal(compact(stored.Traits), c.made.Traits):
+			here.all++
+			if differ(stored, c.made) {
+				here.differ++
+			}
 		default:
 			c.reason = "an identity with this id is there, with other traits"
 		}
 	}
 	taken, err := s.Store.Taken(ctx, identitiesOf(others))
 	if err != nil {
-		return nil, 0, err
+		return nil, here, err
 	}
 	for _, c := range others {
 		if taken[c.made.ID] {
@@ -147,7 +164,14 @@ func (s *Service) missing(ctx context.Context, all []*candidate) (absent []*cand
 		}
 		absent = append(absent, c)
 	}
-	return absent, there, nil
+	return absent, here, nil
+}
+
+// differ tells whether two with the same traits are not the same otherwise. What people
+// sign in with is not looked at: a hash is made anew at a login.
+func differ(a, b *identity.Identity) bool {
+	return a.ExternalID != b.ExternalID || a.State != b.State ||
+		!bytes.Equal(compact(a.MetadataPublic), compact(b.MetadataPublic)) || !bytes.Equal(compact(a.MetadataAdmin), compact(b.MetadataAdmin))
 }
 
 const exists = "an identity with the same identifier, address or external_id is there"

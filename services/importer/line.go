@@ -59,8 +59,8 @@ type Address struct {
 // maxPassedOver is how many different members of an identity may be passed over.
 const maxPassedOver = 16
 
-// parse reads a line. A member that it does not know may be there if it says nothing.
-// Its errors quote nothing of it but names of members.
+// parse reads a line, also with an error as far as it can. A member that it does not know
+// may be there if it says nothing. Its errors quote nothing of it but names of members.
 func parse(text []byte) (*Line, error) {
 	l, unknown, err := decode(text)
 	for n := 0; unknown != "" && n < maxPassedOver; n++ {
@@ -71,18 +71,18 @@ func parse(text []byte) (*Line, error) {
 		l, unknown, err = decode(text)
 	}
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	if l.OrganizationID != nil && *l.OrganizationID == "" {
 		l.OrganizationID = nil
 	}
 	switch {
 	case len(l.Traits) == 0 || l.Traits[0] != '{':
-		return nil, errors.New("traits must be an object")
+		return l, errors.New("traits must be an object")
 	case l.OrganizationID != nil:
-		return nil, errors.New("organization_id is not supported")
+		return l, errors.New("organization_id is not supported")
 	case l.ID != nil && *l.ID == uuid.Nil:
-		return nil, errors.New("id must not be zero")
+		return l, errors.New("id must not be zero")
 	}
 	// What is printed with spaces is the same as what is not.
 	for _, raw := range []*json.RawMessage{&l.Traits, &l.MetadataPublic, &l.MetadataAdmin} {

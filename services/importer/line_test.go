@@ -2,8 +2,12 @@ package importer_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/usher-auth/usher/services/importer"
 )
 
 // What a line may say, and why it is refused; a reason quotes nothing that may be secret.
@@ -63,9 +67,11 @@ func TestLines(t *testing.T) {
 		with(`"nick":false`):                                                                                           `unknown member "nick"`,
 		with(`"external_id":"sec\u0007ret"`):                                                                           "external_id must not hold control characters",
 		with(`"organization_id":"secret"`):                                                                             "organization_id is not supported",
-		with(`"id":"secret"`):                                                                                          "an id is no UUID, or a time is not of RFC 3339",
+		with(`"id":"secret"`):                                                                                          "id: an id is no UUID, or a time is not of RFC 3339",
 		with(`"id":"00000000-0000-0000-0000-000000000000"`):                                                            "id must not be zero",
-		with(`"created_at":"secret"`):                                                                                  "an id is no UUID, or a time is not of RFC 3339",
+		with(`"created_at":"secret"`):                                                                                  "created_at: an id is no UUID, or a time is not of RFC 3339",
+		with(`"state":"active","updated_at":7`):                                                                        "updated_at: an id is no UUID, or a time is not of RFC 3339",
+		with(`"verifiable_addresses":[{"value":"ann@example.org","verified_at":"secret"}]`):                            "verifiable_addresses: an id is no UUID, or a time is not of RFC 3339",
 		with(`"verifiable_addresses":[{"value":"+4912345","via":"sms"}]`):                                              "via must be email",
 		with(`"verifiable_addresses":[{"value":"ann@example.org","verifed":true}]`):                                    `unknown member "verifed"`,
 		with(`"verifiable_addresses":[{"value":"secret@example.org","verified":true}]`):                                "verifiable_addresses holds one that the identity schema does not take from the traits",
@@ -140,5 +146,93 @@ func TestWhatIsPassedOver(t *testing.T) {
 	}
 	if len(w.stored) != 1 {
 		t.Errorf("refused %q, want it imported", w.reasons())
+	}
+}
+
+// A refusal says which line it is of, and nothing else of it.
+func TestWhoIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id, secret := idOf(1), `"traits":{"email":"secret"}`
+	w.all(lines(
+		`{"id":"`+id.String()+`","external_id":"crm:7",`+secret+`}`,
+		`{"id":"`+id.String()+`","nick":"secret",`+secret+`}`,
+		`{"external_id":"crm:8","state":7,`+secret+`}`,
+		`{"id":"secret","external_id":"`+strings.Repeat("x", 256)+`",`+secret+`}`,
+		`{"id":"00000000-0000-0000-0000-000000000000",`+secret+`}`,
+		`{"id":"`+id.String()+`","external_id":"crm:9"`,
+	))
+	want := []importer.Refusal{{Line: 1, ID: &id, ExternalID: "crm:7"}, {Line: 2, ID: &id}, {Line: 3, ExternalID: "crm:8"}, {Line: 4}, {Line: 5}, {Line: 6}}
+	for n := range w.refused {
+		w.refused[n].Reason = ""
+	}
+	got, _ := json.Marshal(w.refused)
+	if wanted, _ := json.Marshal(want); string(got) != string(wanted) {
+		t.Errorf("refused %s, want %s", got, wanted)
+	}
+}
+
+// Who is there stays as they are, and it is told how many are not as their lines say.
+func TestThereAndDifferent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const line = `{"external_id":"crm:7","traits":{"email":"ann@example.org"},"metadata_admin":{"a":1},"metadata_public":null}`
+	w.all(line)
+	for _, i := range w.stored { // as the API stores it
+		i.MetadataAdmin = json.RawMessage(`{"a": 1}`)
+	}
+	for other, differ := range map[string]int{
+		line: 0,
+		strings.Replace(line, "crm:7", "crm:8", 1):                                1,
+		strings.Replace(line, `{"a":1}`, `{"a":2}`, 1):                            1,
+		strings.Replace(line, `"metadata_public":null`, `"metadata_public":1`, 1): 1,
+		strings.Replace(line, `{"external`, `{"state":"inactive","external`, 1):   1,
+	} {
+		if sum, want := w.all(other), (importer.Summary{Lines: 1, There: 1, Differ: differ}); sum != want {
+			t.Errorf("Run of %s = %+v, refused %q, want %+v", other, sum, w.reasons(), want)
+		}
+	}
+	for _, i := range w.stored {
+		if i.ExternalID != "crm:7" || string(i.MetadataAdmin) != `{"a": 1}` || i.MetadataPublic != nil || i.State != "active" {
+			t.Errorf("stored is %+v, want it as it was", i)
+		}
+	}
+}
+
+// Who has accounts at a provider that is not configured is counted, once at each.
+func TestStrangeProviders(t *testing.T) {
+	t.Parallel()
+	account := func(n int, provider string) string {
+		return fmt.Sprintf(`{"provider":"%s","subject":"%d"}`, provider, n)
+	}
+	person := func(n int, accounts ...string) string {
+		return fmt.Sprintf(`{"traits":{"email":"%d@example.org"},"credentials":{"oidc":{"config":{"providers":[%s]}}}}`, n, strings.Join(accounts, ","))
+	}
+	text := lines(
+		person(1, account(1, "corp"), account(1, "google"), account(2, "google")),
+		person(2, account(3, "google"), account(3, "github")),
+		person(3, account(3, "google")), // which is taken
+		person(4),
+	)
+	for _, checkOnly := range []bool{true, false} {
+		w := newWorld(t)
+		s := w.service
+		s.CheckOnly, s.Providers = checkOnly, []string{"corp"}
+		if sum, err := s.Run(t.Context(), importer.NewReader(strings.NewReader(text), 1)); err != nil || sum.Imported != 3 {
+			t.Fatalf("Run = %+v, %v, want 3 imported", sum, err)
+		}
+		if got, want := s.Strange(), map[string]int{"google": 2, "github": 1}; !maps.Equal(got, want) {
+			t.Errorf("Strange = %v, want %v", got, want)
+		}
+	}
+	w := newWorld(t)
+	s := w.service
+	s.Providers = []string{}
+	var many []string
+	for n := range 20 {
+		many = append(many, person(n, account(n, fmt.Sprint("p", n)), account(n, "p0")))
+	}
+	if _, err := s.Run(t.Context(), importer.NewReader(strings.NewReader(lines(many...)), 1)); err != nil || len(s.Strange()) != 16 || s.Strange()["p0"] != 20 {
+		t.Errorf("Strange = %v, %v, want 16 of them, and 20 people of the first", s.Strange(), err)
 	}
 }

@@ -31,7 +31,12 @@ func NewImporter(cfg *config.Config, s *store.Store) (*importer.Service, error) 
 	if s != nil {
 		into = s
 	}
+	configured := []string{}
+	for _, p := range cfg.OIDCProviders() {
+		configured = append(configured, p.ID)
+	}
 	return &importer.Service{
+		Providers:     configured,
 		Store:         into,
 		Maker:         admin.Maker{Schemas: compiled, Passwords: pool, Now: time.Now},
 		DefaultSchema: cfg.Identity.DefaultSchemaID,
