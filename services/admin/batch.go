@@ -178,11 +178,10 @@ func (s *Service) store(ctx context.Context, all []*made) error {
 		}
 		return err
 	}, func(part []*made) ([]*made, error) {
-		left, err := s.free(ctx, part)
-		if err != nil {
-			return part, nil // the commits say what is wrong
+		if left, err := s.free(ctx, part); err == nil {
+			return left, nil
 		}
-		return left, nil
+		return part, nil // the commits say what is wrong
 	}, func(m *made) { m.failed(identity.ErrExists) })
 }
 
