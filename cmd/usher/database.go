@@ -32,9 +32,9 @@ func (g *global) store(ctx context.Context) (database, error) {
 	where := fmt.Sprintf("the configuration is %s: give -c FILE or USHER_DATA_DIR as the server has it", g.options().Sources(cfg))
 	switch _, err := os.Stat(file); {
 	case file == inMemory:
-		return database{}, fmt.Errorf("no database %s: set dsn to sqlite://PATH or postgres://…, as the server needs it too", name)
+		return database{}, fmt.Errorf("no database %s: set dsn to sqlite://PATH or postgres://…, for the server too", name)
 	case file != "" && err != nil:
-		return database{}, fmt.Errorf("no database %s\n%s, or start 'usher serve' or 'usher migrate' once, which make it", name, where)
+		return database{}, fmt.Errorf("no database %s: start 'usher serve' once, or 'usher migrate'\n%s", name, where)
 	}
 	s, err := app.OpenStore(ctx, cfg, nil)
 	if err != nil {

@@ -41,9 +41,9 @@ func importCommand(g *global) *cobra.Command {
 		Short: "Store identities that another system had, with their ids and hashes",
 		Long: `Stores identities in the database of the configuration (give -c FILE, or USHER_DATA_DIR,
 as the server has it), while servers run. FILE has one JSON object a line, as POST
-/admin/identities takes it or 'usher identities export' writes it; besides, id,
-created_at, updated_at and state_changed_at are kept where they are given. Or it begins with [ and
-has JSON arrays of such objects, one behind another: pages of GET /admin/identities of
+/admin/identities takes it, and its id, or as 'usher identities export' writes it; id,
+created_at, updated_at and state_changed_at are kept where they are given. Or it begins
+with [ and has JSON arrays of such objects, one behind another: pages of GET /admin/identities of
 this server or of Kratos, with include_credential=password and include_credential=oidc.
 Their elements are counted then, over all arrays, wherever lines are spoken of here.
 
@@ -51,8 +51,8 @@ A line that is broken, breaks the schema or is of somebody who is there is refus
 the others go on: the exit status is then 2. The same command again, also after it
 was killed, stores nothing twice: an identity with the id and the traits of a line
 is there already. A line without an id gets one that follows from its schema and
-traits. An import changes nobody who is there: it counts whose external_id, metadata or
-state differ from their lines.
+traits. An import never changes anybody: who is there with another external_id,
+metadata or state stays so, and is counted.
 
 Workers get identities.imported for each batch, with the ids; with --events created
 they get identity.created of each, and no more of them a second than --rate says.
@@ -119,10 +119,10 @@ func (f *importing) run(cmd *cobra.Command, from string) (err error) {
 	i.Refused, i.Done = report, func(s importer.Summary) { bar.says(f.told(s)) }
 	sum, err := i.Run(cmd.Context(), importer.NewReader(bar.bytes(in, size), f.from))
 	bar.end()
+	f.warn(cmd.ErrOrStderr(), i.Strange())
 	if err = errors.Join(err, closeReport()); err != nil {
 		return fmt.Errorf("%w\n%s before that: the same command again goes on", err, f.told(sum))
 	}
-	f.remark(cmd.ErrOrStderr(), i, sum)
 	if f.json {
 		err = printJSON(cmd.OutOrStdout(), sum)
 	} else {
@@ -162,6 +162,8 @@ func (f *importing) service(cmd *cobra.Command) (_ *importer.Service, closeStore
 	switch database, err := f.store(cmd.Context()); {
 	case err == nil:
 		s, closeStore = database.Store, database.Close
+	case cfg.DSN.Reveal() == "memory" && !f.check:
+		return nil, nil, errors.New("dsn: memory takes no import: set dsn to sqlite://PATH or postgres://…")
 	case f.check:
 		fmt.Fprintf(cmd.ErrOrStderr(), "not checked: whether somebody is there already (%v)\nchecked: JSON, the schema of the configuration, hashes, and duplicates in a batch\n", err)
 	default:
@@ -183,30 +185,31 @@ func (f *importing) told(s importer.Summary) string {
 	if f.check {
 		word = "would be imported"
 	}
-	return fmt.Sprintf("%d %s, %d there already, %d refused", s.Imported, word, s.There, s.Refused)
+	differ := ""
+	switch {
+	case s.Differ == 1:
+		differ = " (1 of them differs: an import changes nobody)"
+	case s.Differ > 1:
+		differ = fmt.Sprintf(" (%d of them differ: an import changes nobody)", s.Differ)
+	}
+	return fmt.Sprintf("%d %s, %d there already%s, %d refused", s.Imported, word, s.There, differ, s.Refused)
 }
 
-// remark tells what the numbers leave out.
-func (f *importing) remark(errOut io.Writer, i *importer.Service, s importer.Summary) {
-	if more := s.Refused - shownRefusals; more > 0 {
-		where := "--refused FILE writes all down"
-		if f.refused != "" {
-			where = f.refused + " has all"
+// warn says who cannot sign in where they have accounts.
+func (f *importing) warn(errOut io.Writer, strange map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(strange)) {
+		who := "1 person has an account"
+		if n := strange[name]; n > 1 {
+			who = fmt.Sprintf("%d people have accounts", n)
 		}
-		fmt.Fprintf(errOut, "… and %d more are refused: %s\n", more, where)
-	}
-	if s.Differ > 0 {
-		fmt.Fprintf(errOut, "%d of those who are there already have another external_id, metadata or state than their line: an import changes nobody\n", s.Differ)
-	}
-	strange := i.Strange()
-	for _, provider := range slices.Sorted(maps.Keys(strange)) {
-		fmt.Fprintf(errOut, "%d people have accounts at %s, which is not configured: they do not sign in there\n", strange[provider], provider)
+		fmt.Fprintf(errOut, "%s at %s, which is not configured\n", who, name)
 	}
 }
 
-// report writes refusals to the file of --refused, and the first few to errOut.
+// report writes refusals to the file of --refused, and the first few to errOut. Done
+// tells there of the others.
 func (f *importing) report(errOut io.Writer, from string, bar *progress) (report func(importer.Refusal) error, done func() error, err error) {
-	into, done := io.Discard, func() error { return nil }
+	into, closeFile := io.Discard, func() error { return nil }
 	if f.refused != "" {
 		if same(f.refused, from) {
 			return nil, nil, errors.New("--refused names the file that is imported")
@@ -215,16 +218,22 @@ func (f *importing) report(errOut io.Writer, from string, bar *progress) (report
 		if err != nil {
 			return nil, nil, err
 		}
-		into, done = file, file.Close
+		into, closeFile = file, file.Close
 	}
-	lines, shown := json.NewEncoder(into), 0
-	return func(r importer.Refusal) error {
-		if shown++; shown <= shownRefusals {
+	lines, refused := json.NewEncoder(into), 0
+	report = func(r importer.Refusal) error {
+		if refused++; refused <= shownRefusals {
 			bar.clear()
 			fmt.Fprintf(errOut, "%s: %s\n", r.Where(), r.Reason)
 		}
 		return lines.Encode(r)
-	}, done, nil
+	}
+	return report, func() error {
+		if more := refused - shownRefusals; more > 0 {
+			fmt.Fprintf(errOut, "… and %d more: --refused %s has all\n", more, cmp.Or(f.refused, "FILE"))
+		}
+		return closeFile()
+	}, nil
 }
 
 // same tells whether two names are of one file.

@@ -67,12 +67,15 @@ func TestImport(t *testing.T) {
 		if wantCode == 0 {
 			continue
 		}
-		if !strings.Contains(errOut, "… and 6 more are refused: "+refused+" has all\n") {
-			t.Errorf("import %v says %s, want how many more are refused", c.args, errOut)
-		}
 		text, err := os.ReadFile(refused)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !strings.HasSuffix(errOut, "\n… and 6 more: --refused "+refused+" has all\n") || strings.Count(errOut, "\n") != 6 {
+			t.Errorf("import %v says %s, want five refusals, and where the others are", c.args, errOut)
+		}
+		if !strings.Contains(string(text), `"external_id":"crm-7"}`) || strings.Contains(string(text), "dan@") {
+			t.Errorf("import %v reports %s, want who is refused, and no address", c.args, text)
 		}
 		if strings.Contains(string(text)+errOut, "secret") {
 			t.Errorf("import %v shows a secret:\n%s%s", c.args, text, errOut)
@@ -87,20 +90,38 @@ func TestImport(t *testing.T) {
 			}
 		}
 	}
-	changed := strings.TrimSuffix(annLine, "}") + `,"external_id":"crm-1"}`
-	strange := `{"traits":{"email":"flo@example.org"},"credentials":{"oidc":{"config":{"providers":[{"provider":"google","subject":"1"}]}}}}`
-	if err := os.WriteFile(file, []byte(changed+"\n"+strange), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 0 || !strings.Contains(errOut, "1 of those who are there already") || !strings.Contains(errOut, "1 people have accounts at google, which is not configured") {
-		t.Errorf("import of who is there with another external_id, and of an account nobody asks = %d %s, want both told", code, errOut)
-	}
 	other := strings.ReplaceAll(annLine, "ann@example.org", "other@example.org")
 	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 2 || !strings.Contains(errOut, "with other traits") {
 		t.Errorf("import of another with an id that is there = %d %s, want it refused", code, errOut)
+	}
+}
+
+// An import changes nobody, and says so; it says too who cannot sign in at a provider.
+func TestImportSaysWhatItDoesNot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := write(t, "dev: true\ndata_dir: "+dir+"\n")
+	if _, errOut, code := run(t, "migrate", "-c", config); code != 0 {
+		t.Fatal(errOut)
+	}
+	file := filepath.Join(dir, "people.jsonl")
+	social := strings.Replace(beaLine, "{", `{"credentials":{"oidc":{"config":{"providers":[{"provider":"google","subject":"1"}]}}},`, 1)
+	for n, c := range []struct{ text, want, warning string }{
+		{annLine + "\n" + social, "2 imported, 0 there already, 0 refused", "1 person has an account at google, which is not configured"},
+		{annLine + "\n" + social, "0 imported, 2 there already, 0 refused", ""},
+		{annLine + "\n" + strings.Replace(social, "crm-7", "crm-8", 1), "0 imported, 2 there already (1 of them differs: an import changes nobody), 0 refused", ""},
+		{strings.Replace(annLine, "{", `{"metadata_admin":1,`, 1) + "\n" + strings.Replace(social, "{", `{"state":"inactive",`, 1), "0 imported, 2 there already (2 of them differ: an import changes nobody), 0 refused", ""},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, errOut, code := run(t, "identities", "import", file, "-c", config)
+		if code != 0 || strings.TrimSpace(out) != c.want || strings.TrimSpace(errOut) != c.warning {
+			t.Errorf("%d: import = %d %s%s, want %s and %q", n, code, out, errOut, c.want, c.warning)
+		}
 	}
 }
 
@@ -136,19 +157,23 @@ func TestImportReportsAnew(t *testing.T) {
 // A check needs no database, and makes none.
 func TestImportChecksWithoutADatabase(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "none")
 	file := filepath.Join(t.TempDir(), "people.jsonl")
 	if err := os.WriteFile(file, []byte(annLine+"\n"+beaLine+"\n"+`{"traits":{"email":"no"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, dsn := range []string{"", "dsn: memory\n", "dsn: postgres://usher:secret@127.0.0.1:1/usher?sslmode=disable&connect_timeout=1\n"} {
+	for dsn, why := range map[string]string{
+		"":              "start 'usher serve' once, or 'usher migrate'",
+		"dsn: memory\n": "dsn: memory takes no import: set dsn to sqlite://PATH or postgres://",
+		"dsn: postgres://usher:secret@127.0.0.1:1/usher?sslmode=disable&connect_timeout=1\n": "",
+	} {
+		dir := filepath.Join(t.TempDir(), "none")
 		config := write(t, "dev: true\ndata_dir: "+dir+"\n"+dsn)
 		out, errOut, code := run(t, "identities", "import", "--check", file, "-c", config)
 		if want := "2 would be imported, 0 there already, 1 refused\n"; code != 2 || out != want || !strings.Contains(errOut, "not checked: whether somebody is there") || strings.Contains(errOut, "secret") {
 			t.Errorf("import --check with %q = %d %s%s, want %s and what is not checked", dsn, code, out, errOut, want)
 		}
-		if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 1 {
-			t.Errorf("import with %q = %d %s, want it to fail", dsn, code, errOut)
+		if _, errOut, code := run(t, "identities", "import", file, "-c", config); code != 1 || !strings.Contains(errOut, why) {
+			t.Errorf("import with %q = %d %s, want it to fail with %s", dsn, code, errOut, why)
 		}
 		if _, err := os.Stat(dir); err == nil && !strings.Contains(dsn, "postgres") { // whose keys are sealed with what is made there
 			t.Errorf("with %q %s was made", dsn, dir)

@@ -223,7 +223,7 @@ func TestCheckOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.service.CheckOnly = true
-	if err := w.CreateIdentities(t.Context(), []*identity.Identity{{ID: idOf(1), Traits: []byte(`{"email":"1@example.org"}`)}}, nil); err != nil {
+	if err := w.CreateIdentities(t.Context(), []*identity.Identity{{ID: idOf(1), State: identity.Active, Traits: []byte(`{"email":"1@example.org"}`)}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if sum, want := w.all(lines(append(people(9), "{")...)), (importer.Summary{Lines: 10, Imported: 8, There: 1, Refused: 1}); sum != want {
