@@ -26,13 +26,9 @@ func compact(raw json.RawMessage) json.RawMessage {
 	return out.Bytes()
 }
 
-// maxDepth is how deep an identity may be: deeper than the admin API takes, since who has
-// got metadata of a web_hook is exported as they are. Databases keep no depth at all.
-const maxDepth = 1000
-
 // decode also gives the name of the first member that a [Line] has not.
 func decode(text []byte) (l *Line, unknown string, err error) {
-	err = strictjson.Named(text, maxDepth, func(key string) (inside bool) {
+	err = strictjson.Named(text, strictjson.MaxKept, func(key string) (inside bool) {
 		if unknown == "" && !lower(key) {
 			unknown = key
 		}

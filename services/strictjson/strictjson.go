@@ -17,6 +17,10 @@ import (
 // MaxDepth is how deep [Object] and [Array] go.
 const MaxDepth = 16
 
+// MaxKept is how deep what is kept may be, such as the metadata of a web_hook: an export
+// of them comes in again.
+const MaxKept = 1000
+
 const maxNumber = 64 // characters; what is longer is an attempt to make us calculate
 
 // ErrJSON is the reason of every refusal. The texts say where and why, and nothing of

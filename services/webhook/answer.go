@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/usher-auth/usher/services/identity"
+	"github.com/usher-auth/usher/services/strictjson"
 )
 
 // messages are those of a refusal; none if the answer holds no refusal.
@@ -102,6 +103,10 @@ func change(i *identity.Identity, body []byte, now time.Time) error {
 	o := said.Identity
 	if o == nil {
 		return nil
+	}
+	// Traits and metadata are kept as they were said.
+	if err := strictjson.Named(body, strictjson.MaxKept, func(string) bool { return false }); err != nil {
+		return fmt.Errorf("answer: %w", err)
 	}
 	switch o.State {
 	case "", i.State:

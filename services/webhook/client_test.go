@@ -87,6 +87,8 @@ func TestRefuseReadsTheAnswer(t *testing.T) {
 		"says nothing":                {answer: reply{status: 200}, calls: 1},
 		"says something else":         {answer: reply{status: 200, body: `{"ok":true}`}, calls: 1},
 		"is not JSON":                 {answer: reply{status: 200, body: "thanks"}, calls: 1, failed: "not the JSON of an identity"},
+		"is not UTF-8":                {answer: reply{status: 200, body: "{\"identity\":{\"metadata_admin\":\"\xff\"}}"}, calls: 1, failed: "not UTF-8"},
+		"holds a NUL":                 {answer: reply{status: 200, body: `{"identity":{"metadata_admin":"\u0000"}}`}, calls: 1, failed: "the NUL character"},
 		"broken external id":          {answer: reply{status: 200, body: `{"identity":{"external_id":"a\tb"}}`}, calls: 1, failed: "external_id"},
 		"unknown state":               {answer: reply{status: 200, body: `{"identity":{"state":"gone"}}`}, calls: 1, failed: "identity.state"},
 		"refuses":                     {answer: reply{status: 422, body: messages}, calls: 1, refused: refused},
