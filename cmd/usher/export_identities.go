@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -29,7 +30,8 @@ func exportCommand(g *global) *cobra.Command {
 USHER_DATA_DIR, as the server has it) as JSON lines, to FILE or to the standard output:
 what 'usher identities import' takes, with ids, times, metadata and which addresses are
 verified. Servers go on meanwhile; who comes or goes until the end may be among them or
-not. FILE is readable by its owner only, and taken away if the export does not end well.
+not. FILE is readable by its owner only, and there once the export has ended well; with
+--force one that is there stays until then.
 
 Only with --include-credentials are there hashes of passwords and accounts at providers:
 without them nobody signs in where the lines are imported. Sessions are not exported.
@@ -57,16 +59,16 @@ func (f *exporting) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	var file *os.File
 	if len(args) > 0 {
-		file, err := f.create(args[0])
-		if err != nil {
+		if file, err = f.create(args[0]); err != nil {
 			return err
 		}
 		out = file
 	}
 	all, err := f.write(cmd, s, out)
-	if len(args) > 0 {
-		err = finish(out.(*os.File), err)
+	if file != nil {
+		err = f.finish(file, args[0], err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\nthe export has not ended", err)
@@ -96,33 +98,33 @@ func (f *exporting) write(cmd *cobra.Command, s database, out io.Writer) (int, e
 	return importer.Export(cmd.Context(), s, out, f.credentials, func(all int) { _ = bar.Set(all) })
 }
 
-// create makes a new file that nobody else reads.
+// create makes a file, which nobody else reads, beside the one with a name.
 func (f *exporting) create(name string) (*os.File, error) {
-	if info, err := os.Lstat(name); f.force && err == nil {
-		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s is no file that another one could take the place of", name)
-		}
-		if err := os.Remove(name); err != nil {
-			return nil, err
-		}
+	switch is, err := os.Lstat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case !f.force:
+		return nil, fmt.Errorf("%s is there: --force takes its place", name)
+	case !is.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no file that another one could take the place of", name)
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("%s is there: --force takes its place", name)
-	}
-	return file, err
+	return os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".part-*") // 0600
 }
 
-// finish closes a file that is whole, or takes away what is not.
-func finish(file *os.File, err error) error {
+// finish gives a file that is whole its name, and takes away what is not.
+func (f *exporting) finish(file *os.File, name string, err error) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	err = errors.Join(err, file.Close())
-	if err != nil {
-		err = errors.Join(err, os.Remove(file.Name()))
+	if err = errors.Join(err, file.Close()); err == nil && f.force {
+		if err = os.Rename(file.Name(), name); err == nil {
+			return nil
+		}
+	} else if err == nil {
+		err = os.Link(file.Name(), name) // not over one that has come meanwhile
 	}
-	return err
+	return errors.Join(err, os.Remove(file.Name()))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,10 +49,63 @@ func TestExportIdentities(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 || info.Size() < 100 {
 		t.Errorf("the file is %v, %v, want it readable by its owner only", info, err)
 	}
+	if parts, err := filepath.Glob(filepath.Join(dir, ".*part*")); err != nil || len(parts) > 0 {
+		t.Errorf("left beside the file: %q, %v", parts, err)
+	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
 	export(1, "no file", "--force", link)
 	export(1, "no database", filepath.Join(dir, "none"), "-c", write(t, "dev: true\ndata_dir: "+filepath.Join(dir, "nowhere")+"\n"))
+}
+
+// An export that does not end well leaves a file that is there, and nothing else; one that
+// was not to take its place does not, also where it has come meanwhile.
+func TestAnExportIsWholeOrNot(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, c := range map[string]struct {
+		force  bool
+		before string // "" for no file at the beginning
+		err    error
+		later  string // written before the end
+		want   string
+	}{
+		"whole":                {false, "", nil, "", "new"},
+		"whole, in its place":  {true, "former", nil, "", "new"},
+		"broken":               {false, "", boom, "", ""},
+		"broken, in its place": {true, "former", boom, "", "former"},
+		"another came":         {false, "", nil, "another", "another"},
+	} {
+		path := filepath.Join(t.TempDir(), "out.jsonl")
+		put := func(text string) {
+			if text == "" {
+				return
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(c.before)
+		f := exporting{force: c.force}
+		file, err := f.create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteString("new"); err != nil {
+			t.Fatal(err)
+		}
+		put(c.later)
+		err = f.finish(file, path, c.err)
+		if bad := c.err != nil || c.later != ""; (err != nil) != bad {
+			t.Errorf("%s: finish = %v, want an error: %t", name, err, bad)
+		}
+		if text, _ := os.ReadFile(path); string(text) != c.want {
+			t.Errorf("%s: the file is %q, want %q", name, text, c.want)
+		}
+		if parts, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(parts) > 0 {
+			t.Errorf("%s: left beside it: %q", name, parts)
+		}
+	}
 }

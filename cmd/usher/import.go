@@ -162,8 +162,6 @@ func (f *importing) service(cmd *cobra.Command) (_ *importer.Service, closeStore
 	switch database, err := f.store(cmd.Context()); {
 	case err == nil:
 		s, closeStore = database.Store, database.Close
-	case cfg.DSN.Reveal() == "memory" && !f.check:
-		return nil, nil, errors.New("dsn: memory takes no import: set dsn to sqlite://PATH or postgres://…")
 	case f.check:
 		fmt.Fprintf(cmd.ErrOrStderr(), "not checked: whether somebody is there already (%v)\nchecked: JSON, the schema of the configuration, hashes, and duplicates in a batch\n", err)
 	default:

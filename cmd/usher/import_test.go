@@ -163,7 +163,7 @@ func TestImportChecksWithoutADatabase(t *testing.T) {
 	}
 	for dsn, why := range map[string]string{
 		"":              "start 'usher serve' once, or 'usher migrate'",
-		"dsn: memory\n": "dsn: memory takes no import: set dsn to sqlite://PATH or postgres://",
+		"dsn: memory\n": "no other process can read: set dsn to sqlite://PATH or postgres://",
 		"dsn: postgres://usher:secret@127.0.0.1:1/usher?sslmode=disable&connect_timeout=1\n": "",
 	} {
 		dir := filepath.Join(t.TempDir(), "none")
