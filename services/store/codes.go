@@ -66,8 +66,12 @@ func stillWanted(tx *tx, c *courier.Code) error {
 	if c == nil {
 		return nil
 	}
+	lock := ""
+	if !tx.pool.backend.embedded() {
+		lock = ` FOR NO KEY UPDATE` // SQLite has one writer
+	}
 	var secured moment
-	err := tx.get(&secured, `UPDATE identities SET sequence = sequence WHERE id = ? RETURNING secured_at`, c.IdentityID)
+	err := tx.get(&secured, `SELECT secured_at FROM identities WHERE id = ?`+lock, c.IdentityID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return courier.ErrNotFound

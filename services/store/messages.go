@@ -255,8 +255,8 @@ func (s *Store) recipientWhere(ctx context.Context, r courier.Recipient, conditi
 // Queue stores a message, its code in place of the flow's former one, and that
 // the address was sent something, in one durable commit. code is nil where the
 // address is nobody's. A message of the same event gives the stored one, with
-// nothing changed. [courier.ErrNotFound] says that the person is gone, or has recovered
-// the account or got another password since the code was asked for.
+// nothing changed. [courier.ErrNotFound] says that the person is gone,
+// [courier.ErrOutdated] that the code was asked for too early.
 func (s *Store) Queue(ctx context.Context, m courier.Message, code *courier.Code) (*courier.Message, error) {
 	ring, err := s.keyring()
 	if err != nil {
