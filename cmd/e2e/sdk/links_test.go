@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/ory/client-go"
 )
@@ -18,17 +17,14 @@ var urls = regexp.MustCompile(`https?://\S+`)
 // mailedLink waits for the link that is mailed to an address for a flow.
 func mailedLink(t *testing.T, address, flow string) string {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		for _, m := range call(admin().CourierAPI.ListCourierMessages(t.Context()).Recipient(address).Execute()).ok(t, http.StatusOK) {
-			for _, found := range urls.FindAllString(m.Body, -1) {
-				if u, err := url.Parse(found); err == nil && u.Query().Get("flow") == flow && u.Query().Get("token") != "" {
-					return found
-				}
+	return mailed(t, address, func(body string) string {
+		for _, found := range urls.FindAllString(body, -1) {
+			if u, err := url.Parse(found); err == nil && u.Query().Get("flow") == flow && u.Query().Get("token") != "" {
+				return found
 			}
 		}
-	}
-	t.Fatalf("no mail to %s with a link for the flow %s", address, flow)
-	return ""
+		return ""
+	})
 }
 
 // verificationLink is the form that asks for a link; token is nil in an app.
