@@ -134,15 +134,19 @@ func (s *Server) listIdentities(x *exchange) error {
 		found, err = s.identitiesByID(x)
 	case filter == byIdentifier:
 		found, err = s.identitiesByIdentifier(ctx, x.query(byIdentifier))
-	case x.query("page") != "" || x.query("per_page") != "":
+	case filter == bySimilar:
+		found, err = s.similarIdentities(x)
+	case filter == byOrganization:
+		found, err = nil, x.organization() // nobody is of one
+	case x.byNumber():
 		found, err = s.numberedIdentities(x)
 	default:
-		found, err = s.identitiesBehind(x)
+		found, err = x.identitiesBehind(s.Identities.Identities, includeCredential)
 	}
 	if err != nil {
 		return fmt.Errorf("list identities: %w", err)
 	}
-	withCredentials := filter == byIdentifier || len(x.r.URL.Query()[includeCredential]) > 0
+	withCredentials := filter == byIdentifier || filter == bySimilar || len(x.r.URL.Query()[includeCredential]) > 0
 	views := make([]adminView, len(found))
 	for n := range found {
 		views[n] = x.viewForAdmin(&found[n])
@@ -176,9 +180,6 @@ func (x *exchange) filter() (set string, err error) {
 			return "", refuse("only one filter at a time: %s or %s", set, name)
 		}
 		set = name
-	}
-	if set == bySimilar || set == byOrganization {
-		return "", refuse("the parameter %s is not supported", set)
 	}
 	return set, nil
 }
@@ -214,14 +215,43 @@ func (s *Server) identitiesByID(x *exchange) ([]identity.Identity, error) {
 	return s.Identities.IdentitiesByID(x.r.Context(), ids)
 }
 
-// identitiesBehind gives a page by key.
-func (s *Server) identitiesBehind(x *exchange) ([]identity.Identity, error) {
+// minSimilar and maxSimilar bound in bytes what is looked for within identifiers: less is
+// in nearly all of them, more in none.
+const (
+	minSimilar = 3
+	maxSimilar = 254
+)
+
+// similarIdentities gives a page of those of whom an identifier holds a text.
+func (s *Server) similarIdentities(x *exchange) ([]identity.Identity, error) {
+	text := x.query(bySimilar)
+	if len(text) < minSimilar || len(text) > maxSimilar {
+		return nil, refuse("%s: want %d to %d bytes of an identifier", bySimilar, minSimilar, maxSimilar)
+	}
+	if x.byNumber() {
+		return nil, refuse("%s goes by page_size and page_token, not by page", bySimilar)
+	}
+	return x.identitiesBehind(func(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error) {
+		return s.Identities.IdentitiesLike(ctx, text, after, limit)
+	}, includeCredential, bySimilar)
+}
+
+// organization refuses what cannot be the id of an organization.
+func (x *exchange) organization() error {
+	if _, err := parseID(x.query(byOrganization)); err != nil {
+		return refuse("%s holds what is no id", byOrganization)
+	}
+	return nil
+}
+
+// identitiesBehind gives a page by key of what read gives. Its links keep the parameters.
+func (x *exchange) identitiesBehind(read func(ctx context.Context, after uuid.UUID, limit int) ([]identity.Identity, error), kept ...string) ([]identity.Identity, error) {
 	size, after, err := x.keyPage()
 	if err != nil {
 		return nil, err
 	}
 	// One more than asked for tells whether there is a next page.
-	found, err := s.Identities.Identities(x.r.Context(), after, size+1)
+	found, err := read(x.r.Context(), after, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +260,7 @@ func (s *Server) identitiesBehind(x *exchange) ([]identity.Identity, error) {
 		found = found[:size]
 		next = keyToken(found[size-1].ID)
 	}
-	x.linkKeyPages(size, next, includeCredential)
+	x.linkKeyPages(size, next, kept...)
 	return found, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,6 +163,16 @@ func (w *world) IdentitiesByIdentifier(_ context.Context, identifier string) ([]
 		}
 	}
 	return found, w.broken
+}
+
+func (w *world) IdentitiesLike(ctx context.Context, text string, after uuid.UUID, limit int) ([]identity.Identity, error) {
+	found, err := w.Identities(ctx, after, len(w.identities))
+	found = slices.DeleteFunc(found, func(i identity.Identity) bool {
+		return !slices.ContainsFunc(i.Credentials, func(c identity.Credential) bool {
+			return slices.ContainsFunc(c.Identifiers, func(id string) bool { return strings.Contains(id, text) })
+		})
+	})
+	return found[:min(limit, len(found))], err
 }
 
 // ledger is a [session.Ledger] in memory.

@@ -75,6 +75,9 @@ func (p numbered) offset() int { return (p.number - 1) * p.size }
 // maxPageNumber bounds what a database must read through.
 const maxPageNumber = 1_000_000
 
+// byNumber tells whether a page of the older kind is asked for.
+func (x *exchange) byNumber() bool { return x.query("page") != "" || x.query("per_page") != "" }
+
 // numberedPage reads page and per_page. The contract has two first pages, 0 and 1.
 func (x *exchange) numberedPage() (p numbered, err error) {
 	if x.query("page_token") != "" {

@@ -3,6 +3,8 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,6 +207,7 @@ func TestFilterIdentities(t *testing.T) {
 	}
 	account(anna, "Seven:7")
 	account(ben, "8")
+	const similar = "preview_credentials_identifier_similar="
 	for _, tt := range []struct {
 		query       string
 		want        []string
@@ -223,6 +226,12 @@ func TestFilterIdentities(t *testing.T) {
 		{"credentials_identifier=corp", nil, false},
 		{"credentials_identifier=nobody", nil, false},
 		{"credentials_identifier=%01", nil, false},
+		{similar + "anna@", []string{anna}, true},
+		{similar + "corp:", []string{anna, ben}, true},
+		{similar + "nobody", nil, false},
+		{similar, []string{anna, ben}, false},
+		{"organization_id=" + ben, nil, false},
+		{"organization_id=", []string{anna, ben}, false},
 	} {
 		var found []shown
 		g := c.get("/admin/identities?" + tt.query)
@@ -233,19 +242,51 @@ func TestFilterIdentities(t *testing.T) {
 		for _, i := range found {
 			ids[i.ID] = true
 		}
-		for _, id := range tt.want {
-			if !ids[id] || len(found) != len(tt.want) {
-				t.Errorf("list with %.100s = %v, want %v", tt.query, ids, tt.want)
-			}
+		if len(found) != len(tt.want) || slices.ContainsFunc(tt.want, func(id string) bool { return !ids[id] }) {
+			t.Errorf("list with %.100s = %v, want %v", tt.query, ids, tt.want)
 		}
 		if strings.Contains(g.body, `"credentials"`) != tt.credentials {
 			t.Errorf("list with %.100s = %s, want credentials: %t", tt.query, g.body, tt.credentials)
 		}
 	}
-	for _, query := range []string{"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "external_id=crm-7", "external_id=", "organization_id=" + ben, "preview_credentials_identifier_similar=a"} {
+	for _, query := range []string{
+		"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "external_id=crm-7", "external_id=",
+		"organization_id=x", "organization_id=" + ben + "&ids=" + ben,
+		similar + "ab", similar + strings.Repeat("a", 255), similar + "anna&page=1", similar + "anna&per_page=9", similar + "anna&page_token=x",
+	} {
 		if g := c.get("/admin/identities?" + query); g.status != 400 || g.shown(t).Error.Reason == "" {
 			t.Errorf("list with %.100s = %d %s, want 400 with a reason", query, g.status, g.body)
 		}
+	}
+}
+
+// The next page is again one of those who were asked for.
+func TestSimilarIdentitiesByPage(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).admin()
+	for _, name := range []string{"anna", "ben", "joanna", "susanna"} {
+		c.postJSON("/admin/identities", `{"traits":{"email":"`+name+`@example.org"},"credentials":{"password":{"config":{"password":"long enough 1"}}}}`)
+	}
+	var addresses []string
+	next := regexp.MustCompile(`<([^>]*)>; rel="next"`)
+	for path := "/admin/identities?page_size=2&preview_credentials_identifier_similar=anna"; path != ""; {
+		var page []struct{ Traits struct{ Email string } }
+		g := c.get(path)
+		if err := json.Unmarshal([]byte(g.body), &page); err != nil || len(page) == 0 {
+			t.Fatalf("%s = %d %s, want identities", path, g.status, g.body)
+		}
+		for _, i := range page {
+			addresses = append(addresses, i.Traits.Email)
+		}
+		link := next.FindStringSubmatch(g.header.Get("Link"))
+		path = ""
+		if link != nil {
+			path = link[1]
+		}
+	}
+	slices.Sort(addresses)
+	if want := []string{"anna@example.org", "joanna@example.org", "susanna@example.org"}; !slices.Equal(addresses, want) {
+		t.Errorf("all pages of those like anna = %v, want %v", addresses, want)
 	}
 }
 

@@ -129,6 +129,8 @@ type Identities interface {
 	// IdentitiesByIdentifier gives the one with a canonical sign-in identifier, or with
 	// the handle of another, or none.
 	IdentitiesByIdentifier(ctx context.Context, identifier string) ([]identity.Identity, error)
+	// IdentitiesLike gives those behind an id of whom an identifier holds the text, by id.
+	IdentitiesLike(ctx context.Context, text string, after uuid.UUID, limit int) ([]identity.Identity, error)
 }
 
 // Errors keeps the errors that browsers are sent to a page for.

@@ -50,6 +50,33 @@ func (s *Store) IdentitiesByIdentifier(ctx context.Context, identifier string) (
 	return s.IdentitiesByID(ctx, []uuid.UUID{id})
 }
 
+// IdentitiesLike gives at most limit identities behind the given id, by id, of whom an
+// identifier holds the text: one to sign in with, or an account at a provider as
+// "provider:subject". What is entered is compared as it is stored, see
+// [identity.CanonicalIdentifier]. It reads through as many as there are until it has
+// found so many.
+func (s *Store) IdentitiesLike(ctx context.Context, text string, after uuid.UUID, limit int) ([]identity.Identity, error) {
+	position := "strpos"
+	if s.backend.embedded() {
+		position = "instr"
+	}
+	entered, account := identity.CanonicalIdentifier(text), identity.Handle(identity.MethodOIDC, "")
+	if entered == "" {
+		return []identity.Identity{}, nil // each text holds the empty one
+	}
+	var ids []uuid.UUID
+	if err := s.reads.list(ctx, &ids, `SELECT identity_id FROM (SELECT DISTINCT identity_id FROM addresses
+			WHERE identity_id > ? AND state = 'owned' AND identifier AND `+position+`(value, ?) > 0 ORDER BY identity_id LIMIT ?) AS a
+		UNION SELECT identity_id FROM (SELECT DISTINCT identity_id FROM handles
+			WHERE identity_id > ? AND `+position+`(value, ?) <> 1 AND (`+position+`(value, ?) > 0 OR `+position+`(replace(value, ?, ''), ?) > 0)
+			ORDER BY identity_id LIMIT ?) AS h
+		ORDER BY identity_id LIMIT ?`,
+		after, entered, limit, after, identity.ExternalHandle(""), entered, account, text, limit, limit); err != nil {
+		return nil, fmt.Errorf("identities like: %w", err)
+	}
+	return s.IdentitiesByID(ctx, ids)
+}
+
 // IdentitiesAt gives at most limit identities from the offset on, by id, and how
 // many there are in all. It reads through all that come before, and counts all:
 // [Store.Identities] costs the same however many there are.

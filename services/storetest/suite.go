@@ -56,6 +56,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeleteIdentity":                  testDeleteIdentity,
 		"IdentitiesByID":                  testIdentitiesByID,
 		"IdentitiesByIdentifier":          testIdentitiesByIdentifier,
+		"IdentitiesLike":                  testIdentitiesLike,
 		"IdentityByExternalID":            testIdentityByExternalID,
 		"IdentitiesAt":                    testIdentitiesAt,
 		"HookInputs":                      testHookInputs,

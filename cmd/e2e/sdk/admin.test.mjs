@@ -14,6 +14,9 @@ test('admin identities', async () => {
   assert(got.credentials.password.config.hashed_password);
   const found = await identities.listIdentities({ credentialsIdentifier: address });
   assert.deepEqual(found.map((i) => whole('Identity', i).id), [id]);
+  const similar = await identities.listIdentities({ previewCredentialsIdentifierSimilar: address.slice(1, -1) });
+  assert.deepEqual(similar.map((i) => i.id), [id]);
+  assert.deepEqual(await identities.listIdentities({ organizationId: id }), []);
 
   const patched = await identities.patchIdentity({ id, jsonPatch: [{ op: 'replace', path: '/metadata_public', value: { plan: 'free' } }] });
   assert.deepEqual(patched.metadata_public, { plan: 'free' });

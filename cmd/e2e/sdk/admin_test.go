@@ -29,6 +29,13 @@ func TestAdminIdentities(t *testing.T) {
 	if len(found) != 1 || found[0].Id != made.Id {
 		t.Errorf("list by identifier = %v, want the one person", found)
 	}
+	similar := call(api.ListIdentities(t.Context()).PreviewCredentialsIdentifierSimilar(address[1:len(address)-1]).Execute()).ok(t, http.StatusOK)
+	if len(similar) != 1 || similar[0].Id != made.Id {
+		t.Errorf("list by part of an identifier = %v, want the one person", similar)
+	}
+	if none := call(api.ListIdentities(t.Context()).OrganizationId(made.Id).Execute()).ok(t, http.StatusOK); len(none) > 0 {
+		t.Errorf("list of an organization = %v, want nobody", none)
+	}
 
 	patched := call(api.PatchIdentity(t.Context(), made.Id).JsonPatch([]client.JsonPatch{
 		{Op: "add", Path: "/traits/name", Value: map[string]any{"first": "Ann"}},
