@@ -30,7 +30,11 @@ func (x *exchange) choice(name string) (*bool, error) {
 
 // keyPage reads the size of a page and the id that it is behind.
 func (x *exchange) keyPage() (size int, after uuid.UUID, err error) {
-	if size, err = x.limit("page_size", usualPage, maxPage); err != nil {
+	name := "page_size"
+	if x.query(name) == "" {
+		name = "per_page"
+	}
+	if size, err = x.limit(name, usualPage, maxPage); err != nil {
 		return 0, after, err
 	}
 	if token := x.query("page_token"); token != "" {
@@ -75,8 +79,9 @@ func (p numbered) offset() int { return (p.number - 1) * p.size }
 // maxPageNumber bounds what a database must read through.
 const maxPageNumber = 1_000_000
 
-// byNumber tells whether a page of the older kind is asked for.
-func (x *exchange) byNumber() bool { return x.query("page") != "" || x.query("per_page") != "" }
+// byNumber tells whether a page of the older kind is asked for. per_page alone does not
+// say so: an SDK sends it always.
+func (x *exchange) byNumber() bool { return x.query("page") != "" }
 
 // numberedPage reads page and per_page. The contract has two first pages, 0 and 1.
 func (x *exchange) numberedPage() (p numbered, err error) {

@@ -202,7 +202,11 @@ func TestAdminIdentityPages(t *testing.T) {
 			ask = ask.PageToken(token)
 		}
 		asked := call(ask.Execute())
-		for _, i := range asked.ok(t, http.StatusOK) {
+		page := asked.ok(t, http.StatusOK)
+		if len(page) > 2 {
+			t.Fatalf("a page of 2 has %d identities", len(page))
+		}
+		for _, i := range page {
 			listed = append(listed, i.Id)
 		}
 		if token = nextPage(t, asked.response); token == "" {
