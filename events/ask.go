@@ -20,6 +20,10 @@ var (
 	// ErrTimeout says that nobody answered by the deadline. Whether a worker did
 	// what was asked is unknown.
 	ErrTimeout = errors.New("no answer by the deadline")
+	// ErrBroken says that the connection broke before there was an answer, as it does
+	// when it goes over to another credential. Whether a worker did what was asked is
+	// unknown.
+	ErrBroken = errors.New("the connection broke before the answer")
 	// ErrNoRight says, besides ErrTimeout, that the bus did not let the request
 	// through. [Explain] says what mends it.
 	ErrNoRight = errors.New("no right to ask")
@@ -56,7 +60,7 @@ const answerTravel = 50 * time.Millisecond
 // Ask sends a request to a service and waits for its answer, until shortly
 // after the deadline or the end of ctx. Asking again with the same requestID is safe where the
 // service is idempotent. The service is told the trace context of ctx. Errors that a caller tells apart are [*Refused],
-// [ErrNoWorker], [ErrTimeout] and [ErrNoRight].
+// [ErrNoWorker], [ErrTimeout], [ErrBroken] and [ErrNoRight].
 func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline time.Time, payload []byte) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTravel))
 	defer cancel()
@@ -78,6 +82,8 @@ func Ask(ctx context.Context, nc *nats.Conn, subject, requestID string, deadline
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), away(err):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrNoWorker, err)
+	case errors.Is(err, nats.ErrDisconnected):
+		return nil, fmt.Errorf("ask %s: %w", subject, ErrBroken)
 	case errors.Is(err, context.DeadlineExceeded) && violated(nc, former, subject):
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrTimeout, ErrNoRight)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -236,6 +237,12 @@ var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subsc
 
 func (w *watcher) report(sub *nats.Subscription, err error) {
 	if found := violation.FindStringSubmatch(err.Error()); found != nil {
+		to := found[2]
+		if found[1] == "Publish" && (strings.HasPrefix(to, inboxPrefix("")) || strings.HasPrefix(to, otherAccount+".")) {
+			// Each question allows its answer, for a while and on the connection that it came on.
+			w.log.Warn("bus: an answer came too late, or after the connection was made anew, and is not delivered", "subject", to)
+			return
+		}
 		if w.denied[found[0]] {
 			return
 		}

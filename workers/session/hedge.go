@@ -22,7 +22,8 @@ const steps = 8
 // an overloaded system do not, it is asked at every step. All carry the same
 // request id, so the service does the work once. The first answer counts. Where
 // nobody is there, it is asked once more a step later: who goes over to another
-// credential of the bus is away for some milliseconds.
+// credential of the bus is away for some milliseconds. Where it is this side that does,
+// all questions break at once, and it is asked again at the next step.
 func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Request) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the slower questions are not waited for
@@ -58,8 +59,9 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 			open--
 			var refused *events.Refused
 			answered := a.err == nil || errors.As(a.err, &refused)
-			if !answered && open == 0 && !lost && n < steps && ctx.Err() == nil {
-				lost = true
+			broken := errors.Is(a.err, events.ErrBroken)
+			if !answered && open == 0 && (broken || !lost) && n < steps && ctx.Err() == nil {
+				lost = lost || !broken
 				continue
 			}
 			if answered || open == 0 {

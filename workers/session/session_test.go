@@ -203,6 +203,62 @@ func TestAWorkerThatComesBackIsAskedOnceMore(t *testing.T) {
 	}
 }
 
+// So is the API, and with its connection all that it had asked is gone: also after
+// nobody was there before.
+func TestAConnectionThatBreaksIsAskedOverAgain(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	before, got := b.api.Stats().OutMsgs, make(chan error, 1)
+	go func() {
+		r := request()
+		r.Deadline = time.Now().Add(4 * time.Second)
+		_, err := b.client.Issue(t.Context(), r)
+		got <- err
+	}()
+	for b.api.Stats().OutMsgs == before {
+		time.Sleep(time.Millisecond) // nobody is asked yet
+	}
+	asked := 0
+	b.run(t, worker.Options{Concurrency: 1, Service: issuer(func(_ context.Context, r session.Request) (*session.Session, error) {
+		if asked++; asked < 3 {
+			return nil, b.api.ForceReconnect()
+		}
+		return issued(r), nil
+	})})
+	if err := <-got; err != nil {
+		t.Errorf("Issue over a connection that broke twice = %v, want a session", err)
+	}
+}
+
+// A worker that goes over to another credential while it works cannot answer any more:
+// another question does, and nobody is told to mend rights that are as they must be.
+func TestAWorkersConnectionThatBreaksIsAskedPast(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	asked := 0
+	b.run(t, worker.Options{Concurrency: 1, Service: issuer(func(_ context.Context, r session.Request) (*session.Session, error) {
+		if asked++; asked == 1 {
+			err := b.session.ForceReconnect()
+			for !b.session.IsConnected() {
+				time.Sleep(time.Millisecond)
+			}
+			return issued(r), err
+		}
+		return issued(r), nil
+	})})
+	r := request()
+	r.Deadline = time.Now().Add(4 * time.Second)
+	if _, err := b.client.Issue(t.Context(), r); err != nil {
+		t.Errorf("Issue by a worker whose connection broke = %v, want a session", err)
+	}
+	if err := b.session.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if log := b.log.String(); !strings.Contains(log, "answer came too late") || strings.Contains(log, "no right") {
+		t.Errorf("log is %s, want a warning of the answer", log)
+	}
+}
+
 func TestFrozenWorkerCostsTheDeadline(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
