@@ -239,6 +239,19 @@ func (l *openLoop) end() []comer {
 	return l.comers
 }
 
+// untilRegistered waits until somebody has been registered.
+func (l *openLoop) untilRegistered(t *testing.T) {
+	t.Helper()
+	eventually(t, 30*time.Second, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !slices.ContainsFunc(l.comers, comer.registered) {
+			return errors.New("nobody has been registered")
+		}
+		return nil
+	})
+}
+
 // untilNormal waits until people who came after a time have been registered, and
 // nobody was refused for a second.
 func (l *openLoop) untilNormal(t *testing.T, from time.Time, limit time.Duration) {

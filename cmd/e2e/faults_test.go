@@ -292,7 +292,7 @@ func TestTheSessionWorkerIsMissing(t *testing.T) {
 func TestASessionWorkerIsFrozen(t *testing.T) {
 	t.Parallel()
 	background := newEndpoint(t)
-	s := newSystem(t, "parts", signInAndTell(background))
+	s := newSystem(t, "parts", merge(signInAndTell(background), settings{"session": settings{"issue": settings{"timeout": "500ms"}}}))
 	s.processes["session-1"].signal(syscall.SIGSTOP)
 	ok, sessions := 0, 0
 	for range 40 {

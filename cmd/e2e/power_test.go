@@ -88,7 +88,8 @@ func apartOn(t *testing.T, v *volume) *powered {
 func (p *powered) cutOff(n int) {
 	p.t.Helper()
 	l := startLoop(newBalancer(p.t, p.apis, p.admins), faultRate(p.t, 50))
-	time.Sleep(500*time.Millisecond + rand.N(time.Second))
+	l.untilRegistered(p.t)
+	time.Sleep(rand.N(time.Second))
 	killDatabase, startDatabase := func() {}, func() {}
 	if p.postgres != nil {
 		killDatabase, startDatabase = p.postgres.ready()

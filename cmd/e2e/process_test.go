@@ -98,9 +98,18 @@ func (p *process) output() string {
 	return string(b)
 }
 
+// tail is the end of what it printed, behind the warnings and errors before that.
 func (p *process) tail() string {
-	b := []byte(p.output())
-	return string(b[max(0, len(b)-4000):])
+	said := p.output()
+	end := max(0, len(said)-4000)
+	var warned strings.Builder
+	for line := range strings.Lines(said[:end]) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			warned.WriteString(line)
+		}
+	}
+	w := warned.String()
+	return w[max(0, len(w)-4000):] + "…\n" + said[end:]
 }
 
 // waitReady waits until the URL answers 200.

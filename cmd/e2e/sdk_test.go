@@ -79,7 +79,6 @@ func serveSDKs(t *testing.T, shape, use string) *tap {
 			},
 		},
 		"feature_flags": settings{"use_continue_with_transitions": true}, // as the newest SDKs expect
-		"session":       settings{"issue": settings{"timeout": "4s"}},    // on a machine that runs all other tests too
 	})))
 	return tap
 }

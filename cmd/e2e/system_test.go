@@ -76,6 +76,9 @@ func declareSystem(t *testing.T, shape string, extra settings) *system {
 			"admin":  settings{"host": "127.0.0.1"},
 		},
 		"hashers": settings{"algorithm": "bcrypt", "bcrypt": settings{"cost": 4}},
+		// Where it is not about what people see while something is broken, tests want a
+		// session, also from a machine that runs all of them.
+		"session": settings{"issue": settings{"timeout": "4s"}},
 		// As long as a test wants no mails.
 		"selfservice": settings{"flows": settings{"verification": settings{"enabled": false}}},
 	}
@@ -89,6 +92,9 @@ func declareSystem(t *testing.T, shape string, extra settings) *system {
 		s.declareCluster(base)
 	default:
 		base["bus"] = settings{"listen": fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	}
+	if shape == many || os.Getenv("USHER_TEST_SOAK")+os.Getenv("USHER_BENCH") != "" {
+		delete(base, "session")
 	}
 	s.base = base
 	s.config = s.write(merge(base, extra))
@@ -257,7 +263,7 @@ func (s *system) stop() {
 	s.eventsAreValid()
 	if s.t.Failed() {
 		for _, name := range s.order {
-			s.t.Logf("log of %s: …%s", name, s.processes[name].tail())
+			s.t.Logf("log of %s:\n%s", name, s.processes[name].tail())
 		}
 	}
 }
