@@ -108,7 +108,7 @@ func run(ctx context.Context, args []string) (failed bool, err error) {
 
 // wholeSystems is how many whole systems are tested at a time, on any machine:
 // they wait most of the time, for a redelivery or the end of an outage.
-const wholeSystems = "10"
+const wholeSystems = "8"
 
 // wholeProgram is the package whose tests run the whole program.
 const wholeProgram = "./cmd/e2e"
