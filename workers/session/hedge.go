@@ -12,9 +12,14 @@ import (
 	"github.com/usher-auth/usher/services/session"
 )
 
-// steps is into how many parts the time to the deadline is divided: at the end of
-// each but the last the request may be sent again.
-const steps = 8
+const (
+	// steps is into how many parts the time to the deadline is divided: at the end of
+	// each but the last the request may be sent again. Where one of two workers is
+	// frozen, one of 2,000 who sign up meets it each time.
+	steps = 12
+	// maxLost is how often nobody may be there before that is the answer.
+	maxLost = 2
+)
 
 // askAgain asks once more when half of the time to the deadline is over: the
 // first question may be with a worker that is frozen, or gone with it. So may
@@ -45,7 +50,7 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 	step := max(time.Until(r.Deadline)/steps, time.Millisecond)
 	tick := time.NewTicker(step)
 	defer tick.Stop()
-	lost := false
+	lost := 0
 	for open, n := 1, 1; ; {
 		select {
 		case <-tick.C:
@@ -59,9 +64,10 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 			open--
 			var refused *events.Refused
 			answered := a.err == nil || errors.As(a.err, &refused)
-			broken := errors.Is(a.err, events.ErrBroken)
-			if !answered && open == 0 && (broken || !lost) && n < steps && ctx.Err() == nil {
-				lost = lost || !broken
+			if !answered && !errors.Is(a.err, events.ErrBroken) {
+				lost++
+			}
+			if !answered && open == 0 && lost < maxLost && n < steps && ctx.Err() == nil {
 				continue
 			}
 			if answered || open == 0 {
@@ -76,7 +82,7 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 
 // spare is how often requests may be sent again beyond the once that each may.
 // Each quick answer gives one back: where nobody answers quickly, it is soon
-// used up, and a system that is slow is not asked eight times as much. The zero
+// used up, and a system that is slow is not asked many times as much. The zero
 // value is full.
 type spare struct {
 	mu   sync.Mutex
