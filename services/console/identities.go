@@ -21,6 +21,8 @@ const (
 
 	// maxSearch is longer than any address or user name.
 	maxSearch = 320
+	// minPart and maxPart bound in bytes what the API looks for within identifiers.
+	minPart, maxPart = 3, 254
 
 	// importedElsewhere stands at the list by time: an import tells of many people in
 	// one event, and ids have no order of time.
@@ -222,8 +224,8 @@ func (v *visit) find(text string) (found []person, err error) {
 	return []person{p}, err
 }
 
-// searchIdentities leads to whom an id, an address or another identifier means. It
-// is a post: what was looked for stands in no URL.
+// searchIdentities leads to whom an id, an address or another identifier means, or
+// shows those whose identifiers hold it. It is a post: what was looked for stands in no URL.
 func (v *visit) searchIdentities() error {
 	text := strings.TrimSpace(v.r.PostFormValue("q"))
 	list := identityList{search: text, byID: true, first: true, now: v.Now()}
@@ -239,6 +241,9 @@ func (v *visit) searchIdentities() error {
 	if err == nil && len(found) == 1 {
 		v.redirect(pathIdentities + "/" + found[0].ID.String())
 		return nil
+	}
+	if err == nil && len(found) == 0 && len(text) >= minPart && len(text) <= maxPart && !strings.HasPrefix(text, byExternalID) {
+		list.next, err = v.list(apiIdentities, url.Values{"preview_credentials_identifier_similar": {text}}, "", &found)
 	}
 	list.add(found)
 	v.show(http.StatusOK, "Identities", pathIdentities, identitiesPage(list, err))

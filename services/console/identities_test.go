@@ -133,6 +133,33 @@ func TestSearchLeavesNoTrace(t *testing.T) {
 	w2.submit("bob", "/console/identities/search", url.Values{"q": {`"><b>x`}}).wants(t, 200, "Nobody has this identifier", `value="&#34;&gt;&lt;b&gt;x"`)
 }
 
+// Of more than one, and of a part, the list is shown: "ann" is not Joann.
+func TestSearchByAPart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var asked []string
+	w.admin.HandleFunc("GET /admin/identities", func(rw http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.RawQuery)
+		found := []object{}
+		if r.URL.Query().Get("preview_credentials_identifier_similar") == "ann" {
+			rw.Header().Set("Link", `</admin/identities?page_size=25&page_token=more>; rel="next"`)
+			found = append(found, someone())
+		}
+		_ = json.NewEncoder(rw).Encode(found)
+	})
+	find := func(text string) page { return w.submit("bob", "/console/identities/search", url.Values{"q": {text}}) }
+	find("ann").wants(t, 200, "ann@example.org", "These are the first 1.")
+	if want := []string{"credentials_identifier=ann", "page_size=25&preview_credentials_identifier_similar=ann"}; !slices.Equal(asked, want) {
+		t.Errorf("the API was asked by %q, want %q", asked, want)
+	}
+	asked = nil
+	find("an").wants(t, 200, "Nobody has this identifier")
+	find(strings.Repeat("a", 255)).wants(t, 200, "Nobody has this identifier")
+	if len(asked) != 2 {
+		t.Errorf("the API was asked by %q, want no part that it refuses", asked)
+	}
+}
+
 // withPerson lets the admin API know one identity.
 func withPerson(change ...func(object)) func(*world) {
 	return func(w *world) {
