@@ -42,6 +42,7 @@ func TestBench(t *testing.T) {
 		{"login", b.login},
 		{"social", b.social},
 		{"verify", b.verification},
+		{"account", b.account},
 		{"revoke", b.revocation},
 		{"pages", b.pagesOfLists},
 		{"ui-pages", b.uiPages},

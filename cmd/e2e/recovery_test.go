@@ -22,15 +22,31 @@ func recovering() settings {
 // lose begins the recovery of somebody, and waits for the code.
 func (s *system) lose(app *client, address string) (flow, code string) {
 	s.t.Helper()
+	flow, err := app.beginRecovery(address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return flow, s.mailedCode(address, flow)
+}
+
+// beginRecovery begins the recovery of somebody.
+func (app *client) beginRecovery(address string) (flow string, err error) {
+	a, err := app.do("GET", "/self-service/recovery/api", nil, nil)
+	if err != nil {
+		return "", err
+	}
 	var begun struct {
 		ID string `json:"id"`
 	}
-	app.must("GET", "/self-service/recovery/api", nil, nil).json(s.t, &begun)
-	a := app.must("POST", "/self-service/recovery?flow="+begun.ID, asJSON, fmt.Appendf(nil, `{"method":"code","email":%q}`, address))
-	if a.status != http.StatusOK {
-		s.t.Fatalf("recovery = %d %s, want 200", a.status, a.body)
+	a.json(app.t, &begun)
+	a, err = app.do("POST", "/self-service/recovery?flow="+begun.ID, asJSON, fmt.Appendf(nil, `{"method":"code","email":%q}`, address))
+	if err != nil {
+		return "", err
 	}
-	return begun.ID, s.mailedCode(address, begun.ID)
+	if a.status != http.StatusOK {
+		return "", fmt.Errorf("recovery = %d %s, want 200", a.status, a.body)
+	}
+	return begun.ID, nil
 }
 
 // recovered enters a code, and gives the token of the session.
