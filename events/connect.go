@@ -237,19 +237,25 @@ var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subsc
 
 func (w *watcher) report(sub *nats.Subscription, err error) {
 	if found := violation.FindStringSubmatch(err.Error()); found != nil {
-		to := found[2]
-		if found[1] == "Publish" && (strings.HasPrefix(to, inboxPrefix("")) || strings.HasPrefix(to, otherAccount+".")) {
-			// Each question allows its answer, for a while and on the connection that it came on.
-			w.log.Warn("bus: an answer came too late, or after the connection was made anew, and is not delivered", "subject", to)
-			return
+		// Each question allows its answer, for a while and on the connection that it came
+		// on: that is no missing right, unless none is ever delivered.
+		said, to := found[0], found[2]
+		late := found[1] == "Publish" && (strings.HasPrefix(to, inboxPrefix("")) || strings.HasPrefix(to, otherAccount+"."))
+		if late {
+			said = "an answer" // each has a subject of its own
 		}
-		if w.denied[found[0]] {
+		if w.denied[said] {
 			return
 		}
 		if w.denied == nil || len(w.denied) >= maxDenied {
 			w.denied = map[string]bool{}
 		}
-		w.denied[found[0]] = true
+		w.denied[said] = true
+		if late {
+			w.log.Warn("bus: an answer is not delivered: it came too late, or after its connection was made anew; if it is each one, the right to answer is missing",
+				"subject", to, "mend", Mend(w.user))
+			return
+		}
 		w.log.Error("bus: no right", "to", found[1], "subject", found[2], "mend", Mend(w.user))
 		return
 	}

@@ -224,7 +224,7 @@ const (
 
 // similarIdentities gives a page of those of whom an identifier holds a text.
 func (s *Server) similarIdentities(x *exchange) ([]identity.Identity, error) {
-	text := x.query(bySimilar)
+	text := strings.TrimSpace(x.query(bySimilar))
 	if len(text) < minSimilar || len(text) > maxSimilar {
 		return nil, refuse("%s: want %d to %d bytes of an identifier", bySimilar, minSimilar, maxSimilar)
 	}

@@ -253,7 +253,7 @@ func TestFilterIdentities(t *testing.T) {
 	for _, query := range []string{
 		"ids=" + anna + many + "&ids=" + ben, "ids=" + anna + "&ids=x", "ids=" + anna + "&credentials_identifier=a", "external_id=crm-7", "external_id=",
 		"organization_id=x", "organization_id=" + ben + "&ids=" + ben,
-		similar + "ab", similar + strings.Repeat("a", 255), similar + "anna&page=1", similar + "anna&page_token=x",
+		similar + "ab", similar + "%20a%20", similar + strings.Repeat("a", 255), similar + "anna&page=1", similar + "anna&page_token=x",
 	} {
 		if g := c.get("/admin/identities?" + query); g.status != 400 || g.shown(t).Error.Reason == "" {
 			t.Errorf("list with %.100s = %d %s, want 400 with a reason", query, g.status, g.body)

@@ -141,6 +141,7 @@ type identityList struct {
 	next   string // of the next page, empty for none
 	first  bool
 	search string // what was looked for
+	part   bool   // also within identifiers
 	now    time.Time
 }
 
@@ -206,6 +207,14 @@ func (l *identityList) add(found []person) {
 	}
 }
 
+// nobody says that nobody was found.
+func (l identityList) nobody() string {
+	if l.part {
+		return "Nobody has this identifier, or one that holds it. An address that is not verified yet may belong to nobody."
+	}
+	return "Nobody has exactly this identifier. Three letters of an address or user name are enough; an external id must be whole."
+}
+
 // byExternalID begins what is an external id, as on the command line.
 const byExternalID = "external:"
 
@@ -243,6 +252,7 @@ func (v *visit) searchIdentities() error {
 		return nil
 	}
 	if err == nil && len(found) == 0 && len(text) >= minPart && len(text) <= maxPart && !strings.HasPrefix(text, byExternalID) {
+		list.part = true
 		list.next, err = v.list(apiIdentities, url.Values{"preview_credentials_identifier_similar": {text}}, "", &found)
 	}
 	list.add(found)

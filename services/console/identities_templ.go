@@ -157,7 +157,7 @@ func identitiesPage(l identityList, err error) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = empty("Nobody has this identifier, or one that holds it. An address that is not verified yet may belong to nobody.").Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = empty(l.nobody()).Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -129,7 +129,7 @@ func TestSearchLeavesNoTrace(t *testing.T) {
 	w2 := newWorld(t)
 	w2.answers("GET /admin/identities", 200, []object{})
 	w2.answers("GET /admin/identities/by/external/{id}", 404, notFound("There is no identity with this id."))
-	w2.submit("bob", "/console/identities/search", url.Values{"q": {"external:nobody"}}).wants(t, 200, "Nobody has this identifier")
+	w2.submit("bob", "/console/identities/search", url.Values{"q": {"external:nobody"}}).wants(t, 200, "Nobody has exactly this identifier")
 	w2.submit("bob", "/console/identities/search", url.Values{"q": {`"><b>x`}}).wants(t, 200, "Nobody has this identifier", `value="&#34;&gt;&lt;b&gt;x"`)
 }
 
@@ -153,9 +153,10 @@ func TestSearchByAPart(t *testing.T) {
 		t.Errorf("the API was asked by %q, want %q", asked, want)
 	}
 	asked = nil
-	find("an").wants(t, 200, "Nobody has this identifier")
-	find(strings.Repeat("a", 255)).wants(t, 200, "Nobody has this identifier")
-	if len(asked) != 2 {
+	find("an").wants(t, 200, "Nobody has exactly this identifier")
+	find(strings.Repeat("a", 255)).wants(t, 200, "Nobody has exactly this identifier")
+	find("joe").wants(t, 200, "Nobody has this identifier, or one that holds it")
+	if len(asked) != 4 {
 		t.Errorf("the API was asked by %q, want no part that it refuses", asked)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -53,28 +54,43 @@ func (s *Store) IdentitiesByIdentifier(ctx context.Context, identifier string) (
 // IdentitiesLike gives at most limit identities behind the given id, by id, of whom an
 // identifier holds the text: one to sign in with, or an account at a provider as
 // "provider:subject". What is entered is compared as it is stored, see
-// [identity.CanonicalIdentifier]. It reads through as many as there are until it has
-// found so many.
+// [identity.CanonicalIdentifier]; an international domain must be whole, behind its "@".
+// It reads through all addresses and handles until it has found so many.
 func (s *Store) IdentitiesLike(ctx context.Context, text string, after uuid.UUID, limit int) ([]identity.Identity, error) {
-	position := "strpos"
+	holds := "strpos"
 	if s.backend.embedded() {
-		position = "instr"
+		holds = "instr"
 	}
 	entered, account := identity.CanonicalIdentifier(text), identity.Handle(identity.MethodOIDC, "")
 	if entered == "" {
 		return []identity.Identity{}, nil // each text holds the empty one
 	}
-	var ids []uuid.UUID
-	if err := s.reads.list(ctx, &ids, `SELECT identity_id FROM (SELECT DISTINCT identity_id FROM addresses
-			WHERE identity_id > ? AND state = 'owned' AND identifier AND `+position+`(value, ?) > 0 ORDER BY identity_id LIMIT ?) AS a
-		UNION SELECT identity_id FROM (SELECT DISTINCT identity_id FROM handles
-			WHERE identity_id > ? AND `+position+`(value, ?) <> 1 AND (`+position+`(value, ?) > 0 OR `+position+`(replace(value, ?, ''), ?) > 0)
-			ORDER BY identity_id LIMIT ?) AS h
-		ORDER BY identity_id LIMIT ?`,
-		after, entered, limit, after, identity.ExternalHandle(""), entered, account, text, limit, limit); err != nil {
+	if strings.HasPrefix(text, "@") {
+		if whole, err := identity.Canonical("a" + text); err == nil {
+			entered = whole[1:]
+		}
+	}
+	var rows []identityRow
+	// Where the addresses fill the page, no handle behind its end is looked at.
+	if err := s.reads.list(ctx, &rows, `WITH a AS MATERIALIZED (SELECT DISTINCT identity_id FROM addresses
+			WHERE identity_id > ? AND state = 'owned' AND identifier AND `+holds+`(value, ?) > 0 ORDER BY identity_id LIMIT ?),
+		h AS (SELECT DISTINCT identity_id FROM handles
+			WHERE identity_id > ? AND identity_id <= COALESCE((SELECT identity_id FROM a ORDER BY identity_id LIMIT 1 OFFSET ?), ?)
+				AND `+holds+`(value, ?) <> 1 AND (`+holds+`(value, ?) > 0 OR `+holds+`(replace(value, ?, ''), ?) > 0)
+			ORDER BY identity_id LIMIT ?)
+		SELECT `+identities.list()+` FROM identities WHERE id IN (SELECT identity_id FROM a UNION SELECT identity_id FROM h) ORDER BY id LIMIT ?`,
+		after, entered, limit, after, limit-1, uuid.Max, identity.ExternalHandle(""), entered, account, text, limit, limit); err != nil {
 		return nil, fmt.Errorf("identities like: %w", err)
 	}
-	return s.IdentitiesByID(ctx, ids)
+	if len(rows) == 0 {
+		return []identity.Identity{}, nil
+	}
+	ids := make([]uuid.UUID, len(rows))
+	for n := range rows {
+		ids[n] = rows[n].ID
+	}
+	list, args := idList(ids)
+	return s.complete(ctx, rows, `identity_id IN (`+list+`)`, args...)
 }
 
 // IdentitiesAt gives at most limit identities from the offset on, by id, and how

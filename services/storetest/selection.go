@@ -79,12 +79,14 @@ func testIdentitiesLike(t *testing.T, s *suite) {
 	r.Identity.Addresses[1].Identifier = false
 	s.must(st.Register(s.ctx(), r))
 	ann, bob, joan := r.Identity.ID, s.registered(st, "bob@example.org").Identity.ID, s.registered(st, "joann@example.org").Identity.ID
+	domain := s.registered(st, "eva@xn--bcher-kva.example").Identity.ID
 	in := func(ids ...uuid.UUID) []uuid.UUID {
 		slices.SortFunc(ids, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 		return ids
 	}
 	for text, want := range map[string][]uuid.UUID{
 		"ann": in(ann, joan), "ANN@": in(ann, joan), "@example.org": in(ann, bob, joan), "bob@example.org": in(bob),
+		"@bücher.example": in(domain), "@Bücher.EXAMPLE": in(domain), "bücher": nil,
 		"_1%": in(ann), "a_n": nil, "b%b": nil, `\`: nil, "'": nil,
 		"Seven": in(ann), "corp:": in(ann), "seven": nil, "OIDC": nil, "crm-": nil, "EXTERNAL": nil, "only": nil, "": nil, " ": nil,
 	} {
@@ -93,10 +95,33 @@ func testIdentitiesLike(t *testing.T, s *suite) {
 			t.Errorf("IdentitiesLike(%q) = %v, want %v", text, got, want)
 		}
 	}
-	all := in(ann, bob, joan)
-	for n, id := range all[:2] {
-		if got := identityIDs(s.like(st, "example", id, 1)); !slices.Equal(got, all[n+1:n+2]) {
-			t.Errorf("IdentitiesLike behind %v = %v, want %v", id, got, all[n+1])
+	// Some have it in an address, some in a user name, some in both: on no page twice.
+	for n, address := range []string{"page-1@example.net", "2@example.net", "3@example.net", "page-4@example.net", "5@example.net", "page-6@example.net"} {
+		r := s.record(address)
+		if n%3 > 0 {
+			r.Identity.Credentials[0].Identifiers = []string{address, fmt.Sprintf("ann-page-%d", n)}
+		}
+		s.must(st.Register(s.ctx(), r))
+	}
+	for _, text := range []string{"page-", "ann"} {
+		whole := identityIDs(s.like(st, text, uuid.Nil, 100))
+		if !slices.IsSortedFunc(whole, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) || len(whole) != 6 {
+			t.Errorf("IdentitiesLike(%q) = %v, want six by id", text, whole)
+		}
+		for _, size := range []int{1, 2, 4} {
+			var paged []uuid.UUID
+			for after := uuid.Nil; ; after = paged[len(paged)-1] {
+				page := identityIDs(s.like(st, text, after, size))
+				if len(page) == 0 {
+					break
+				}
+				if paged = append(paged, page...); len(page) < size {
+					break
+				}
+			}
+			if !slices.Equal(paged, whole) {
+				t.Errorf("IdentitiesLike(%q) by pages of %d = %v, want %v", text, size, paged, whole)
+			}
 		}
 	}
 	if diff := cmp.Diff(r.Identity, &s.like(st, "ann_1", uuid.Nil, 1)[0], anySequence); diff != "" {

@@ -18,7 +18,7 @@ const (
 	// frozen, one of 2,000 who sign up meets it each time.
 	steps = 12
 	// maxLost is how often nobody may be there before that is the answer.
-	maxLost = 2
+	maxLost = 3
 )
 
 // askAgain asks once more when half of the time to the deadline is over: the
@@ -26,7 +26,7 @@ const (
 // the second: as long as workers that are asked answer quickly, which those of
 // an overloaded system do not, it is asked at every step. All carry the same
 // request id, so the service does the work once. The first answer counts. Where
-// nobody is there, it is asked once more a step later: who goes over to another
+// nobody is there, it is asked twice more, a step later each: who goes over to another
 // credential of the bus is away for some milliseconds. Where it is this side that does,
 // all questions break at once, and it is asked again at the next step.
 func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Request) ([]byte, error) {
@@ -64,10 +64,11 @@ func askAgain(ctx context.Context, nc *nats.Conn, spare *spare, r session.Reques
 			open--
 			var refused *events.Refused
 			answered := a.err == nil || errors.As(a.err, &refused)
-			if !answered && !errors.Is(a.err, events.ErrBroken) {
-				lost++
+			broken := errors.Is(a.err, events.ErrBroken)
+			if !answered && !broken && open == 0 {
+				lost++ // while others are open, it is not asked for this one's sake
 			}
-			if !answered && open == 0 && lost < maxLost && n < steps && ctx.Err() == nil {
+			if !answered && open == 0 && (broken || lost < maxLost) && n < steps && ctx.Err() == nil {
 				continue
 			}
 			if answered || open == 0 {

@@ -211,7 +211,7 @@ func TestAConnectionThatBreaksIsAskedOverAgain(t *testing.T) {
 	before, got := b.api.Stats().OutMsgs, make(chan error, 1)
 	go func() {
 		r := request()
-		r.Deadline = time.Now().Add(4 * time.Second)
+		r.Deadline = time.Now().Add(6 * time.Second)
 		_, err := b.client.Issue(t.Context(), r)
 		got <- err
 	}()
@@ -254,7 +254,7 @@ func TestAWorkersConnectionThatBreaksIsAskedPast(t *testing.T) {
 	if err := b.session.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if log := b.log.String(); !strings.Contains(log, "answer came too late") || strings.Contains(log, "no right") {
+	if log := b.log.String(); !strings.Contains(log, "an answer is not delivered") || strings.Contains(log, "no right") {
 		t.Errorf("log is %s, want a warning of the answer", log)
 	}
 }
