@@ -11,7 +11,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, focused, look, main, open, quiet } from './browser.mjs';
+import { check, getsFocus, look, main, open, quiet } from './browser.mjs';
 
 const admin = process.env.USHER_ADMIN_URL?.replace(/\/$/, '');
 const byLink = Boolean(process.env.USHER_BY_LINK);
@@ -65,12 +65,12 @@ class Person {
   async wrong(field, message) {
     const text = message.split('{')[0];
     await this.page.getByRole('alert').getByText(text).waitFor();
-    assert.ok(await focused(field), 'the cursor is not where it is mended');
+    assert.ok(await getsFocus(field), 'the cursor is not where it is mended');
     assert.ok((await this.page.title()).startsWith(this.say.error.split('{')[0]));
   }
 
   async goOn(field, value) {
-    assert.ok(await focused(this.field(field)), `the cursor is not at ${field}`);
+    assert.ok(await getsFocus(this.field(field)), `the cursor is not at ${field}`);
     await this.page.keyboard.type(value);
     await this.page.keyboard.press('Enter');
   }
@@ -86,7 +86,7 @@ async function registers(p) {
   await check(`${p.lang}: the second asks for the password, where the cursor stands`, async () => {
     await p.press('1040001');
     await p.at(p.say.credential);
-    assert.ok(await focused(p.field('password')), 'the cursor is not at the password');
+    assert.ok(await getsFocus(p.field('password')), 'the cursor is not at the password');
   });
   await p.look('2-password');
   await check(`${p.lang}: a password of another length is told`, async () => {
@@ -183,7 +183,7 @@ async function recovers(p) {
     await p.follow(p.say.forgot);
     await p.at(p.say.recover);
     await p.page.keyboard.press('Tab');
-    assert.ok(await focused(p.field('email')), 'the first Tab leads to the first field');
+    assert.ok(await getsFocus(p.field('email')), 'the first Tab leads to the first field');
   });
   await p.look('13-recovery');
   await check(`${p.lang}: an address is sent a mail`, async () => {
@@ -212,7 +212,7 @@ async function recovers(p) {
     else await p.press('1070009');
     await p.at(p.say.recovered);
     await p.said('1060001');
-    assert.ok(await focused(p.field('password')), 'the cursor is not at the password');
+    assert.ok(await getsFocus(p.field('password')), 'the cursor is not at the password');
   });
   await p.look('16-recovered');
   await check(`${p.lang}: one that is too short changes nothing of the page`, async () => {

@@ -152,12 +152,21 @@ export async function faulty(page, field, message) {
   const described = await field.getAttribute('aria-describedby');
   assert.ok(described, 'the field is described by nothing');
   assert.match(await page.locator(`[id="${described}"]`).innerText(), message);
-  assert.ok(await focused(field), 'the cursor is not at the field');
+  assert.ok(await getsFocus(field), 'the cursor is not at the field');
   assert.match(await page.title(), /^Error: /);
 }
 
 /** Tells whether the cursor stands at an element. */
 export const focused = (locator) => locator.evaluate((element) => element === document.activeElement);
+
+/** Whether an element has the focus, or gets it soon: a page that is shown may not have put the cursor yet. */
+export async function getsFocus(locator) {
+  for (let n = 0; n < 50; n++) {
+    if (await focused(locator)) return true;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return false;
+}
 
 /** Checks that nothing was blocked, missing or failing on the way. */
 export function quiet(page, what) {

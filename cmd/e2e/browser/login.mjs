@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { check, faulty, focused, look, main, open, openWithoutCookies, quiet, signedIn } from './browser.mjs';
+import { check, faulty, getsFocus, look, main, open, openWithoutCookies, quiet, signedIn } from './browser.mjs';
 
 const admin = process.env.USHER_ADMIN_URL?.replace(/\/$/, '');
 const password = 'correct-horse-battery-staple';
@@ -259,7 +259,7 @@ async function findsTheWay(browser, base) {
     await page.getByRole('link', { name: 'Sign in' }).click();
     await heading(page, 'Sign in');
     await page.keyboard.press('Tab');
-    assert.ok(await focused(identifier(page)), 'the first Tab leads to the first field');
+    assert.ok(await getsFocus(identifier(page)), 'the first Tab leads to the first field');
   });
   await quiet(page, 'finding the way');
 }
@@ -282,7 +282,7 @@ async function withoutCookies(base) {
 /** Asserts that what is wrong of the whole flow is read at a field that has the focus. */
 async function saidAt(page, field, message) {
   await page.getByRole('alert').getByText(message).waitFor();
-  assert.ok(await focused(field), 'the cursor is not at the field');
+  assert.ok(await getsFocus(field), 'the cursor is not at the field');
   const ids = (await field.getAttribute('aria-describedby'))?.split(' ') ?? [];
   const said = await Promise.all(ids.map((id) => page.locator(`[id="${id}"]`).innerText()));
   assert.match(said.join(' '), message);

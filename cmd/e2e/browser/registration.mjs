@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { check, faulty, focused, look, main, open, openWithoutCookies, quiet, signedIn } from './browser.mjs';
+import { check, faulty, focused, getsFocus, look, main, open, openWithoutCookies, quiet, signedIn } from './browser.mjs';
 
 const password = 'correct-horse-battery-staple';
 
@@ -142,7 +142,7 @@ async function withKeyboard(browser, base) {
   await check('the keyboard is enough', async () => {
     await page.goto(`${base}/ui/registration`);
     await page.keyboard.press('Tab');
-    assert.ok(await focused(email(page)), 'the first Tab leads to the first field');
+    assert.ok(await getsFocus(email(page)), 'the first Tab leads to the first field');
     await page.keyboard.type(address);
     await page.keyboard.press('Enter');
     await second(page);
