@@ -71,7 +71,7 @@ func TestSavedSettings(t *testing.T) {
 	t.Parallel()
 	// The bus carries it in milliseconds and each process looks every five seconds: what
 	// is followed sooner came by the bus, on a machine however busy.
-	const byBus = 4 * time.Second
+	const byBus = 3 * time.Second
 	for _, shape := range signedShapes {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
